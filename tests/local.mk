@@ -1,0 +1,3 @@
+# The tests, a fragment a family.
+EXTRA_DIST += tests/tap.h
+include tests/unit/local.mk

@@ -1,0 +1,5 @@
+# tests/unit/test_x.c for x.c; links the production objects.
+check_PROGRAMS += tests/unit/test_message
+TESTS += tests/unit/test_message
+tests_unit_test_message_SOURCES = tests/unit/test_message.c
+tests_unit_test_message_LDADD = proto/libproto.a $(PROTO_LIBS)
