@@ -8,4 +8,5 @@ proto_libproto_a_SOURCES = \
 	proto/seal.c proto/seal.h proto/seal_internal.h \
 	proto/record.c proto/block.c \
 	proto/aead.c proto/aead.h \
-	proto/scratch.c proto/scratch.h
+	proto/scratch.c proto/scratch.h \
+	proto/frame.c proto/frame.h

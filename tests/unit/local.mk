@@ -13,3 +13,8 @@ check_PROGRAMS += tests/unit/test_seal
 TESTS += tests/unit/test_seal
 tests_unit_test_seal_SOURCES = tests/unit/test_seal.c
 tests_unit_test_seal_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_frame
+TESTS += tests/unit/test_frame
+tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
+tests_unit_test_frame_LDADD = proto/libproto.a $(PROTO_LIBS)
