@@ -23,3 +23,8 @@ check_PROGRAMS += tests/unit/test_frame
 TESTS += tests/unit/test_frame
 tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
 tests_unit_test_frame_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_invite
+TESTS += tests/unit/test_invite
+tests_unit_test_invite_SOURCES = tests/unit/test_invite.c
+tests_unit_test_invite_LDADD = proto/libproto.a $(PROTO_LIBS)
