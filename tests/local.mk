@@ -2,3 +2,4 @@
 EXTRA_DIST += tests/tap.h
 include tests/unit/local.mk
 include tests/bench/local.mk
+include tests/fuzz/local.mk
