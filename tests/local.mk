@@ -1,3 +1,5 @@
 # The tests, a fragment a family.
 EXTRA_DIST += tests/tap.h
 include tests/unit/local.mk
+include tests/bench/local.mk
+include tests/fuzz/local.mk
