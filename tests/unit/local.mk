@@ -3,3 +3,8 @@ check_PROGRAMS += tests/unit/test_message
 TESTS += tests/unit/test_message
 tests_unit_test_message_SOURCES = tests/unit/test_message.c
 tests_unit_test_message_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_memstore
+TESTS += tests/unit/test_memstore
+tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h
+tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/libproto.a
