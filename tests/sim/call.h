@@ -68,7 +68,7 @@ struct call {
 	/* when, in steps of the world; 0: not yet */
 	uint64_t	 invoked, done, responded;
 	int64_t		 invoked_ns, done_ns;	/* CLOCK_REALTIME */
-	uint64_t	 frozen;		/* commits its mount had frozen when it was done */
+	uint64_t	 done_event;
 	/* fate */
 	bool		 voided;		/* lost with its session: as if it never was */
 	bool		 durable;		/* a later fsync promised that it stays */

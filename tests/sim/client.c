@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 
 #include "tests/sim/blocks.h"
-#include "tests/sim/check.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/fate.h"
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
 
@@ -221,8 +221,9 @@ attached(struct mount *m, const struct message *msg)
 
 	m->session = msg->attached.session;
 	memcpy(m->secret, msg->attached.secret, SECRET_SIZE);
-	if (fresh)
-		judge_session(m, m->mounted);
+	if (fresh && m->mounted)
+		fate_session_lost(m);
+	m->control->session = m->session;
 	m->state = m->leaving ? MOUNT_LEAVING : MOUNT_UP;
 	sim_trace(m->sim, "c%u: attached, session %" PRIu64 "%s", m->client->index, m->session, fresh ? ", new" : "");
 	engine_attached(mount_clocked(m), &msg->attached, fresh);
@@ -267,6 +268,8 @@ open_values(struct mount *m, struct msg_granted *g, struct arena *arena)
 				sim_fail(m->sim, "a record of %" PRIu64 " does not open", g->answers.at[i].oid);
 		}
 }
+
+static void mount_gone(struct mount *m);
 
 static void
 received_control(struct mount *m, struct conn *c, struct message *msg)
@@ -483,9 +486,9 @@ mount_interrupt(struct mount *m, struct call *c)
 /* ---- actions ---- */
 
 static void
-send_commit(struct mount *m, struct commit *commit)
+send_commit(struct mount *m, struct commit *commit, uint64_t id)
 {
-	struct message msg = { .type = MSG_commit, .id = commit->sequence };
+	struct message msg = { .type = MSG_commit, .id = id };
 	struct arena arena = { 0 };
 	struct msg_change *changes = arena_alloc(&arena, commit->changes_count * sizeof *changes + 1);
 	struct msg_small_block *blocks = arena_alloc(&arena, commit->blocks_count * sizeof *blocks + 1);
@@ -558,8 +561,7 @@ carry_out(struct mount *m, struct action *a)
 			net_to_server(m->control, &a->message);
 		break;
 	case ACTION_COMMIT:
-		judge_commit(m, a->commit);
-		send_commit(m, a->commit);
+		send_commit(m, a->commit, fate_frozen(m, a->commit));
 		commit_put(a->commit);
 		break;
 	case ACTION_STORE:
@@ -590,7 +592,6 @@ mount_drain(struct mount *m)
 	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL)
 		carry_out(m, a);
 	m->draining = false;
-	judge_watch(m->sim);
 	if (++m->unchecked >= CHECK_EVERY)
 		mount_check(m);
 }
@@ -640,7 +641,7 @@ mount_new(struct client *c, const struct mount *replaced)
 	}
 	m->setup = replaced == NULL ? 0 : UINT16_MAX;
 	m->kernel = kernel_new(m);
-	judge_mount(m);
+	fate_mount(m);
 	if (engine_new(&m->engine, &config, blocks_keys(sim)) < 0)
 		sim_fail(sim, "engine_new failed");
 	else {
@@ -663,6 +664,26 @@ collect(struct mount *m)
 	m->sim->report.lost += s.lost_objects;
 }
 
+/* What the engine had of calls that will not be answered. */
+static void
+free_calls(struct mount *m)
+{
+	struct judge *j = m->sim->judge;
+
+	for (size_t i = 0; i < j->calls_count; i++) {
+		struct call *c = j->calls[i];
+
+		if (c->mount != m || !c->in_engine)
+			continue;
+		for (size_t n = 0; n < c->op.pieces_count; n++)
+			buffer_put(c->op.pieces[n].buffer);
+		arena_free(&c->op.arena);
+		free(c->op.state);
+		free((void *)(uintptr_t)c->op.data.data);
+		c->in_engine = false;
+	}
+}
+
 /* No event finds it alive after this. */
 static void
 mount_end(struct mount *m)
@@ -675,7 +696,7 @@ mount_end(struct mount *m)
 	engine_free(m->engine);
 	m->engine = NULL;
 	transfer_free_all(m);
-	judge_free_parked(m);
+	free_calls(m);
 	if (m->control != NULL)
 		net_close_by_client(m->control);
 	for (unsigned i = 0; i < BULK_LANES; i++)
@@ -696,33 +717,35 @@ mount_again(struct sim *sim, void *what, uint64_t number)
 	workload_mounted(sim, c->index);
 }
 
-void
+bool
 client_kill(struct client *c, uint64_t down_us)
 {
 	struct mount *m = c->mount;
 
 	if (m == NULL || m->state == MOUNT_GONE || !m->mounted)
-		return;
+		return true;
+	if (!fate_decided(c->sim))
+		return false;
 	c->sim->report.crashes++;
 	sim_trace(c->sim, "c%u: killed, session %" PRIu64, c->index, m->session);
 	mount_check(m);
 	m->killed = true;
 	workload_killed(c->sim, c->index);
 	mount_end(m);
-	judge_killed(m);
+	fate_killed(m);
 	sim_after(c->sim, down_us, mount_again, m, 0);
+	return true;
 }
 
 /* ---- a clean end ---- */
 
 static void leave(struct sim *sim, void *what, uint64_t number);
 
-void
+static void
 mount_gone(struct mount *m)
 {
 	sim_trace(m->sim, "c%u: unmounted", m->client->index);
 	mount_end(m);
-	judge_unmounted(m);
 	if (m->again)
 		sim_after(m->sim, 1000, mount_again, m, 0);
 }
@@ -762,6 +785,7 @@ leave(struct sim *sim, void *what, uint64_t number)
 	c->then = synced;
 	c->invoked = ++sim->step;
 	c->invoked_ns = sim_real_ns(sim);
+	judge_begun(sim, c);
 	mount_submit(m, c);
 }
 
@@ -902,6 +926,14 @@ clients_gone(struct sim *sim)
 }
 
 void
+clients_report(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->plan.clients; i++)
+		for (struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mounts; m != NULL; m = m->next)
+			collect(m);
+}
+
+void
 clients_free(struct sim *sim)
 {
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
@@ -914,7 +946,7 @@ clients_free(struct sim *sim)
 				mount_end(m);
 			kernel_free(m->kernel);
 			free((void *)(uintptr_t)m->verified.data);
-			judge_mount_free(m);
+			fate_mount_free(m);
 			free(m);
 		}
 		free(c);

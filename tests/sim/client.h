@@ -48,7 +48,6 @@ struct mount {
 	uint64_t	 unchecked;		/* events since the last engine_check() */
 	struct bytes	 verified;		/* ids of blocks this client wrote, one after the other */
 	/* for the judge */
-	uint64_t	 commits;		/* frozen so far */
 	struct ledger	*ledger;
 };
 
@@ -73,7 +72,8 @@ void	clients_free(struct sim *sim);
 void	client_device(const struct mount *m, uint8_t device[KEY_SIZE]);
 
 /* Faults: kill -9 and mount again later; unmount and mount again; no network; no CPU. */
-void	client_kill(struct client *c, uint64_t down_us);
+/* False: not just now, try a moment later. */
+bool	client_kill(struct client *c, uint64_t down_us);
 void	client_remount(struct client *c);
 void	client_partition(struct client *c, uint64_t for_us);
 void	client_stall(struct client *c, uint64_t for_us);

@@ -16,11 +16,11 @@
 #include "server/engine.h"
 #include "server/store.h"
 #include "tests/sim/blocks.h"
-#include "tests/sim/check.h"
 #include "tests/sim/client.h"
+#include "tests/sim/fate.h"
 #include "tests/sim/memstore.h"
 
-enum { TICK_US = 100000, INVITED_S = 3600, EPOCH_MS_PER_S = 1000 };
+enum { TICK_US = 100000, INVITED_S = 3600 };
 
 const uint8_t daemon_token[SECRET_SIZE] = "the simulator's only invitation";
 
@@ -150,7 +150,7 @@ carry_out(struct daemon *d, struct server_action *a)
 	switch (a->kind) {
 	case SERVER_SEND:
 		if ((c = conn_of(d, a->conn)) != NULL) {
-			judge_server_sends(d->sim, c, &a->message);
+			fate_server_sends(d->sim, c, &a->message);
 			net_to_client(c, &a->message);
 		}
 		break;
@@ -209,7 +209,9 @@ daemon_connected(struct daemon *d, struct conn *c)
 void
 daemon_received(struct daemon *d, struct conn *c, const struct message *m)
 {
+	fate_before(d->sim, c, m);
 	server_received(clocked(d)->server, c->id, m);
+	fate_after(d->sim, c, m);
 	drain(d);
 }
 
@@ -240,6 +242,7 @@ start(struct sim *sim, void *what, uint64_t number)
 	struct daemon *d = what;
 	struct server_config config = {
 		.term_ms = sim->plan.term_ms, .skew_ms = sim->plan.skew_ms, .leases_max = sim->plan.leases_max,
+		.idle_ms = sim->plan.idle_ms, .fresh_ms = sim->plan.fresh_ms,
 		.boot = ++d->boot, .calendar_ms = (uint64_t)(sim_real_ns(sim) / 1000000 - (int64_t)(sim->now_us / 1000)),
 		.random = engine_random, .context = d,
 	};
@@ -291,28 +294,35 @@ count(struct daemon *d)
 	d->missing += s.missing;
 }
 
-void
+bool
 daemon_crash(struct daemon *d, uint64_t down_us)
 {
 	uint64_t synced = store_synced(d->store), end = store_end(d->store), kept;
 
 	if (d->server == NULL)
-		return;
+		return true;
+	if (!fate_decided(d->sim))
+		return false;
+	d->sim->report.restarts++;
 	daemon_check(d);
 	count(d);
-	kept = synced == end ? end : judge_crash_position(d->sim, synced, end);
+	kept = synced == end ? end : fate_crash_position(d->sim, synced, end);
 	sim_trace(d->sim, "server: crash, synced %" PRIu64 ", end %" PRIu64 ", kept %" PRIu64, synced, end, kept);
 	server_free(d->server);
 	d->server = NULL;
 	d->syncing = false;
 	memstore_crash(d->store, kept);
+	fate_crashed(d->sim, kept);
 	net_server_died(d->sim);
 	sim_after(d->sim, down_us, start, d, 0);
+	return true;
 }
 
 void
 daemon_set_full(struct daemon *d, bool full)
 {
+	if (d->full && !full)
+		d->full_until_us = d->sim->now_us;
 	d->full = full;
 	memstore_set_full(d->store, full);
 }

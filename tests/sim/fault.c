@@ -44,19 +44,33 @@ partition(struct sim *sim)
 	    rng_between(&sim->faults, 100 * MS, term / 3));
 }
 
+enum { MOMENT_US = 200 };
+
+static void
+crash_server_now(struct sim *sim, void *what, uint64_t down_us)
+{
+	(void)what;
+	if (!daemon_crash(sim->daemon, down_us))
+		sim_after(sim, MOMENT_US, crash_server_now, NULL, down_us);
+}
+
 static void
 crash_server(struct sim *sim)
 {
-	if (sim->daemon->server == NULL)
-		return;
-	sim->report.restarts++;
-	daemon_crash(sim->daemon, rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 100) ? 8 * S : 500 * MS));
+	crash_server_now(sim, NULL, rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 100) ? 8 * S : 500 * MS));
+}
+
+static void
+kill_now(struct sim *sim, void *what, uint64_t down_us)
+{
+	if (!client_kill(what, down_us))
+		sim_after(sim, MOMENT_US, kill_now, what, down_us);
 }
 
 static void
 kill_client(struct sim *sim)
 {
-	client_kill(some_client(sim), rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS));
+	kill_now(sim, some_client(sim), rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS));
 }
 
 static void
@@ -106,11 +120,12 @@ static const struct {
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static void
-something(struct sim *sim, void *what, uint64_t happened)
+something(struct sim *sim, void *what, uint64_t number)
 {
 	unsigned total = 0, at;
 
 	(void)what;
+	(void)number;
 	if (sim->calm)
 		return;
 	for (unsigned i = 0; i < KINDS; i++)
@@ -126,7 +141,21 @@ something(struct sim *sim, void *what, uint64_t happened)
 		at -= kinds[i].weight;
 	}
 	sim->faults_done++;
-	sim_after(sim, rng_below(&sim->faults, sim->plan.fault_gap_ms * UINT64_C(2000)), something, NULL, happened + 1);
+}
+
+/* The next one comes when some more calls are done, or when nothing moves. */
+void
+fault_poll(struct sim *sim)
+{
+	uint64_t part = sim->options.ops / (sim->plan.faults_min + 1);
+
+	if (sim->calm || sim->options.calm || sim->plan.fault_mask == 0)
+		return;
+	if (sim->report.ops < sim->next_fault_ops && sim->now_us < sim->next_fault_us)
+		return;
+	sim->next_fault_ops = sim->report.ops + rng_below(&sim->faults, 2 * part + 1);
+	sim->next_fault_us = sim->now_us + rng_between(&sim->faults, 1 * S, 20 * S);
+	sim_after(sim, rng_below(&sim->faults, sim->plan.fault_gap_ms * UINT64_C(1000)), something, NULL, 0);
 }
 
 void
@@ -137,8 +166,8 @@ fault_start(struct sim *sim)
 	sim->plan.fault_mask = mask == 0 ? 1 : mask;
 	if (sim->options.faults != 0)
 		sim->plan.fault_mask = sim->options.faults;
-	if (!sim->options.calm)
-		sim_after(sim, sim->plan.fault_gap_ms * UINT64_C(1000), something, NULL, 0);
+	sim->next_fault_ops = sim->report.ops + 20;
+	sim->next_fault_us = sim->now_us + 10 * S;
 }
 
 bool

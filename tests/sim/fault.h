@@ -9,6 +9,8 @@
 
 /* Faults happen from now on, at random. */
 void	fault_start(struct sim *sim);
+/* After each call: is it time for the next one? */
+void	fault_poll(struct sim *sim);
 /* As many as the plan wants have happened. */
 bool	fault_enough(const struct sim *sim);
 /* The last of them ends: the server comes up, networks and disks work. */

@@ -399,6 +399,7 @@ start(struct kernel *k, struct call *c)
 	c->next = k->active;
 	k->active = c;
 	if (!served(k, c)) {
+		judge_begun(k->sim, c);
 		mount_submit(k->mount, c);
 		return;
 	}
@@ -767,7 +768,7 @@ kernel_abort(struct kernel *k)
 {
 	k->dead = true;
 	for (struct call *c = k->active; c != NULL; c = c->next)
-		judge_aborted(k->sim, c);
+		judge_forget(k->sim, c);
 	k->active = k->waiting = NULL;
 	k->busy = 0;
 }

@@ -21,6 +21,7 @@ struct conn {
 	struct mount	*mount;
 	enum lane	 lane;
 	uint64_t	 id;
+	uint64_t	 session;		/* attached to */
 	bool		 client_open, server_open;
 	struct parcels	 up, down;		/* on their way */
 	uint64_t	 up_us, down_us;	/* when the last of them arrives */

@@ -110,6 +110,7 @@ run_until(struct sim *sim, bool (*done)(struct sim *), uint64_t within_us)
 		sim->report.events++;
 		sim_note(sim, t.at_us);
 		t.event(sim, t.what, t.number);
+		fault_poll(sim);
 	}
 	return true;
 }
@@ -201,7 +202,9 @@ make_plan(struct sim *sim)
 	p->big = (unsigned)ONE_OF(&r, 0, 20, 100);
 	p->fsync = (unsigned)ONE_OF(&r, 0, 30, 100, 300);
 	p->faults_min = (unsigned)rng_between(&r, 5, 9);
-	p->fault_gap_ms = (uint32_t)ONE_OF(&r, 50, 500, 4000);
+	p->fault_gap_ms = (uint32_t)ONE_OF(&r, 1, 50, 1000);
+	p->idle_ms = (uint32_t)ONE_OF(&r, 300, 3000, 60000);
+	p->fresh_ms = (uint32_t)ONE_OF(&r, 3000, 60000);
 	if (sim->options.ops == 0)
 		sim->options.ops = 500;
 	sim_trace(sim, "plan: %u clients, %u processes, %u names, %u directories, net %u..%u us, sync %u us, "
@@ -281,6 +284,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	if (!sim->report.failed)
 		judge_end(sim);
 	sim->report.simulated_ms = sim->now_us / 1000;
+	daemon_report(sim->daemon);
 	clients_report(sim);
 	*ret_report = sim->report;
 	clients_free(sim);
@@ -288,6 +292,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	net_free(sim);
 	blocks_free(sim);
 	judge_free(sim);
+	workload_free(sim);
 	free(sim->heap.timers);
 	free(sim);
 }

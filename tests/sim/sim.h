@@ -59,9 +59,11 @@ struct plan {
 	unsigned	 faults_min;
 	uint32_t	 fault_mask;		/* the kinds that happen */
 	bool		 evictions;		/* partitions may outlast the term */
-	uint32_t	 fault_gap_ms;
+	uint32_t	 fault_gap_ms;		/* a fault comes within this time */
+	uint32_t	 idle_ms, fresh_ms;	/* how long blocks without reference live */
 };
 
+struct sim;
 typedef void sim_event(struct sim *sim, void *what, uint64_t number);
 
 struct sim {
@@ -72,6 +74,8 @@ struct sim {
 	uint64_t		 now_us;
 	uint64_t		 step;		/* grows with all that is worth ordering */
 	bool			 calm;		/* no more faults */
+	unsigned		 faults_done;
+	uint64_t		 next_fault_ops, next_fault_us;
 	bool			 stopping;	/* processes begin nothing new */
 	struct net		*wires;
 	struct sealing		*sealing;
