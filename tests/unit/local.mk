@@ -39,3 +39,8 @@ check_PROGRAMS += tests/unit/test_memstore
 TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h
 tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/libproto.a
+
+check_PROGRAMS += tests/unit/test_client_engine
+TESTS += tests/unit/test_client_engine
+tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
+tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
