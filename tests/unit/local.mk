@@ -15,3 +15,9 @@ tests_unit_test_server_engine_SOURCES = tests/unit/test_server_engine.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_engine_LDADD = server/libserver.a tests/sim/libsim.a server/libserver.a \
 	proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_hostile
+TESTS += tests/unit/test_server_hostile
+tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_hostile_LDADD = $(tests_unit_test_server_engine_LDADD)
