@@ -2,3 +2,5 @@
 EXTRA_DIST += tests/tap.h
 include tests/sim/local.mk
 include tests/unit/local.mk
+include tests/bench/local.mk
+include tests/fuzz/local.mk

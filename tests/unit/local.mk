@@ -21,3 +21,34 @@ TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_hostile_LDADD = $(tests_unit_test_server_engine_LDADD)
+check_PROGRAMS += tests/unit/test_value
+TESTS += tests/unit/test_value
+tests_unit_test_value_SOURCES = tests/unit/test_value.c
+tests_unit_test_value_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_seal
+TESTS += tests/unit/test_seal
+tests_unit_test_seal_SOURCES = tests/unit/test_seal.c
+tests_unit_test_seal_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_noise
+TESTS += tests/unit/test_noise
+tests_unit_test_noise_SOURCES = tests/unit/test_noise.c tests/unit/hex.h
+tests_unit_test_noise_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_frame
+TESTS += tests/unit/test_frame
+tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
+tests_unit_test_frame_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_invite
+TESTS += tests/unit/test_invite
+tests_unit_test_invite_SOURCES = tests/unit/test_invite.c
+tests_unit_test_invite_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_golden
+TESTS += tests/unit/test_golden
+tests_unit_test_golden_SOURCES = tests/unit/test_golden.c tests/unit/hex.h
+tests_unit_test_golden_LDADD = proto/libproto.a $(PROTO_LIBS)
+EXTRA_DIST += tests/golden/messages.hex tests/golden/values.hex tests/golden/seals.hex \
+	tests/golden/transport.hex tests/golden/texts.hex
