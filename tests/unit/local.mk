@@ -52,3 +52,14 @@ tests_unit_test_golden_SOURCES = tests/unit/test_golden.c tests/unit/hex.h
 tests_unit_test_golden_LDADD = proto/libproto.a $(PROTO_LIBS)
 EXTRA_DIST += tests/golden/messages.hex tests/golden/values.hex tests/golden/seals.hex \
 	tests/golden/transport.hex tests/golden/texts.hex
+STORE_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(LMDB_LIBS) $(XXHASH_LIBS)
+store_test_common = tests/unit/conform.h tests/unit/store_script.h
+
+check_PROGRAMS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+TESTS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_test_common)
+tests_unit_test_store_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_common)
+tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
+tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
