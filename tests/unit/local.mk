@@ -14,7 +14,7 @@ TESTS += tests/unit/test_server_engine
 tests_unit_test_server_engine_SOURCES = tests/unit/test_server_engine.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_engine_LDADD = server/libserver.a tests/sim/libsim.a server/libserver.a \
-	proto/libproto.a $(PROTO_LIBS)
+	proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
 
 check_PROGRAMS += tests/unit/test_server_hostile
 TESTS += tests/unit/test_server_hostile
