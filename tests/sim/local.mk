@@ -1,5 +1,5 @@
 # The simulator and what it stands on.
-check_LIBRARIES = tests/sim/libsim.a
+check_LIBRARIES += tests/sim/libsim.a
 tests_sim_libsim_a_SOURCES = \
 	tests/sim/faultdisk.c \
 	tests/sim/faultdisk.h \
