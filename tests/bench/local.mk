@@ -1,0 +1,5 @@
+# Benchmarks, built and run by hand (make tests/bench/bench_seal): no test asserts a time.
+EXTRA_PROGRAMS += tests/bench/bench_seal
+tests_bench_bench_seal_SOURCES = tests/bench/bench_seal.c
+tests_bench_bench_seal_LDADD = proto/libproto.a $(PROTO_LIBS)
+CLEANFILES += tests/bench/bench_seal$(EXEEXT)
