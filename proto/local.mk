@@ -8,4 +8,7 @@ proto_libproto_a_SOURCES = \
 	proto/seal.c proto/seal.h proto/seal_internal.h \
 	proto/record.c proto/block.c \
 	proto/aead.c proto/aead.h \
-	proto/scratch.c proto/scratch.h
+	proto/scratch.c proto/scratch.h \
+	proto/preamble.c proto/preamble.h \
+	proto/noise.c proto/noise.h proto/noise_internal.h \
+	proto/frame.c proto/frame.h
