@@ -11,4 +11,6 @@ proto_libproto_a_SOURCES = \
 	proto/scratch.c proto/scratch.h \
 	proto/preamble.c proto/preamble.h \
 	proto/noise.c proto/noise.h proto/noise_internal.h \
-	proto/frame.c proto/frame.h
+	proto/frame.c proto/frame.h \
+	proto/wrap.c proto/wrap.h proto/wrap_internal.h \
+	proto/invite.c proto/invite.h

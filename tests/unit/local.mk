@@ -23,3 +23,15 @@ check_PROGRAMS += tests/unit/test_frame
 TESTS += tests/unit/test_frame
 tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
 tests_unit_test_frame_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_invite
+TESTS += tests/unit/test_invite
+tests_unit_test_invite_SOURCES = tests/unit/test_invite.c
+tests_unit_test_invite_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_golden
+TESTS += tests/unit/test_golden
+tests_unit_test_golden_SOURCES = tests/unit/test_golden.c tests/unit/hex.h
+tests_unit_test_golden_LDADD = proto/libproto.a $(PROTO_LIBS)
+EXTRA_DIST += tests/golden/messages.hex tests/golden/values.hex tests/golden/seals.hex \
+	tests/golden/transport.hex tests/golden/texts.hex
