@@ -2,8 +2,24 @@
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
 	fs/buffer.c fs/buffer.h \
+	fs/cell.c \
+	fs/content.h \
+	fs/core.h \
+	fs/data.c \
+	fs/engine.c fs/engine.h \
+	fs/extent.c \
+	fs/layer.c \
+	fs/lease.c \
+	fs/object.c fs/object.h \
+	fs/op_dir.c \
+	fs/op_file.c \
+	fs/op_name.c \
+	fs/span.c \
+	fs/txn.c
+
+# The threads around the engine, and the home.
+fs_libfs_a_SOURCES += \
 	fs/channel.c fs/channel.h \
-	fs/engine.h \
 	fs/home.c fs/home.h \
 	fs/link.c fs/link.h \
 	fs/lock.h \

@@ -1,4 +1,6 @@
 # The tests, a fragment a family.
 EXTRA_DIST += tests/tap.h
+include tests/sim/local.mk
 include tests/unit/local.mk
 include tests/bench/local.mk
+include tests/fuzz/local.mk

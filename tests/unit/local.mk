@@ -35,3 +35,7 @@ tests_unit_test_golden_SOURCES = tests/unit/test_golden.c tests/unit/hex.h
 tests_unit_test_golden_LDADD = proto/libproto.a $(PROTO_LIBS)
 EXTRA_DIST += tests/golden/messages.hex tests/golden/values.hex tests/golden/seals.hex \
 	tests/golden/transport.hex tests/golden/texts.hex
+check_PROGRAMS += tests/unit/test_memstore
+TESTS += tests/unit/test_memstore
+tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h
+tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/libproto.a
