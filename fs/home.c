@@ -184,7 +184,8 @@ home_device(struct home *h, bool make, uint8_t **ret_secret)
 	uint8_t *secret;
 	int r, fd = -1;
 
-	if ((r = path_in(h->config, "", "device", make, path)) < 0)
+	if ((r = path_in(h->config, "", "device", make, path)) < 0 ||
+	    (r = path_in(h->config, "", "lock", make, lock)) < 0)
 		return r;
 	secret = sodium_malloc(KEY_SIZE);
 	if (secret == NULL)
@@ -192,7 +193,6 @@ home_device(struct home *h, bool make, uint8_t **ret_secret)
 	r = device_load(path, secret);
 	if (r == -ENOENT && make) {
 		/* Two joins at once must end with one key. */
-		snprintf(lock, sizeof lock, "%s/lock", h->config);
 		fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		if (fd < 0 || flock(fd, LOCK_EX) < 0)
 			r = -errno;
@@ -404,7 +404,7 @@ each_volume_of(struct home *h, const char *server, int (*each)(void *context, co
 	DIR *d;
 	int r;
 
-	snprintf(directory, sizeof directory, "volumes/%s", server);
+	snprintf(directory, sizeof directory, "volumes/%.*s", VOLUME_NAME_MAX, server);
 	r = path_in(h->config, directory, "", false, path);
 	if (r < 0)
 		return r;

@@ -30,3 +30,21 @@ fs_libfs_a_SOURCES += \
 	fs/notifier.c fs/notifier.h \
 	fs/shell.c fs/shell.h \
 	fs/workers.c fs/workers.h
+
+# The command.
+bin_PROGRAMS += nuage
+nuage_SOURCES = \
+	fs/cmd.c fs/cmd.h \
+	fs/cmd_create.c \
+	fs/cmd_invite.c \
+	fs/cmd_join.c \
+	fs/cmd_mount.c \
+	fs/cmd_recover.c \
+	fs/cmd_status.c \
+	fs/cmd_sync.c \
+	fs/cmd_umount.c \
+	fs/cmd_volumes.c \
+	fs/control.c fs/control.h \
+	fs/main.c \
+	fs/serve.c fs/serve.h
+nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
