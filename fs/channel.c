@@ -22,7 +22,7 @@ struct channel {
 	pthread_mutex_t		 lock;
 	pthread_cond_t		 change;	/* up, kicked, stopping, writing */
 	struct link		*link;
-	bool			 up, kicked, writing, stopping, hurry;
+	bool			 up, kicked, writing, ending, stopping, hurry;
 	char			 trouble[256];
 
 	const char		*name;
@@ -65,7 +65,14 @@ static bool
 stopping(struct channel *channel)
 {
 	LOCK_SCOPE(&channel->lock);
-	return channel->stopping;
+	return channel->stopping || (channel->ending && !channel->up);
+}
+
+static bool
+ending(struct channel *channel)
+{
+	LOCK_SCOPE(&channel->lock);
+	return channel->stopping || channel->ending;
 }
 
 int
@@ -141,7 +148,7 @@ receive_all(struct channel *channel)
 		if (r < 0)
 			break;
 	}
-	if (!stopping(channel))
+	if (!ending(channel))
 		log_info("%s channel lost (%s), connecting again", channel->name, strerror(-r));
 }
 
@@ -149,7 +156,7 @@ static void
 back_off(struct channel *channel, unsigned wait_ms)
 {
 	LOCK_SCOPE(&channel->lock);
-	while (!channel->stopping && !channel->hurry)
+	while (!channel->stopping && !channel->ending && !channel->hurry)
 		if (lock_wait_ms(&channel->change, &channel->lock, wait_ms) == ETIMEDOUT)
 			break;
 	channel->hurry = false;
@@ -230,6 +237,14 @@ channel_start(struct channel *channel)
 	}
 	channel->started = true;
 	return 0;
+}
+
+void
+channel_end(struct channel *channel)
+{
+	LOCK_SCOPE(&channel->lock);
+	channel->ending = true;
+	pthread_cond_broadcast(&channel->change);
 }
 
 void

@@ -33,6 +33,8 @@ struct channel_calls {
  */
 int	channel_new(struct channel **ret, const char *name, const struct link_target *target,
 	    const struct channel_calls *calls, void *context);
+/* The peer is about to hang up, and that is the end: no new link, no log line. */
+void	channel_end(struct channel *channel);
 /* Ends both threads (lost() is called when the channel was up); NULL is fine, and so is twice. */
 void	channel_stop(struct channel *channel);
 void	channel_free(struct channel *channel);

@@ -345,8 +345,10 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 		if (r == 0) {
 			tune(l->fd, to->bulk);
 			r = handshake(l, to, handshake_ms);
-			if (r == 0)
+			if (r == 0) {
+				why[0] = '\0';
 				break;
+			}
 			close(l->fd);
 			l->fd = -1;
 		}

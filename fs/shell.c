@@ -34,6 +34,7 @@ enum {
 	TICK_MS		= 100,
 	VERSION_MS	= 10 * 1000,		/* between savings of the highest version */
 	WORKERS		= 2,
+	INTERRUPT_MS	= 500,			/* between attempts to take an op back */
 };
 /* Ids of our own requests on the control lane, apart from the engine's. */
 #define OWN_ID		(UINT64_C(1) << 63)
@@ -54,7 +55,7 @@ struct shell {
 
 	pthread_mutex_t		 queue_lock;
 	struct actions		 queue;		/* SEND and COMMIT */
-	bool			 keepalive_due, bye_due;
+	bool			 bye_due;
 
 	struct shell_config	 config;
 	struct volume_keys	*keys;
@@ -395,23 +396,19 @@ static int
 control_fill(void *context, struct link *link)
 {
 	struct shell *s = context;
-	bool keepalive, bye;
 	struct action *a;
+	bool bye;
 	int r = 0;
 
 	while (r == 0) {
 		{
 			LOCK_SCOPE(&s->queue_lock);
-			keepalive = s->keepalive_due;
-			s->keepalive_due = false;
 			a = actions_take(&s->queue);
 			bye = s->bye_due && a == NULL;
 			if (bye)
 				s->bye_due = false;
 		}
-		if (keepalive)
-			r = link_put(link, &(struct message){ .type = MSG_keepalive, .id = OWN_ID });
-		if (bye && r == 0)
+		if (bye)
 			r = link_put(link, &(struct message){ .type = MSG_bye, .id = OWN_ID });
 		if (a == NULL)
 			break;
@@ -660,7 +657,7 @@ static const struct channel_calls bulk_calls = { bulk_attach, bulk_received, bul
 /* ---- the ticker ---- */
 
 static void
-tick(struct shell *s, unsigned *since_keepalive, unsigned *since_version)
+tick(struct shell *s, unsigned *since_version)
 {
 	struct engine_status status;
 
@@ -670,15 +667,7 @@ tick(struct shell *s, unsigned *since_keepalive, unsigned *since_version)
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
-	*since_keepalive += TICK_MS;
-	if (*since_keepalive >= KEEPALIVE_MS) {
-		*since_keepalive = 0;
-		{
-			LOCK_SCOPE(&s->queue_lock);
-			s->keepalive_due = true;
-		}
-		channel_kick(s->control);
-	}
+	/* The engine asks for a sign of life every five seconds. */
 	if (channel_silence_ms(s->control) > LINK_ANSWER_MS) {
 		log_warning("the server has not answered for %d s", LINK_ANSWER_MS / 1000);
 		channel_break(s->control);
@@ -697,7 +686,7 @@ static void *
 ticker_main(void *argument)
 {
 	struct shell *s = argument;
-	unsigned since_keepalive = 0, since_version = 0;
+	unsigned since_version = 0;
 
 	for (;;) {
 		{
@@ -707,7 +696,7 @@ ticker_main(void *argument)
 			if (s->stopping)
 				return NULL;
 		}
-		tick(s, &since_keepalive, &since_version);
+		tick(s, &since_version);
 	}
 }
 
@@ -812,7 +801,9 @@ shell_free(struct shell *s, bool bye)
 		}
 		pthread_join(s->ticker, NULL);
 	}
+	channel_stop(s->bulk);
 	if (bye && s->ticking) {
+		channel_end(s->control);
 		say_bye(s);
 		if (s->config.keeper != NULL) {
 			s->config.keeper->version(s->config.keeper_context, s->highest);
@@ -824,7 +815,6 @@ shell_free(struct shell *s, bool bye)
 		mover_stop(s->mover);
 	/* The lanes' threads call the mover, its jobs the engine, and all of them the notifier. */
 	channel_stop(s->control);
-	channel_stop(s->bulk);
 	workers_free(s->workers);
 	notifier_free(s->notifier);
 	mover_free(s->mover);
@@ -872,6 +862,20 @@ waited_finish(struct call *c)
 	pthread_cond_signal(&w->done);
 }
 
+/* False: not within ms; negative is for ever. */
+static bool
+waited_for(struct waited *w, int ms)
+{
+	LOCK_SCOPE(&w->lock);
+	while (!w->finished) {
+		if (ms < 0)
+			pthread_cond_wait(&w->done, &w->lock);
+		else if (lock_wait_ms(&w->done, &w->lock, (unsigned)ms) == ETIMEDOUT)
+			return w->finished;
+	}
+	return true;
+}
+
 int
 shell_run(struct shell *s, struct op *op, int timeout_ms)
 {
@@ -883,20 +887,10 @@ shell_run(struct shell *s, struct op *op, int timeout_ms)
 	lock_cond_init(&w.done);
 	if (shell_submit(s, &w.call, &serial))
 		shell_replied(s, &w.call);
-	{
-		LOCK_SCOPE(&w.lock);
-		while (!w.finished && !timed_out) {
-			if (timeout_ms < 0)
-				pthread_cond_wait(&w.done, &w.lock);
-			else
-				timed_out = lock_wait_ms(&w.done, &w.lock, (unsigned)timeout_ms) == ETIMEDOUT && !w.finished;
-		}
-	}
-	if (timed_out) {
+	while (!waited_for(&w, timed_out ? INTERRUPT_MS : timeout_ms)) {
+		/* The engine lets go of an op only while the server is away: ask until it does. */
+		timed_out = true;
 		shell_interrupt(s, &w.call, serial);
-		LOCK_SCOPE(&w.lock);
-		while (!w.finished)
-			pthread_cond_wait(&w.done, &w.lock);
 	}
 	pthread_cond_destroy(&w.done);
 	pthread_mutex_destroy(&w.lock);

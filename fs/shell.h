@@ -88,7 +88,11 @@ void	shell_interrupt(struct shell *s, struct call *c, uint64_t serial);
 struct forget { uint64_t oid, n; };
 void	shell_forget(struct shell *s, const struct forget *list, size_t count);
 
-/* One op of the caller's, waited for; timeout_ms < 0: as long as it takes. Its op.error, or -ETIMEDOUT. */
+/*
+ * One op of the caller's, waited for: its op.error.  After timeout_ms (< 0:
+ * never) it is given up as soon as the engine allows, which is when the
+ * server is away: -ETIMEDOUT.
+ */
 int	shell_run(struct shell *s, struct op *op, int timeout_ms);
 /* All that was acknowledged is on the server; 0, -ETIMEDOUT, or what the engine says. */
 int	shell_sync(struct shell *s, int timeout_ms);
