@@ -143,6 +143,19 @@ object_unlink(struct engine *e, struct object *o)
 	object_free(o);
 }
 
+/* An answer under way may speak of the lease that was given back: see object.h. */
+static bool
+answers_expected(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	if (o->released)
+		TAILQ_FOREACH(s, &e->parked, link)
+			if (s->wait == WAIT_READ && s->request <= o->released_request)
+				return true;
+	return false;
+}
+
 void
 object_drop(struct engine *e, struct object *o)
 {
@@ -150,7 +163,7 @@ object_drop(struct engine *e, struct object *o)
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
-	    o->early_grant == 0 && o->oid != OID_ROOT)
+	    o->early_grant == 0 && o->oid != OID_ROOT && !answers_expected(e, o))
 		object_unlink(e, o);
 }
 
