@@ -592,7 +592,7 @@ mount_drain(struct mount *m)
 	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL)
 		carry_out(m, a);
 	m->draining = false;
-	if (++m->unchecked >= CHECK_EVERY)
+	if (++m->unchecked >= m->sim->options.check_every)
 		mount_check(m);
 }
 
