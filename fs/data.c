@@ -311,7 +311,6 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	if (!o->hold)
 		settle_size(e, o);
 	txn_touch_attr(e, o);
-	wake(e, WAIT_FLUSH, o->oid);
 	return 0;
 }
 

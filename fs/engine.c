@@ -24,6 +24,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+enum { CACHE_MIN = 8 * 1024 * 1024 };
+
 /* ---- actions ---- */
 
 struct action *
@@ -141,6 +143,19 @@ object_unlink(struct engine *e, struct object *o)
 	object_free(o);
 }
 
+/* An answer under way may speak of the lease that was given back: see object.h. */
+static bool
+answers_expected(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	if (o->released)
+		TAILQ_FOREACH(s, &e->parked, link)
+			if (s->wait == WAIT_READ && s->request <= o->released_request)
+				return true;
+	return false;
+}
+
 void
 object_drop(struct engine *e, struct object *o)
 {
@@ -148,7 +163,7 @@ object_drop(struct engine *e, struct object *o)
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
-	    o->early_grant == 0 && o->oid != OID_ROOT)
+	    o->early_grant == 0 && o->oid != OID_ROOT && !answers_expected(e, o))
 		object_unlink(e, o);
 }
 
@@ -565,6 +580,9 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 		e->config.dirty_max = 96 * 1024 * 1024;
 	if (e->config.cache_max == 0)
 		e->config.cache_max = 64 * 1024 * 1024;
+	/* One read of fragmented regions must fit, or it would never see all its cells at once. */
+	if (e->config.cache_max < CACHE_MIN)
+		e->config.cache_max = CACHE_MIN;
 	if (e->config.objects_max == 0)
 		e->config.objects_max = 200000;
 	if (e->config.changes_max == 0)

@@ -384,12 +384,16 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 }
 
 static void
-take_answer(struct engine *e, const struct msg_answer *a, const struct msg_want *w)
+take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w)
 {
 	struct object *o = object_get(e, a->oid);
+	uint8_t mode = a->mode;
 
 	if (o == NULL)
 		return;
+	/* Our RELEASE crossed this answer. */
+	if (o->released && request <= o->released_request && a->grant <= o->released_grant && mode > o->released_mode)
+		mode = o->released_mode;
 	if (a->status == STATUS_NOENT) {
 		if (!o->born && o->mode == MODE_NONE)
 			o->dead = true;
@@ -402,7 +406,7 @@ take_answer(struct engine *e, const struct msg_answer *a, const struct msg_want 
 		if (w == NULL || w->kind != KIND_ATTR)
 			o->attr_damaged = o->attr_damaged && w == NULL;
 	}
-	if (a->mode != MODE_NONE) {
+	if (mode != MODE_NONE) {
 		if (o->mode == MODE_NONE) {
 			object_forget(o);
 			recall_set(e, o, RECALL_NONE);
@@ -412,7 +416,7 @@ take_answer(struct engine *e, const struct msg_answer *a, const struct msg_want 
 			recall_set(e, o, RECALL_NONE);
 			wake(e, WAIT_OBJECT, o->oid);
 		}
-		o->mode = a->mode;
+		o->mode = mode;
 		o->grant = a->grant;
 		o->dead = false;
 		o->pinned_elsewhere = a->pinned;
@@ -441,7 +445,7 @@ lease_granted(struct engine *e, const struct message *m)
 	if (s != NULL && g->ticket != 0)
 		s->ticket = g->ticket;
 	for (uint32_t i = 0; i < g->answers.count; i++)
-		take_answer(e, &g->answers.at[i],
+		take_answer(e, m->id, &g->answers.at[i],
 		    s != NULL && i < s->wants_count && s->wants[i].oid == g->answers.at[i].oid ? &s->wants[i] : NULL);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
@@ -491,6 +495,10 @@ release(struct engine *e, struct object *o, enum mode kept)
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	send_release(e, o, kept);
+	o->released = true;
+	o->released_mode = kept;
+	o->released_grant = o->grant;
+	o->released_request = e->next_request;
 	o->mode = kept;
 	if (kept == MODE_NONE)
 		object_forget(o);
@@ -588,10 +596,11 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 	if (o == NULL)
 		return;
 	if (o->mode == MODE_NONE || m->grant != o->grant) {
-		if (m->grant > o->grant || (o->mode == MODE_NONE && m->grant >= o->grant)) {
+		if (m->grant > o->grant) {
 			o->early_grant = m->grant;
 			o->early_mode = m->mode;
-		}
+		} else
+			object_drop(e, o);
 		return;
 	}
 	if (o->mode <= m->mode)

@@ -68,6 +68,13 @@ struct object {
 	TAILQ_ENTRY(object) recall_link;
 	uint8_t		 recall_mode;
 	uint64_t	 recall_after;		/* DRAIN: replies up to this number */
+	/*
+	 * Our last RELEASE: answers to READs sent before it may still tell of the
+	 * grant it gave back, and are then cut down to what was kept.
+	 */
+	bool		 released;
+	uint8_t		 released_mode;
+	uint64_t	 released_grant, released_request;
 	uint64_t	 early_grant;		/* a RECALL that overtook its grant */
 	uint8_t		 early_mode;
 	uint32_t	 sweeps;		/* INVALIDATE actions under way */

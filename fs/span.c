@@ -124,6 +124,8 @@ span_free(struct engine *e, struct object *o, struct span *s)
 	buffer_put(s->buffer);
 	free(s);
 	data_list(e, o);
+	/* Here and nowhere else: a wake that nothing has changed for would spin. */
+	wake(e, WAIT_FLUSH, o->oid);
 }
 
 void
@@ -433,7 +435,6 @@ flush_object(struct engine *e, struct object *o)
 		TAILQ_REMOVE(&e->flushing, o, flush_link);
 		o->on_flush_list = false;
 	}
-	wake(e, WAIT_FLUSH, o->oid);
 }
 
 void
@@ -533,7 +534,6 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	span_apply(e, o, s);
 	if (o->on_flush_list)
 		flush_object(e, o);
-	wake(e, WAIT_FLUSH, o->oid);
 	if (o->recall != RECALL_NONE)
 		lease_step(e, o);
 }
@@ -549,7 +549,6 @@ data_drop(struct engine *e, struct object *o)
 		TAILQ_REMOVE(&e->flushing, o, flush_link);
 		o->on_flush_list = false;
 	}
-	wake(e, WAIT_FLUSH, o->oid);
 	wake(e, WAIT_ROOM, 0);
 }
 
