@@ -4,3 +4,5 @@ include tests/sim/local.mk
 include tests/unit/local.mk
 include tests/bench/local.mk
 include tests/fuzz/local.mk
+include tests/interop/local.mk
+include tests/meta/local.mk
