@@ -42,9 +42,10 @@ static uint32_t
 checksum(const uint8_t *data, size_t len)
 {
 	uint8_t hash[crypto_generichash_BYTES_MIN];
-	struct cursor c = cursor_read(hash, sizeof hash);
+	struct cursor c;
 
 	crypto_generichash(hash, sizeof hash, data, len, NULL, 0);
+	c = cursor_read(hash, sizeof hash);
 	return cursor_get_u32(&c);
 }
 

@@ -97,7 +97,7 @@ record_open(const struct volume_keys *keys, const struct record_context *context
 	uint32_t epoch;
 	uint64_t writer;
 
-	if (sealed.len < RECORD_OVERHEAD || sealed.len > VALUE_MAX)
+	if (sealed.len < RECORD_OVERHEAD)
 		return -EBADMSG;
 	if (cursor_get_u8(&c) != FORMAT)
 		return -ENOTSUP;

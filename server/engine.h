@@ -25,6 +25,8 @@ struct server_config {
 	uint32_t	 leases_max;		/* a session's; 0 = one million */
 	uint32_t	 sessions_max;		/* attached or remembered; 0 = 4096 */
 	uint64_t	 boot;			/* differs at each start */
+	uint64_t	 calendar_ms;		/* since 1970 when the clock was 0, for what outlives a restart */
+	uint32_t	 idle_ms, fresh_ms;	/* a block lives so long after its last reference, or without a first; 0 = 60 s, 600 s */
 	void		(*random)(void *context, void *to, size_t len);
 	void		*context;
 };
@@ -32,7 +34,7 @@ struct server_config {
 enum server_action_kind {
 	SERVER_SEND,		/* encode `message` and send it to `conn`, in order */
 	SERVER_CLOSE,		/* drop `conn` after what was sent before */
-	SERVER_WRITE_BLOCK,	/* store_block_write(ticket, put payload), then server_block_written() */
+	SERVER_WRITE_BLOCK,	/* store_block_write(ticket, message.payload), then server_block_written() */
 	SERVER_READ_BLOCK,	/* store_block_read(ref, ...), send MSG_block to conn, store_block_put_ref */
 	SERVER_LOG,		/* `text`: one structured line for the log */
 };
@@ -40,11 +42,13 @@ enum server_action_kind {
 struct server_action {
 	enum server_action_kind	 kind;
 	uint64_t		 conn;
-	struct message		 message;	/* SEND; its lists and bytes live in `arena` */
+	struct message		 message;	/* SEND; its lists and bytes live in `arena`.  WRITE_BLOCK: the
+						   payload as received, which the caller keeps until then */
 	uint64_t		 request;	/* WRITE_BLOCK, READ_BLOCK: id to answer */
 	struct block_ticket	*ticket;
 	struct block_ref	*ref;
 	uint8_t			 first, count;	/* READ_BLOCK: cells */
+	uint32_t		 volume;	/* WRITE_BLOCK: the engine's */
 	char			 text[256];
 	struct arena		 arena;
 	struct server_action	*next;

@@ -23,3 +23,24 @@ server_libserver_a_SOURCES = \
 	server/segment.h \
 	server/store.h \
 	server/storecheck.c
+	server/account.c server/account.h \
+	server/audit.c \
+	server/batch.c server/batch.h \
+	server/block.c server/block.h \
+	server/check.c \
+	server/commit.c server/commit.h \
+	server/conn.c server/conn.h \
+	server/engine.c server/engine.h \
+	server/layout.c server/layout.h \
+	server/lease.c server/lease.h \
+	server/object.c server/object.h \
+	server/outbox.c server/outbox.h \
+	server/pin.c server/pin.h \
+	server/read.c server/read.h \
+	server/reap.c server/reap.h \
+	server/session.c server/session.h \
+	server/state.h \
+	server/store.h \
+	server/table.c server/table.h \
+	server/tally.c server/tally.h \
+	server/wait.c server/wait.h

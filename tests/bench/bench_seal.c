@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "proto/aead.h"
+#include "proto/frame.h"
 #include "proto/scratch.h"
 
 static struct volume_keys *keys;
@@ -101,6 +102,17 @@ open_cells(void)
 	}
 }
 
+/* A frame as PUT sends it: a small body, the block beside it. */
+static void
+frame_block(void)
+{
+	static struct frame_keys send;
+	uint8_t wire[FRAME_HEADER + 42 + FRAME_TAG];
+
+	if (frame_seal(&send, (struct bytes){ id, 32 }, (struct bytes){ plain, plain_len }, wire) < 0)
+		abort();
+}
+
 static void
 seal_records(void)
 {
@@ -145,6 +157,7 @@ main(int argc, char **argv)
 	report("seal, random, level 0", seal_raw);
 	report("seal, random, level 1", seal);
 	report("open, random", open_cells);
+	report("frame with a block beside it", frame_block);
 	mixed_content();
 	report("seal, 2:1, level 1", seal);
 	report("open, 2:1", open_cells);
@@ -152,6 +165,7 @@ main(int argc, char **argv)
 	random_content();
 	report("seal 4 KiB blocks, random, level 1", seal);
 	report("open 4 KiB blocks, random", open_cells);
+	plain_len = 1024 * 128;
 	report("seal records of 128 bytes", seal_records);
 	volume_keys_free(keys);
 	free(plain);

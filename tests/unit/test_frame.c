@@ -28,7 +28,7 @@ opens(struct frame_keys *keys, const uint8_t *wire, size_t len, struct bytes pay
 		return -EBADMSG;
 	memcpy(copy, wire, len);
 	r = frame_open(keys, copy, copy + FRAME_HEADER, sealed, payload, &got);
-	if (r == 0 && (got.len != body.len || memcmp(got.data, body.data, got.len) != 0))
+	if (r == 0 && (got.len != body.len || (got.len > 0 && memcmp(got.data, body.data, got.len) != 0)))
 		ok(false, "a frame opened to something else");
 	return r;
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/aead.h"
+#include "proto/scratch.h"
 #include "tests/tap.h"
 
 #define TEXT(s) ((struct bytes){ (const uint8_t *)(s), sizeof (s) - 1 })
@@ -256,6 +258,55 @@ test_cell_damage(uint8_t *plain, uint8_t *sealed)
 	ok(cell_open(keys, id, &h, 0, first, cell) == -EBADMSG, "the block's id is bound");
 }
 
+/*
+ * What a hostile member could seal: compressed bytes that expand to `real`
+ * bytes under a header that says `told`.  Returns what cell_open says, or 1
+ * when it wrote beyond `told`.
+ */
+static int
+open_hostile(size_t told, size_t real, bool garbage)
+{
+	static uint8_t plain[CELL_SIZE], packed[CELL_SIZE], sealed[CELL_SIZE + AEAD_TAG], to[CELL_SIZE];
+	const uint8_t id[ID_SIZE] = { 1 };
+	uint8_t key[KEY_SIZE], input[ID_SIZE + SALT_SIZE] = { 1 }, ad_space[64];
+	struct cursor c = cursor_over(ad_space, sizeof ad_space);
+	struct block_header h = { .length = told, .cells = 1 };
+	size_t len = ZSTD_compress(packed, sizeof packed, plain, real, 1);
+	struct bytes ad;
+	int r;
+
+	if (garbage)
+		packed[len / 2] ^= 0xff;
+	crypto_generichash(key, sizeof key, input, sizeof input, keys->content, KEY_SIZE);
+	cursor_put_u8(&c, 1);
+	cursor_put_u32(&c, 0);
+	cursor_put(&c, id, ID_SIZE);
+	cursor_put_u32(&c, told);
+	cursor_put_u16(&c, 0);
+	cursor_put_u16(&c, 1);
+	cursor_put_u32(&c, told);
+	cursor_put_u8(&c, false);
+	ad = (struct bytes){ ad_space, c.pos };
+	aead_seal(key, 0, &ad, 1, packed, len, sealed);
+	h.stored[0] = len + AEAD_TAG;
+	memset(to, 0xee, sizeof to);
+	r = cell_open(keys, id, &h, 0, (struct bytes){ sealed, h.stored[0] }, to);
+	for (size_t i = told; i < sizeof to; i++)
+		if (to[i] != 0xee)
+			return 1;
+	return r;
+}
+
+static void
+test_hostile_member(void)
+{
+	ok(open_hostile(1000, 1000, false) == 1000, "the test seals as we do");
+	ok(open_hostile(1000, 999, false) == -EBADMSG, "a cell that expands to less is refused");
+	ok(open_hostile(1000, 1001, false) == -EBADMSG, "so is one that expands to more, and nothing overflows");
+	ok(open_hostile(1000, CELL_SIZE, false) == -EBADMSG, "so is one that expands to much more");
+	ok(open_hostile(1000, 1000, true) == -EBADMSG, "so is one that does not expand");
+}
+
 static void
 test_salt(uint8_t *plain, uint8_t *sealed)
 {
@@ -340,6 +391,7 @@ main(void)
 	test_block(plain, sealed);
 	test_block_id(plain);
 	test_cell_damage(plain, sealed);
+	test_hostile_member();
 	test_salt(plain, sealed);
 	test_header_limits();
 	pthread_create(&thread, NULL, seal_elsewhere, &there);

@@ -122,6 +122,8 @@ test_attr(void)
 	a.mtime.tv_nsec = 0;
 	a.mode = 0644;
 	ok(attr_encode(&a, space, sizeof space) == -EINVAL, "a file has a type");
+	a.mode = 0x10000 | S_IFREG | 0644;
+	ok(attr_encode(&a, space, sizeof space) == -EINVAL, "a mode has sixteen bits");
 	a.mode = S_IFREG | 0644;
 	a.size = UINT64_C(1) << 63;
 	ok(attr_encode(&a, space, sizeof space) == -EINVAL, "a size fits off_t");
