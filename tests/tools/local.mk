@@ -1,3 +1,7 @@
 # What the integration tests and the benchmark stand on; none of it is installed.
 noinst_PROGRAMS += tests/tools/wanlink
 tests_tools_wanlink_SOURCES = tests/tools/wanlink.c
+
+noinst_PROGRAMS += tests/tools/floorfs
+tests_tools_floorfs_SOURCES = tests/tools/floorfs.c
+tests_tools_floorfs_LDADD = $(FUSE_LIBS)
