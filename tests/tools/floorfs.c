@@ -270,7 +270,7 @@ fs_init(void *user, struct fuse_conn_info *conn)
 	conn->max_write = conn->max_readahead = IO_MAX;
 	conn->max_background = 64;
 	conn->congestion_threshold = 64;
-	conn->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
+	conn->want &= ~(FUSE_CAP_AUTO_INVAL_DATA | (no_open ? FUSE_CAP_ATOMIC_O_TRUNC : 0));
 	conn->want |= conn->capable & (FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_CACHE_SYMLINKS |
 	    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
 }
@@ -489,11 +489,12 @@ fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_pa
 static void
 fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
 	if (no_open) {
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}
+	if (fi->flags & O_TRUNC)
+		file_truncate(node_at(ino), 0);
 	fi->keep_cache = fi->cache_readdir = 1;
 	fi->noflush = 1;
 	fuse_reply_open(req, fi);
