@@ -11,3 +11,5 @@ tests_tools_forgetfs_SOURCES = tests/tools/forgetfs.c tests/tools/disk.c tests/t
 tests_tools_forgetfs_LDADD = $(FUSE_LIBS)
 TESTS += tests/tools/test_forgetfs.sh
 EXTRA_DIST += tests/tools/test_forgetfs.sh
+
+EXTRA_DIST += tests/tools/call.py tests/tools/mktree.py
