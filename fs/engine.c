@@ -24,6 +24,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+enum { CACHE_MIN = 8 * 1024 * 1024 };
+
 /* ---- actions ---- */
 
 struct action *
@@ -565,6 +567,9 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 		e->config.dirty_max = 96 * 1024 * 1024;
 	if (e->config.cache_max == 0)
 		e->config.cache_max = 64 * 1024 * 1024;
+	/* One read of fragmented regions must fit, or it would never see all its cells at once. */
+	if (e->config.cache_max < CACHE_MIN)
+		e->config.cache_max = CACHE_MIN;
 	if (e->config.objects_max == 0)
 		e->config.objects_max = 200000;
 	if (e->config.changes_max == 0)

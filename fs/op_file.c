@@ -244,8 +244,11 @@ op_fsync(struct engine *e, struct op *op)
 	if ((r = handle_error(e, handle_of(op))) < 0)
 		return r;
 	if (s->step == 0) {
-		if (e->error != 0)
+		if (e->error != 0) {
 			e->retry_at = e->now_ms;	/* try again now: space may be free */
+			data_flush_step(e);
+			txn_step(e);
+		}
 		s->flush_number = e->span_number;
 		if (o != NULL)
 			data_flush(e, o);

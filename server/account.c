@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/wrap.h"
 #include "server/conn.h"
 #include "server/outbox.h"
 #include "server/session.h"
@@ -236,7 +237,7 @@ account_redeem(struct server *s, struct conn *c, const struct message *m)
 	uint64_t pos = 0;
 	struct batch b;
 
-	crypto_generichash(hash, sizeof hash, m->redeem.token, SECRET_SIZE, NULL, 0);
+	wrap_token_hash(m->redeem.token, hash);
 	status = look_up_token(s, hash, &r);
 	if (status == STATUS_OK) {
 		struct invitation_row used = { .used = 1, .expiry_s = r.row.expiry_s, .vol = r.row.vol };

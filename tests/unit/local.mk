@@ -68,3 +68,20 @@ tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_commo
 tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
 tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
+check_PROGRAMS += tests/unit/test_client_engine
+TESTS += tests/unit/test_client_engine
+tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
+tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+SERVER_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_engine
+TESTS += tests/unit/test_server_engine
+tests_unit_test_server_engine_SOURCES = tests/unit/test_server_engine.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_engine_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_hostile
+TESTS += tests/unit/test_server_hostile
+tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_hostile_LDADD = $(SERVER_TEST_LIBS)
