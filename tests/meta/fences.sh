@@ -182,12 +182,12 @@ if [ -x "$build/nuage" ] && [ -e man/nuage.1 ]; then
 		done
 	} | check "nuage.1 has every command and option"
 else
-	skip "nuage.1 has every command and option" "nuage is not built"
+	skip "nuage.1 has every command and option" "nuage or its page is not here"
 fi
 if [ -x "$build/nuaged" ] && [ -e man/nuaged.8 ]; then
 	options man/nuaged.8 "$build/nuaged" | check "nuaged.8 has every option"
 else
-	skip "nuaged.8 has every option" "nuaged is not built"
+	skip "nuaged.8 has every option" "nuaged or its page is not here"
 fi
 
 if command -v mandoc >/dev/null; then

@@ -4,23 +4,6 @@ TESTS += tests/unit/test_message
 tests_unit_test_message_SOURCES = tests/unit/test_message.c
 tests_unit_test_message_LDADD = proto/libproto.a $(PROTO_LIBS)
 
-check_PROGRAMS += tests/unit/test_memstore
-TESTS += tests/unit/test_memstore
-tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h
-tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/libproto.a
-
-check_PROGRAMS += tests/unit/test_server_engine
-TESTS += tests/unit/test_server_engine
-tests_unit_test_server_engine_SOURCES = tests/unit/test_server_engine.c \
-	tests/unit/server_world.c tests/unit/server_world.h
-tests_unit_test_server_engine_LDADD = server/libserver.a tests/sim/libsim.a server/libserver.a \
-	proto/libproto.a $(PROTO_LIBS)
-
-check_PROGRAMS += tests/unit/test_server_hostile
-TESTS += tests/unit/test_server_hostile
-tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
-	tests/unit/server_world.c tests/unit/server_world.h
-tests_unit_test_server_hostile_LDADD = $(tests_unit_test_server_engine_LDADD)
 check_PROGRAMS += tests/unit/test_value
 TESTS += tests/unit/test_value
 tests_unit_test_value_SOURCES = tests/unit/test_value.c
@@ -57,17 +40,6 @@ TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h
 tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/libproto.a
 
-STORE_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(LMDB_LIBS) $(XXHASH_LIBS)
-store_test_common = tests/unit/conform.h tests/unit/store_script.h
-
-check_PROGRAMS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
-TESTS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
-tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_test_common)
-tests_unit_test_store_LDADD = $(STORE_TEST_LIBS)
-tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_common)
-tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
-tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
-tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
 check_PROGRAMS += tests/unit/test_client_engine
 TESTS += tests/unit/test_client_engine
 tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
@@ -85,3 +57,15 @@ TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_hostile_LDADD = $(SERVER_TEST_LIBS)
+
+STORE_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(LMDB_LIBS) $(XXHASH_LIBS)
+store_test_common = tests/unit/conform.h tests/unit/store_script.h
+
+check_PROGRAMS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+TESTS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_test_common)
+tests_unit_test_store_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_common)
+tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
+tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
