@@ -676,11 +676,19 @@ class Session:
                     data[start + offset:start + offset + length] = block[at:at + length]
         return bytes(data[:attr['size']])
 
-    def block(self, block_id, connection):
-        got, payload = connection.call('get', 'block', id=block_id, first=0, count=16)
-        if got['status'] != 0:
+    def cells(self, block_id, first, count, connection):
+        got, payload = connection.call('get', 'block', id=block_id, first=first, count=count)
+        if connection.page.status[got['status']] != 'OK':
             raise Malformed('a block: ' + connection.page.status[got['status']])
-        plain = self.home.volume.open_block(block_id, payload)
+        size = 43 + 4 * int.from_bytes(payload[9:11], 'big')
+        return payload[:size], payload[size:]
+
+    def block(self, block_id, connection):
+        head, sealed = self.cells(block_id, 0, 1, connection)
+        more = int.from_bytes(head[9:11], 'big') - 1
+        if more > 0:
+            sealed += self.cells(block_id, 1, more, connection)[1]
+        plain = self.home.volume.open_block(block_id, head + sealed)
         if self.home.volume.block_id(plain) != block_id:
             raise Malformed('a block of another name')
         return plain
