@@ -211,11 +211,13 @@ configure_server() {	# KEY VALUE
 	echo "$1 = $2" >>"$server_conf"
 }
 
-in_ns() {	# NAMESPACE-OR-EMPTY COMMAND...: a simple command, so that $! is its process
+# in_ns NAMESPACE-OR-EMPTY COMMAND...: becomes the command, so that $! is its
+# process.  (ip netns exec would hide what it mounts from everybody else.)
+in_ns() {
 	local ns=$1
 	shift
 	if [ -n "$ns" ]; then
-		exec ip netns exec "$ns" "$@"
+		exec nsenter --net="/run/netns/$ns" "$@"
 	else
 		exec "$@"
 	fi
