@@ -95,6 +95,15 @@ fails() {
 	[ $status != 0 ] && [ $status -lt 126 ]
 }
 
+# not COMMAND...: for inside a case, as set -e takes no notice of "! command" nor
+# of what stands before &&.
+not() {
+	if "$@"; then
+		echo "should not succeed: $*"
+		return 1
+	fi
+}
+
 # says TEXT COMMAND...: it fails and its output holds TEXT (a basic regular expression).
 says() {
 	local text=$1 out status=0

@@ -1,5 +1,7 @@
 # The tests, a fragment a family.
 EXTRA_DIST += tests/tap.h tests/lib.sh
+TESTS += tests/test_lib.sh
+EXTRA_DIST += tests/test_lib.sh
 include tests/unit/local.mk
 include tests/tools/local.mk
 include tests/integration/local.mk

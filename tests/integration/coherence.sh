@@ -63,10 +63,11 @@ named() {
 		[ -e "$B/n$i" ]
 		ls "$B" | grep -qx "n$i"
 		mv "$B/n$i" "$B/m$i"
-		[ -e "$A/m$i" ] && [ ! -e "$A/n$i" ]
+		[ -e "$A/m$i" ]
+		[ ! -e "$A/n$i" ]
 		rm "$A/m$i"
 		[ ! -e "$B/m$i" ]
-		! ls "$B" | grep -qx "m$i"
+		is "" "$(ls "$B" | grep -x "m$i")"
 	done
 }
 

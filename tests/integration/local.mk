@@ -5,7 +5,9 @@ INTEGRATION_TESTS = \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
 	tests/integration/link.sh \
-	tests/integration/space.sh
+	tests/integration/secrecy.sh \
+	tests/integration/space.sh \
+	tests/integration/stranger.sh
 LONG_TESTS =
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS)
 
