@@ -95,6 +95,15 @@ fails() {
 	[ $status != 0 ] && [ $status -lt 126 ]
 }
 
+# not COMMAND...: for inside a case, as set -e takes no notice of "! command" nor
+# of what stands before &&.
+not() {
+	if "$@"; then
+		echo "should not succeed: $*"
+		return 1
+	fi
+}
+
 # says TEXT COMMAND...: it fails and its output holds TEXT (a basic regular expression).
 says() {
 	local text=$1 out status=0
@@ -211,11 +220,13 @@ configure_server() {	# KEY VALUE
 	echo "$1 = $2" >>"$server_conf"
 }
 
-in_ns() {	# NAMESPACE-OR-EMPTY COMMAND...: a simple command, so that $! is its process
+# in_ns NAMESPACE-OR-EMPTY COMMAND...: becomes the command, so that $! is its
+# process.  (ip netns exec would hide what it mounts from everybody else.)
+in_ns() {
 	local ns=$1
 	shift
 	if [ -n "$ns" ]; then
-		exec ip netns exec "$ns" "$@"
+		exec nsenter --net="/run/netns/$ns" "$@"
 	else
 		exec "$@"
 	fi

@@ -168,7 +168,6 @@ attributes() {
 	is 1222222222987654321 "$(call mtime_ns "$M/attr")"
 	touch -d '1960-02-03 04:05:06 UTC' "$M/attr"
 	is -312753294 "$(stat -c %Y "$M/attr")"
-	before=$(stat -c %Z "$M/attr"); chmod 600 "$M/attr"; [ "$(stat -c %Z "$M/attr")" -ge "$before" ]
 	before=$(call mtime_ns "$M"); sleep 0.02; : >"$M/newer"; [ "$(call mtime_ns "$M")" -gt "$before" ]
 }
 
@@ -226,7 +225,9 @@ file_system() {
 	local blocks
 	blocks=$(stat -f -c '%b %a %l' "$M")
 	set -- $blocks
-	[ "$1" -gt 0 ] && [ "$2" -gt 0 ] && [ "$3" = 255 ]
+	[ "$1" -gt 0 ]
+	[ "$2" -gt 0 ]
+	is 255 "$3"
 	df "$M" >/dev/null
 }
 
