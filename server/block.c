@@ -323,5 +323,6 @@ block_get(struct server *s, struct conn *c, const struct message *m)
 	a->ref = ref;
 	a->first = m->get.first;
 	a->count = m->get.count;
+	sodium_bin2hex(a->text, sizeof a->text, m->get.id, ID_SIZE);	/* for who finds it damaged */
 	outbox_post(s, a);
 }

@@ -25,6 +25,7 @@
  * closed; from a device that is not enrolled all but REDEEM is DENIED and
  * closed.  A handler never sees either.
  */
+#include "config.h"
 #include "server/engine.h"
 
 #include <assert.h>

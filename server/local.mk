@@ -1,4 +1,4 @@
-# The storage server.
+# The storage server: engine and store in a library, the daemon around them.
 noinst_LIBRARIES += server/libserver.a
 server_libserver_a_SOURCES = \
 	server/account.c server/account.h \
@@ -33,3 +33,17 @@ server_libserver_a_SOURCES = \
 	server/table.c server/table.h \
 	server/tally.c server/tally.h \
 	server/wait.c server/wait.h
+
+sbin_PROGRAMS += server/nuaged
+server_nuaged_SOURCES = \
+	server/admin.c server/admin.h \
+	server/daemon.c server/daemon.h \
+	server/event.c server/event.h \
+	server/fetch.c server/fetch.h \
+	server/home.c server/home.h \
+	server/inspect.c server/inspect.h \
+	server/link.c server/link.h \
+	server/listen.c server/listen.h \
+	server/nuaged.c \
+	server/settings.c server/settings.h
+server_nuaged_LDADD = server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)

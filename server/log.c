@@ -454,7 +454,8 @@ log_append(struct log *log, enum entry_type type, struct bytes body, uint32_t bl
 			log->batch = e.pos;
 		e.synced = atomic_load(&log->synced);
 		at = tail_extend(&log->tail, current, held_len);
-		memcpy(at + ENTRY_HEADER, body.data, body.len);
+		if (body.len > 0)
+			memcpy(at + ENTRY_HEADER, body.data, body.len);
 		memset(at + ENTRY_HEADER + body.len, 0, held_len - ENTRY_HEADER - body.len);
 		entry_seal(at, body.len, &e, log->seed, current->number);
 		*ret_offset = current->end + ENTRY_HEADER;

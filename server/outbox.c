@@ -123,8 +123,15 @@ outbox_free(struct server *s)
 
 	s->synced = UINT64_MAX;
 	outbox_synced(s);
-	while ((a = server_next(s)) != NULL)
+	while ((a = server_next(s)) != NULL) {
+		uint64_t pos;
+
+		if (a->kind == SERVER_READ_BLOCK)
+			store_block_put_ref(a->ref);
+		else if (a->kind == SERVER_WRITE_BLOCK)
+			store_block_finish(a->ticket, false, &pos);
 		server_action_free(a);
+	}
 }
 
 struct server_action *
