@@ -511,7 +511,7 @@ apply_make(struct trial *t)
 	if (old != NULL && !reuse)
 		could(t, -EEXIST);
 	if (reuse && !S_ISREG(old->mode))
-		could(t, S_ISDIR(old->mode) ? -EISDIR : -EEXIST);
+		could(t, S_ISDIR(old->mode) ? -EISDIR : -ESTALE);
 	if ((r = outcome(t, false)) != 0)
 		return r > 0;
 	if (reuse) {
