@@ -250,7 +250,7 @@ op_fsync(struct engine *e, struct op *op)
 			txn_step(e);
 		}
 		s->flush_number = e->span_number;
-		if (o != NULL)
+		if (o != NULL && (data_dirty(o) || o->hold))
 			data_flush(e, o);
 		else if (op->type == OP_SYNC)
 			data_flush_all(e);
