@@ -456,7 +456,8 @@ lease_granted(struct engine *e, const struct message *m)
 		struct object *o = object_find(e, g->answers.at[i].oid);
 
 		if (o != NULL && o->mode != MODE_NONE && o->early_grant == o->grant && o->early_grant != 0) {
-			struct msg_recall r = { .oid = o->oid, .grant = o->grant, .mode = o->early_mode };
+			struct msg_recall r = { .oid = o->oid, .grant = o->grant, .mode = o->early_mode,
+			    .ticket = o->early_ticket };
 
 			o->early_grant = 0;
 			lease_recalled(e, &r);
@@ -514,6 +515,30 @@ replies_left(const struct engine *e, uint64_t upto)
 	return s == NULL || s->reply_number > upto;
 }
 
+static bool
+names(const struct op_state *s, uint64_t oid)
+{
+	for (uint32_t i = 0; i < s->held_count; i++)
+		if (s->held[i].oid == oid)
+			return true;
+	return wants_object(s, oid);
+}
+
+/* R6: only an unfinished operation older than the one that wants the object may delay its recall. */
+static bool
+older_needs(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+			return true;
+	TAILQ_FOREACH(s, &e->runnable, link)
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+			return true;
+	return false;
+}
+
 static void
 drain(struct engine *e, struct object *o)
 {
@@ -539,6 +564,14 @@ sweep(struct engine *e, struct object *o)
 void
 lease_step(struct engine *e, struct object *o)
 {
+	if (o->recall == RECALL_WAIT && !older_needs(e, o)) {
+		if (o->recall_mode == MODE_SHARED)
+			recall_set(e, o, RECALL_FLUSH);
+		else {
+			drain(e, o);
+			return;
+		}
+	}
 	if (o->recall == RECALL_DRAIN && replies_left(e, o->recall_after)) {
 		if (o->lookups == 0 && o->opens == 0 && o->oid != OID_ROOT)
 			recall_set(e, o, RECALL_FLUSH);
@@ -600,6 +633,7 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 		if (m->grant > o->grant) {
 			o->early_grant = m->grant;
 			o->early_mode = m->mode;
+			o->early_ticket = m->ticket;
 		} else
 			object_drop(e, o);
 		return;
@@ -608,18 +642,21 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 		return;
 	e->stats.recalls++;
 	if (o->recall != RECALL_NONE) {
-		if (m->mode >= o->recall_mode)
-			return;
-		o->recall_mode = m->mode;
-		drain(e, o);
+		if (m->ticket < o->recall_ticket)
+			o->recall_ticket = m->ticket;
+		if (m->mode < o->recall_mode) {
+			o->recall_mode = m->mode;
+			if (o->recall != RECALL_WAIT) {
+				drain(e, o);
+				return;
+			}
+		}
 	} else {
 		o->recall_mode = m->mode;
-		if (m->mode == MODE_SHARED) {
-			recall_set(e, o, RECALL_FLUSH);
-			lease_step(e, o);
-		} else
-			drain(e, o);
+		o->recall_ticket = m->ticket;
+		recall_set(e, o, RECALL_WAIT);
 	}
+	lease_step(e, o);
 }
 
 /* ---- after a new connection ---- */
