@@ -302,8 +302,10 @@ op_fallocate(struct engine *e, struct op *op)
 		r = data_punch(e, op, o, op->offset, op->size);
 	if (r == 0 && !(op->flags & FALLOC_FL_KEEP_SIZE) && end > o->attr.size)
 		r = data_truncate(e, op, o, end);
-	if (r == 0)
+	if (r == 0) {
 		o->attr.ctime = o->attr.mtime = e->real;
+		txn_touch_attr(e, o);
+	}
 	return r;
 }
 

@@ -440,6 +440,8 @@ flush_object(struct engine *e, struct object *o)
 void
 data_flush(struct engine *e, struct object *o)
 {
+	if (!data_dirty(o) && !o->hold)
+		return;		/* nothing to flush; it may not even be leased (fsync of an idle file) */
 	if (!o->on_flush_list) {
 		TAILQ_INSERT_TAIL(&e->flushing, o, flush_link);
 		o->on_flush_list = true;

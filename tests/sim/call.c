@@ -134,7 +134,8 @@ call_text(const struct call *c, char *to, size_t size)
 		ADD(" flags=%#x", c->flags);
 	if (c->type == OP_SETATTR)
 		ADD(" set=%#x mode=%o size=%" PRIu64, c->set, c->attr.mode, c->attr.size);
-	if (c->type == OP_READ || c->type == OP_WRITE || c->type == OP_READDIR || c->type == OP_FALLOCATE)
+	if (c->type == OP_READ || c->type == OP_WRITE || c->type == OP_READDIR || c->type == OP_FALLOCATE ||
+	    c->type == OP_LSEEK)
 		ADD(" at=%" PRIu64 "+%zu", c->offset, c->size);
 	if (c->type == OP_WRITE || c->type == OP_SETXATTR)
 		ADD(" tag=%u", c->tag);
@@ -149,7 +150,7 @@ call_text(const struct call *c, char *to, size_t size)
 		ADD(" mode=%o nlink=%u size=%" PRIu64, c->got.mode, c->got.nlink, c->got.size);
 	if (c->type == OP_READ)
 		ADD(" len=%zu", c->len);
-	if (c->type == OP_WRITE)
+	if (c->type == OP_WRITE || c->type == OP_LSEEK)
 		ADD(" written=%" PRIu64, c->written);
 	if (c->type == OP_READDIR) {
 		ADD(" [");

@@ -26,6 +26,7 @@ enum {
 	SILENCE_US	= 15 * 1000000,		/* after which a connection is given up */
 	UID		= 1000,
 	ATTACH_ID	= UINT16_MAX,
+	UNSAVED_TEXT	= 200,
 };
 
 static const uint8_t volume[VOLUME_ID_SIZE] = "simulated volum";
@@ -592,7 +593,7 @@ mount_drain(struct mount *m)
 	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL)
 		carry_out(m, a);
 	m->draining = false;
-	if (++m->unchecked >= CHECK_EVERY)
+	if (++m->unchecked >= m->sim->options.check_every)
 		mount_check(m);
 }
 
@@ -884,6 +885,15 @@ client_all_clean(struct sim *sim)
 	return true;
 }
 
+static void
+describe_unsaved(void *context, const char *path, bool lost)
+{
+	char *to = context;
+	size_t at = strlen(to);
+
+	snprintf(to + at, UNSAVED_TEXT - at, " %s%s", path, lost ? " (lost)" : "");
+}
+
 void
 client_describe_stuck(struct sim *sim, char *to, size_t size)
 {
@@ -892,13 +902,18 @@ client_describe_stuck(struct sim *sim, char *to, size_t size)
 		struct client *c = sim->clients[i];
 		const char *why = c == NULL ? NULL : unrest(c);
 		size_t at = strlen(to);
-		char call[200] = "";
+		char call[200] = "", unsaved[UNSAVED_TEXT] = "";
+		struct engine_status s = { 0 };
 
 		if (why == NULL)
 			continue;
-		if (c->mount != NULL)
+		if (c->mount != NULL && c->mount->engine != NULL) {
 			kernel_describe(c->mount->kernel, call, sizeof call);
-		snprintf(to + at, size - at, "c%u %s %s; ", i, why, call);
+			engine_status(c->mount->engine, &s);
+			engine_unsaved(c->mount->engine, describe_unsaved, unsaved);
+		}
+		snprintf(to + at, size - at, "c%u %s %s (%zu dirty bytes, %zu objects:%s, %zu commits, %zu ops); ", i, why, call,
+		    s.dirty_bytes, s.dirty_objects, unsaved, s.commits_pending, s.ops_parked);
 	}
 }
 

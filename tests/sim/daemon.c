@@ -190,7 +190,7 @@ drain(struct daemon *d)
 		d->syncing = true;
 		sim_after(d->sim, 1 + disk_delay(d), sync_done, d, d->boot);
 	}
-	if (++d->unchecked >= CHECK_EVERY)
+	if (++d->unchecked >= d->sim->options.check_every)
 		daemon_check(d);
 }
 

@@ -22,8 +22,6 @@ struct daemon {
 	uint64_t	 recalls, evictions, commits, rejected, missing;	/* of earlier lives */
 };
 
-enum { CHECK_EVERY = 97 };	/* events, of each engine */
-
 /* An empty store and a running server that has invited the bearer of `token`. */
 void	daemon_start(struct sim *sim);
 extern const uint8_t daemon_token[SECRET_SIZE];

@@ -282,7 +282,7 @@ static void
 usage(void)
 {
 	fputs("usage: nuage-sim --seed N | --seeds FROM-TO [--ops N] [--jobs N] [--resume FILE]\n"
-	    "                 [--trace] [--crypto] [--calm] [--faults MASK] [--twice] [--tap]\n", stderr);
+	    "                 [--trace] [--crypto] [--calm] [--faults MASK] [--twice] [--tap] [--check EVERY]\n", stderr);
 	exit(2);
 }
 
@@ -295,7 +295,7 @@ parse(struct run *run, int argc, char **argv)
 		{ "resume", required_argument, NULL, 'r' }, { "trace", no_argument, NULL, 't' },
 		{ "crypto", no_argument, NULL, 'c' }, { "calm", no_argument, NULL, 'q' },
 		{ "faults", required_argument, NULL, 'f' }, { "twice", no_argument, NULL, '2' },
-		{ "tap", no_argument, NULL, 'T' }, { 0 },
+		{ "tap", no_argument, NULL, 'T' }, { "check", required_argument, NULL, 'k' }, { 0 },
 	};
 	char *dash;
 	int o;
@@ -314,6 +314,7 @@ parse(struct run *run, int argc, char **argv)
 		case 'c': run->options.crypto = true; break;
 		case 'q': run->options.calm = true; break;
 		case 'f': run->options.faults = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'k': run->options.check_every = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case '2': run->twice = true; break;
 		case 'T': run->tap = true; break;
 		default: usage();

@@ -511,7 +511,7 @@ apply_make(struct trial *t)
 	if (old != NULL && !reuse)
 		could(t, -EEXIST);
 	if (reuse && !S_ISREG(old->mode))
-		could(t, S_ISDIR(old->mode) ? -EISDIR : -EEXIST);
+		could(t, S_ISDIR(old->mode) ? -EISDIR : -ESTALE);
 	if ((r = outcome(t, false)) != 0)
 		return r > 0;
 	if (reuse) {
@@ -793,7 +793,8 @@ apply_lseek(struct trial *t)
 	for (size_t n = 0; n < i->runs_count; n++) {
 		const struct run *run = &i->runs[n];
 
-		if (c->flags == SEEK_DATA && run->start < c->written && run->start + run->len > c->offset)
+		if (c->flags == SEEK_DATA && c->written > c->offset && run->start < c->written &&
+		    run->start + run->len > c->offset)
 			return wrong(t, "skipped data at %" PRIu64, run->start);
 		if (c->flags == SEEK_HOLE && run->start <= c->written && run->start + run->len > c->written)
 			return wrong(t, "a hole in data at %" PRIu64, c->written);

@@ -30,6 +30,7 @@ enum {
 	SETUP_US	= 60 * 1000000,
 	HEAL_US		= 600 * 1000000,
 	WORK_US		= 3600 * 1000000u,
+	CHECK_EVERY	= 97,
 };
 
 struct timer {
@@ -207,6 +208,8 @@ make_plan(struct sim *sim)
 	p->fresh_ms = (uint32_t)ONE_OF(&r, 3000, 60000);
 	if (sim->options.ops == 0)
 		sim->options.ops = 500;
+	if (sim->options.check_every == 0)
+		sim->options.check_every = CHECK_EVERY;
 	sim_trace(sim, "plan: %u clients, %u processes, %u names, %u directories, net %u..%u us, sync %u us, "
 	    "reply %u us, invalidate %u us, think %u us, commit %u ms, file %" PRIu64,
 	    p->clients, p->processes, p->names, p->directories, p->net_min_us, p->net_max_us, p->sync_max_us,

@@ -28,6 +28,7 @@ struct sim_options {
 	bool		 trace;			/* print every event */
 	bool		 crypto;		/* really seal records and blocks */
 	bool		 calm;			/* no faults at all */
+	uint32_t	 check_every;		/* events of an engine, after which its invariants are checked; 0 = 97 */
 	uint32_t	 faults;		/* bits of the kinds to use; 0: by chance */
 };
 
