@@ -57,3 +57,9 @@ TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_hostile_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_commit
+TESTS += tests/unit/test_server_commit
+tests_unit_test_server_commit_SOURCES = tests/unit/test_server_commit.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_commit_LDADD = $(SERVER_TEST_LIBS)
