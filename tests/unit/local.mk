@@ -73,3 +73,8 @@ tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
 .PHONY: print-unit-tests
 print-unit-tests:
 	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))
+check_PROGRAMS += tests/unit/test_server_commit
+TESTS += tests/unit/test_server_commit
+tests_unit_test_server_commit_SOURCES = tests/unit/test_server_commit.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_commit_LDADD = $(SERVER_TEST_LIBS)
