@@ -133,11 +133,17 @@ held_back(const struct object *o, const struct rec *r)
 	return o->hold && (r->kind == KIND_REGION || r->kind == KIND_INLINE);
 }
 
-/* The server will free it when the removal of its last name is applied: its changes are moot. */
+/*
+ * The server frees it when the removal of its last name is applied: its own
+ * changes are moot.  But not the removal of names in a directory, which is
+ * only freed empty, unless the server never heard of it.
+ */
 static bool
 moot(const struct object *o)
 {
-	return o->gone && o->opens == 0 && !o->pinned_elsewhere;
+	if (!o->gone || o->opens > 0 || o->pinned_elsewhere)
+		return false;
+	return !S_ISDIR(o->attr.mode) || (o->born && o->sequence == 0);
 }
 
 static size_t

@@ -60,8 +60,8 @@ END
 }
 
 stored_the_same() {
-	"$interop/store.py" check "$server_data" || "$interop/store.py" check "$server_data/store"
-	"$interop/store.py" list "$server_data" "$T/ann.home" vol >"$T/stored"
+	"$interop/store.py" check "$server_data/store"
+	"$interop/store.py" list "$server_data/store" "$T/ann.home" vol >"$T/stored"
 	diff "$T/names" "$T/stored"
 }
 
