@@ -50,6 +50,7 @@ struct op_state {
 	uint32_t	 wants_count;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
+	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;
 	uint64_t	 flush_number, sequence;
@@ -168,6 +169,8 @@ bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kin
 bool		 needs_missing(const struct op *op);
 void		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
+/* The answer to a READ was a status. */
+void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);

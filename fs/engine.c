@@ -273,6 +273,8 @@ attempt(struct engine *e, struct op *op)
 	r = op->type < OP_COUNT ? run_op[op->type](e, op) : -ENOSYS;
 	if (s->fail != 0)
 		r = s->fail;
+	if (r == -EAGAIN && s->refused != 0)
+		r = s->refused;
 	if (r != -EAGAIN) {
 		op->error = r;
 		return true;
@@ -505,8 +507,11 @@ engine_received(struct engine *e, const struct message *m)
 	case MSG_space:
 		e->space = m->space;
 		break;
+	case MSG_done:
+		lease_refused(e, m->id, m->done.status);
+		break;
 	default:
-		break;		/* done: of RESET, or an error that a later answer settles */
+		break;
 	}
 	settle(e);
 }

@@ -27,6 +27,7 @@ enum {
 	REGIONS_FIRST = 64,
 	REGIONS_MORE = 2048,
 	READ_BUDGET = 4096,
+	SHED_PART = 8,		/* of all objects, when there are too many leases */
 };
 
 static void
@@ -657,6 +658,45 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 		recall_set(e, o, RECALL_WAIT);
 	}
 	lease_step(e, o);
+}
+
+/* Begins to give back what was needed longest ago. */
+static void
+shed(struct engine *e)
+{
+	size_t left = e->objects / SHED_PART + 1;
+
+	for (struct object *o = TAILQ_FIRST(&e->lru), *next; o != NULL && left > 0; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		if (o->mode == MODE_NONE || o->recall != RECALL_NONE || o->oid < OID_RESERVED)
+			continue;
+		left--;
+		o->recall_mode = MODE_NONE;
+		o->recall_ticket = UINT64_MAX;	/* any operation that has a ticket goes first */
+		recall_set(e, o, RECALL_WAIT);
+		lease_step(e, o);
+	}
+}
+
+void
+lease_refused(struct engine *e, uint64_t request, enum status status)
+{
+	struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->wait == WAIT_READ && s->request == request)
+			break;
+	if (s == NULL)
+		return;
+	if (status != STATUS_BUSY) {
+		s->refused = -EIO;
+		wake(e, WAIT_READ, request);
+		return;
+	}
+	/* This session has as many leases as it may: the operation goes on when some are given back. */
+	shed(e);
+	s->wait = TAILQ_EMPTY(&e->recalling) ? WAIT_ATTACH : WAIT_OBJECT;
+	s->key = 0;
 }
 
 /* ---- after a new connection ---- */
