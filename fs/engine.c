@@ -159,7 +159,7 @@ answers_expected(const struct engine *e, const struct object *o)
 void
 object_drop(struct engine *e, struct object *o)
 {
-	bool useless = o->mode == MODE_NONE || o->gone;
+	bool useless = o->mode == MODE_NONE || (o->gone && !o->pinned_elsewhere);
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&

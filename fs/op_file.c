@@ -164,7 +164,7 @@ op_release(struct engine *e, struct op *op)
 	op->handle = 0;
 	if (o == NULL || --o->opens > 0)
 		return 0;
-	if (o->gone) {
+	if (o->gone && !o->pinned_elsewhere) {
 		data_drop(e, o);
 		txn_clean(e, o);
 	}
