@@ -385,6 +385,21 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 	c->all = !a->more && memcmp(w->to.data, high_key, len) == 0;
 }
 
+/* Its last name and pin are gone, and the server has freed it: what we still hold of it is moot. */
+static void
+freed(struct engine *e, struct object *o)
+{
+	o->dead = true;
+	if (o->mode == MODE_NONE)
+		return;
+	data_drop(e, o);
+	txn_clean(e, o);
+	recall_set(e, o, RECALL_NONE);
+	o->mode = MODE_NONE;
+	object_forget(o);
+	wake(e, WAIT_OBJECT, o->oid);
+}
+
 static void
 take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w)
 {
@@ -397,8 +412,8 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	if (o->released && request <= o->released_request && a->grant <= o->released_grant && mode > o->released_mode)
 		mode = o->released_mode;
 	if (a->status == STATUS_NOENT) {
-		if (!o->born && o->mode == MODE_NONE)
-			o->dead = true;
+		if (!o->born)
+			freed(e, o);
 		return;
 	}
 	if (o->born)
