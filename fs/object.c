@@ -206,6 +206,9 @@ object_forget(struct object *o)
 	o->attr_known = o->attr_damaged = o->attr_dirty = o->parents_known = false;
 	free((void *)(uintptr_t)o->attr.symlink.data);
 	o->attr = (struct attr){ 0 };
+	o->stable_size = 0;
+	o->stable_flags = 0;
+	o->next_read = 0;
 }
 
 bool

@@ -144,7 +144,7 @@ unpin_step(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->unpins); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, unpin_link);
-		if (o->unpin_after > e->acknowledged && e->inflight_count > 0)
+		if (txn_pending(e, o) || o->hold || (o->unpin_after > e->acknowledged && e->inflight_count > 0))
 			continue;
 		TAILQ_REMOVE(&e->unpins, o, unpin_link);
 		o->unpin = false;
@@ -250,7 +250,7 @@ op_fsync(struct engine *e, struct op *op)
 			txn_step(e);
 		}
 		s->flush_number = e->span_number;
-		if (o != NULL)
+		if (o != NULL && (data_dirty(o) || o->hold))
 			data_flush(e, o);
 		else if (op->type == OP_SYNC)
 			data_flush_all(e);
@@ -302,8 +302,10 @@ op_fallocate(struct engine *e, struct op *op)
 		r = data_punch(e, op, o, op->offset, op->size);
 	if (r == 0 && !(op->flags & FALLOC_FL_KEEP_SIZE) && end > o->attr.size)
 		r = data_truncate(e, op, o, end);
-	if (r == 0)
+	if (r == 0) {
 		o->attr.ctime = o->attr.mtime = e->real;
+		txn_touch_attr(e, o);
+	}
 	return r;
 }
 

@@ -164,7 +164,9 @@ open_existing(struct engine *e, struct op *op, struct object *dir, const struct 
 		return -EAGAIN;
 	if (S_ISDIR(o->attr.mode))
 		return -EISDIR;
-	if (truncate && S_ISREG(o->attr.mode)) {
+	if (!S_ISREG(o->attr.mode))
+		return -ESTALE;		/* another client made it meanwhile: the kernel looks it up again and follows */
+	if (truncate) {
 		if ((r = data_truncate(e, op, o, 0)) < 0)
 			return r;
 		o->attr.mtime = o->attr.ctime = e->real;

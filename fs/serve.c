@@ -175,31 +175,37 @@ serve_secrets_done(struct serve_secrets *secrets)
 
 /*
  * Until everything is on the server: 0.  Or a negative errno once the server
- * was away for patience_ms, or did not take it for that long, or the end is
+ * was away for patience_ms, or took nothing for that long, or the end is
  * forced; fd (or -1) hears how it goes.
  */
 static int
 flush(struct serve *s, unsigned patience_ms, int fd)
 {
+	struct op op = { .type = OP_SYNC, .ino = OID_ROOT };
+	struct errand *sync = NULL;
 	struct engine_status status;
 	unsigned away_ms = 0;
 	char trouble[256];
-	int r;
+	int r = 0;
 
-	for (;;) {
-		r = shell_sync(s->shell, STEP_MS);
-		if (r == 0)
-			return 0;
+	while (sync != NULL || (sync = shell_begin(s->shell, &op)) != NULL) {
+		if (shell_wait(sync, STEP_MS)) {
+			r = shell_end(s->shell, sync, &op);
+			sync = NULL;
+			if (r == 0)
+				return 0;
+			usleep(STEP_MS * 1000);		/* it was refused: tried again, but not at once */
+		}
 		shell_status(s->shell, &status, trouble, sizeof trouble);
-		/* An answer, but a bad one, comes at once. */
-		if (r != -ETIMEDOUT)
-			usleep(STEP_MS * 1000);
-		away_ms = r == -ETIMEDOUT && status.attached ? 0 : away_ms + STEP_MS;
+		away_ms = sync != NULL && status.attached ? 0 : away_ms + STEP_MS;
 		if (away_ms >= patience_ms || forced(s))
-			return r;
+			break;
 		if (fd >= 0 && !control_say(fd, "progress %zu", status.dirty_bytes))
-			return -EPIPE;
+			break;
 	}
+	if (sync == NULL)
+		return r < 0 ? r : -ENOMEM;
+	return shell_end(s->shell, sync, &op);
 }
 
 /* What is not on the server, copied under the engine's lock. */

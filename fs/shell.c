@@ -34,7 +34,6 @@ enum {
 	TICK_MS		= 100,
 	VERSION_MS	= 10 * 1000,		/* between savings of the highest version */
 	WORKERS		= 2,
-	INTERRUPT_MS	= 500,			/* between attempts to take an op back */
 };
 /* Ids of our own requests on the control lane, apart from the engine's. */
 #define OWN_ID		(UINT64_C(1) << 63)
@@ -52,6 +51,7 @@ struct shell {
 	uint32_t		 generation;
 	uint64_t		 highest;	/* version seen */
 	uint64_t		 serial;	/* of the last op submitted */
+	unsigned		 errands;	/* under way */
 
 	pthread_mutex_t		 queue_lock;
 	struct actions		 queue;		/* SEND and COMMIT */
@@ -822,8 +822,9 @@ shell_free(struct shell *s, bool bye)
 	channel_free(s->bulk);
 	while ((a = actions_take(&s->queue)) != NULL)
 		action_drop(a);
-	if (s->engine != NULL)
-		engine_free(s->engine);
+	if (s->errands > 0)
+		return;			/* the engine still holds them; the process ends soon */
+	engine_free(s->engine);
 	volume_keys_free(s->keys);
 	free(s->sealing);
 	free(s->opening);
@@ -838,64 +839,119 @@ shell_free(struct shell *s, bool bye)
 
 /* ---- operations of our own ---- */
 
-struct waited {
+/* Shared by the caller and, until it has replied, the engine's side. */
+struct errand {
 	struct call	 call;
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 done;
 	bool		 finished;
+	unsigned	 refs;
+	uint64_t	 serial;
+	struct shell	*shell;
 };
 
+static void
+errand_put(struct errand *e)
+{
+	{
+		LOCK_SCOPE(&e->lock);
+		if (--e->refs > 0)
+			return;
+	}
+	pthread_cond_destroy(&e->done);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
+
 static bool
-waited_reply(struct call *c)
+errand_reply(struct call *c)
 {
 	(void)c;
 	return true;
 }
 
 static void
-waited_finish(struct call *c)
+errand_finish(struct call *c)
 {
-	struct waited *w = (struct waited *)c;
+	struct errand *e = (struct errand *)c;
 
-	LOCK_SCOPE(&w->lock);
-	w->finished = true;
-	pthread_cond_signal(&w->done);
+	{
+		LOCK_SCOPE(&e->shell->lock);
+		e->shell->errands--;
+	}
+	{
+		LOCK_SCOPE(&e->lock);
+		e->finished = true;
+		pthread_cond_signal(&e->done);
+	}
+	errand_put(e);
 }
 
-/* False: not within ms; negative is for ever. */
-static bool
-waited_for(struct waited *w, int ms)
+struct errand *
+shell_begin(struct shell *s, const struct op *op)
 {
-	LOCK_SCOPE(&w->lock);
-	while (!w->finished) {
+	struct errand *e = calloc(1, sizeof *e);
+
+	if (e == NULL)
+		return NULL;
+	lock_init(&e->lock);
+	lock_cond_init(&e->done);
+	e->call.op = *op;
+	e->call.reply = errand_reply;
+	e->call.finish = errand_finish;
+	e->refs = 2;
+	e->shell = s;
+	{
+		LOCK_SCOPE(&s->lock);
+		s->errands++;
+	}
+	if (shell_submit(s, &e->call, &e->serial))
+		shell_replied(s, &e->call);
+	return e;
+}
+
+bool
+shell_wait(struct errand *e, int ms)
+{
+	LOCK_SCOPE(&e->lock);
+	while (!e->finished) {
 		if (ms < 0)
-			pthread_cond_wait(&w->done, &w->lock);
-		else if (lock_wait_ms(&w->done, &w->lock, (unsigned)ms) == ETIMEDOUT)
-			return w->finished;
+			pthread_cond_wait(&e->done, &e->lock);
+		else if (lock_wait_ms(&e->done, &e->lock, (unsigned)ms) == ETIMEDOUT)
+			return e->finished;
 	}
 	return true;
 }
 
 int
+shell_end(struct shell *s, struct errand *e, struct op *op)
+{
+	int r = -ETIMEDOUT;
+
+	if (!shell_wait(e, 0)) {
+		shell_interrupt(s, &e->call, e->serial);
+		if (!shell_wait(e, 0))
+			goto out;
+		/* It may have been done just now, and then has its own answer. */
+		r = e->call.op.error == -EINTR ? -ETIMEDOUT : e->call.op.error;
+	} else {
+		r = e->call.op.error;
+	}
+	*op = e->call.op;
+out:
+	errand_put(e);
+	return r;
+}
+
+int
 shell_run(struct shell *s, struct op *op, int timeout_ms)
 {
-	struct waited w = { .call = { .op = *op, .reply = waited_reply, .finish = waited_finish } };
-	bool timed_out = false;
-	uint64_t serial;
+	struct errand *e = shell_begin(s, op);
 
-	lock_init(&w.lock);
-	lock_cond_init(&w.done);
-	if (shell_submit(s, &w.call, &serial))
-		shell_replied(s, &w.call);
-	while (!waited_for(&w, timed_out ? INTERRUPT_MS : timeout_ms)) {
-		/* The engine lets go of an op only while the server is away: ask until it does. */
-		timed_out = true;
-		shell_interrupt(s, &w.call, serial);
-	}
-	pthread_cond_destroy(&w.done);
-	pthread_mutex_destroy(&w.lock);
-	*op = w.call.op;
-	return timed_out && op->error == -EINTR ? -ETIMEDOUT : op->error;
+	if (e == NULL)
+		return -ENOMEM;
+	shell_wait(e, timeout_ms);
+	return shell_end(s, e, op);
 }
 
 int

@@ -76,7 +76,11 @@ struct shell;
  * -ESTALE (the server shows an older state than was seen before).
  */
 int	shell_new(struct shell **ret, const struct shell_config *config, char *why, size_t size);
-/* Ends the session at the server when `bye` and possible, then everything else; no op may be left. */
+/*
+ * Ends the session at the server when `bye` and possible, then the threads,
+ * then all else.  No op of the kernel's may be left; with an errand that was
+ * given up but is still in the engine, the engine's memory stays.
+ */
 void	shell_free(struct shell *s, bool bye);
 
 /* True: done, the caller replies and then calls shell_replied(). False: parked; *ret_serial names the submission. */
@@ -89,10 +93,17 @@ struct forget { uint64_t oid, n; };
 void	shell_forget(struct shell *s, const struct forget *list, size_t count);
 
 /*
- * One op of the caller's, waited for: its op.error.  After timeout_ms (< 0:
- * never) it is given up as soon as the engine allows, which is when the
- * server is away: -ETIMEDOUT.
+ * An op of our own, apart from the kernel's.  shell_begin() starts a copy;
+ * shell_wait() is true once it is done; shell_end() gives its error and, in
+ * *op, its results.  When it is not done by then it is given up, -ETIMEDOUT:
+ * the engine lets go of an op at once only while the server is away, and
+ * keeps what it does not let go of.
  */
+struct errand;
+struct errand *shell_begin(struct shell *s, const struct op *op);	/* NULL: out of memory */
+bool	shell_wait(struct errand *errand, int timeout_ms);		/* < 0: as long as it takes */
+int	shell_end(struct shell *s, struct errand *errand, struct op *op);
+/* The three in one. */
 int	shell_run(struct shell *s, struct op *op, int timeout_ms);
 /* All that was acknowledged is on the server; 0, -ETIMEDOUT, or what the engine says. */
 int	shell_sync(struct shell *s, int timeout_ms);

@@ -220,7 +220,7 @@ settle_size(struct engine *e, struct object *o)
 		o->hold = false;
 		o->stable_size = 0;
 		data_list(e, o);
-		txn_touch(e, o);
+		txn_touch_attr(e, o);	/* the last one that was sent told of the old content */
 	}
 	TAILQ_FOREACH(s, &o->spans, link) {
 		uint64_t at = s->region * REGION_SIZE + (s->count > 0 ? s->ranges[0].from : 0);
@@ -440,6 +440,8 @@ flush_object(struct engine *e, struct object *o)
 void
 data_flush(struct engine *e, struct object *o)
 {
+	if (!data_dirty(o) && !o->hold)
+		return;		/* nothing to flush; it may not even be leased (fsync of an idle file) */
 	if (!o->on_flush_list) {
 		TAILQ_INSERT_TAIL(&e->flushing, o, flush_link);
 		o->on_flush_list = true;

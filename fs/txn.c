@@ -133,11 +133,17 @@ held_back(const struct object *o, const struct rec *r)
 	return o->hold && (r->kind == KIND_REGION || r->kind == KIND_INLINE);
 }
 
-/* The server will free it when the removal of its last name is applied: its changes are moot. */
+/*
+ * The server frees it when the removal of its last name is applied: its own
+ * changes are moot.  But not the removal of names in a directory, which is
+ * only freed empty, unless the server never heard of it.
+ */
 static bool
 moot(const struct object *o)
 {
-	return o->gone && o->opens == 0 && !o->pinned_elsewhere;
+	if (!o->gone || o->opens > 0 || o->pinned_elsewhere)
+		return false;
+	return !S_ISDIR(o->attr.mode) || (o->born && o->sequence == 0);
 }
 
 static size_t
@@ -300,6 +306,13 @@ commit_new(struct engine *e, size_t changes, size_t objects)
 	return NULL;
 }
 
+/* What is left, content not yet flushed included, has its own time to wait. */
+static void
+begin_age(struct engine *e)
+{
+	e->dirty_since = TAILQ_EMPTY(&e->dirty) && TAILQ_EMPTY(&e->with_data) ? 0 : e->now_ms;
+}
+
 static void
 freeze(struct engine *e)
 {
@@ -324,7 +337,7 @@ freeze(struct engine *e)
 	e->changes = 0;
 	e->settle_until = 0;
 	if (objects == 0) {
-		e->dirty_since = TAILQ_EMPTY(&e->dirty) ? 0 : e->now_ms;
+		begin_age(e);
 		return;
 	}
 	if ((c = commit_new(e, changes, objects)) == NULL)
@@ -348,7 +361,7 @@ freeze(struct engine *e)
 			c->blocks[c->blocks_count++] = &f->flush;
 	}
 	e->carried_bytes = e->carried_count = e->kept_bytes = 0;
-	e->dirty_since = TAILQ_EMPTY(&e->dirty) ? 0 : e->now_ms;
+	begin_age(e);
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
 	if (e->attached)

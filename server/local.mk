@@ -34,8 +34,8 @@ server_libserver_a_SOURCES = \
 	server/tally.c server/tally.h \
 	server/wait.c server/wait.h
 
-sbin_PROGRAMS += server/nuaged
-server_nuaged_SOURCES = \
+sbin_PROGRAMS += nuaged
+nuaged_SOURCES = \
 	server/admin.c server/admin.h \
 	server/daemon.c server/daemon.h \
 	server/event.c server/event.h \
@@ -46,4 +46,4 @@ server_nuaged_SOURCES = \
 	server/listen.c server/listen.h \
 	server/nuaged.c \
 	server/settings.c server/settings.h
-server_nuaged_LDADD = server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
+nuaged_LDADD = server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)

@@ -58,6 +58,21 @@ tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_hostile_LDADD = $(SERVER_TEST_LIBS)
 
+STORE_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(LMDB_LIBS) $(XXHASH_LIBS)
+store_test_common = tests/unit/conform.h tests/unit/store_script.h
+
+check_PROGRAMS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+TESTS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_test_common)
+tests_unit_test_store_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_common)
+tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
+tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
+# For a build inside a mount, which cannot run what mounts.
+.PHONY: print-unit-tests
+print-unit-tests:
+	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))
 check_PROGRAMS += tests/unit/test_server_commit
 TESTS += tests/unit/test_server_commit
 tests_unit_test_server_commit_SOURCES = tests/unit/test_server_commit.c \

@@ -1,0 +1,186 @@
+#!/bin/bash
+# cli.sh - what the commands say and return: help, exit statuses, and errors that name cause and remedy.
+. "${top_srcdir:-.}/tests/lib.sh"
+needs fuse python3
+start_server
+first_client ann vol
+M=$(mnt ann)
+
+# exits STATUS TEXT COMMAND...: that status, and stderr (not stdout) holds TEXT.
+exits() {
+	local want=$1 text=$2 status=0
+	shift 2
+	"$@" >"$T/stdout" 2>"$T/stderr" </dev/null || status=$?
+	cat "$T/stdout" "$T/stderr"
+	is "$want" "$status"
+	grep -qi -e "$text" "$T/stderr"
+}
+
+helps() {
+	local command
+	client ann --help >"$T/help"
+	for command in join create invite mount sync status volumes umount recover; do
+		grep -qw "$command" "$T/help"
+		client ann "$command" --help >"$T/help.one"
+		grep -q "usage: nuage $command" "$T/help.one"
+	done
+	( in_ns '' "$NUAGED" --help ) | grep -q 'usage: nuaged'
+	client ann --version | grep -q '^nuage [0-9]'
+}
+
+usage_errors() {
+	local command
+	exits 2 "usage" client ann
+	exits 2 "no command 'frobnicate'" client ann frobnicate
+	for command in join create invite mount sync status volumes umount recover; do
+		exits 2 "help" client ann "$command" --no-such-option
+	done
+	exits 2 "help" client ann mount vol
+	exits 2 "ids=" client ann mount -o ids=yours vol "$M"
+	exits 2 "no such option" client ann mount -o frobnicate vol "$M"
+}
+
+server_errors() {
+	exits 2 "help\|usage" in_ns_sub "$NUAGED" --no-such-option
+	exits 1 . in_ns_sub timeout 5 "$NUAGED" --data /proc/none --listen 127.0.0.1:0
+	# A second daemon on the same data; the first one goes on.
+	exits 1 . in_ns_sub timeout 5 "$NUAGED" --data "$server_data" --listen "127.0.0.1:$(free_port)"
+	echo "no_such_key = 1" >"$T/bad.conf"
+	exits 1 "no_such_key" in_ns_sub timeout 5 "$NUAGED" --data "$T/other" --config "$T/bad.conf"
+	client ann volumes | grep -q vol
+}
+in_ns_sub() { ( in_ns '' "$@" ); }
+
+never_invited() {
+	new_client eve
+	exits 1 "invitation" client eve create vol2
+	exits 1 . client eve mount vol "$(mnt eve)"
+	exits 1 "not an invitation" client eve join "hello"
+}
+
+invitation_used() {
+	local invitation
+	invitation=$( ( server_invitation ) )
+	new_client one; new_client two
+	client one join "$invitation"
+	exits 4 "used before" client two join "$invitation"
+}
+
+invitation_alone_on_stdout() {
+	is 1 "$( ( server_invitation ) 2>/dev/null | wc -w)"
+	is 1 "$(client ann invite vol 2>/dev/null | wc -w)"
+	is 1 "$(wc -w <"$T/vol.code")"
+}
+
+recovery() {
+	local code
+	code=$(cat "$T/vol.code")
+	new_client lost
+	client lost recover <<<"$code"
+	client lost volumes | grep -q vol
+	new_client wrong
+	recover_with() { client wrong recover <<<"$1"; }
+	says "mistyped\|not a recovery code\|no volume" recover_with "${code%?}$([ "${code: -1}" = a ] && echo b || echo a)"
+	says "not a recovery code" recover_with "hello"
+}
+
+volume_names() {
+	exits 4 "already\|is there" client ann create vol
+	exits 2 "name" client ann create "a b"
+	exits 1 . client ann mount no-such-volume "$M"
+}
+
+mount_points() {
+	mkdir -p "$T/full" && : >"$T/full/file"
+	exits 1 "not empty" client ann mount vol "$T/full"
+	exits 1 "no such directory" client ann mount vol "$T/none"
+	exits 1 "not a directory" client ann mount vol "$T/full/file"
+}
+
+no_fuse() {	# in a mount namespace of its own where /dev/fuse is missing
+	exits 1 "/dev/fuse" unshare -m bash -c 'mount --bind /dev/null "$0/full/file"
+		mount -t tmpfs tmpfs /dev && shift 0 && NUAGE_HOME=$1 exec "$2" mount vol "$3"' \
+		"$T" "$T/ann.home" "$NUAGE" "$M"
+}
+
+in_use() {
+	local status=0
+	( cd "$M" && exec sleep 60 ) &
+	local pid=$!
+	sleep 0.3
+	exits 1 "in use" client ann umount "$M"
+	is_mounted "$M"
+	kill $pid
+	wait $pid || :
+}
+
+mounted_twice() {
+	exits 1 "mounted" client ann mount vol "$M"
+}
+
+status_is_json() {
+	client ann status
+	client ann status --json | jq -e '.[0].volume' >/dev/null
+	client ann volumes --json | jq -e '.[0].name == "vol"' >/dev/null
+	echo x >"$M/x"
+	client ann sync "$M"
+	client ann status --json | jq -e '.[0].dirty_bytes == 0'
+}
+
+daemonizes() {	# without -f it returns when the mount is there
+	client ann mount vol "$M"
+	is_mounted "$M"
+	echo x >"$M/daemon"
+	client ann umount "$M"
+	not is_mounted "$M"
+}
+
+options_heed() {
+	client ann mount -o ro vol "$M"
+	is EROFS "$(call create_excl "$M/new")"
+	client ann umount "$M"
+}
+
+no_route() {
+	exits 3 . client ann volumes
+	exits 3 . timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" mount vol "$M"
+	not is_mounted "$M"
+}
+
+umount_without_server() {	# it names what is not saved, keeps the mount; --force gives it up
+	echo unsaved >"$M/unsaved-file"
+	exits 3 "unsaved-file" timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount "$M"
+	is_mounted "$M"
+	timeout 30 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount --force "$M"
+	not is_mounted "$M"
+}
+
+check "help of every command" helps
+check "wrong usage is status 2, and says where help is" usage_errors
+check "nuaged's own errors" server_errors
+check "a device never invited" never_invited
+check "an invitation already used" invitation_used
+check "invitations and codes stand alone on stdout" invitation_alone_on_stdout
+check "recovery, and a wrong code" recovery
+check "volume names" volume_names
+check "mount points" mount_points
+if [ "$(id -u)" = 0 ]; then
+	check "no /dev/fuse" no_fuse
+else
+	skip "no /dev/fuse" "not root"
+fi
+check "mount and umount as a person does" daemonizes
+check "-o ro" options_heed
+mount_client ann vol
+if command -v jq >/dev/null; then
+	check "status and volumes are JSON when asked" status_is_json
+else
+	skip "status and volumes are JSON when asked" "no jq"
+fi
+check "a mount point in use" in_use
+check "a second mount at the same place" mounted_twice
+kill_server
+check "umount without the server" umount_without_server
+kill_and_wait "${client_pids[ann]}" TERM
+check "no route to the server" no_route
+tap_done

@@ -1,0 +1,177 @@
+#!/bin/bash
+# crash.sh - killed servers, cut power and killed clients lose nothing that was synced.
+. "${top_srcdir:-.}/tests/lib.sh"
+needs fuse python3
+configure_server term_ms 5000
+start_server
+who=ann M=$(mnt ann)
+first_client $who vol
+mount_client $who vol
+make_tree "$T/tree" 1500
+random_file "$T/large" 50000000
+
+# slow_copy: in the background; ends with $T/copy.status.
+slow_copy() {
+	rm -rf "$T/copy.status"
+	(
+		cp -r "$T/tree" "$M/tree" && cp "$T/large" "$M/large"
+		echo $? >"$T/copy.status"
+	) 2>"$T/copy.log" &
+	helper_pids+=($!)
+}
+
+copy_is_right() {
+	wait_for 40 test -e "$T/copy.status" && is 0 "$(cat "$T/copy.status")" &&
+		diff -r --no-dereference "$T/tree" "$M/tree" && cmp "$T/large" "$M/large"
+}
+
+server_killed() {
+	slow_copy
+	for _ in 1 2 3; do
+		sleep 0.7
+		kill_server
+		sleep 0.3
+		start_server
+	done
+	copy_is_right && flush_client $who && remount_client $who vol && copy_is_right
+}
+
+server_stays_away() {	# a copy in progress waits, and goes on by itself
+	rm -rf "$M/tree" "$M/large"
+	slow_copy
+	sleep 0.5
+	kill_server
+	sleep 6
+	is yes "$([ -e "$T/copy.status" ] && grep -qv 0 "$T/copy.status" || echo yes)" || return
+	start_server
+	copy_is_right
+}
+
+# writer FILE: appends numbered records, each fsynced, reporting each after its fsync.
+writer() {
+	python3 - "$1" <<-'PY'
+	import os, sys
+	fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
+	dir = os.open(os.path.dirname(sys.argv[1]), os.O_RDONLY)
+	os.fsync(dir)
+	for n in range(100000):
+	    try:
+	        os.pwrite(fd, (b"%07d\n" % n) * 64, n * 512)
+	        os.fsync(fd)
+	    except OSError:
+	        break
+	    print(n, flush=True)
+	PY
+}
+
+# reported_is_there FILE REPORT LEAST: and at least so many records were reported.
+reported_is_there() {
+	python3 - "$@" <<-'PY'
+	import sys
+	data, lines = open(sys.argv[1], "rb").read(), open(sys.argv[2]).read().split()
+	last = int(lines[-1]) if lines else -1
+	print(f"{last + 1} records were reported, {len(data) // 512} are there")
+	assert last + 1 >= int(sys.argv[3])
+	for n in range(last + 1):
+	    assert data[n * 512:n * 512 + 512] == (b"%07d\n" % n) * 64, n
+	PY
+}
+
+client_killed() {
+	writer "$M/records" >"$T/report" 2>&1 &
+	local pid=$!
+	sleep 2
+	kill_client $who || return
+	kill_and_wait $pid
+	mount_client $who vol
+	reported_is_there "$M/records" "$T/report" 20
+}
+
+client_killed_with_writes_behind() {	# the journal on the client's disk has what close() returned for
+	rm -rf "$M/behind" && cp -r "$T/tree" "$M/behind" || return
+	kill_client $who || return
+	mount_client $who vol
+	wait_for 20 diff -r --no-dereference "$T/tree" "$M/behind"
+}
+
+both_killed() {
+	writer "$M/records2" >"$T/report2" 2>&1 &
+	local pid=$!
+	sleep 1
+	kill_server
+	kill_client $who || return
+	kill_and_wait $pid
+	start_server
+	mount_client $who vol
+	reported_is_there "$M/records2" "$T/report2" 20
+}
+
+# ---- the same with the power cut under the store ----
+
+disk_up() {
+	"$tools/forgetfs" -f "$@" "$T/backing" "$server_data" >"$T/disk.out" 2>"$T/disk.log" &
+	disk_pid=$!
+	helper_pids+=("$disk_pid")
+	wait_for 5 is_mounted "$server_data"
+}
+
+power_cut() {
+	kill -USR1 $disk_pid
+	wait_for 20 grep -q cut "$T/disk.out" || return
+	kill_server
+	umount "$server_data" || umount -l "$server_data"
+	wait_for 10 process_is_gone $disk_pid || kill -KILL $disk_pid
+	wait $disk_pid
+}
+
+power_cut_once() {	# SEED LEAST
+	local writer_pid copy_pid
+	writer "$M/power$1" >"$T/report" 2>&1 &
+	writer_pid=$!
+	cp -r "$T/tree" "$M/tree$1" &
+	copy_pid=$!
+	sleep 1.5
+	power_cut || return
+	disk_up --keep-some --seed "$1" || return
+	start_server
+	# Writer and copy go on by themselves.
+	sleep 1
+	kill_and_wait $writer_pid TERM
+	wait $copy_pid || return
+	# Read from the server, not from what the client still knows.
+	remount_client $who vol &&
+		reported_is_there "$M/power$1" "$T/report" "$2" &&
+		diff -r --no-dereference "$T/tree" "$M/tree$1" && "$NUAGED" check --data "$server_data"
+}
+
+power_cuts() {
+	local seed
+	for seed in 1 2 3; do
+		power_cut_once $seed 20 || return
+	done
+	for seed in 1 2 3; do
+		diff -r --no-dereference "$T/tree" "$M/tree$seed" || return
+	done
+}
+
+check_here "a server killed in mid-copy: the copy goes on by itself" server_killed
+check_here "a server away for longer than the term" server_stays_away
+check_here "a killed client: every fsynced byte is there" client_killed
+check_here "a killed client: what was written behind is there" client_killed_with_writes_behind
+check_here "client and server killed" both_killed
+
+if [ ! -x "$tools/forgetfs" ]; then
+	skip "power cuts under the store" "forgetfs is not built"
+	tap_done
+fi
+must umount_client ann
+must stop_server
+rm -rf "$server_data"
+mkdir "$server_data" "$T/backing"
+must disk_up --keep-some --seed 9
+start_server
+who=cay M=$(mnt cay)
+first_client cay vol
+mount_client cay vol
+check_here "power cuts under the store: every fsynced byte is there" power_cuts
+tap_done

@@ -1,0 +1,22 @@
+#!/bin/bash
+# linearize.sh - ten thousand overlapping operations of two mounts have an order that explains them all.
+. "${top_srcdir:-.}/tests/lib.sh"
+needs fuse python3
+start_server
+first_client ann vol
+another_client bob vol ann
+mount_client ann vol
+mount_client bob vol
+linearize=$top_srcdir/tests/integration/linearize.py
+seed=${SEED:-$RANDOM}
+
+two_mounts() {	# SEED WORKERS OPS: a directory of its own
+	mkdir "$(mnt ann)/$1-$2"
+	timeout 80 python3 "$linearize" "$(mnt ann)/$1-$2" "$(mnt bob)/$1-$2" --seed "$1" --workers "$2" --ops "$3"
+}
+
+check "two workers, seed $seed" two_mounts "$seed" 2 4000
+note <"$T/case.out"
+check "six workers, seed $seed" two_mounts "$seed" 6 6000
+note <"$T/case.out"
+tap_done

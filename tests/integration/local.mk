@@ -1,0 +1,24 @@
+# Scripts on real mounts, each on its own server.  They join TESTS as they come to pass.
+INTEGRATION_TESTS = \
+	tests/integration/apps.sh \
+	tests/integration/basic.sh \
+	tests/integration/cli.sh \
+	tests/integration/coherence.sh \
+	tests/integration/crash.sh \
+	tests/integration/linearize.sh \
+	tests/integration/link.sh \
+	tests/integration/secrecy.sh \
+	tests/integration/space.sh \
+	tests/integration/stranger.sh
+LONG_TESTS = \
+	tests/integration/big_long.sh \
+	tests/integration/self_long.sh
+EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/linearize.py
+
+TESTS += tests/integration/test_linearize.sh
+EXTRA_DIST += tests/integration/test_linearize.sh
+
+# What takes minutes or gigabytes.
+.PHONY: check-long
+check-long: all
+	NUAGE_LONG=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(LONG_TESTS)'

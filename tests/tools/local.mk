@@ -1,0 +1,15 @@
+# What the integration tests and the benchmark stand on; none of it is installed.
+noinst_PROGRAMS += tests/tools/wanlink
+tests_tools_wanlink_SOURCES = tests/tools/wanlink.c
+
+noinst_PROGRAMS += tests/tools/floorfs
+tests_tools_floorfs_SOURCES = tests/tools/floorfs.c
+tests_tools_floorfs_LDADD = $(FUSE_LIBS)
+
+noinst_PROGRAMS += tests/tools/forgetfs
+tests_tools_forgetfs_SOURCES = tests/tools/forgetfs.c tests/tools/disk.c tests/tools/disk.h
+tests_tools_forgetfs_LDADD = $(FUSE_LIBS)
+TESTS += tests/tools/test_forgetfs.sh
+EXTRA_DIST += tests/tools/test_forgetfs.sh
+
+EXTRA_DIST += tests/tools/call.py tests/tools/mktree.py
