@@ -353,7 +353,8 @@ freeze(struct engine *e)
 	e->freeze_wanted = false;
 	e->changes = 0;
 	e->settle_until = 0;
-	if (objects == 0) {
+	if (changes == 0) {
+		clean_moot(e);
 		begin_age(e);
 		return;
 	}
@@ -523,6 +524,8 @@ thaw(struct engine *e, struct commit_state *s)
 
 		if (o != NULL && o->inflight > 0)
 			o->inflight--;
+		if (o != NULL && o->gone && o->mode == MODE_EXCLUSIVE)
+			txn_touch(e, o);	/* to be listed again */
 	}
 	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
 		TAILQ_REMOVE(&s->kept, f, link);
