@@ -457,6 +457,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
+	pins_resume(e, fresh);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		lease_reclaim(e);
 		if (a->rejected && TAILQ_EMPTY(&e->inflight))
@@ -479,6 +480,7 @@ engine_detached(struct engine *e)
 void
 engine_received(struct engine *e, const struct message *m)
 {
+	unpin_heard(e, m->id);
 	switch (m->type) {
 	case MSG_granted:
 		lease_granted(e, m);

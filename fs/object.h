@@ -64,6 +64,8 @@ struct object {
 	bool		 pinned;		/* our PIN was sent */
 	bool		 unpin;			/* to be taken back when the commits so far are acknowledged */
 	uint64_t	 unpin_after;
+	bool		 unpin_sent;		/* it was, but perhaps not heard yet */
+	uint64_t	 unpin_request;		/* the last request before it */
 	TAILQ_ENTRY(object) unpin_link;
 	enum recall_state recall;		/* on the engine's list unless NONE */
 	TAILQ_ENTRY(object) recall_link;
