@@ -53,7 +53,7 @@ struct op_state {
 	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;
-	uint64_t	 flush_number, sequence;
+	uint64_t	 flush_number, sequence, errors;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -138,7 +138,7 @@ struct engine {
 	TAILQ_HEAD(, cell) cell_lru;
 	TAILQ_HEAD(, fetch_state) fetches;
 
-	uint64_t	 error_counter;
+	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
 	struct engine_status stats;
 };
 

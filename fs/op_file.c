@@ -297,6 +297,7 @@ op_fsync(struct engine *e, struct op *op)
 			data_flush_step(e);
 			txn_step(e);
 		}
+		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
 		s->flush_number = e->span_number;
 		if (o != NULL && (data_dirty(o) || o->hold))
 			data_flush(e, o);
@@ -322,13 +323,18 @@ op_fsync(struct engine *e, struct op *op)
 	}
 	if ((r = handle_error(e, handle_of(op))) < 0)
 		return r;
+	if (e->acknowledged < s->sequence && e->error != 0)
+		return e->error;
 	if (!e->freeze_wanted && s->sequence > e->sequence)
 		s->sequence = e->sequence;	/* there was nothing to send after all */
-	if (e->acknowledged >= s->sequence)
-		return 0;
-	if (e->error != 0)
-		return e->error;
-	return park(op, WAIT_COMMIT, s->sequence);
+	if (e->acknowledged < s->sequence)
+		return park(op, WAIT_COMMIT, s->sequence);
+	/* Without a file to ask, any loss might be what the caller wanted to keep. */
+	if (o == NULL && e->error_counter != s->errors) {
+		e->sync_errors = e->error_counter;
+		return -EIO;
+	}
+	return 0;
 }
 
 int

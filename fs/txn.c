@@ -598,6 +598,7 @@ txn_lose_all(struct engine *e)
 		lease_lost(e, o);
 		txn_clean(e, o);
 	}
+	e->acknowledged = e->sequence;
 	e->dirty_since = 0;
 	e->stats.rejected++;
 	if ((a = send_message(e, MSG_reset, ++e->next_request)) != NULL)
