@@ -112,10 +112,14 @@ connect_again(struct sim *sim, void *what, uint64_t number)
 static void
 close_bulk(struct mount *m, unsigned lane)
 {
-	if (m->bulk[lane] != NULL)
-		net_close_by_client(m->bulk[lane]);
+	struct conn *c = m->bulk[lane];
+
 	m->bulk[lane] = NULL;
 	m->bulk_up[lane] = false;
+	if (c == NULL)
+		return;
+	net_close_by_client(c);
+	transfer_lost(m, c);
 }
 
 static void
@@ -201,10 +205,8 @@ client_lost(struct mount *m, struct conn *c)
 	if (c != m->control)
 		return;
 	m->control = NULL;
-	for (unsigned i = 0; i < BULK_LANES; i++) {
-		transfer_lost(m, m->bulk[i]);
+	for (unsigned i = 0; i < BULK_LANES; i++)
 		close_bulk(m, i);
-	}
 	if (m->state != MOUNT_CONNECTING) {
 		m->state = m->state == MOUNT_LEAVING && m->said_bye ? MOUNT_GONE : MOUNT_CONNECTING;
 		if (m->state == MOUNT_GONE)
