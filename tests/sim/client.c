@@ -151,6 +151,8 @@ send_attach(struct mount *m, struct conn *c)
 	net_to_server(c, &msg);
 }
 
+static void mount_gone(struct mount *m);
+
 /* Client 0 makes the volume first, step by step: true while there is a step left. */
 static bool
 make_volume(struct mount *m)
@@ -207,10 +209,12 @@ client_lost(struct mount *m, struct conn *c)
 	m->control = NULL;
 	for (unsigned i = 0; i < BULK_LANES; i++)
 		close_bulk(m, i);
+	if (m->said_bye) {
+		mount_gone(m);		/* BYE may be lost: the server keeps a session that nobody comes back for */
+		return;
+	}
 	if (m->state != MOUNT_CONNECTING) {
-		m->state = m->state == MOUNT_LEAVING && m->said_bye ? MOUNT_GONE : MOUNT_CONNECTING;
-		if (m->state == MOUNT_GONE)
-			return;
+		m->state = MOUNT_CONNECTING;
 		engine_detached(mount_clocked(m));
 		mount_drain(m);
 	}
@@ -271,8 +275,6 @@ open_values(struct mount *m, struct msg_granted *g, struct arena *arena)
 				sim_fail(m->sim, "a record of %" PRIu64 " does not open", g->answers.at[i].oid);
 		}
 }
-
-static void mount_gone(struct mount *m);
 
 static void
 received_control(struct mount *m, struct conn *c, struct message *msg)
