@@ -152,6 +152,7 @@ send_attach(struct mount *m, struct conn *c)
 }
 
 static void mount_gone(struct mount *m);
+static void leave(struct sim *sim, void *what, uint64_t number);
 
 /* Client 0 makes the volume first, step by step: true while there is a step left. */
 static bool
@@ -210,8 +211,9 @@ client_lost(struct mount *m, struct conn *c)
 	for (unsigned i = 0; i < BULK_LANES; i++)
 		close_bulk(m, i);
 	if (m->said_bye) {
-		mount_gone(m);		/* BYE may be lost: the server keeps a session that nobody comes back for */
-		return;
+		/* It may be lost: say it again. */
+		m->said_bye = false;
+		sim_after(sim, 1, leave, m, 0);
 	}
 	if (m->state != MOUNT_CONNECTING) {
 		m->state = MOUNT_CONNECTING;
@@ -251,6 +253,10 @@ static void
 refused(struct mount *m, struct conn *c, const struct message *msg)
 {
 	sim_trace(m->sim, "c%u: attach refused: %s", m->client->index, status_text(msg->done.status));
+	if (msg->done.status == STATUS_NOENT && c == m->control && m->leaving) {
+		mount_gone(m);		/* BYE was heard, and its answer lost */
+		return;
+	}
 	if (msg->done.status == STATUS_NOENT && c == m->control) {
 		/* The session is no more: a new one for the same engine. */
 		m->session = m->replaces = 0;
@@ -743,8 +749,6 @@ client_kill(struct client *c, uint64_t down_us)
 }
 
 /* ---- a clean end ---- */
-
-static void leave(struct sim *sim, void *what, uint64_t number);
 
 static void
 mount_gone(struct mount *m)
