@@ -68,6 +68,7 @@ struct commit_state {
 	struct commit	*commit;
 	TAILQ_ENTRY(commit_state) link;
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
+	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 };
 
 struct flush_state {
