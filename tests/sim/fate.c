@@ -405,6 +405,13 @@ forget_versions(struct fact *fact, uint64_t step)
 }
 
 static void
+drop_versions(struct fact *fact)
+{
+	while (fact->versions_count > 0)
+		fate_free_inode(fact->versions[--fact->versions_count].inode);
+}
+
+static void
 add_version(struct facts *f, uint64_t ino, uint64_t step)
 {
 	struct inode *i = (struct inode *)(uintptr_t)model_find(f->model, ino);
@@ -466,7 +473,9 @@ follow(struct facts *f, const struct call *c, bool after)
 		struct fact *fact = fact_of(f, inos[i]);
 
 		fact->changer = c->mount;
-		if (c->mount == f->dead && fact->versions_count == 0)
+		if (c->mount != f->dead)
+			drop_versions(fact);
+		else if (fact->versions_count == 0)
 			add_version(f, inos[i], 0);
 	}
 	if (c->mount != f->dead || c->error != 0)
@@ -691,9 +700,10 @@ judge_inode(const struct image *image, struct fact *f, const struct inode *i, st
 	as = duplicate(i);
 	as->mtime = (struct when){ ns_of(o->attr.mtime), ns_of(o->attr.mtime) };
 	as->ctime = (struct when){ ns_of(o->attr.ctime), ns_of(o->attr.ctime) };
-	good = size_possible(f, o->attr.size) && image_content(image, o, content);
-	if (!good)
-		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", which it never had, or misses a block", i->ino, o->attr.size);
+	if (!(good = size_possible(f, o->attr.size)))
+		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", which it never had", i->ino, o->attr.size);
+	else if (!(good = image_content(image, o, content)))
+		snprintf(why, size, "%" PRIu64 " misses a block", i->ino);
 	else
 		good = take_content(f, content, o->attr.size, as, why, size);
 	free(content);
