@@ -246,6 +246,15 @@ promised(const struct call *sync, const struct call *c)
 	}
 }
 
+/* Content without a name need not survive. */
+static bool
+unlinked(const struct model *m, const struct call *c)
+{
+	const struct inode *i = model_find(m, c->ino);
+
+	return i != NULL && i->nlink == 0;
+}
+
 void
 fate_done(struct sim *sim, struct call *c)
 {
@@ -256,7 +265,8 @@ fate_done(struct sim *sim, struct call *c)
 	for (size_t i = 0; i < j->count; i++) {
 		struct call *old = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
-		if (old != NULL && old->mount == c->mount && old->error == 0 && old->done < c->invoked && promised(c, old))
+		if (old != NULL && old->mount == c->mount && old->error == 0 && old->done < c->invoked && promised(c, old) &&
+		    !unlinked(j->model, old))
 			old->durable = true;
 	}
 }
