@@ -467,8 +467,9 @@ follow(struct facts *f, const struct call *c, bool after)
 				fact_of(f, doubt[i])->doubtful = true;
 		return;
 	}
-	if (c->error == 0) {
-		shown(f, c, c->ino);
+	/* A name may be known without its inode being leased; attributes and content may not. */
+	if (c->error == 0 && (c->has_attr || c->type == OP_READ || c->type == OP_LSEEK || changes_content(c))) {
+		shown(f, c, c->type == OP_LOOKUP ? 0 : c->ino);
 		shown(f, c, c->child);
 	}
 	if (after) {
@@ -711,7 +712,9 @@ judge_inode(const struct image *image, struct fact *f, const struct inode *i, st
 	as->mtime = (struct when){ ns_of(o->attr.mtime), ns_of(o->attr.mtime) };
 	as->ctime = (struct when){ ns_of(o->attr.ctime), ns_of(o->attr.ctime) };
 	if (!(good = size_possible(f, o->attr.size)))
-		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", which it never had", i->ino, o->attr.size);
+		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", but it had %zu others, %" PRIu64 " to %" PRIu64, i->ino,
+		    o->attr.size, f->versions_count, f->versions[0].inode->size,
+		    f->versions[f->versions_count - 1].inode->size);
 	else if (!(good = image_content(image, o, content)))
 		snprintf(why, size, "%" PRIu64 " misses a block", i->ino);
 	else
