@@ -594,13 +594,15 @@ by_value(const void *a, const void *b)
 static size_t
 edges_of(const struct fact *f, uint64_t size, uint64_t **ret)
 {
-	size_t count = 2, most = 2;
+	size_t count = 2, most = 2 + size / REGION_SIZE;
 	uint64_t *edges;
 
 	for (size_t v = 0; v < f->versions_count; v++)
 		most += 1 + 2 * f->versions[v].inode->runs_count;
 	edges = sim_alloc(most * sizeof *edges);
 	edges[1] = size;
+	for (uint64_t at = REGION_SIZE; at <= size; at += REGION_SIZE)
+		edges[count++] = at;	/* regions arrive one by one */
 	for (size_t v = 0; v < f->versions_count; v++) {
 		const struct inode *i = f->versions[v].inode;
 
