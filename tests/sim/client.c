@@ -563,9 +563,27 @@ sweep(struct sim *sim, void *what, uint64_t number)
 		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, oid);
 }
 
+/* message_print() shows the first few objects; for finding out what went wrong one needs all. */
+static void
+trace_objects(struct mount *m, const struct action *a)
+{
+	const struct msg_lease *l = a->kind == ACTION_SEND && a->message.type == MSG_reclaim ? a->message.reclaim.leases.at : NULL;
+	uint32_t count = a->kind == ACTION_COMMIT ? a->commit->bases_count : l != NULL ? a->message.reclaim.leases.count : 0;
+	char text[500];
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < count && at < sizeof text - 32; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, " %" PRIu64,
+		    l != NULL ? l[i].oid : a->commit->bases[i].oid);
+	if (count > 0)
+		sim_trace(m->sim, "c%u: %s%s", m->client->index, l != NULL ? "reclaims" : "changes", text);
+}
+
 static void
 carry_out(struct mount *m, struct action *a)
 {
+	if (m->sim->options.trace)
+		trace_objects(m, a);
 	switch (a->kind) {
 	case ACTION_SEND:
 		if (m->control != NULL && m->state != MOUNT_CONNECTING)
