@@ -75,7 +75,7 @@ struct flush_state {
 	struct span	*span;			/* NULL once applied, or cut away */
 	uint64_t	 region;
 	uint32_t	 offset;		/* of the run in its region */
-	bool		 stored, failed, kept;
+	bool		 stored, failed, kept, resupplied;
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
 	TAILQ_ENTRY(flush_state) all_link;
 };
@@ -114,6 +114,7 @@ struct engine {
 	uint64_t	 acknowledged;
 	uint64_t	 dirty_since;		/* 0: the running transaction is empty */
 	size_t		 changes;		/* rough number of records in it */
+	size_t		 change_bytes;		/* and what they take on the wire, at most */
 	bool		 freeze_wanted;
 	uint64_t	 settle_until;
 	TAILQ_HEAD(, commit_state) inflight;
@@ -222,6 +223,8 @@ void		 txn_resupplied(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
+/* True when the next change could make the running transaction too large for one commit. */
+bool		 txn_full(const struct engine *e);
 bool		 txn_pending(const struct engine *e, const struct object *o);
 
 /* ---- data.c ---- */
@@ -240,6 +243,7 @@ bool		 data_dirty(const struct object *o);
 bool		 data_flushed(const struct object *o, uint64_t number);
 bool		 data_flushed_all(const struct engine *e, uint64_t number);
 void		 flush_free(struct engine *e, struct flush_state *f);
+void		 flush_store(struct engine *e, struct flush_state *f);	/* f->failed: out of memory */
 void		 data_region_subkey(uint64_t region, uint8_t subkey[8]);
 
 /* ---- cell.c ---- */

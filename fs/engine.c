@@ -215,6 +215,13 @@ static int (*const run_op[OP_COUNT])(struct engine *e, struct op *op) = {
 	[OP_FALLOCATE] = op_fallocate, [OP_LSEEK] = op_lseek, [OP_SYNC] = op_fsync,
 };
 
+/* Operations that add to the running transaction. */
+static const bool changes[OP_COUNT] = {
+	[OP_SETATTR] = true, [OP_MKNOD] = true, [OP_MKDIR] = true, [OP_SYMLINK] = true, [OP_CREATE] = true,
+	[OP_LINK] = true, [OP_UNLINK] = true, [OP_RMDIR] = true, [OP_RENAME] = true, [OP_WRITE] = true,
+	[OP_SETXATTR] = true, [OP_REMOVEXATTR] = true, [OP_FALLOCATE] = true,
+};
+
 int
 park(struct op *op, enum wait_kind wait, uint64_t key)
 {
@@ -270,7 +277,12 @@ attempt(struct engine *e, struct op *op)
 	s->wait = WAIT_NONE;
 	op->cacheable = false;
 	op->entries_count = 0;
-	r = op->type < OP_COUNT ? run_op[op->type](e, op) : -ENOSYS;
+	if (op->type >= OP_COUNT)
+		r = -ENOSYS;
+	else if (changes[op->type] && txn_full(e))
+		r = park(op, WAIT_ROOM, 0);
+	else
+		r = run_op[op->type](e, op);
 	if (s->fail != 0)
 		r = s->fail;
 	if (r != -EAGAIN) {

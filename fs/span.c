@@ -247,8 +247,8 @@ flush_free(struct engine *e, struct flush_state *f)
 	free(f);
 }
 
-static void
-store(struct engine *e, struct flush_state *f)
+void
+flush_store(struct engine *e, struct flush_state *f)
 {
 	struct action *a = action_add(e, ACTION_STORE);
 
@@ -286,7 +286,7 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 	s->frozen = true;
 	s->pending = s->count;
 	for (struct flush_state *f = TAILQ_FIRST(&s->flushes); f != NULL; f = TAILQ_NEXT(f, link))
-		store(e, f);
+		flush_store(e, f);
 	return 0;
 }
 
@@ -462,7 +462,7 @@ data_flush_step(struct engine *e)
 	if (e->error == 0 || e->now_ms >= e->retry_at)
 		TAILQ_FOREACH(f, &e->flushes, all_link)
 			if (f->failed)
-				store(e, f);
+				flush_store(e, f);
 }
 
 static void
@@ -528,8 +528,10 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 		return;
 	}
 	if (s == NULL) {
-		txn_resupplied(e);
-		return;
+		if (f->resupplied)
+			txn_resupplied(e);
+		f->resupplied = false;
+		return;			/* it went ahead of its commit */
 	}
 	if (--s->pending > 0)
 		return;

@@ -13,7 +13,10 @@
  * 3. An object that is `ordered` has no dirty span when the transaction that
  *    holds its rename is frozen.
  * 4. The data of every block a commit names is kept until it is acknowledged.
- * 5. The server consumes sequences in order: the first unacknowledged commit
+ * 5. What the running transaction would take on the wire stays below what a
+ *    commit may: operations that change something wait before it gets there,
+ *    and blocks that do not fit go ahead of the commit.
+ * 6. The server consumes sequences in order: the first unacknowledged commit
  *    is the one the next answer is about.
  */
 #include "fs/core.h"
@@ -24,6 +27,9 @@ enum {
 	SETTLE_MS	= 500,
 	RETRY_MS	= 1000,
 	ATTR_SIZE_MAX	= 256 + SYMLINK_MAX,
+	CHANGE_SIZE	= 160,			/* of a record without its value, and of ATTR */
+	BYTES_WANTED	= 2 * 1024 * 1024,	/* records of this size are worth a commit */
+	BYTES_MAX	= 4 * 1024 * 1024,	/* with CARRIED_MAX and what is under way well below FRAME_BODY_MAX */
 };
 
 bool
@@ -37,6 +43,7 @@ void
 txn_touch(struct engine *e, struct object *o)
 {
 	e->changes++;
+	e->change_bytes += CHANGE_SIZE;
 	if (o->dirty)
 		return;
 	o->dirty = true;
@@ -70,8 +77,15 @@ txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey,
 
 	if (r == NULL || object_rec_fill(r, value, oref, brefs, brefs_count) < 0)
 		return -ENOMEM;
+	e->change_bytes += value.len;
 	rec_dirty(e, o, r);
 	return 0;
+}
+
+bool
+txn_full(const struct engine *e)
+{
+	return e->change_bytes > BYTES_MAX;
 }
 
 int
@@ -334,7 +348,7 @@ freeze(struct engine *e)
 		objects += n > 0;
 	}
 	e->freeze_wanted = false;
-	e->changes = 0;
+	e->changes = e->change_bytes = 0;
 	e->settle_until = 0;
 	if (objects == 0) {
 		begin_age(e);
@@ -366,6 +380,28 @@ freeze(struct engine *e)
 	e->inflight_count++;
 	if (e->attached)
 		send_commit(e, c);
+	wake(e, WAIT_ROOM, 0);
+}
+
+/* Blocks beyond what one commit may carry are stored ahead of it.  False: they are not there yet. */
+static bool
+carried_ready(struct engine *e)
+{
+	struct flush_state *f;
+	bool ready = true;
+
+	TAILQ_FOREACH(f, &e->carried, link) {
+		if (f->flush.carried && (e->carried_count > COMMIT_BLOCKS_MAX || e->carried_bytes > 2 * CARRIED_MAX)) {
+			e->carried_count--;
+			e->carried_bytes -= f->flush.len;
+			f->flush.carried = f->stored = false;
+			f->failed = true;
+		}
+		if (!f->stored && f->failed)
+			flush_store(e, f);
+		ready &= f->stored;
+	}
+	return ready;
 }
 
 /* True when every object that must travel with its data is ready to. */
@@ -397,7 +433,7 @@ txn_step(struct engine *e)
 		e->error = 0;
 		e->freeze_wanted = true;
 	}
-	if (e->carried_bytes > CARRIED_MAX || e->carried_count > COMMIT_BLOCKS_MAX * 3 / 4 ||
+	if (e->change_bytes > BYTES_WANTED || e->carried_bytes > CARRIED_MAX || e->carried_count > COMMIT_BLOCKS_MAX * 3 / 4 ||
 	    e->kept_bytes > e->config.dirty_max / 4 || e->changes > e->config.changes_max)
 		e->freeze_wanted = true;
 	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
@@ -409,7 +445,7 @@ txn_step(struct engine *e)
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
 	}
-	if (e->freeze_wanted && e->error == 0 && e->inflight_count < INFLIGHT_MAX && ordered_ready(e))
+	if (e->freeze_wanted && e->error == 0 && e->inflight_count < INFLIGHT_MAX && carried_ready(e) && ordered_ready(e))
 		freeze(e);
 }
 
@@ -530,13 +566,9 @@ resupply(struct engine *e, struct commit_state *s)
 
 	TAILQ_FOREACH(f, &s->kept, link)
 		if (!f->flush.carried) {
-			struct action *a = action_add(e, ACTION_STORE);
-
-			if (a == NULL)
-				return;
 			f->stored = false;
-			e->storing++;
-			a->flush = &f->flush;
+			f->resupplied = true;
+			flush_store(e, f);
 			any = true;
 		}
 	if (!any)
