@@ -247,8 +247,8 @@ flush_free(struct engine *e, struct flush_state *f)
 	free(f);
 }
 
-void
-flush_store(struct engine *e, struct flush_state *f)
+static void
+store(struct engine *e, struct flush_state *f)
 {
 	struct action *a = action_add(e, ACTION_STORE);
 
@@ -286,7 +286,7 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 	s->frozen = true;
 	s->pending = s->count;
 	for (struct flush_state *f = TAILQ_FIRST(&s->flushes); f != NULL; f = TAILQ_NEXT(f, link))
-		flush_store(e, f);
+		store(e, f);
 	return 0;
 }
 
@@ -364,6 +364,8 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 	ssize_t len;
 	int r;
 
+	if (txn_full(e))
+		return 1;
 	if ((r = span_fill(e, o, s)) != 0)
 		return r;
 	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
@@ -415,57 +417,6 @@ span_lost(struct engine *e, struct object *o, struct span *s, int error)
 }
 
 static void
-flush_object(struct engine *e, struct object *o)
-{
-	struct span *s, *next;
-	bool later = false;
-	int r;
-
-	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (s->frozen)
-			continue;
-		if ((r = span_flush(e, o, s)) == 1 || r == -ENOMEM)
-			later = true;
-		else if (r < 0)
-			span_lost(e, o, s, r);
-	}
-	settle_size(e, o);
-	if (!later && o->on_flush_list) {
-		TAILQ_REMOVE(&e->flushing, o, flush_link);
-		o->on_flush_list = false;
-	}
-}
-
-void
-data_flush(struct engine *e, struct object *o)
-{
-	if (!data_dirty(o) && !o->hold)
-		return;		/* nothing to flush; it may not even be leased (fsync of an idle file) */
-	if (!o->on_flush_list) {
-		TAILQ_INSERT_TAIL(&e->flushing, o, flush_link);
-		o->on_flush_list = true;
-	}
-	flush_object(e, o);
-}
-
-void
-data_flush_step(struct engine *e)
-{
-	struct object *o, *next;
-	struct flush_state *f;
-
-	for (o = TAILQ_FIRST(&e->flushing); o != NULL; o = next) {
-		next = TAILQ_NEXT(o, flush_link);
-		flush_object(e, o);
-	}
-	if (e->error == 0 || e->now_ms >= e->retry_at)
-		TAILQ_FOREACH(f, &e->flushes, all_link)
-			if (f->failed)
-				flush_store(e, f);
-}
-
-static void
 span_apply(struct engine *e, struct object *o, struct span *s)
 {
 	struct region_map m;
@@ -503,7 +454,65 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 		txn_keep(e, f);
 	}
 	span_free(e, o, s);
+}
+
+static void
+flush_object(struct engine *e, struct object *o)
+{
+	struct span *s, *next;
+	bool later = false;
+	int r;
+
+	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->frozen && s->pending > 0)
+			continue;
+		if (s->frozen && txn_full(e)) {
+			later = true;
+			continue;
+		}
+		if (s->frozen) {
+			span_apply(e, o, s);
+			continue;
+		}
+		if ((r = span_flush(e, o, s)) == 1 || r == -ENOMEM)
+			later = true;
+		else if (r < 0)
+			span_lost(e, o, s, r);
+	}
 	settle_size(e, o);
+	if (!later && o->on_flush_list) {
+		TAILQ_REMOVE(&e->flushing, o, flush_link);
+		o->on_flush_list = false;
+	}
+}
+
+void
+data_flush(struct engine *e, struct object *o)
+{
+	if (!data_dirty(o) && !o->hold)
+		return;		/* nothing to flush; it may not even be leased (fsync of an idle file) */
+	if (!o->on_flush_list) {
+		TAILQ_INSERT_TAIL(&e->flushing, o, flush_link);
+		o->on_flush_list = true;
+	}
+	flush_object(e, o);
+}
+
+void
+data_flush_step(struct engine *e)
+{
+	struct object *o, *next;
+	struct flush_state *f;
+
+	for (o = TAILQ_FIRST(&e->flushing); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, flush_link);
+		flush_object(e, o);
+	}
+	if (e->error == 0 || e->now_ms >= e->retry_at)
+		TAILQ_FOREACH(f, &e->flushes, all_link)
+			if (f->failed)
+				store(e, f);
 }
 
 void
@@ -528,16 +537,17 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 		return;
 	}
 	if (s == NULL) {
-		if (f->resupplied)
-			txn_resupplied(e);
-		f->resupplied = false;
-		return;			/* it went ahead of its commit */
+		txn_resupplied(e);
+		return;
 	}
 	if (--s->pending > 0)
 		return;
-	span_apply(e, o, s);
-	if (o->on_flush_list)
-		flush_object(e, o);
+	if (txn_full(e) || o->on_flush_list)
+		data_flush(e, o);	/* applies it, now or when there is room */
+	else {
+		span_apply(e, o, s);
+		settle_size(e, o);
+	}
 	if (o->recall != RECALL_NONE)
 		lease_step(e, o);
 }
