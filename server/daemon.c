@@ -27,8 +27,10 @@
 
 enum {
 	UNPROVEN_MAX	= 256,		/* connections that have not attached: beyond, the oldest is cut */
-	COMPACT_S	= 10,		/* between looks for segments worth compacting */
-	COMPACT_PERCENT	= 50,
+	COMPACT_S	= 1,		/* between looks for segments worth compacting */
+	COMPACT_PERCENT	= 50,		/* live in a segment: below, it is */
+	COMPACT_FULL	= 95,		/* while space is refused */
+	FULL_S		= 30,		/* so long after it was */
 	COMPACT_BYTES	= 16 * 1024 * 1024,
 	ADDRESS_MAX	= 256,
 };
@@ -352,15 +354,34 @@ rest(struct daemon *d)
 	return go_on;
 }
 
+/* Space was refused since *nospc was noted. */
+static bool
+is_full(struct daemon *d, uint64_t *nospc)
+{
+	struct server_stats stats;
+	bool more;
+
+	pthread_mutex_lock(&d->lock);
+	server_stats(d->server, &stats);
+	pthread_mutex_unlock(&d->lock);
+	more = stats.nospc != *nospc;
+	*nospc = stats.nospc;
+	return more;
+}
+
 static void *
 compactor(void *arg)
 {
 	struct daemon *d = arg;
+	unsigned full_s = 0;
+	uint64_t nospc = 0;
 	int r;
 
 	while (rest(d)) {
+		full_s = is_full(d, &nospc) ? FULL_S : full_s > 0 ? full_s - COMPACT_S : 0;
 		do
-			r = diskstore_compact(d->store, &d->lock, COMPACT_PERCENT, COMPACT_BYTES);
+			r = diskstore_compact(d->store, &d->lock, full_s > 0 ? COMPACT_FULL : COMPACT_PERCENT,
+			    COMPACT_BYTES);
 		while (r > 0 && !daemon_failed(d));
 		if (r < 0)
 			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
@@ -420,7 +441,7 @@ open_store(struct daemon *d, const struct settings *config, const struct home *h
 	store.create = true;
 	store.accept_damage = true;
 	if (config->segment_bytes != 0)
-		store.segment_size = config->segment_bytes;
+		store.segment_size = config->segment_bytes / 4096 * 4096;
 	if (config->reserve_bytes != 0)
 		store.reserve = config->reserve_bytes;
 	if (config->capacity_bytes != 0)
