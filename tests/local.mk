@@ -5,3 +5,4 @@ EXTRA_DIST += tests/test_lib.sh
 include tests/unit/local.mk
 include tests/tools/local.mk
 include tests/integration/local.mk
+include tests/bench/local.mk
