@@ -1,1 +1,50 @@
 # The client.
+noinst_LIBRARIES += fs/libfs.a
+fs_libfs_a_SOURCES = \
+	fs/buffer.c fs/buffer.h \
+	fs/cell.c \
+	fs/content.h \
+	fs/core.h \
+	fs/data.c \
+	fs/engine.c fs/engine.h \
+	fs/extent.c \
+	fs/layer.c \
+	fs/lease.c \
+	fs/object.c fs/object.h \
+	fs/op_dir.c \
+	fs/op_file.c \
+	fs/op_name.c \
+	fs/span.c \
+	fs/txn.c
+
+# The threads around the engine, and the home.
+fs_libfs_a_SOURCES += \
+	fs/channel.c fs/channel.h \
+	fs/home.c fs/home.h \
+	fs/link.c fs/link.h \
+	fs/lock.h \
+	fs/log.c fs/log.h \
+	fs/mount.c fs/mount.h \
+	fs/mover.c fs/mover.h \
+	fs/note.c fs/note.h \
+	fs/notifier.c fs/notifier.h \
+	fs/shell.c fs/shell.h \
+	fs/workers.c fs/workers.h
+
+# The command.
+bin_PROGRAMS += nuage
+nuage_SOURCES = \
+	fs/cmd.c fs/cmd.h \
+	fs/cmd_create.c \
+	fs/cmd_invite.c \
+	fs/cmd_join.c \
+	fs/cmd_mount.c \
+	fs/cmd_recover.c \
+	fs/cmd_status.c \
+	fs/cmd_sync.c \
+	fs/cmd_umount.c \
+	fs/cmd_volumes.c \
+	fs/control.c fs/control.h \
+	fs/main.c \
+	fs/serve.c fs/serve.h
+nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)

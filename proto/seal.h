@@ -1,7 +1,8 @@
 /*
  * seal.h - what the server stores but cannot read: keys, records, blocks.
  *
- * DESIGN section 3.  All pure functions; any thread.
+ * Pure functions, any thread; each thread keeps a scratch (scratch.h) of a few
+ * megabytes from its first block on.
  */
 #ifndef PROTO_SEAL_H
 #define PROTO_SEAL_H
@@ -37,22 +38,28 @@ struct record_context {
 };
 enum { RECORD_OVERHEAD = 1 + 4 + 8 + 24 + 16 };	/* format, epoch, writer, nonce, tag */
 
-/* Seals with a fresh nonce; returns the sealed length, -EMSGSIZE when to[] is too small. */
+/*
+ * Seals with a fresh nonce; returns the sealed length, -EMSGSIZE when to[] or
+ * VALUE_MAX is too small, -EINVAL when the context is against the limits.
+ */
 ssize_t	record_seal(const struct volume_keys *keys, const struct record_context *context,
 	    uint64_t writer, struct bytes plain, uint8_t *to, size_t size);
-/* Opens into to[]; returns the length or -EBADMSG (forged, moved or damaged), -ENOTSUP. */
+/*
+ * Opens into to[]; returns the length, -EBADMSG (forged, moved or damaged),
+ * -ENOTSUP (format or epoch not known here) or -EMSGSIZE.
+ */
 ssize_t	record_open(const struct volume_keys *keys, const struct record_context *context,
 	    struct bytes sealed, uint8_t *to, size_t size);
 
 /*
  * Seals `len` (1 to BLOCK_SIZE) bytes as one block with a fresh salt: header,
- * cell table, cells.  Room for BLOCK_SEALED_MAX at to[].  Returns the sealed
- * length and the block's id, or a negative errno.  zstd level 0 stores raw.
+ * cell table, cells.  Room for len + SEALED_OVERHEAD at to[].  Returns the sealed
+ * length and the block's id, or -EINVAL or -ENOMEM.  zstd level 0 stores raw.
  */
 ssize_t	block_seal(const struct volume_keys *keys, const uint8_t *plain, size_t len,
 	    int level, uint8_t id[ID_SIZE], uint8_t *to);
-/* The id alone, without sealing. */
-void	block_id(const struct volume_keys *keys, const uint8_t *plain, size_t len, uint8_t id[ID_SIZE]);
+/* The id alone, without sealing; 0, -EINVAL or -ENOMEM. */
+int	block_id(const struct volume_keys *keys, const uint8_t *plain, size_t len, uint8_t id[ID_SIZE]);
 
 /* A block's clear header, as the server and the reader see it. */
 struct block_header {
@@ -64,14 +71,16 @@ struct block_header {
 	bool		raw[CELLS_MAX];
 	size_t		size;			/* of the header itself */
 };
-/* 0 or -EBADMSG; checks every length against limits.h. `from` may go on after the header. */
+/* 0, -EBADMSG or -ENOTSUP; checks every length against limits.h. `from` may go on after the header. */
 int	block_header_decode(struct block_header *h, struct bytes from);
 /* Byte range of cells [first, first + count) in the sealed block; 0 or -EINVAL. */
 int	block_cells(const struct block_header *h, unsigned first, unsigned count,
 	    size_t *ret_offset, size_t *ret_size);
 /*
- * Opens one cell into to[CELL_SIZE]; returns its plain length, or -EBADMSG.
- * `cell` is exactly the sealed cell.
+ * Opens one cell into to[CELL_SIZE]; returns its plain length, -EBADMSG,
+ * -ENOTSUP (epoch not known here) or -ENOMEM.  `cell` is exactly the sealed
+ * cell.  That the block has the id it is asked for by is proved by the tags
+ * only against the server; see block_id() for what a member may have stored.
  */
 ssize_t	cell_open(const struct volume_keys *keys, const uint8_t id[ID_SIZE],
 	    const struct block_header *h, unsigned index, struct bytes cell, uint8_t *to);

@@ -6,8 +6,10 @@
  * now.  ENTRY is padded to a multiple of 64 so that names of one length
  * class look alike.  nuage-protocol(5) has the diagrams.
  *
- * Encoders return the length written, or -EMSGSIZE; decoders 0, -EBADMSG or
- * -ENOTSUP.  Decoded bytes are borrowed from the input.
+ * Encoders return the length written, -EMSGSIZE when to[] is too small, or
+ * -EINVAL for what a decoder would refuse; decoders 0, -EBADMSG or -ENOTSUP,
+ * and change their results only on success (region_decode uses extents[] as
+ * it goes).  Decoded bytes are borrowed from the input.
  */
 #ifndef PROTO_VALUE_H
 #define PROTO_VALUE_H

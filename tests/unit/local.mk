@@ -4,7 +4,82 @@ TESTS += tests/unit/test_message
 tests_unit_test_message_SOURCES = tests/unit/test_message.c
 tests_unit_test_message_LDADD = proto/libproto.a $(PROTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_value
+TESTS += tests/unit/test_value
+tests_unit_test_value_SOURCES = tests/unit/test_value.c
+tests_unit_test_value_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_seal
+TESTS += tests/unit/test_seal
+tests_unit_test_seal_SOURCES = tests/unit/test_seal.c
+tests_unit_test_seal_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_noise
+TESTS += tests/unit/test_noise
+tests_unit_test_noise_SOURCES = tests/unit/test_noise.c tests/unit/hex.h
+tests_unit_test_noise_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_frame
+TESTS += tests/unit/test_frame
+tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
+tests_unit_test_frame_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_invite
+TESTS += tests/unit/test_invite
+tests_unit_test_invite_SOURCES = tests/unit/test_invite.c
+tests_unit_test_invite_LDADD = proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_golden
+TESTS += tests/unit/test_golden
+tests_unit_test_golden_SOURCES = tests/unit/test_golden.c tests/unit/hex.h
+tests_unit_test_golden_LDADD = proto/libproto.a $(PROTO_LIBS)
+EXTRA_DIST += tests/golden/messages.hex tests/golden/values.hex tests/golden/seals.hex \
+	tests/golden/transport.hex tests/golden/texts.hex
+check_PROGRAMS += tests/unit/test_batch
+TESTS += tests/unit/test_batch
+tests_unit_test_batch_SOURCES = tests/unit/test_batch.c
+tests_unit_test_batch_LDADD = server/libserver.a proto/libproto.a
+
+check_PROGRAMS += tests/unit/test_memstore
+TESTS += tests/unit/test_memstore
+tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h
+tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/libproto.a
+
+check_PROGRAMS += tests/unit/test_client_engine
+TESTS += tests/unit/test_client_engine
+tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
+tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+SERVER_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_engine
+TESTS += tests/unit/test_server_engine
+tests_unit_test_server_engine_SOURCES = tests/unit/test_server_engine.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_engine_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_hostile
+TESTS += tests/unit/test_server_hostile
+tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_hostile_LDADD = $(SERVER_TEST_LIBS)
+
+STORE_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(LMDB_LIBS) $(XXHASH_LIBS)
+store_test_common = tests/unit/conform.h tests/unit/store_script.h
+
+check_PROGRAMS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+TESTS += tests/unit/test_store tests/unit/test_recovery tests/unit/test_damage
+tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_test_common)
+tests_unit_test_store_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_common)
+tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
+tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
 # For a build inside a mount, which cannot run what mounts.
 .PHONY: print-unit-tests
 print-unit-tests:
 	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))
+check_PROGRAMS += tests/unit/test_server_commit
+TESTS += tests/unit/test_server_commit
+tests_unit_test_server_commit_SOURCES = tests/unit/test_server_commit.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_commit_LDADD = $(SERVER_TEST_LIBS)

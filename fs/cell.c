@@ -1,0 +1,169 @@
+/*
+ * cell.c - opened cells, by block id and index.  Blocks are immutable, so a
+ * cell never goes stale; the least recently used leave when the cache is full.
+ */
+#include "fs/core.h"
+
+struct fetch_state {
+	struct fetch	 fetch;
+	TAILQ_ENTRY(fetch_state) link;
+};
+
+static size_t
+slot_of(const struct engine *e, const uint8_t id[ID_SIZE], uint8_t index)
+{
+	uint64_t h;
+
+	memcpy(&h, id, sizeof h);	/* an id is uniform already */
+	return (h + index * 0x9e3779b97f4a7c15u) & (e->cells_size - 1);
+}
+
+struct cell *
+cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index)
+{
+	struct cell *c = e->cells_size == 0 ? NULL : e->cells[slot_of(e, id, index)];
+
+	while (c != NULL && (c->index != index || memcmp(c->id, id, ID_SIZE) != 0))
+		c = c->hash_next;
+	if (c != NULL) {
+		TAILQ_REMOVE(&e->cell_lru, c, lru_link);
+		TAILQ_INSERT_TAIL(&e->cell_lru, c, lru_link);
+	}
+	return c;
+}
+
+void
+cell_forget(struct engine *e, struct cell *c)
+{
+	struct cell **at = &e->cells[slot_of(e, c->id, c->index)];
+
+	while (*at != c)
+		at = &(*at)->hash_next;
+	*at = c->hash_next;
+	TAILQ_REMOVE(&e->cell_lru, c, lru_link);
+	e->cells_count--;
+	e->cells_bytes -= c->len;
+	buffer_put(c->buffer);
+	free(c);
+}
+
+static int
+grow(struct engine *e)
+{
+	size_t size = e->cells_size == 0 ? 1024 : e->cells_size * 2, old_size = e->cells_size;
+	struct cell **old = e->cells, **table = calloc(size, sizeof *table), *next;
+
+	if (table == NULL)
+		return -ENOMEM;
+	e->cells = table;
+	e->cells_size = size;
+	for (size_t i = 0; i < old_size; i++)
+		for (struct cell *c = old[i]; c != NULL; c = next) {
+			size_t slot = slot_of(e, c->id, c->index);
+
+			next = c->hash_next;
+			c->hash_next = table[slot];
+			table[slot] = c;
+		}
+	free(old);
+	return 0;
+}
+
+void
+cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
+    const uint8_t *data, size_t len, int error)
+{
+	struct cell *c = cell_find(e, id, index);
+	size_t slot;
+
+	if (c != NULL)
+		cell_forget(e, c);
+	if ((e->cells_count >= e->cells_size && grow(e) < 0) || (c = calloc(1, sizeof *c)) == NULL)
+		return;		/* it is only a cache: the reader asks again */
+	memcpy(c->id, id, ID_SIZE);
+	c->index = index;
+	c->error = error;
+	c->data = data;
+	c->len = len;
+	c->buffer = b == NULL ? NULL : buffer_get(b);
+	slot = slot_of(e, id, index);
+	c->hash_next = e->cells[slot];
+	e->cells[slot] = c;
+	TAILQ_INSERT_TAIL(&e->cell_lru, c, lru_link);
+	e->cells_count++;
+	e->cells_bytes += len;
+	while (e->cells_bytes > e->config.cache_max && TAILQ_FIRST(&e->cell_lru) != c)
+		cell_forget(e, TAILQ_FIRST(&e->cell_lru));
+}
+
+static bool
+under_way(struct engine *e, const uint8_t id[ID_SIZE], unsigned index)
+{
+	struct fetch_state *f;
+
+	TAILQ_FOREACH(f, &e->fetches, link)
+		if (index >= f->fetch.first && index < (unsigned)f->fetch.first + f->fetch.count &&
+		    memcmp(f->fetch.id, id, ID_SIZE) == 0)
+			return true;
+	return false;
+}
+
+void
+cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count)
+{
+	for (unsigned i = first; i < first + count;) {
+		struct fetch_state *f;
+		struct action *a;
+		unsigned from = i;
+
+		if (cell_find(e, id, i) != NULL || under_way(e, id, i)) {
+			i++;
+			continue;
+		}
+		while (i < first + count && cell_find(e, id, i) == NULL && !under_way(e, id, i))
+			i++;
+		if ((f = calloc(1, sizeof *f)) == NULL || (a = action_add(e, ACTION_FETCH)) == NULL) {
+			free(f);
+			return;
+		}
+		memcpy(f->fetch.id, id, ID_SIZE);
+		f->fetch.first = from;
+		f->fetch.count = i - from;
+		f->fetch.state = f;
+		TAILQ_INSERT_TAIL(&e->fetches, f, link);
+		a->fetch = &f->fetch;
+	}
+}
+
+void
+cell_fetched(struct engine *e, struct fetch *fetch, int error)
+{
+	struct fetch_state *f = fetch->state;
+
+	for (unsigned i = 0; i < fetch->count; i++) {
+		struct buffer *b = error == 0 ? fetch->cells[i] : NULL;
+
+		if (b != NULL)
+			cell_add(e, fetch->id, fetch->first + i, b, b->data, b->size, 0);
+		else
+			cell_add(e, fetch->id, fetch->first + i, NULL, NULL, 0, error == 0 ? -EIO : error);
+		buffer_put(b);
+		fetch->cells[i] = NULL;
+	}
+	TAILQ_REMOVE(&e->fetches, f, link);
+	free(f);
+}
+
+void
+cell_free_all(struct engine *e)
+{
+	struct fetch_state *f;
+
+	while (!TAILQ_EMPTY(&e->cell_lru))
+		cell_forget(e, TAILQ_FIRST(&e->cell_lru));
+	while ((f = TAILQ_FIRST(&e->fetches)) != NULL) {
+		TAILQ_REMOVE(&e->fetches, f, link);
+		free(f);
+	}
+	free(e->cells);
+}

@@ -1,0 +1,94 @@
+/*
+ * cmd.h - what the commands of `nuage` share.
+ *
+ * Answers go to stdout, everything said to a person to stderr.
+ */
+#ifndef FS_CMD_H
+#define FS_CMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "fs/home.h"
+#include "fs/link.h"
+
+/* Exit codes, as nuage(1) documents them. */
+enum cmd_exit {
+	CMD_OK		= 0,
+	CMD_FAILED	= 1,
+	CMD_USAGE	= 2,
+	CMD_UNREACHABLE	= 3,		/* the server, now */
+	CMD_REFUSED	= 4,		/* by the server, or by us to protect data */
+};
+
+struct option;
+struct cmd {
+	const char	*name;
+	int		(*run)(int argc, char **argv);
+	const char	*summary;	/* one line of `nuage --help` */
+	const char	*usage;		/* all of `nuage NAME --help`, without the first word */
+};
+extern const struct cmd cmd_join, cmd_create, cmd_invite, cmd_recover, cmd_mount, cmd_sync,
+    cmd_status, cmd_volumes, cmd_umount;
+
+/*
+ * getopt_long() for a command: -1 at the end, the option's letter, or '?'
+ * when it was unknown (said).  --help is answered here: the function does not
+ * return.
+ */
+int	cmd_option(const struct cmd *cmd, int argc, char **argv, const char *letters,
+	    const struct option *options);
+
+/* Says "nuage NAME: ..." and returns `code`. */
+__attribute__((format(printf, 3, 4)))
+int	cmd_fail(const struct cmd *cmd, int code, const char *format, ...);
+/* The same with "try 'nuage NAME --help'" behind it; CMD_USAGE. */
+int	cmd_usage(const struct cmd *cmd, const char *wrong);
+/* The exit code for an errno of link_open() and link_call(). */
+int	cmd_exit_of(int error);
+
+/* The home, or an exit code, said. */
+int	cmd_home(const struct cmd *cmd, struct home **ret);
+/* The volume of that name and its server, or an exit code, said. */
+int	cmd_find(const struct cmd *cmd, struct home *home, const char *text, struct home_volume *volume,
+	    struct home_server *server);
+
+/* One request to a server, with this device's key; frees nothing it did not take. */
+struct cmd_call {
+	struct message		 answer;
+	struct arena		 arena;
+	struct buffer		*frame;
+	char			 why[320];
+};
+/* Connects; 0 or -errno with call->why. */
+int	cmd_connect(struct link **ret, const char *addresses, const uint8_t key[KEY_SIZE],
+	    const uint8_t *device, char *why, size_t size);
+/* As link_call(); cmd_call_done() afterwards, also after failures. */
+int	cmd_call(struct link *link, struct message *request, uint16_t expect, struct cmd_call *call);
+void	cmd_call_done(struct cmd_call *call);
+
+/* One line of stdin, or of the terminal without echo, into to[]; -ENODATA when there is none. */
+int	cmd_read_secret(const char *prompt, char *to, size_t size);
+/* Text as a JSON string, quotes included. */
+void	cmd_json(FILE *to, const char *text);
+
+/*
+ * Reads a mount's answer to its last line, which gives the exit code; each()
+ * gets the lines before, and ends the hearing by false: CMD_FAILED.
+ */
+int	cmd_hear(const struct cmd *cmd, int fd, bool (*each)(void *context, const char *word, const char *rest),
+	    void *context);
+
+/* A mounted volume, found by any path in it, by its mount point or by its name. */
+struct cmd_mounted {
+	char		directory[PATH_MAX];	/* empty: not mounted, but perhaps a process still flushes */
+	char		source[16 + 2 * HOME_NAME];
+	char		socket[PATH_MAX];
+	struct home_volume volume;
+};
+int	cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to);
+/* Calls each() for every nuage mount of the machine. */
+int	cmd_each_mount(void (*each)(void *context, const char *directory, const char *source), void *context);
+
+#endif

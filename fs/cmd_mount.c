@@ -1,0 +1,308 @@
+/*
+ * cmd_mount.c - mount a volume.  Everything that a person can get wrong is
+ * looked at first; then a child becomes the mount's process, and the parent
+ * waits on a pipe to hear that the mount can be used, or why not.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/cmd.h"
+#include "fs/log.h"
+#include "fs/serve.h"
+
+struct mount_command {
+	struct serve_options	 serve;
+	bool			 foreground, nonempty;
+	const char		*log;
+	char			 directory[PATH_MAX];
+	char			 source[16 + 2 * HOME_NAME];
+};
+
+/* A number with K, M or G behind it; false when it is none. */
+static bool
+parse_size(const char *text, size_t *to)
+{
+	unsigned long long n;
+	unsigned shift = 0;
+	char *end;
+
+	if (text == NULL || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*end != '\0' && end[1] == '\0')
+		shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+	if (errno != 0 || (*end != '\0' && shift == 0) || n > SIZE_MAX >> (shift + 1))
+		return false;
+	*to = (size_t)n << shift;
+	return true;
+}
+
+/* One word of -o; NULL, or what is wrong with it. */
+static const char *
+take_option(struct mount_command *m, const char *name, const char *value)
+{
+	struct mount_options *o = &m->serve.mount;
+	size_t n;
+
+	if (strcmp(name, "commit") == 0) {
+		if (!parse_size(value, &n) || n < 1 || n > 3600)
+			return "commit= takes 1 to 3600 seconds";
+		m->serve.engine.commit_ms = (uint32_t)n * 1000;
+	} else if (strcmp(name, "cache") == 0) {
+		if (!parse_size(value, &n) || n < 4 << 20)
+			return "cache= takes a size of at least 4M";
+		m->serve.engine.cache_max = n;
+	} else if (strcmp(name, "ids") == 0) {
+		if (value == NULL || (strcmp(value, "raw") != 0 && strcmp(value, "mine") != 0))
+			return "ids= takes raw or mine";
+		o->raw_ids = strcmp(value, "raw") == 0;
+	} else if (value != NULL) {
+		return "no such option, or it takes no value";
+	} else if (strcmp(name, "ro") == 0) {
+		o->read_only = true;
+	} else if (strcmp(name, "allow_other") == 0) {
+		o->allow_other = true;
+	} else if (strcmp(name, "noatime") == 0) {
+		o->noatime = true;
+	} else if (strcmp(name, "nonempty") == 0) {
+		m->nonempty = true;
+	} else if (strcmp(name, "rw") != 0 && strcmp(name, "default_permissions") != 0) {
+		return "no such option";
+	}
+	return NULL;
+}
+
+static int
+take_options(const struct cmd *cmd, struct mount_command *m, char *list)
+{
+	const char *wrong;
+	char *word, *value;
+
+	while ((word = strsep(&list, ",")) != NULL) {
+		if (*word == '\0')
+			continue;
+		value = strchr(word, '=');
+		if (value != NULL)
+			*value++ = '\0';
+		wrong = take_option(m, word, value);
+		if (wrong != NULL) {
+			fprintf(stderr, "nuage %s: -o %s: %s\n", cmd->name, word, wrong);
+			return cmd_usage(cmd, NULL);
+		}
+	}
+	return 0;
+}
+
+/* ---- what can be wrong with the directory ---- */
+
+static void
+match_directory(void *context, const char *directory, const char *source)
+{
+	struct mount_command *m = context;
+
+	if (strcmp(directory, m->directory) == 0)
+		snprintf(m->source, sizeof m->source, "%s", source);
+}
+
+static int
+check_directory(const struct cmd *cmd, struct mount_command *m, const char *text)
+{
+	struct dirent *e;
+	struct stat st;
+	DIR *d;
+	int fd;
+
+	if (realpath(text, m->directory) == NULL) {
+		if (errno == ENOTCONN)
+			return cmd_fail(cmd, CMD_FAILED, "%s: a mount whose process died is still there; clear it with "
+			    "nuage umount --force %s", text, text);
+		return cmd_fail(cmd, CMD_FAILED, "%s: %s", text,
+		    errno == ENOENT ? "no such directory; make it first" : strerror(errno));
+	}
+	m->source[0] = '\0';
+	cmd_each_mount(match_directory, m);
+	if (m->source[0] != '\0')
+		return cmd_fail(cmd, CMD_FAILED, "%s: %s is mounted there already", text, m->source);
+	if (stat(m->directory, &st) < 0 || !S_ISDIR(st.st_mode))
+		return cmd_fail(cmd, CMD_FAILED, "%s: not a directory", text);
+	d = opendir(m->directory);
+	if (d == NULL)
+		return cmd_fail(cmd, CMD_FAILED, "%s: %s", text, strerror(errno));
+	while ((e = readdir(d)) != NULL && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0))
+		continue;
+	closedir(d);
+	if (e != NULL && !m->nonempty)
+		return cmd_fail(cmd, CMD_FAILED, "%s: the directory is not empty, and the mount would hide what is in it; "
+		    "take an empty one, or add -o nonempty", text);
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return cmd_fail(cmd, CMD_FAILED, "/dev/fuse: %s; %s", strerror(errno), errno == ENOENT ?
+		    "load the kernel module: modprobe fuse" : "ask the administrator for the right to use it");
+	close(fd);
+	return 0;
+}
+
+/* ---- the process ---- */
+
+struct report {
+	const struct cmd	*cmd;
+	int			 fd;		/* -1: in the foreground */
+};
+
+static void
+ready(void *context, int code, const char *why)
+{
+	struct report *r = context;
+	char line[640];
+	int n;
+
+	if (r->fd < 0) {
+		if (code != CMD_OK)
+			cmd_fail(r->cmd, code, "%s", why);
+		return;
+	}
+	n = snprintf(line, sizeof line, "%c%s", code, why);
+	if (write(r->fd, line, (size_t)n) < 0)
+		log_error("nobody waits for the mount");
+	close(r->fd);
+	/* From now on there is no terminal to speak to. */
+	n = open("/dev/null", O_RDWR);
+	if (n >= 0) {
+		dup2(n, STDIN_FILENO);
+		dup2(n, STDOUT_FILENO);
+		dup2(n, STDERR_FILENO);
+		if (n > STDERR_FILENO)
+			close(n);
+	}
+}
+
+static int
+run(const struct cmd *cmd, struct mount_command *m, int fd)
+{
+	struct report report = { cmd, fd };
+	int r;
+
+	if (chdir("/") < 0)
+		return CMD_FAILED;
+	r = log_open(m->log != NULL ? m->log : m->foreground ? NULL : "syslog", "nuage");
+	if (r < 0) {
+		char why[320];
+
+		snprintf(why, sizeof why, "%.256s: %s", m->log, strerror(-r));
+		ready(&report, CMD_FAILED, why);
+		return CMD_FAILED;
+	}
+	return serve_run(&m->serve, ready, &report);
+}
+
+static int
+run_in_background(const struct cmd *cmd, struct mount_command *m)
+{
+	char line[640];
+	size_t len = 0;
+	ssize_t n = 1;
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return cmd_fail(cmd, CMD_FAILED, "%s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return cmd_fail(cmd, CMD_FAILED, "no process can be started: %s", strerror(errno));
+	if (pid == 0) {
+		close(fds[0]);
+		setsid();
+		_exit(run(cmd, m, fds[1]));
+	}
+	close(fds[1]);
+	while (n > 0 && len < sizeof line - 1) {
+		n = read(fds[0], line + len, sizeof line - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	close(fds[0]);
+	line[len] = '\0';
+	if (len == 0)
+		return cmd_fail(cmd, CMD_FAILED, "the mount's process ended before it was ready; see its log");
+	return line[0] == CMD_OK ? CMD_OK : cmd_fail(cmd, line[0], "%s", line + 1);
+}
+
+static int
+mount_volume(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "foreground", no_argument, NULL, 'f' }, { "options", required_argument, NULL, 'o' },
+		{ "log", required_argument, NULL, 'l' }, { "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0 };
+	const struct cmd *cmd = &cmd_mount;
+	char log[PATH_MAX];
+	int c, r;
+
+	while ((c = cmd_option(cmd, argc, argv, "fo:l:vh", options)) != -1) {
+		if (c == 'f')
+			m.foreground = true;
+		else if (c == 'l')
+			m.log = optarg;
+		else if (c == 'v')
+			log_set_level(LOG_AT_DEBUG);
+		else if (c != 'o')
+			return cmd_usage(cmd, NULL);
+		else if ((r = take_options(cmd, &m, optarg)) != 0)
+			return r;
+	}
+	if (argc - optind != 2)
+		return cmd_usage(cmd, "say a volume and a directory");
+	/* The process changes to /, where a relative name would be another file. */
+	if (m.log != NULL && m.log[0] != '/' && strcmp(m.log, "syslog") != 0 && getcwd(log, sizeof log) != NULL) {
+		size_t len = strlen(log);
+
+		if (snprintf(log + len, sizeof log - len, "/%s", m.log) < (int)(sizeof log - len))
+			m.log = log;
+	}
+	if ((r = cmd_home(cmd, &m.serve.home)) != 0)
+		return r;
+	if ((r = cmd_find(cmd, m.serve.home, argv[optind], &m.serve.volume, &m.serve.server)) != 0 ||
+	    (r = check_directory(cmd, &m, argv[optind + 1])) != 0)
+		goto out;
+	snprintf(m.source, sizeof m.source, "nuage:%s/%s", m.serve.volume.server, m.serve.volume.name);
+	m.serve.mount.directory = m.directory;
+	m.serve.mount.source = m.source;
+	m.serve.mount.uid = geteuid();
+	m.serve.mount.gid = getegid();
+	if (m.foreground)
+		_exit(run(cmd, &m, -1));	/* threads may be left after a forced end */
+	r = run_in_background(cmd, &m);
+out:
+	home_close(m.serve.home);
+	return r;
+}
+
+const struct cmd cmd_mount = {
+	"mount", mount_volume, "mount a volume on a directory",
+	"mount [-fv] [-o OPTION[,OPTION]...] [--log FILE] [SERVER/]VOLUME DIRECTORY\n"
+	"\n"
+	"Returns when the volume can be used; a process of its own serves it.\n"
+	"\n"
+	"  -f, --foreground        do not leave the terminal; log to it\n"
+	"  -l, --log FILE          log there; default: the system's log\n"
+	"  -v, --verbose           log more\n"
+	"  -o, --options LIST      options of the mount, separated by commas:\n"
+	"       ro                 nothing can be changed\n"
+	"       noatime            accepted for fstab(5); access times are kept as relatime does\n"
+	"       allow_other        other users may use the mount too\n"
+	"       nonempty           the directory may hold files, which are hidden\n"
+	"       ids=raw|mine       show owners as stored (default for root), or all as\n"
+	"                          the mounting user's (default for others)\n"
+	"       commit=SECONDS     changes go to the server after that at the latest;\n"
+	"                          default 2\n"
+	"       cache=SIZE         memory for file contents, with K, M or G; default 64M\n"
+	"  -h, --help              show this text\n"
+};

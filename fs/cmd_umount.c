@@ -1,0 +1,142 @@
+/*
+ * cmd_umount.c - unmount without losing anything: the mount's process first
+ * brings all changes to the server, then this command unmounts, then the
+ * process brings what the kernel still held, and says so.
+ */
+#include "fs/cmd.h"	/* before <sys/mount.h>, whose BLOCK_SIZE is a macro */
+#include "fs/control.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct heard {
+	const struct cmd	*cmd;
+	const struct cmd_mounted *mounted;
+	bool			 force, busy;
+	unsigned		 unsaved, lost;
+};
+
+/* As root by the system call, else by fusermount3; 0, -EBUSY or another errno. */
+static int
+detach(const char *directory, bool lazy)
+{
+	int status;
+	pid_t pid;
+
+	if (umount2(directory, lazy ? MNT_DETACH : 0) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		if (lazy)
+			execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", directory, (char *)NULL);
+		else
+			execlp("fusermount3", "fusermount3", "-u", "-q", "--", directory, (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 :
+	    WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
+}
+
+static bool
+hear(void *context, const char *word, const char *rest)
+{
+	struct heard *h = context;
+	int r;
+
+	if (strcmp(word, "unsaved") == 0) {
+		if (h->unsaved++ == 0)
+			fputs("These files are not on the server yet:\n", stderr);
+		fprintf(stderr, "    %s\n", rest);
+	} else if (strcmp(word, "lost") == 0) {
+		if (h->lost++ == 0)
+			fputs("Changes of these files were lost:\n", stderr);
+		fprintf(stderr, "    %s\n", rest);
+	} else if (strcmp(word, "ready") == 0 && h->mounted->directory[0] != '\0') {
+		r = detach(h->mounted->directory, h->force);
+		if (r == -EBUSY) {
+			h->busy = true;
+			cmd_fail(h->cmd, 0, "%s is in use: programs have files open or work in it; fuser -vm %s names them",
+			    h->mounted->directory, h->mounted->directory);
+		} else if (r < 0 && r != -EINVAL) {
+			h->busy = true;
+			cmd_fail(h->cmd, 0, "%s: %s", h->mounted->directory,
+			    r == -ENOENT ? "the program fusermount3 is missing" : strerror(-r));
+		}
+	}
+	return !h->busy;
+}
+
+/* The process is gone: nothing is left to save, only the dead mount to clear. */
+static int
+clear_dead(const struct cmd *cmd, const struct cmd_mounted *m)
+{
+	int r;
+
+	if (m->directory[0] == '\0')
+		return cmd_fail(cmd, CMD_FAILED, "%s/%s is not mounted", m->volume.server, m->volume.name);
+	r = detach(m->directory, true);
+	if (r < 0)
+		return cmd_fail(cmd, CMD_FAILED, "%s: %s", m->directory, strerror(-r));
+	return cmd_fail(cmd, CMD_FAILED, "%s: its process was gone already; what it had not sent to the server was lost",
+	    m->directory);
+}
+
+static int
+umount_volume(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "force", no_argument, NULL, 'f' }, { "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	const struct cmd *cmd = &cmd_umount;
+	struct heard heard = { .cmd = cmd };
+	char request[PATH_MAX + 16];
+	struct cmd_mounted mounted;
+	struct home *home = NULL;
+	int c, r, fd;
+
+	while ((c = cmd_option(cmd, argc, argv, "fh", options)) != -1) {
+		if (c != 'f')
+			return cmd_usage(cmd, NULL);
+		heard.force = true;
+	}
+	if (argc - optind != 1)
+		return cmd_usage(cmd, "say one directory or volume");
+	if ((r = cmd_home(cmd, &home)) != 0)
+		return r;
+	r = cmd_find_mounted(cmd, home, argv[optind], &mounted);
+	home_close(home);
+	if (r != 0)
+		return r;
+	heard.mounted = &mounted;
+	snprintf(request, sizeof request, "%s%s%s", heard.force ? "discard" : "umount",
+	    mounted.directory[0] != '\0' ? " " : "", mounted.directory);
+	fd = control_ask(mounted.socket, request);
+	if (fd < 0)
+		return clear_dead(cmd, &mounted);
+	/* A busy mount stays: closing the connection calls the process off. */
+	r = cmd_hear(cmd, fd, hear, &heard);
+	close(fd);
+	if (heard.unsaved > 0)
+		fputs("The mount stays until they are; nuage umount --force gives them up.\n", stderr);
+	return r == CMD_OK && heard.lost > 0 && !heard.force ? CMD_FAILED : r;
+}
+
+const struct cmd cmd_umount = {
+	"umount", umount_volume, "save everything and unmount",
+	"umount [--force] DIRECTORY | [SERVER/]VOLUME\n"
+	"\n"
+	"Brings all changes to the server, then unmounts. When the server cannot be\n"
+	"reached it names the files concerned and does nothing.\n"
+	"\n"
+	"  -f, --force   unmount even then, and even when in use: changes that are not\n"
+	"                on the server are lost\n"
+	"  -h, --help    show this text\n"
+};

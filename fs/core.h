@@ -1,0 +1,275 @@
+/*
+ * core.h - the engine's struct and the calls between its rooms.
+ *
+ * engine.c   events, actions, parked operations
+ * lease.c    needs, READ and GRANTED, RECALL, RELEASE, RECLAIM
+ * txn.c      the running transaction, commits under way
+ * data.c     content: dirty spans, flushing, reading, truncation
+ * cell.c     opened cells of blocks, and fetching them
+ * op_*.c     the operations
+ *
+ * Not included outside these files.
+ */
+#ifndef FS_CORE_H
+#define FS_CORE_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/object.h"
+#include "proto/seal.h"
+
+enum wait_kind {
+	WAIT_NONE,
+	WAIT_READ,		/* for the answer to request `key` */
+	WAIT_OBJECT,		/* for the end of a recall of object `key` */
+	WAIT_COMMIT,		/* for the acknowledgement of sequence `key` */
+	WAIT_FLUSH,		/* for flush number `key2` of object `key` */
+	WAIT_ROOM,		/* for fewer dirty bytes */
+	WAIT_FETCH,		/* for cells */
+	WAIT_ATTACH,		/* for the server */
+	WAIT_OIDS,		/* for object ids */
+};
+
+/* Wants of one attempt: the whole set is stated at once (R6). */
+enum { NEEDS_MAX = 128, HELD_MAX = 8 };
+
+struct op_state {
+	struct op	*op;
+	TAILQ_ENTRY(op_state) link;
+	bool		 parked, queued;
+	enum wait_kind	 wait;
+	uint64_t	 key, key2;
+	uint64_t	 ticket;
+	uint64_t	 request;
+	struct { uint64_t oid; uint8_t mode; } held[HELD_MAX];	/* met needs of this attempt */
+	uint32_t	 held_count;
+	struct msg_want	*wants;			/* in the op's arena */
+	uint32_t	 wants_count;
+	bool		 missing;		/* a want is not met yet */
+	int		 fail;			/* a need can never be met */
+	int		 refused;		/* the server would not answer */
+	/* of operations in several steps */
+	int		 step;
+	uint64_t	 flush_number, sequence, errors;
+	/* the reply */
+	uint64_t	 reply_number;
+};
+
+struct handle {
+	uint64_t	 oid;
+	uint32_t	 flags;
+	uint64_t	 error_seen;
+};
+
+struct commit_state {
+	struct commit	*commit;
+	TAILQ_ENTRY(commit_state) link;
+	size_t		 bytes;			/* on the wire, about */
+	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
+};
+
+struct flush_state {
+	struct flush	 flush;
+	struct object	*object;
+	struct span	*span;			/* NULL once applied, or cut away */
+	uint64_t	 region;
+	uint32_t	 offset;		/* of the run in its region */
+	bool		 stored, failed, kept;
+	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
+	TAILQ_ENTRY(flush_state) all_link;
+};
+TAILQ_HEAD(flush_list, flush_state);
+
+struct engine {
+	struct engine_config config;
+	const struct volume_keys *keys;
+	uint64_t	 now_ms;
+	struct timespec	 real;
+
+	struct object	**table;
+	size_t		 table_size, objects;
+	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
+	TAILQ_HEAD(, object) recalling;
+
+	struct action	*first, **last;
+
+	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
+	size_t		 parked_count;
+	uint64_t	 next_request, replies;
+	bool		 running;
+
+	bool		 attached, reclaiming;
+	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
+	uint32_t	 sessions, term_ms;
+	uint64_t	 next_oid;
+	uint32_t	 oids_left, next_oids_left;
+	uint64_t	 next_range;
+	bool		 allocating;
+	struct msg_space space;
+	uint64_t	 space_at;
+
+	TAILQ_HEAD(, object) dirty;		/* the running transaction */
+	uint64_t	 sequence;		/* last one issued */
+	uint64_t	 acknowledged;
+	uint64_t	 dirty_since;		/* 0: the running transaction is empty */
+	size_t		 running_bytes;		/* what it would take on the wire, at most */
+	bool		 freeze_wanted;
+	uint64_t	 settle_until;
+	TAILQ_HEAD(, commit_state) inflight;
+	unsigned	 inflight_count;
+	size_t		 inflight_bytes;
+	struct flush_list carried;		/* stored flushes the running transaction names */
+	size_t		 carried_count;		/* those that travel in the commit */
+	size_t		 kept_bytes;		/* of all */
+	int		 error;			/* -ENOSPC while the server has no room */
+	uint64_t	 retry_at;
+
+	size_t		 dirty_bytes;
+	uint64_t	 span_number;		/* of the newest span of all */
+	TAILQ_HEAD(, object) with_data;		/* objects with spans, or held back */
+	TAILQ_HEAD(, object) unpins;
+	TAILQ_HEAD(, object) flushing;		/* objects with flush_wanted */
+	struct flush_list flushes;		/* every one that is not freed */
+	unsigned	 storing;
+
+	struct cell	**cells;
+	size_t		 cells_size, cells_count, cells_bytes;
+	TAILQ_HEAD(, cell) cell_lru;
+	TAILQ_HEAD(, fetch_state) fetches;
+
+	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
+	struct engine_status stats;
+};
+
+/* ---- engine.c ---- */
+struct action	*action_add(struct engine *e, enum action_kind kind);
+/* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
+struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
+void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
+int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
+void		 run_all(struct engine *e);
+struct object	*object_find(struct engine *e, uint64_t oid);
+struct object	*object_get(struct engine *e, uint64_t oid);	/* makes it */
+void		 object_drop(struct engine *e, struct object *o);	/* if nothing needs it */
+uint64_t	 oid_new(struct engine *e);			/* 0: none left now */
+
+/* ---- lease.c ---- */
+bool		 lease_valid(const struct engine *e);
+/* The object under a lease of at least this mode, attributes known; NULL: noted as missing. */
+struct object	*need_object(struct engine *e, struct op *op, uint64_t oid, enum mode mode);
+/* Only the lease, for objects without records. */
+struct object	*need_lease(struct engine *e, struct op *op, uint64_t oid, enum mode mode);
+/* Is it known? Then *ret is the record, or NULL for none.  False: noted as missing. */
+bool		 need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
+		    const uint8_t *subkey, size_t len, struct rec **ret);
+/* All records of a kind from the first one up to the key (NULL: to the end). */
+bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto);
+/* True when a need of this attempt is missing. */
+bool		 needs_missing(const struct op *op);
+void		 lease_send_read(struct engine *e, struct op *op);
+void		 lease_granted(struct engine *e, const struct message *m);
+/* The answer to a READ was a status. */
+void		 lease_refused(struct engine *e, uint64_t request, enum status status);
+void		 lease_recalled(struct engine *e, const struct msg_recall *m);
+void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
+void		 lease_step_all(struct engine *e);
+void		 lease_swept(struct engine *e, struct object *o);
+void		 lease_reclaim(struct engine *e);
+void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
+void		 lease_lost(struct engine *e, struct object *o);
+void		 lease_trim(struct engine *e);
+void		 object_pin(struct engine *e, struct object *o, bool on);
+
+/* ---- op_*.c ---- */
+int op_lookup(struct engine *e, struct op *op);
+int op_make(struct engine *e, struct op *op);		/* MKNOD, MKDIR, SYMLINK, CREATE */
+int op_link(struct engine *e, struct op *op);
+int op_unlink(struct engine *e, struct op *op);		/* and RMDIR */
+int op_rename(struct engine *e, struct op *op);
+int op_getattr(struct engine *e, struct op *op);
+int op_setattr(struct engine *e, struct op *op);
+int op_readlink(struct engine *e, struct op *op);
+int op_open(struct engine *e, struct op *op);		/* and OPENDIR */
+int op_release(struct engine *e, struct op *op);	/* and RELEASEDIR */
+int op_read(struct engine *e, struct op *op);
+int op_write(struct engine *e, struct op *op);
+int op_flush(struct engine *e, struct op *op);
+int op_fsync(struct engine *e, struct op *op);		/* FSYNC, FSYNCDIR, SYNC */
+int op_fallocate(struct engine *e, struct op *op);
+int op_lseek(struct engine *e, struct op *op);
+int op_readdir(struct engine *e, struct op *op);
+int op_statfs(struct engine *e, struct op *op);
+int op_getxattr(struct engine *e, struct op *op);
+int op_setxattr(struct engine *e, struct op *op);	/* and REMOVEXATTR */
+int op_listxattr(struct engine *e, struct op *op);
+
+/* Shared by them. */
+void		 op_answer(struct op *op, const struct object *o);	/* its attributes */
+int		 op_copy(struct op *op, const void *data, size_t len);	/* as the one piece */
+struct handle	*op_open_handle(struct op *op, struct object *o);
+void		 unpin_step(struct engine *e);
+void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
+void		 pins_resume(struct engine *e, bool fresh);	/* after a new connection */
+
+/* ---- txn.c ---- */
+void		 txn_touch(struct engine *e, struct object *o);
+void		 txn_touch_attr(struct engine *e, struct object *o);
+int		 txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len,
+		    struct bytes value, uint64_t oref, const uint8_t (*brefs)[ID_SIZE], uint32_t brefs_count);
+int		 txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len);
+/* No more should be added before some of it has left. */
+bool		 txn_full(const struct engine *e);
+/* Commits what is in the running transaction as soon as possible. */
+void		 txn_commit(struct engine *e);
+void		 txn_step(struct engine *e);
+void		 txn_committed(struct engine *e, const struct msg_committed *m);
+void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
+void		 txn_resupplied(struct engine *e);
+void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
+void		 txn_lose_all(struct engine *e);
+void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
+bool		 txn_pending(const struct engine *e, const struct object *o);
+
+/* ---- data.c ---- */
+int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);
+int		 data_read(struct engine *e, struct op *op, struct object *o, uint64_t offset, size_t size);
+int		 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size);
+int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, uint64_t len);
+int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
+void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
+void		 data_flush_all(struct engine *e);
+void		 data_flush_step(struct engine *e);
+void		 data_stored(struct engine *e, struct flush_state *f, int error);
+void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
+bool		 data_dirty(const struct object *o);
+/* No span made up to this number is left; see engine.span_number. */
+bool		 data_flushed(const struct object *o, uint64_t number);
+bool		 data_flushed_all(const struct engine *e, uint64_t number);
+void		 flush_free(struct engine *e, struct flush_state *f);
+void		 data_region_subkey(uint64_t region, uint8_t subkey[8]);
+
+/* ---- cell.c ---- */
+struct cell {
+	struct cell	*hash_next;
+	TAILQ_ENTRY(cell) lru_link;
+	uint8_t		 id[ID_SIZE];
+	uint8_t		 index;
+	int		 error;
+	const uint8_t	*data;
+	size_t		 len;
+	struct buffer	*buffer;
+};
+/* NULL when it is not here. */
+struct cell	*cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index);
+void		 cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
+		    const uint8_t *data, size_t len, int error);
+void		 cell_forget(struct engine *e, struct cell *c);
+/* Starts fetching those of the cells that are neither here nor under way. */
+void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count);
+void		 cell_fetched(struct engine *e, struct fetch *f, int error);
+void		 cell_free_all(struct engine *e);
+
+#endif

@@ -1,0 +1,381 @@
+/*
+ * data.c - the content of files: reading, writing, truncating.
+ *
+ * Invariant: truncating to nothing is held back until what is written next
+ * has arrived, so no crash leaves an empty file where there was a full one.
+ */
+#include "fs/content.h"
+
+static const uint8_t zeros[CELL_SIZE];
+
+void
+data_region_subkey(uint64_t region, uint8_t subkey[8])
+{
+	struct cursor c = cursor_over(subkey, 8);
+
+	cursor_put_u64(&c, region);
+}
+
+/* ---- reading ---- */
+
+static int
+add_piece(void *context, const uint8_t *data, size_t len, struct buffer *b)
+{
+	struct op *op = context;
+
+	if (op->pieces_count == op->pieces_size) {
+		size_t size = op->pieces_size == 0 ? 32 : op->pieces_size * 2;
+		struct piece *more = arena_alloc(&op->arena, size * sizeof *more);
+
+		if (more == NULL)
+			return -ENOMEM;
+		if (op->pieces_count > 0)
+			memcpy(more, op->pieces, op->pieces_count * sizeof *more);
+		op->pieces = more;
+		op->pieces_size = size;
+	}
+	op->pieces[op->pieces_count++] = (struct piece){ data, len, b == NULL ? NULL : buffer_get(b) };
+	return 0;
+}
+
+static void
+drop_pieces(struct op *op)
+{
+	for (size_t i = 0; i < op->pieces_count; i++)
+		buffer_put(op->pieces[i].buffer);
+	op->pieces_count = 0;
+}
+
+static int
+read_segment(struct engine *e, struct op *op, const struct segment *s)
+{
+	size_t left = s->to - s->from;
+	struct buffer *copy;
+	int r = 0;
+
+	switch (s->source) {
+	case HOLE:
+		for (; left > 0 && r == 0; left -= left < CELL_SIZE ? left : CELL_SIZE)
+			r = add_piece(op, zeros, left < CELL_SIZE ? left : CELL_SIZE, NULL);
+		return r;
+	case MEMORY:
+		if (s->buffer != NULL)
+			return add_piece(op, s->memory, left, s->buffer);
+		/* A record's own memory may go at any time. */
+		if ((copy = buffer_new(left)) == NULL)
+			return -ENOMEM;
+		memcpy(copy->data, s->memory, left);
+		r = add_piece(op, copy->data, left, copy);
+		buffer_put(copy);
+		return r;
+	case BLOCK:
+		return layer_walk(e, s, add_piece, op);
+	}
+	return -EIO;
+}
+
+/* Starts fetching what a sequential reader will want next. */
+static void
+read_ahead(struct engine *e, struct object *o, uint64_t region)
+{
+	for (uint64_t next = region; next <= region + e->config.read_ahead; next++) {
+		struct extent extents[EXTENTS_MAX];
+		uint8_t subkey[8];
+		size_t count;
+		struct rec *r;
+
+		data_region_subkey(next, subkey);
+		r = object_rec(o, KIND_REGION, subkey, sizeof subkey);
+		if (r == NULL || r->absent || r->damaged ||
+		    region_decode(extents, &count, (struct bytes){ r->value, r->value_len }) < 0)
+			continue;
+		for (size_t i = 0; i < count; i++)
+			if (extents[i].ref < r->brefs_count && extents[i].length > 0)
+				cell_fetch(e, r->brefs[extents[i].ref], extents[i].block_offset / CELL_SIZE,
+				    (extents[i].block_offset + extents[i].length - 1) / CELL_SIZE -
+				    extents[i].block_offset / CELL_SIZE + 1);
+	}
+}
+
+int
+data_read(struct engine *e, struct op *op, struct object *o, uint64_t offset, size_t size)
+{
+	struct canvas c;
+	struct rec *rec;
+	bool missing = false;
+	uint64_t end;
+	int r;
+
+	if (offset >= o->attr.size || size == 0)
+		return 0;
+	end = size < o->attr.size - offset ? offset + size : o->attr.size;
+	if (content_inline(o) && !need_record(e, op, o, KIND_INLINE, NULL, 0, &rec))
+		return -EAGAIN;
+	for (uint64_t region = offset / REGION_SIZE; region <= (end - 1) / REGION_SIZE; region++) {
+		uint8_t subkey[8];
+
+		data_region_subkey(region, subkey);
+		if (!content_inline(o))
+			need_record(e, op, o, KIND_REGION, subkey, sizeof subkey, &rec);
+	}
+	if (needs_missing(op))
+		return -EAGAIN;
+	for (uint64_t at = offset; at < end; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
+		uint64_t region = at / REGION_SIZE, base = region * REGION_SIZE;
+
+		if ((r = layer_paint(&c, o, region, at - base, end - base < REGION_SIZE ? end - base : REGION_SIZE)) < 0)
+			goto fail;
+		for (unsigned i = 0; i < c.count; i++) {
+			if ((r = read_segment(e, op, &c.at[i])) < 0)
+				goto fail;
+			missing |= r > 0;
+		}
+	}
+	if (e->config.read_ahead > 0 && end - offset >= 32 * 1024 && (o->next_read == offset || offset == 0))
+		read_ahead(e, o, offset / REGION_SIZE);
+	if (missing) {
+		drop_pieces(op);
+		return park(op, WAIT_FETCH, 0);
+	}
+	o->next_read = end;
+	return 0;
+fail:
+	drop_pieces(op);
+	return r;
+}
+
+/* ---- writing ---- */
+
+int
+data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data)
+{
+	uint64_t end = offset + data.len;
+	struct rec *rec;
+	int r = 0;
+
+	if (end > INT64_MAX || end < offset)
+		return -EFBIG;
+	if (e->error == -ENOSPC)
+		return -ENOSPC;
+	if (e->dirty_bytes > e->config.dirty_max) {
+		data_flush_all(e);
+		e->freeze_wanted = true;
+		return park(op, WAIT_ROOM, 0);
+	}
+	if (content_inline(o))
+		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
+	for (uint64_t region = offset / REGION_SIZE; data.len > 0 && region <= (end - 1) / REGION_SIZE; region++) {
+		uint8_t subkey[8];
+
+		data_region_subkey(region, subkey);
+		need_record(e, op, o, KIND_REGION, subkey, sizeof subkey, &rec);
+	}
+	if (needs_missing(op))
+		return -EAGAIN;
+	for (uint64_t at = offset; at < end; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
+		struct span *s = span_find(o, at / REGION_SIZE, false);
+
+		if (s != NULL && s->count >= SPAN_RANGES - 1) {
+			data_flush(e, o);
+			if ((s = span_find(o, at / REGION_SIZE, false)) != NULL && s->count >= SPAN_RANGES - 1)
+				return park(op, WAIT_FLUSH, o->oid);
+		}
+	}
+	if (end > INLINE_MAX && content_inline(o) && span_open(e, o, 0) == NULL)
+		return -ENOMEM;
+	for (uint64_t at = offset; at < end && r == 0;) {
+		uint64_t region = at / REGION_SIZE;
+		uint32_t in = at % REGION_SIZE;
+		size_t n = end - at < REGION_SIZE - in ? end - at : REGION_SIZE - in;
+		struct span *s = span_open(e, o, region);
+
+		if (s == NULL)
+			return -ENOMEM;
+		r = span_write(e, s, in, data.data + (at - offset), n);
+		at += n;
+		if (r == 0 && at > o->attr.size)
+			o->attr.size = at;
+		/* A full region has no reason to wait. */
+		if (r == 0 && s->count == 1 && s->ranges[0].from == 0 && s->ranges[0].to == REGION_SIZE)
+			span_flush(e, o, s);
+	}
+	/* An inline file outgrew its record: its content moves to region 0. */
+	if (content_inline(o) && o->attr.size > INLINE_MAX) {
+		struct span *s = span_find(o, 0, false);
+
+		if (s != NULL && span_find(o, 0, true) == NULL)
+			span_fill(e, o, s);
+	}
+	txn_touch_attr(e, o);
+	return r;
+}
+
+/* Takes [from, to) of a region away from every layer. */
+static int
+cut(struct engine *e, struct object *o, uint64_t region, uint32_t from, uint32_t to)
+{
+	struct region_map m;
+	struct span *s, *next;
+	int r;
+
+	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->region == region)
+			span_cut(e, o, s, from, to);
+	}
+	if (content_inline(o))
+		return 0;
+	if ((r = extent_load(&m, o, region)) < 0 || m.count == 0)
+		return r;
+	extent_set(&m, from, to, NULL, 0);
+	return extent_store(e, o, region, &m);
+}
+
+static void
+drop_regions_from(struct engine *e, struct object *o, uint64_t region)
+{
+	struct span *s, *next;
+	uint8_t subkey[8];
+	struct rec *r, *after;
+	bool stored = false;
+
+	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->region >= region)
+			span_free(e, o, s);
+	}
+	data_region_subkey(region, subkey);
+	for (r = object_rec_from(o, KIND_REGION, subkey, sizeof subkey); r != NULL && r->kind == KIND_REGION; r = after) {
+		after = object_rec_after(o, r);
+		stored |= r->stored;
+		object_rec_remove(o, r);
+	}
+	if (!stored && !o->wipe)
+		return;
+	o->wipe_from = o->wipe && o->wipe_from < region ? o->wipe_from : region;
+	o->wipe = true;
+	txn_touch(e, o);
+}
+
+int
+data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
+{
+	uint8_t value[VALUE_MAX];
+	struct bytes content;
+	struct rec *rec = NULL;
+	ssize_t len;
+	int r;
+
+	if (size > INT64_MAX)
+		return -EFBIG;
+	if (size > o->attr.size && e->error == -ENOSPC)
+		return -ENOSPC;
+	if (content_inline(o))
+		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
+	need_cover(e, op, o, KIND_REGION, NULL);
+	if (needs_missing(op))
+		return -EAGAIN;
+	if (size == 0 && o->stable_size > 0 && !o->hold) {
+		o->hold = true;		/* the old size and content stay stable until the new has arrived */
+		data_list(e, o);
+		txn_touch(e, o);
+	}
+	if (size < o->attr.size) {
+		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);
+		if (size % REGION_SIZE != 0 &&
+		    (r = cut(e, o, size / REGION_SIZE, size % REGION_SIZE, REGION_SIZE)) < 0)
+			return r;
+		if (content_inline(o) && size == 0) {
+			txn_delete(e, o, KIND_INLINE, NULL, 0);
+			o->attr.flags &= ~(uint32_t)ATTR_INLINE;
+		} else if (content_inline(o) && rec != NULL) {
+			if (rec->damaged || inline_decode(&content, (struct bytes){ rec->value, rec->value_len }) < 0)
+				return -EIO;
+			if (content.len > size) {
+				len = inline_encode((struct bytes){ content.data, size }, value, sizeof value);
+				if (len < 0 || (r = txn_put(e, o, KIND_INLINE, NULL, 0,
+				    (struct bytes){ value, len }, 0, NULL, 0)) < 0)
+					return len < 0 ? len : r;
+			}
+		}
+	} else if (size > INLINE_MAX && content_inline(o) && span_find(o, 0, false) == NULL &&
+	    span_find(o, 0, true) == NULL) {
+		struct span *s = span_open(e, o, 0);
+
+		if (s == NULL || (r = span_fill(e, o, s)) < 0)
+			return -ENOMEM;
+	}
+	o->attr.size = size;
+	if (!o->hold && o->stable_size > size)
+		o->stable_size = size;
+	if (!o->hold)
+		settle_size(e, o);
+	txn_touch_attr(e, o);
+	return 0;
+}
+
+int
+data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, uint64_t len)
+{
+	uint64_t end = offset + len < o->attr.size ? offset + len : o->attr.size;
+	struct span *s;
+	struct rec *rec;
+	int r = 0;
+
+	if (content_inline(o))
+		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
+	need_cover(e, op, o, KIND_REGION, NULL);
+	if (needs_missing(op))
+		return -EAGAIN;
+	if (content_inline(o)) {
+		/* Small: write zeros. */
+		struct bytes z = { zeros, end > offset ? end - offset : 0 };
+
+		return z.len == 0 ? 0 : data_write(e, op, o, offset, z);
+	}
+	TAILQ_FOREACH(s, &o->spans, link)
+		if (s->count >= SPAN_RANGES - 1) {
+			data_flush(e, o);
+			return park(op, WAIT_FLUSH, o->oid);
+		}
+	for (uint64_t at = offset; at < end && r == 0; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
+		uint64_t base = at / REGION_SIZE * REGION_SIZE;
+
+		r = cut(e, o, at / REGION_SIZE, at - base, end - base < REGION_SIZE ? end - base : REGION_SIZE);
+	}
+	settle_size(e, o);
+	txn_touch_attr(e, o);
+	return r;
+}
+
+int
+data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence)
+{
+	struct canvas c;
+	struct rec *rec;
+	int r;
+
+	if (offset >= o->attr.size)
+		return -ENXIO;
+	if (content_inline(o))
+		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
+	need_cover(e, op, o, KIND_REGION, NULL);
+	if (needs_missing(op))
+		return -EAGAIN;
+	for (uint64_t at = offset; at < o->attr.size; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
+		uint64_t base = at / REGION_SIZE * REGION_SIZE;
+		uint32_t to = o->attr.size - base < REGION_SIZE ? o->attr.size - base : REGION_SIZE;
+
+		if ((r = layer_paint(&c, o, at / REGION_SIZE, at - base, to)) < 0)
+			return r;
+		for (unsigned i = 0; i < c.count; i++)
+			if ((c.at[i].source == HOLE) == (whence == SEEK_HOLE)) {
+				op->written = base + c.at[i].from;
+				return 0;
+			}
+	}
+	if (whence == SEEK_DATA)
+		return -ENXIO;
+	op->written = o->attr.size;
+	return 0;
+}

@@ -1,0 +1,804 @@
+/*
+ * engine.c - the client engine: events in, actions out.
+ *
+ * An operation is run when it is submitted.  When something it needs is not
+ * here it changes nothing, is parked with what it waits for, and is run again
+ * from its beginning when that has come.  So no operation holds anything while
+ * it waits, and every one sees one consistent state.
+ *
+ * Events:  submit, replied, interrupt, forget, attached, detached, received,
+ *          stored, fetched, invalidated, tick.  After each, what became
+ *          runnable runs, the transaction is looked after, recalls go on.
+ *
+ * Invariants (engine_check()):
+ * 1. An object without a lease has no records, no attributes, nothing dirty.
+ * 2. Dirty records belong to objects on the dirty list, and these are leased
+ *    EXCLUSIVE.
+ * 3. dirty_bytes is the sum of all spans and of all kept flushes.
+ * 4. Sequences of commits under way are consecutive and end with `sequence`.
+ * 5. Recalling objects, and only those, are on the recall list.
+ * Those of the rooms stand in lease.c, txn.c and data.c.
+ */
+#include "fs/core.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024 };
+
+/* ---- actions ---- */
+
+struct action *
+action_add(struct engine *e, enum action_kind kind)
+{
+	struct action *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return NULL;
+	a->kind = kind;
+	*e->last = a;
+	e->last = &a->next;
+	return a;
+}
+
+struct action *
+send_message(struct engine *e, uint16_t type, uint64_t id)
+{
+	struct action *a = e->attached ? action_add(e, ACTION_SEND) : NULL;
+
+	if (a == NULL)
+		return NULL;
+	a->message.type = type;
+	a->message.id = id;
+	return a;
+}
+
+struct action *
+engine_next(struct engine *e)
+{
+	struct action *a = e->first;
+
+	if (a == NULL)
+		return NULL;
+	e->first = a->next;
+	if (e->first == NULL)
+		e->last = &e->first;
+	a->next = NULL;
+	return a;
+}
+
+void
+action_free(struct action *a)
+{
+	if (a == NULL)
+		return;
+	arena_free(&a->arena);
+	free(a);
+}
+
+/* ---- objects ---- */
+
+static size_t
+slot_of(const struct engine *e, uint64_t oid)
+{
+	return (oid * 0x9e3779b97f4a7c15u >> 20) & (e->table_size - 1);
+}
+
+struct object *
+object_find(struct engine *e, uint64_t oid)
+{
+	struct object *o = e->table[slot_of(e, oid)];
+
+	while (o != NULL && o->oid != oid)
+		o = o->hash_next;
+	return o;
+}
+
+static void
+grow_table(struct engine *e)
+{
+	size_t size = e->table_size * 2, old_size = e->table_size;
+	struct object **table = calloc(size, sizeof *table), **old = e->table, *next;
+
+	if (table == NULL)
+		return;		/* longer chains, nothing worse */
+	e->table = table;
+	e->table_size = size;
+	for (size_t i = 0; i < old_size; i++)
+		for (struct object *o = old[i]; o != NULL; o = next) {
+			next = o->hash_next;
+			o->hash_next = table[slot_of(e, o->oid)];
+			table[slot_of(e, o->oid)] = o;
+		}
+	free(old);
+}
+
+struct object *
+object_get(struct engine *e, uint64_t oid)
+{
+	struct object *o = object_find(e, oid);
+
+	if (o != NULL)
+		return o;
+	if ((o = object_new(oid)) == NULL)
+		return NULL;
+	if (++e->objects > e->table_size)
+		grow_table(e);
+	o->hash_next = e->table[slot_of(e, oid)];
+	e->table[slot_of(e, oid)] = o;
+	TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+	return o;
+}
+
+static void
+object_unlink(struct engine *e, struct object *o)
+{
+	struct object **at = &e->table[slot_of(e, o->oid)];
+
+	while (*at != o)
+		at = &(*at)->hash_next;
+	*at = o->hash_next;
+	TAILQ_REMOVE(&e->lru, o, lru_link);
+	e->objects--;
+	object_free(o);
+}
+
+/* An answer under way may speak of the lease that was given back: see object.h. */
+static bool
+answers_expected(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	if (o->released)
+		TAILQ_FOREACH(s, &e->parked, link)
+			if (s->wait == WAIT_READ && s->request <= o->released_request)
+				return true;
+	return false;
+}
+
+void
+object_drop(struct engine *e, struct object *o)
+{
+	bool useless = o->mode == MODE_NONE || (o->gone && !o->pinned_elsewhere);
+
+	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
+	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
+	    o->early_grant == 0 && o->oid != OID_ROOT && !answers_expected(e, o))
+		object_unlink(e, o);
+}
+
+uint64_t
+oid_new(struct engine *e)
+{
+	struct action *a;
+
+	if (e->oids_left == 0) {
+		e->next_oid = e->next_range;
+		e->oids_left = e->next_oids_left;
+		e->next_oids_left = 0;
+	}
+	if (e->oids_left < 4096 && e->next_oids_left == 0 && !e->allocating &&
+	    (a = send_message(e, MSG_alloc, ++e->next_request)) != NULL)
+		e->allocating = true;
+	if (e->oids_left == 0)
+		return 0;
+	e->oids_left--;
+	return e->next_oid++;
+}
+
+static void
+take_range(struct engine *e, uint64_t first, uint32_t count)
+{
+	if (e->oids_left == 0) {
+		e->next_oid = first;
+		e->oids_left = count;
+	} else {
+		e->next_range = first;
+		e->next_oids_left = count;
+	}
+	e->allocating = false;
+	wake(e, WAIT_OIDS, 0);
+}
+
+/* ---- operations ---- */
+
+static int (*const run_op[OP_COUNT])(struct engine *e, struct op *op) = {
+	[OP_LOOKUP] = op_lookup, [OP_GETATTR] = op_getattr, [OP_SETATTR] = op_setattr,
+	[OP_READLINK] = op_readlink, [OP_MKNOD] = op_make, [OP_MKDIR] = op_make,
+	[OP_SYMLINK] = op_make, [OP_CREATE] = op_make, [OP_LINK] = op_link,
+	[OP_UNLINK] = op_unlink, [OP_RMDIR] = op_unlink, [OP_RENAME] = op_rename,
+	[OP_OPEN] = op_open, [OP_READ] = op_read, [OP_WRITE] = op_write, [OP_FLUSH] = op_flush,
+	[OP_FSYNC] = op_fsync, [OP_RELEASE] = op_release, [OP_OPENDIR] = op_open,
+	[OP_READDIR] = op_readdir, [OP_FSYNCDIR] = op_fsync, [OP_RELEASEDIR] = op_release,
+	[OP_STATFS] = op_statfs, [OP_GETXATTR] = op_getxattr, [OP_SETXATTR] = op_setxattr,
+	[OP_LISTXATTR] = op_listxattr, [OP_REMOVEXATTR] = op_setxattr,
+	[OP_FALLOCATE] = op_fallocate, [OP_LSEEK] = op_lseek, [OP_SYNC] = op_fsync,
+};
+
+int
+park(struct op *op, enum wait_kind wait, uint64_t key)
+{
+	op->state->wait = wait;
+	op->state->key = key;
+	return -EAGAIN;
+}
+
+static bool
+matches(const struct op_state *s, enum wait_kind wait, uint64_t key)
+{
+	if (s->wait != wait)
+		return false;
+	switch (wait) {
+	case WAIT_COMMIT:
+		return s->key <= key;
+	case WAIT_READ:
+		return key == 0 || s->request == key;
+	case WAIT_OBJECT:
+	case WAIT_FLUSH:
+		return key == 0 || s->key == key || s->key == 0;
+	default:
+		return true;
+	}
+}
+
+void
+wake(struct engine *e, enum wait_kind wait, uint64_t key)
+{
+	struct op_state *s, *next;
+
+	for (s = TAILQ_FIRST(&e->parked); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (!matches(s, wait, key))
+			continue;
+		TAILQ_REMOVE(&e->parked, s, link);
+		TAILQ_INSERT_TAIL(&e->runnable, s, link);
+		s->wait = WAIT_NONE;
+		e->parked_count--;
+	}
+}
+
+/* Adds to the running transaction, and can be made to wait for it. */
+static bool
+adds_changes(enum op_type type)
+{
+	switch (type) {
+	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK:
+	case OP_UNLINK: case OP_RMDIR: case OP_RENAME: case OP_SETXATTR: case OP_REMOVEXATTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Runs op once.  True when it is done. */
+static bool
+attempt(struct engine *e, struct op *op)
+{
+	struct op_state *s = op->state;
+	int r;
+
+	s->wants_count = s->held_count = 0;
+	s->missing = false;
+	s->fail = 0;
+	s->wait = WAIT_NONE;
+	op->cacheable = false;
+	op->entries_count = 0;
+	/* On a full server nothing leaves, but removing must go on. */
+	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
+		e->freeze_wanted = true;
+		park(op, WAIT_ROOM, 0);
+		return false;
+	}
+	r = op->type < OP_COUNT ? run_op[op->type](e, op) : -ENOSYS;
+	if (s->fail != 0)
+		r = s->fail;
+	if (r == -EAGAIN && s->refused != 0)
+		r = s->refused;
+	if (r != -EAGAIN) {
+		op->error = r;
+		return true;
+	}
+	if (s->wait != WAIT_NONE)
+		return false;
+	if (e->attached && lease_valid(e)) {
+		s->wait = WAIT_READ;
+		lease_send_read(e, op);
+	} else
+		s->wait = WAIT_ATTACH;
+	return false;
+}
+
+static void
+to_parked(struct engine *e, struct op_state *s)
+{
+	TAILQ_INSERT_TAIL(&e->parked, s, link);
+	e->parked_count++;
+}
+
+static void
+to_replying(struct engine *e, struct op_state *s)
+{
+	s->reply_number = ++e->replies;
+	TAILQ_INSERT_TAIL(&e->replying, s, link);
+}
+
+static void
+finish_parked(struct engine *e, struct op_state *s)
+{
+	struct action *a = action_add(e, ACTION_REPLY);
+
+	if (a == NULL) {
+		to_parked(e, s);	/* tried again with the next wake of anything */
+		return;
+	}
+	to_replying(e, s);
+	a->op = s->op;
+}
+
+void
+run_all(struct engine *e)
+{
+	struct op_state *s;
+
+	if (e->running)
+		return;
+	e->running = true;
+	while ((s = TAILQ_FIRST(&e->runnable)) != NULL) {
+		TAILQ_REMOVE(&e->runnable, s, link);
+		if (attempt(e, s->op))
+			finish_parked(e, s);
+		else
+			to_parked(e, s);
+	}
+	e->running = false;
+}
+
+/* What every event ends with. */
+static void
+settle(struct engine *e)
+{
+	do {
+		run_all(e);
+		txn_step(e);
+		if (!TAILQ_EMPTY(&e->recalling))
+			lease_step_all(e);
+	} while (!TAILQ_EMPTY(&e->runnable));
+}
+
+bool
+engine_submit(struct engine *e, struct op *op)
+{
+	struct op_state *s = calloc(1, sizeof *s);
+	bool done;
+
+	op->state = s;
+	op->error = 0;
+	if (s == NULL) {
+		op->error = -ENOMEM;
+		return true;
+	}
+	s->op = op;
+	done = attempt(e, op);
+	if (done)
+		to_replying(e, s);
+	else
+		to_parked(e, s);
+	settle(e);
+	return done;
+}
+
+void
+engine_replied(struct engine *e, struct op *op)
+{
+	struct op_state *s = op->state;
+
+	for (size_t i = 0; i < op->pieces_count; i++)
+		buffer_put(op->pieces[i].buffer);
+	op->pieces_count = 0;
+	arena_free(&op->arena);
+	op->state = NULL;
+	if (s == NULL)
+		return;
+	TAILQ_REMOVE(&e->replying, s, link);
+	free(s);
+	if (!TAILQ_EMPTY(&e->recalling)) {
+		lease_step_all(e);
+		settle(e);
+	}
+}
+
+void
+engine_interrupt(struct engine *e, struct op *op)
+{
+	struct op_state *s = op->state;
+
+	/* With the server there the wait is short; giving up would only confuse the application. */
+	if (s == NULL || e->attached || s->wait == WAIT_NONE)
+		return;
+	TAILQ_REMOVE(&e->parked, s, link);
+	e->parked_count--;
+	s->wait = WAIT_NONE;
+	op->error = -EINTR;
+	finish_parked(e, s);
+}
+
+void
+engine_forget(struct engine *e, uint64_t ino, uint64_t n)
+{
+	struct object *o = object_find(e, ino);
+
+	if (o == NULL)
+		return;
+	o->lookups -= n < o->lookups ? n : o->lookups;
+	if (o->lookups == 0)
+		object_drop(e, o);
+}
+
+/* ---- the server ---- */
+
+static void
+extend_term(struct engine *e, uint64_t sent_ms)
+{
+	if (sent_ms + e->term_ms > e->lease_until)
+		e->lease_until = sent_ms + e->term_ms;
+}
+
+static void
+lose_session(struct engine *e)
+{
+	struct object *o, *next;
+
+	txn_lose_all(e);
+	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		o->pinned = false;
+		if (o->mode != MODE_NONE)
+			lease_lost(e, o);
+	}
+	e->sequence = e->acknowledged = 0;
+}
+
+void
+engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
+{
+	e->attached = true;
+	e->term_ms = a->term_ms;
+	/* The request left at most one connection attempt ago. */
+	extend_term(e, e->now_ms - (a->term_ms / 4 < e->now_ms ? a->term_ms / 4 : e->now_ms));
+	e->keepalive_at = e->now_ms;
+	e->sessions = a->sessions;
+	if (a->version > e->version)
+		e->version = a->version;
+	e->allocating = false;
+	if (fresh) {
+		if (e->sequence > 0 || !TAILQ_EMPTY(&e->dirty))
+			lose_session(e);
+		e->oids_left = e->next_oids_left = 0;
+	}
+	take_range(e, a->first_oid, a->oid_count);
+	pins_resume(e, fresh);		/* before leases that protect open files are given up */
+	if (!fresh) {
+		lease_reclaim(e);
+		if (a->rejected && TAILQ_EMPTY(&e->inflight))
+			send_message(e, MSG_reset, ++e->next_request);
+		txn_resume(e, a->sequence, a->rejected, a->version);
+	}
+	send_message(e, MSG_statfs, ++e->next_request);
+	wake(e, WAIT_READ, 0);
+	wake(e, WAIT_ATTACH, 0);
+	settle(e);
+}
+
+void
+engine_detached(struct engine *e)
+{
+	e->attached = false;
+	e->reclaiming = false;
+}
+
+void
+engine_received(struct engine *e, const struct message *m)
+{
+	unpin_heard(e, m->id);
+	switch (m->type) {
+	case MSG_granted:
+		lease_granted(e, m);
+		break;
+	case MSG_recall:
+		lease_recalled(e, &m->recall);
+		break;
+	case MSG_committed:
+		txn_committed(e, &m->committed);
+		break;
+	case MSG_reclaimed:
+		e->reclaiming = false;
+		lease_reclaimed(e, &m->reclaimed);
+		break;
+	case MSG_allocated:
+		take_range(e, m->allocated.first_oid, m->allocated.oid_count);
+		break;
+	case MSG_alive:
+		if (m->id == e->keepalive_request)
+			extend_term(e, e->keepalive_sent);
+		e->sessions = m->alive.sessions;
+		if (m->alive.version > e->version)
+			e->version = m->alive.version;
+		wake(e, WAIT_ATTACH, 0);
+		break;
+	case MSG_space:
+		e->space = m->space;
+		break;
+	case MSG_done:
+		lease_refused(e, m->id, m->done.status);
+		break;
+	default:
+		break;
+	}
+	settle(e);
+}
+
+void
+engine_stored(struct engine *e, struct flush *f, int error)
+{
+	data_stored(e, f->state, error);
+	settle(e);
+}
+
+void
+engine_fetched(struct engine *e, struct fetch *f, int error)
+{
+	cell_fetched(e, f, error);
+	wake(e, WAIT_FETCH, 0);
+	if (!TAILQ_EMPTY(&e->flushing))
+		data_flush_step(e);
+	settle(e);
+}
+
+void
+engine_invalidated(struct engine *e, uint64_t oid, int error)
+{
+	struct object *o = object_find(e, oid);
+
+	(void)error;		/* ENOENT: the kernel knew nothing of it */
+	if (o != NULL)
+		lease_swept(e, o);
+	settle(e);
+}
+
+void
+engine_clock(struct engine *e, uint64_t now_ms, struct timespec real)
+{
+	e->now_ms = now_ms;
+	e->real = real;
+}
+
+void
+engine_tick(struct engine *e)
+{
+	struct action *a;
+
+	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
+		e->keepalive_at = e->keepalive_sent = e->now_ms;
+		e->keepalive_request = ++e->next_request;
+		if ((a = send_message(e, MSG_keepalive, e->keepalive_request)) == NULL)
+			e->keepalive_at = 0;
+	}
+	data_flush_step(e);
+	unpin_step(e);
+	if (e->objects > e->config.objects_max)
+		lease_trim(e);
+	settle(e);
+}
+
+/* ---- life ---- */
+
+int
+engine_new(struct engine **ret, const struct engine_config *config, const struct volume_keys *keys)
+{
+	struct engine *e = calloc(1, sizeof *e);
+
+	if (e == NULL)
+		return -ENOMEM;
+	e->config = *config;
+	if (e->config.commit_ms == 0)
+		e->config.commit_ms = 2000;
+	if (e->config.dirty_max == 0)
+		e->config.dirty_max = 96 * 1024 * 1024;
+	if (e->config.cache_max == 0)
+		e->config.cache_max = 64 * 1024 * 1024;
+	/* One read of fragmented regions must fit, or it would never see all its cells at once. */
+	if (e->config.cache_max < CACHE_MIN)
+		e->config.cache_max = CACHE_MIN;
+	if (e->config.objects_max == 0)
+		e->config.objects_max = 200000;
+	if (e->config.commit_max == 0 || e->config.commit_max > COMMIT_MAX)
+		e->config.commit_max = COMMIT_MAX;
+	if (e->config.read_ahead == 0)
+		e->config.read_ahead = 8;
+	e->keys = keys;
+	e->table_size = 1024;
+	if ((e->table = calloc(e->table_size, sizeof *e->table)) == NULL) {
+		free(e);
+		return -ENOMEM;
+	}
+	e->last = &e->first;
+	TAILQ_INIT(&e->lru);
+	TAILQ_INIT(&e->recalling);
+	TAILQ_INIT(&e->parked);
+	TAILQ_INIT(&e->runnable);
+	TAILQ_INIT(&e->replying);
+	TAILQ_INIT(&e->dirty);
+	TAILQ_INIT(&e->inflight);
+	TAILQ_INIT(&e->carried);
+	TAILQ_INIT(&e->flushing);
+	TAILQ_INIT(&e->flushes);
+	TAILQ_INIT(&e->with_data);
+	TAILQ_INIT(&e->unpins);
+	TAILQ_INIT(&e->cell_lru);
+	TAILQ_INIT(&e->fetches);
+	*ret = e;
+	return 0;
+}
+
+void
+engine_free(struct engine *e)
+{
+	struct commit_state *s;
+	struct flush_state *f;
+	struct action *a;
+	struct object *o;
+
+	if (e == NULL)
+		return;
+	while ((a = engine_next(e)) != NULL) {
+		if (a->kind == ACTION_COMMIT)
+			commit_put(a->commit);
+		action_free(a);
+	}
+	while ((o = TAILQ_FIRST(&e->lru)) != NULL) {
+		data_drop(e, o);
+		object_unlink(e, o);
+	}
+	while ((s = TAILQ_FIRST(&e->inflight)) != NULL) {
+		TAILQ_REMOVE(&e->inflight, s, link);
+		commit_put(s->commit);
+	}
+	while ((f = TAILQ_FIRST(&e->flushes)) != NULL)
+		flush_free(e, f);
+	cell_free_all(e);
+	free(e->table);
+	free(e);
+}
+
+int
+engine_format(struct engine *e, uint32_t uid, uint32_t gid, uint32_t mode)
+{
+	struct object *meta = object_get(e, OID_META), *root = object_get(e, OID_ROOT);
+	struct attr a = { .mode = S_IFDIR | (mode & 07777), .uid = uid, .gid = gid, .nlink = 2,
+	    .atime = e->real, .mtime = e->real, .ctime = e->real, .btime = e->real };
+	struct meta m = { .created_s = e->real.tv_sec };
+	uint8_t value[VALUE_MAX];
+	ssize_t len = meta_encode(&m, value, sizeof value);
+
+	if (meta == NULL || root == NULL || len < 0 || object_set_attr(root, &a) < 0)
+		return -ENOMEM;
+	meta->mode = root->mode = MODE_EXCLUSIVE;
+	meta->born = root->born = root->parents_known = meta->parents_known = true;
+	root->entries.all = root->xattrs.all = root->regions.all = true;
+	txn_touch_attr(e, root);
+	return txn_put(e, meta, KIND_META, NULL, 0, (struct bytes){ value, len }, OID_ROOT, NULL, 0);
+}
+
+/* ---- what is going on ---- */
+
+void
+engine_status(const struct engine *e, struct engine_status *to)
+{
+	const struct object *o;
+
+	*to = e->stats;
+	to->attached = e->attached;
+	to->version = e->version;
+	to->sessions = e->sessions;
+	to->dirty_bytes = e->dirty_bytes;
+	to->commits_pending = e->inflight_count;
+	to->objects = e->objects;
+	to->cached_bytes = e->cells_bytes;
+	to->ops_parked = e->parked_count;
+	to->error = e->error;
+	to->dirty_objects = 0;
+	TAILQ_FOREACH(o, &e->dirty, dirty_link)
+		to->dirty_objects++;
+	TAILQ_FOREACH(o, &e->with_data, data_link)
+		to->dirty_objects += !o->dirty;
+}
+
+static void
+path_of(struct engine *e, const struct object *o, char *to, size_t size)
+{
+	char *at = to + size - 1;
+
+	*at = '\0';
+	for (unsigned depth = 0; o != NULL && o->oid != OID_ROOT && depth < 256; depth++) {
+		const char *name = o->hint_name != NULL ? o->hint_name : "?";
+		size_t len = strlen(name);
+
+		if ((size_t)(at - to) < len + 1)
+			break;
+		at -= len;
+		memcpy(at, name, len);
+		*--at = '/';
+		o = object_find(e, o->hint_parent);
+	}
+	if (*at == '\0' && at > to)
+		*--at = '/';
+	memmove(to, at, strlen(at) + 1);
+}
+
+void
+engine_unsaved(struct engine *e, void (*report)(void *context, const char *path, bool lost), void *context)
+{
+	struct object *o;
+	char path[4096];
+
+	TAILQ_FOREACH(o, &e->lru, lru_link)
+		if (o->error != 0 || txn_pending(e, o)) {
+			path_of(e, o, path, sizeof path);
+			report(context, path, o->error != 0);
+		}
+}
+
+static bool
+fail_check(char *why, size_t size, const struct object *o, const char *text)
+{
+	snprintf(why, size, "object %" PRIu64 ": %s", o == NULL ? 0 : o->oid, text);
+	return false;
+}
+
+bool
+engine_check(struct engine *e, char *why, size_t size)
+{
+	struct object *o;
+	struct commit_state *s;
+	struct flush_state *f;
+	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
+	uint64_t sequence = e->sequence - e->inflight_count;
+
+	TAILQ_FOREACH(o, &e->lru, lru_link) {
+		const struct rec *r;
+
+		listed++;
+		on_dirty += o->dirty;
+		recalling += o->recall != RECALL_NONE;
+		if (o->mode == MODE_NONE && (o->root != NULL || o->attr_known || o->dirty))
+			return fail_check(why, size, o, "known without a lease");
+		if (o->dirty && o->mode != MODE_EXCLUSIVE)
+			return fail_check(why, size, o, "dirty without an exclusive lease");
+		if (!o->dirty && (o->attr_dirty || !TAILQ_EMPTY(&o->dirty_recs)))
+			return fail_check(why, size, o, "dirty records of a clean object");
+		TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
+			if (!r->dirty)
+				return fail_check(why, size, o, "a clean record is listed as dirty");
+		if (o->on_data_list != (data_dirty(o) || o->hold))
+			return fail_check(why, size, o, "its content is not listed");
+		if (data_dirty(o) && o->mode != MODE_EXCLUSIVE)
+			return fail_check(why, size, o, "content written without an exclusive lease");
+		if (S_ISREG(o->attr.mode) && o->attr_known && !o->hold && o->stable_size > o->attr.size)
+			return fail_check(why, size, o, "stable size beyond the end");
+	}
+	if (listed != e->objects)
+		return fail_check(why, size, NULL, "objects are miscounted");
+	TAILQ_FOREACH(o, &e->dirty, dirty_link)
+		on_dirty--;
+	TAILQ_FOREACH(o, &e->recalling, recall_link)
+		on_recall++;
+	if (on_dirty != 0 || on_recall != recalling)
+		return fail_check(why, size, NULL, "a list of objects is wrong");
+	TAILQ_FOREACH(s, &e->inflight, link)
+		if (s->commit->sequence != ++sequence)
+			return fail_check(why, size, NULL, "sequences of commits are not consecutive");
+	TAILQ_FOREACH(f, &e->flushes, all_link)
+		if (f->span == NULL && f->object != NULL)
+			return fail_check(why, size, f->object, "a flush without a span");
+	return true;
+}

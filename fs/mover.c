@@ -1,0 +1,430 @@
+/*
+ * mover.c - see mover.h.
+ *
+ * Sealed blocks cost memory, and a slow lane must not pile them up: at most
+ * SEALED_MAX blocks are sealing, ready or sent; the others wait as plaintext,
+ * which the engine holds anyway.  GETs go before PUTs, because somebody waits
+ * for them.  Small blocks that a COMMIT carries are only sealed.
+ *
+ * Lock: m->lock, for the lists; no callback and no sealing under it.
+ */
+#include "fs/mover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/lock.h"
+#include "fs/log.h"
+#include "proto/seal.h"
+
+enum {
+	SEALED_MAX	= 24,			/* blocks sealed and not yet acknowledged */
+	SENT_MAX	= 16,			/* PUTs without an answer */
+	INLINE_CELLS	= 2,			/* opened by the reader itself: dearer to hand over */
+	ZSTD_LEVEL	= 1,
+};
+
+/* One PUT or one GET. */
+struct transfer {
+	struct job	 job;
+	struct mover	*mover;
+	struct transfer	*next;
+	uint64_t	 id;			/* of the request */
+	struct flush	*flush;			/* a PUT, or */
+	struct fetch	*fetch;			/* a GET */
+	struct buffer	*bytes;			/* PUT: the sealed block; GET: the answer's frame */
+	struct bytes	 payload;		/* GET: in bytes */
+};
+
+struct transfers {
+	struct transfer	*first, **last;
+};
+
+struct mover {
+	pthread_mutex_t		 lock;
+	struct transfers	 waiting, puts, gets, sent;
+	unsigned		 sealed, puts_sent;
+	uint64_t		 next_id;
+	bool			 stopping;
+
+	struct workers		*workers;
+	const struct volume_keys *keys;
+	const struct mover_calls *calls;
+	void			*context;
+};
+
+static void
+list_init(struct transfers *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static void
+list_add(struct transfers *list, struct transfer *t)
+{
+	t->next = NULL;
+	*list->last = t;
+	list->last = &t->next;
+}
+
+/* Takes the one with that id out of the list, or the first one when id is 0. */
+static struct transfer *
+list_take(struct transfers *list, uint64_t id)
+{
+	struct transfer **at, *t;
+
+	for (at = &list->first; (t = *at) != NULL; at = &t->next) {
+		if (id != 0 && t->id != id)
+			continue;
+		*at = t->next;
+		if (*at == NULL)
+			list->last = at;
+		t->next = NULL;
+		return t;
+	}
+	return NULL;
+}
+
+static void
+transfer_free(struct transfer *t)
+{
+	if (t != NULL)
+		buffer_put(t->bytes);
+	free(t);
+}
+
+int
+mover_new(struct mover **ret, struct workers *workers, const struct volume_keys *keys,
+    const struct mover_calls *calls, void *context)
+{
+	struct mover *m = calloc(1, sizeof *m);
+
+	if (m == NULL)
+		return -ENOMEM;
+	lock_init(&m->lock);
+	list_init(&m->waiting);
+	list_init(&m->puts);
+	list_init(&m->gets);
+	list_init(&m->sent);
+	m->next_id = 1;
+	m->workers = workers;
+	m->keys = keys;
+	m->calls = calls;
+	m->context = context;
+	*ret = m;
+	return 0;
+}
+
+static void
+list_free(struct transfers *list)
+{
+	struct transfer *t;
+
+	while ((t = list_take(list, 0)) != NULL)
+		transfer_free(t);
+}
+
+void
+mover_free(struct mover *m)
+{
+	if (m == NULL)
+		return;
+	list_free(&m->waiting);
+	list_free(&m->puts);
+	list_free(&m->gets);
+	list_free(&m->sent);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+void
+mover_stop(struct mover *m)
+{
+	LOCK_SCOPE(&m->lock);
+	m->stopping = true;
+}
+
+/* ---- storing ---- */
+
+/* A slot for a sealed block came free: the next one in line is sealed. */
+static void
+seal_next(struct mover *m)
+{
+	struct transfer *t = NULL;
+
+	{
+		LOCK_SCOPE(&m->lock);
+		if (m->sealed < SEALED_MAX && !m->stopping)
+			t = list_take(&m->waiting, 0);
+		if (t != NULL)
+			m->sealed++;
+	}
+	if (t != NULL)
+		workers_add(m->workers, &t->job, false);
+}
+
+/* Ends a put that took a slot. */
+static void
+put_done(struct mover *m, struct transfer *t, int error)
+{
+	struct flush *flush = t->flush;
+
+	transfer_free(t);
+	{
+		LOCK_SCOPE(&m->lock);
+		m->sealed--;
+	}
+	m->calls->stored(m->context, flush, error);
+	seal_next(m);
+}
+
+static void
+seal(struct job *job)
+{
+	struct transfer *t = (struct transfer *)job;
+	struct mover *m = t->mover;
+	struct flush *flush = t->flush;
+	struct buffer *sealed = buffer_new(flush->len + SEALED_OVERHEAD);
+	ssize_t len = -ENOMEM;
+
+	if (sealed != NULL)
+		len = block_seal(m->keys, flush->buffer->data + flush->start, flush->len, ZSTD_LEVEL,
+		    flush->id, sealed->data);
+	if (len < 0) {
+		buffer_put(sealed);
+		put_done(m, t, (int)len);
+		return;
+	}
+	sealed->size = (size_t)len;
+	if (flush->carried) {
+		flush->sealed = sealed;
+		put_done(m, t, 0);
+		return;
+	}
+	t->bytes = sealed;
+	{
+		LOCK_SCOPE(&m->lock);
+		list_add(&m->puts, t);
+	}
+	m->calls->kick(m->context);
+}
+
+void
+mover_store(struct mover *m, struct flush *flush)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+	bool now;
+
+	if (t == NULL) {
+		m->calls->stored(m->context, flush, -ENOMEM);
+		return;
+	}
+	*t = (struct transfer){ .job.run = seal, .mover = m, .flush = flush };
+	{
+		LOCK_SCOPE(&m->lock);
+		/* A carried block is small and gives its slot back at once. */
+		now = (flush->carried || m->sealed < SEALED_MAX) && !m->stopping;
+		if (now)
+			m->sealed++;
+		else
+			list_add(&m->waiting, t);
+	}
+	if (now)
+		workers_add(m->workers, &t->job, false);
+}
+
+/* ---- fetching ---- */
+
+static int
+open_cells(struct transfer *t)
+{
+	struct fetch *f = t->fetch;
+	struct block_header header;
+	size_t base, offset, size;
+	struct bytes cell;
+	ssize_t len;
+	int r;
+
+	r = block_header_decode(&header, t->payload);
+	if (r == 0)
+		r = block_cells(&header, f->first, f->count, &base, &size);
+	if (r == 0 && t->payload.len != header.size + size)
+		r = -EBADMSG;
+	for (unsigned i = 0; r == 0 && i < f->count; i++) {
+		r = block_cells(&header, f->first + i, 1, &offset, &size);
+		if (r < 0)
+			break;
+		cell = (struct bytes){ t->payload.data + header.size + (offset - base), size };
+		f->cells[i] = buffer_new(CELL_SIZE);
+		if (f->cells[i] == NULL)
+			return -ENOMEM;
+		len = cell_open(t->mover->keys, f->id, &header, f->first + i, cell, f->cells[i]->data);
+		if (len < 0)
+			r = (int)len;
+		else
+			f->cells[i]->size = (size_t)len;
+	}
+	return r == -EINVAL ? -EBADMSG : r;
+}
+
+static void
+get_done(struct mover *m, struct transfer *t, int error)
+{
+	struct fetch *f = t->fetch;
+	char name[2 * 8 + 1];
+
+	if (error < 0) {
+		for (unsigned i = 0; i < f->count && i < CELLS_MAX; i++) {
+			buffer_put(f->cells[i]);
+			f->cells[i] = NULL;
+		}
+		for (unsigned i = 0; i < 8; i++)
+			snprintf(name + 2 * i, 3, "%02x", f->id[i]);
+		if (error != -ENOENT)
+			log_error("block %s..., cells %u to %u: %s", name, f->first, f->first + f->count - 1u,
+			    error == -EBADMSG ? "damaged or forged, its seal does not open" : strerror(-error));
+	}
+	transfer_free(t);
+	m->calls->fetched(m->context, f, error);
+}
+
+static void
+open_job(struct job *job)
+{
+	struct transfer *t = (struct transfer *)job;
+
+	get_done(t->mover, t, open_cells(t));
+}
+
+void
+mover_fetch(struct mover *m, struct fetch *fetch)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+
+	if (t == NULL) {
+		m->calls->fetched(m->context, fetch, -ENOMEM);
+		return;
+	}
+	*t = (struct transfer){ .job.run = open_job, .mover = m, .fetch = fetch };
+	{
+		LOCK_SCOPE(&m->lock);
+		list_add(&m->gets, t);
+	}
+	m->calls->kick(m->context);
+}
+
+/* ---- the bulk lane ---- */
+
+/* The next transfer to say, now counted as sent; *hold keeps its bytes while they leave. */
+static struct transfer *
+next_ready(struct mover *m, struct message *request, struct buffer **hold)
+{
+	struct transfer *t;
+
+	LOCK_SCOPE(&m->lock);
+	t = list_take(&m->gets, 0);
+	if (t == NULL && m->puts_sent < SENT_MAX) {
+		t = list_take(&m->puts, 0);
+		if (t != NULL)
+			m->puts_sent++;
+	}
+	if (t == NULL)
+		return NULL;
+	t->id = m->next_id++;
+	*request = (struct message){ .id = t->id };
+	if (t->fetch != NULL) {
+		request->type = MSG_get;
+		memcpy(request->get.id, t->fetch->id, ID_SIZE);
+		request->get.first = t->fetch->first;
+		request->get.count = t->fetch->count;
+		*hold = NULL;
+	} else {
+		request->type = MSG_put;
+		memcpy(request->put.id, t->flush->id, ID_SIZE);
+		request->payload = (struct bytes){ t->bytes->data, t->bytes->size };
+		*hold = buffer_get(t->bytes);
+	}
+	list_add(&m->sent, t);
+	return t;
+}
+
+int
+mover_channel_fill(struct mover *m, struct link *link)
+{
+	struct message request;
+	struct buffer *hold;
+	int r = 0;
+
+	while (r == 0 && next_ready(m, &request, &hold) != NULL) {
+		r = link_put(link, &request);
+		buffer_put(hold);
+	}
+	return r;
+}
+
+void
+mover_channel_received(struct mover *m, const struct message *answer, struct buffer *frame)
+{
+	struct transfer *t;
+	enum status status;
+
+	if (answer->type == MSG_stored)
+		status = answer->stored.status;
+	else if (answer->type == MSG_block)
+		status = answer->block.status;
+	else if (answer->type == MSG_done)
+		status = answer->done.status != STATUS_OK ? answer->done.status : STATUS_INVALID;
+	else
+		return;
+	{
+		LOCK_SCOPE(&m->lock);
+		t = answer->id != 0 ? list_take(&m->sent, answer->id) : NULL;
+		if (t != NULL && t->flush != NULL)
+			m->puts_sent--;
+	}
+	if (t == NULL)
+		return;
+	if (t->flush != NULL) {
+		if (answer->type == MSG_block)
+			status = STATUS_INVALID;
+		put_done(m, t, link_errno(status));
+		m->calls->kick(m->context);
+		return;
+	}
+	if (status == STATUS_OK && answer->type != MSG_block)
+		status = STATUS_INVALID;
+	if (status != STATUS_OK) {
+		get_done(m, t, link_errno(status));
+		return;
+	}
+	t->bytes = buffer_get(frame);
+	t->payload = answer->payload;
+	if (t->fetch->count <= INLINE_CELLS)
+		get_done(m, t, open_cells(t));
+	else
+		workers_add(m->workers, &t->job, true);
+}
+
+void
+mover_channel_lost(struct mover *m)
+{
+	struct transfers puts, gets;
+	struct transfer *t;
+
+	list_init(&puts);
+	list_init(&gets);
+	LOCK_SCOPE(&m->lock);
+	while ((t = list_take(&m->sent, 0)) != NULL)
+		list_add(t->flush != NULL ? &puts : &gets, t);
+	while ((t = list_take(&m->puts, 0)) != NULL)
+		list_add(&puts, t);
+	while ((t = list_take(&m->gets, 0)) != NULL)
+		list_add(&gets, t);
+	while ((t = list_take(&puts, 0)) != NULL)
+		list_add(&m->puts, t);
+	while ((t = list_take(&gets, 0)) != NULL)
+		list_add(&m->gets, t);
+	m->puts_sent = 0;
+}

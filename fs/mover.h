@@ -1,0 +1,45 @@
+/*
+ * mover.h - blocks on their way: sealed and stored, fetched and opened.
+ *
+ * The mover carries out the engine's STORE and FETCH.  It seals and opens in
+ * the workers, speaks PUT and GET on the bulk lane, and says them again on
+ * the next link when one breaks; so each ends with exactly one call of
+ * stored() or fetched(), unless the mover is freed first.
+ *
+ * A put's states: waiting (sealed blocks enough already) - sealing - ready -
+ * sent - done.  A get's: ready - sent - opening - done.  After lost() what
+ * was sent is ready again, ahead of the rest.
+ *
+ * mover_store() and mover_fetch() may be called from any thread, with no lock
+ * of a queue held.  The three mover_channel_ calls are the bulk channel's.
+ */
+#ifndef FS_MOVER_H
+#define FS_MOVER_H
+
+#include "fs/engine.h"
+#include "fs/link.h"
+#include "fs/workers.h"
+
+struct mover;
+struct mover_calls {
+	void	(*stored)(void *context, struct flush *flush, int error);
+	void	(*fetched)(void *context, struct fetch *fetch, int error);
+	void	(*kick)(void *context);		/* something is ready to be sent */
+};
+
+/* All borrowed for the mover's life. */
+int	mover_new(struct mover **ret, struct workers *workers, const struct volume_keys *keys,
+	    const struct mover_calls *calls, void *context);
+/* Only when neither lane nor workers run any more; NULL is fine. */
+void	mover_free(struct mover *m);
+
+void	mover_store(struct mover *m, struct flush *flush);
+void	mover_fetch(struct mover *m, struct fetch *fetch);
+/* From now on nothing more is sealed: the workers are about to be ended. */
+void	mover_stop(struct mover *m);
+
+int	mover_channel_fill(struct mover *m, struct link *link);
+void	mover_channel_received(struct mover *m, const struct message *answer, struct buffer *frame);
+void	mover_channel_lost(struct mover *m);
+
+#endif

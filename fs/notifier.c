@@ -1,0 +1,139 @@
+/* notifier.c - see notifier.h.  Lock: n->lock, for the queue; no callback under it. */
+#include "fs/notifier.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/lock.h"
+
+enum { THREADS = 3 };
+
+struct notice {
+	uint64_t	 oid;
+	bool		 directory, pages;
+	struct notice	*next;
+};
+
+struct notifier {
+	pthread_mutex_t	 lock;
+	pthread_cond_t	 added;
+	struct notice	*first, **last;
+	bool		 stopping;
+
+	const struct notifier_calls *calls;
+	void		*context;
+	unsigned	 count;
+	pthread_t	 threads[THREADS];
+};
+
+/* The first notice; when it is of a directory, all of directories that are queued. */
+static struct notice *
+take(struct notifier *n)
+{
+	struct notice *taken = NULL, **tail = &taken, **at, *notice;
+
+	for (at = &n->first; (notice = *at) != NULL;) {
+		if (taken != NULL && !(taken->directory && notice->directory)) {
+			if (!taken->directory)
+				break;
+			at = &notice->next;
+			continue;
+		}
+		*at = notice->next;
+		*tail = notice;
+		tail = &notice->next;
+	}
+	*tail = NULL;
+	for (n->last = &n->first; *n->last != NULL;)
+		n->last = &(*n->last)->next;
+	return taken;
+}
+
+static void *
+notifier_main(void *argument)
+{
+	struct notifier *n = argument;
+	struct notice *list, *notice;
+	int r, names;
+
+	for (;;) {
+		{
+			LOCK_SCOPE(&n->lock);
+			while (n->first == NULL && !n->stopping)
+				pthread_cond_wait(&n->added, &n->lock);
+			if (n->stopping)
+				return NULL;
+			list = take(n);
+		}
+		names = list->directory ? n->calls->forget_names(n->context) : 0;
+		while ((notice = list) != NULL) {
+			list = notice->next;
+			r = n->calls->forget_inode(n->context, notice->oid, notice->pages);
+			n->calls->done(n->context, notice->oid, names < 0 ? names : r);
+			free(notice);
+		}
+	}
+}
+
+int
+notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *context)
+{
+	struct notifier *n = calloc(1, sizeof *n);
+
+	if (n == NULL)
+		return -ENOMEM;
+	lock_init(&n->lock);
+	lock_cond_init(&n->added);
+	n->last = &n->first;
+	n->calls = calls;
+	n->context = context;
+	for (; n->count < THREADS; n->count++)
+		if (pthread_create(&n->threads[n->count], NULL, notifier_main, n) != 0)
+			break;
+	if (n->count == 0) {
+		notifier_free(n);
+		return -EAGAIN;
+	}
+	*ret = n;
+	return 0;
+}
+
+void
+notifier_free(struct notifier *n)
+{
+	struct notice *notice;
+
+	if (n == NULL)
+		return;
+	{
+		LOCK_SCOPE(&n->lock);
+		n->stopping = true;
+		pthread_cond_broadcast(&n->added);
+	}
+	for (unsigned i = 0; i < n->count; i++)
+		pthread_join(n->threads[i], NULL);
+	while ((notice = n->first) != NULL) {
+		n->first = notice->next;
+		free(notice);
+	}
+	pthread_cond_destroy(&n->added);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}
+
+int
+notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages)
+{
+	struct notice *notice = malloc(sizeof *notice);
+
+	if (notice == NULL)
+		return -ENOMEM;
+	*notice = (struct notice){ .oid = oid, .directory = directory, .pages = pages };
+	{
+		LOCK_SCOPE(&n->lock);
+		*n->last = notice;
+		n->last = &notice->next;
+	}
+	pthread_cond_signal(&n->added);
+	return 0;
+}

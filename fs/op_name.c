@@ -1,0 +1,453 @@
+/*
+ * op_name.c - operations on names: lookup, make, link, remove, rename.
+ *
+ * Each is a retry function: it states all it needs, returns -EAGAIN while
+ * something is missing and has then changed nothing; otherwise it runs to its
+ * end and returns 0 or a negative errno.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "fs/core.h"
+
+struct entry {
+	uint8_t		 token[TOKEN_SIZE];
+	struct rec	*rec;			/* NULL: no such name */
+	uint8_t		 type;
+};
+
+static int
+check_name(struct bytes name)
+{
+	if (name.len == 0)
+		return -ENOENT;
+	return name.len > NAME_MAX_BYTES ? -ENAMETOOLONG : 0;
+}
+
+/* Looks a name up in a leased directory.  0: entry is set; -EAGAIN, -EIO. */
+static int
+find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes name, struct entry *entry)
+{
+	struct bytes stored;
+
+	name_token(e->keys, dir->oid, name, entry->token);
+	if (!need_record(e, op, dir, KIND_ENTRY, entry->token, TOKEN_SIZE, &entry->rec))
+		return -EAGAIN;
+	entry->type = DT_UNKNOWN;
+	if (entry->rec == NULL)
+		return 0;
+	if (entry->rec->damaged || entry->rec->oref == 0 ||
+	    entry_decode(&stored, &entry->type, (struct bytes){ entry->rec->value, entry->rec->value_len }) < 0)
+		return -EIO;
+	return 0;
+}
+
+static void
+set_hint(struct object *o, const struct object *dir, struct bytes name)
+{
+	if (o->hint_parent == dir->oid && o->hint_name != NULL && strlen(o->hint_name) == name.len &&
+	    memcmp(o->hint_name, name.data, name.len) == 0)
+		return;
+	free(o->hint_name);
+	o->hint_name = strndup((const char *)name.data, name.len);
+	o->hint_parent = dir->oid;
+}
+
+static void
+touch_directory(struct engine *e, struct object *dir, int nlink)
+{
+	dir->attr.mtime = dir->attr.ctime = e->real;
+	dir->attr.nlink += nlink;
+	txn_touch_attr(e, dir);
+}
+
+/* The answer of operations that give the kernel a name and its inode. */
+static void
+answer_entry(struct op *op, const struct object *dir, struct object *o)
+{
+	op_answer(op, o);
+	op->child = o->oid;
+	op->cacheable = op->cacheable && dir->recall == RECALL_NONE;
+	o->lookups++;
+}
+
+int
+op_lookup(struct engine *e, struct op *op)
+{
+	struct object *dir = need_object(e, op, op->ino, MODE_SHARED), *o;
+	struct entry entry;
+	int r;
+
+	if ((r = check_name(op->name)) < 0)
+		return r;
+	if (dir == NULL)
+		return -EAGAIN;
+	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+		return r;
+	if (entry.rec == NULL) {
+		op->cacheable = dir->recall == RECALL_NONE;
+		return -ENOENT;
+	}
+	if ((o = need_object(e, op, entry.rec->oref, MODE_SHARED)) == NULL)
+		return -EAGAIN;
+	set_hint(o, dir, op->name);
+	answer_entry(op, dir, o);
+	return 0;
+}
+
+/* ---- making ---- */
+
+static int
+add_entry(struct engine *e, struct object *dir, const struct entry *entry, struct bytes name, uint8_t type, uint64_t oid)
+{
+	uint8_t value[512];
+	ssize_t len = entry_encode(name, type, value, sizeof value);
+
+	if (len < 0)
+		return len;
+	return txn_put(e, dir, KIND_ENTRY, entry->token, TOKEN_SIZE, (struct bytes){ value, len }, oid, NULL, 0);
+}
+
+/* What a parked maker gets when nothing can be added now. */
+static int
+no_room(const struct engine *e)
+{
+	return e->error == -ENOSPC ? -ENOSPC : 0;
+}
+
+static int
+set_parent(struct engine *e, struct object *o, uint64_t parent)
+{
+	uint8_t value[64];
+	ssize_t len = parent_encode(parent, value, sizeof value);
+
+	return len < 0 ? (int)len : txn_put(e, o, KIND_PARENT, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0);
+}
+
+static struct object *
+birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
+{
+	uint64_t oid = oid_new(e);
+	struct object *o = oid == 0 ? NULL : object_get(e, oid);
+	struct attr a = { .mode = mode, .uid = op->uid, .gid = op->gid, .nlink = S_ISDIR(mode) ? 2 : 1,
+	    .rdev = op->attr.rdev, .atime = e->real, .mtime = e->real, .ctime = e->real, .btime = e->real };
+
+	if (o == NULL)
+		return NULL;
+	if (dir->attr.mode & S_ISGID) {
+		a.gid = dir->attr.gid;
+		if (S_ISDIR(mode))
+			a.mode |= S_ISGID;
+	}
+	if (S_ISLNK(mode)) {
+		a.symlink = op->name2;
+		a.size = op->name2.len;
+	}
+	if (object_set_attr(o, &a) < 0)
+		return NULL;
+	o->mode = MODE_EXCLUSIVE;
+	o->born = o->parents_known = true;
+	o->entries.all = o->regions.all = o->xattrs.all = true;
+	txn_touch_attr(e, o);
+	return o;
+}
+
+static int
+open_existing(struct engine *e, struct op *op, struct object *dir, const struct entry *entry)
+{
+	bool truncate = op->flags & O_TRUNC;
+	struct object *o = need_object(e, op, entry->rec->oref, truncate ? MODE_EXCLUSIVE : MODE_SHARED);
+	int r;
+
+	if (o == NULL)
+		return -EAGAIN;
+	if (S_ISDIR(o->attr.mode))
+		return -EISDIR;
+	if (!S_ISREG(o->attr.mode))
+		return -ESTALE;		/* another client made it meanwhile: the kernel looks it up again and follows */
+	if (truncate) {
+		if ((r = data_truncate(e, op, o, 0)) < 0)
+			return r;
+		o->attr.mtime = o->attr.ctime = e->real;
+	}
+	if (op_open_handle(op, o) == NULL)
+		return -ENOMEM;
+	set_hint(o, dir, op->name);
+	answer_entry(op, dir, o);
+	return 0;
+}
+
+int
+op_make(struct engine *e, struct op *op)
+{
+	uint32_t mode = op->type == OP_MKDIR ? (op->attr.mode & 07777) | S_IFDIR :
+	    op->type == OP_SYMLINK ? S_IFLNK | 0777 :
+	    op->type == OP_CREATE || (op->attr.mode & S_IFMT) == 0 ? (op->attr.mode & 07777) | S_IFREG : op->attr.mode;
+	struct object *dir = need_object(e, op, op->ino, MODE_EXCLUSIVE), *o;
+	struct entry entry;
+	int r;
+
+	if ((r = check_name(op->name)) < 0)
+		return r;
+	if (op->type == OP_SYMLINK && op->name2.len > SYMLINK_MAX)
+		return -ENAMETOOLONG;
+	if (dir == NULL)
+		return -EAGAIN;
+	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+		return r;
+	if (entry.rec != NULL && op->type == OP_CREATE && !(op->flags & O_EXCL))
+		return open_existing(e, op, dir, &entry);
+	if (entry.rec != NULL)
+		return -EEXIST;
+	if (dir->gone)
+		return -ENOENT;
+	if ((r = no_room(e)) < 0)
+		return r;
+	if (e->oids_left == 0 && e->next_oids_left == 0)
+		return park(op, WAIT_OIDS, 0);
+	if ((o = birth(e, op, dir, mode)) == NULL ||
+	    (op->type == OP_CREATE && op_open_handle(op, o) == NULL) ||
+	    (S_ISDIR(mode) && set_parent(e, o, dir->oid) < 0) ||
+	    add_entry(e, dir, &entry, op->name, IFTODT(mode), o->oid) < 0)
+		return -ENOMEM;
+	touch_directory(e, dir, S_ISDIR(mode) ? 1 : 0);
+	set_hint(o, dir, op->name);
+	answer_entry(op, dir, o);
+	return 0;
+}
+
+int
+op_link(struct engine *e, struct op *op)
+{
+	struct object *dir = need_object(e, op, op->ino2, MODE_EXCLUSIVE);
+	struct object *o = need_object(e, op, op->ino, MODE_EXCLUSIVE);
+	struct entry entry;
+	int r;
+
+	if ((r = check_name(op->name)) < 0)
+		return r;
+	if (dir == NULL || o == NULL)
+		return -EAGAIN;
+	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+		return r;
+	if (entry.rec != NULL)
+		return -EEXIST;
+	if (S_ISDIR(o->attr.mode))
+		return -EPERM;
+	if (dir->gone || o->gone)
+		return -ENOENT;
+	if ((r = no_room(e)) < 0)
+		return r;
+	if ((r = add_entry(e, dir, &entry, op->name, IFTODT(o->attr.mode), o->oid)) < 0)
+		return r;
+	o->attr.nlink++;
+	o->attr.ctime = e->real;
+	txn_touch_attr(e, o);
+	touch_directory(e, dir, 0);
+	answer_entry(op, dir, o);
+	return 0;
+}
+
+/* ---- removing ---- */
+
+/* 0: empty; -ENOTEMPTY, -EAGAIN. */
+static int
+check_empty(struct engine *e, struct op *op, struct object *dir)
+{
+	static const uint8_t low[TOKEN_SIZE];
+	struct rec *r = object_rec_from(dir, KIND_ENTRY, low, sizeof low);
+
+	for (; r != NULL && r->kind == KIND_ENTRY; r = object_rec_after(dir, r))
+		if (!r->absent)
+			return -ENOTEMPTY;
+	return need_cover(e, op, dir, KIND_ENTRY, NULL) ? 0 : -EAGAIN;
+}
+
+/* One name of o is gone. */
+static void
+drop_name(struct engine *e, struct object *o)
+{
+	if (S_ISDIR(o->attr.mode))
+		o->attr.nlink = 0;
+	else if (o->attr.nlink > 0)
+		o->attr.nlink--;
+	o->attr.ctime = e->real;
+	txn_touch_attr(e, o);
+	if (o->attr.nlink > 0)
+		return;
+	o->gone = true;
+	if (o->opens > 0) {
+		if (!o->pinned)
+			object_pin(e, o, true);
+	} else if (!o->pinned_elsewhere)
+		data_drop(e, o);
+}
+
+int
+op_unlink(struct engine *e, struct op *op)
+{
+	struct object *dir = need_object(e, op, op->ino, MODE_EXCLUSIVE), *o;
+	bool rmdir = op->type == OP_RMDIR;
+	struct entry entry;
+	int r;
+
+	if ((r = check_name(op->name)) < 0)
+		return r;
+	if (dir == NULL)
+		return -EAGAIN;
+	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+		return r;
+	if (entry.rec == NULL)
+		return -ENOENT;
+	if ((o = need_object(e, op, entry.rec->oref, MODE_EXCLUSIVE)) == NULL)
+		return -EAGAIN;
+	if (S_ISDIR(o->attr.mode) != rmdir)
+		return rmdir ? -ENOTDIR : -EISDIR;
+	if (rmdir && (r = check_empty(e, op, o)) < 0)
+		return r;
+	if ((r = txn_delete(e, dir, KIND_ENTRY, entry.token, TOKEN_SIZE)) < 0)
+		return r;
+	touch_directory(e, dir, rmdir ? -1 : 0);
+	drop_name(e, o);
+	return 0;
+}
+
+/* ---- renaming ---- */
+
+/* -EINVAL when `oid` is `dir` or lies above it; all on the way up is leased. */
+static int
+check_not_above(struct engine *e, struct op *op, uint64_t oid, struct object *dir)
+{
+	uint64_t at = dir->oid;
+
+	for (unsigned depth = 0; depth < NEEDS_MAX; depth++) {
+		struct object *o;
+		struct rec *r;
+
+		if (at == oid)
+			return -EINVAL;
+		if (at == OID_ROOT)
+			return 0;
+		if ((o = need_object(e, op, at, MODE_SHARED)) == NULL ||
+		    !need_record(e, op, o, KIND_PARENT, NULL, 0, &r))
+			return -EAGAIN;
+		if (r == NULL || r->damaged || parent_decode(&at, (struct bytes){ r->value, r->value_len }) < 0)
+			return o->gone ? -ENOENT : -EIO;
+	}
+	return -ELOOP;
+}
+
+struct renaming {
+	struct object	*from, *to;		/* directories */
+	struct entry	 source, target;
+	struct object	*moved, *replaced;	/* replaced: NULL when the new name is free */
+	bool		 exchange;
+};
+
+static int
+rename_gather(struct engine *e, struct op *op, struct renaming *n)
+{
+	int r, r2;
+
+	n->from = need_object(e, op, op->ino, MODE_EXCLUSIVE);
+	n->to = op->ino2 == op->ino ? n->from : need_object(e, op, op->ino2, MODE_EXCLUSIVE);
+	if (n->from == NULL || n->to == NULL)
+		return -EAGAIN;
+	r = find_entry(e, op, n->from, op->name, &n->source);
+	r2 = find_entry(e, op, n->to, op->name2, &n->target);
+	if (r < 0 || r2 < 0)
+		return r < 0 ? r : r2;
+	if (n->source.rec == NULL)
+		return -ENOENT;
+	if (n->target.rec != NULL && op->flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	if (n->target.rec == NULL && n->exchange)
+		return -ENOENT;
+	if (n->to->gone)
+		return -ENOENT;
+	n->moved = need_object(e, op, n->source.rec->oref, MODE_EXCLUSIVE);
+	if (n->target.rec != NULL)
+		n->replaced = need_object(e, op, n->target.rec->oref, MODE_EXCLUSIVE);
+	return n->moved == NULL || (n->target.rec != NULL && n->replaced == NULL) ? -EAGAIN : 0;
+}
+
+static int
+rename_check(struct engine *e, struct op *op, struct renaming *n)
+{
+	bool moved_dir = S_ISDIR(n->moved->attr.mode);
+	bool other_dir = n->replaced != NULL && S_ISDIR(n->replaced->attr.mode);
+	int r;
+
+	if (n->replaced != NULL && !n->exchange) {
+		if (moved_dir != other_dir)
+			return moved_dir ? -ENOTDIR : -EISDIR;
+		if (other_dir && (r = check_empty(e, op, n->replaced)) < 0)
+			return r;
+	}
+	if (n->from == n->to || !(moved_dir || (n->exchange && other_dir)))
+		return 0;
+	/* Moves of directories are serialised, or two of them could make a loop. */
+	if (need_lease(e, op, OID_RENAME, MODE_EXCLUSIVE) == NULL)
+		return -EAGAIN;
+	if (moved_dir && (r = check_not_above(e, op, n->moved->oid, n->to)) < 0)
+		return r;
+	if (n->exchange && other_dir && (r = check_not_above(e, op, n->replaced->oid, n->from)) < 0)
+		return r;
+	return 0;
+}
+
+/* The name in `dir` that `entry` stands for leads to o from now on. */
+static int
+place(struct engine *e, struct object *dir, const struct entry *entry, struct bytes name, struct object *o, bool moved)
+{
+	int r = add_entry(e, dir, entry, name, IFTODT(o->attr.mode), o->oid);
+
+	if (r == 0 && moved && S_ISDIR(o->attr.mode))
+		r = set_parent(e, o, dir->oid);
+	o->attr.ctime = e->real;
+	txn_touch_attr(e, o);
+	set_hint(o, dir, name);
+	return r;
+}
+
+int
+op_rename(struct engine *e, struct op *op)
+{
+	struct renaming n = { .exchange = op->flags & RENAME_EXCHANGE };
+	bool across, moved_dir, other_dir;
+	int r;
+
+	if ((r = check_name(op->name)) < 0 || (r = check_name(op->name2)) < 0)
+		return r;
+	if (op->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	if ((r = rename_gather(e, op, &n)) < 0)
+		return r;
+	if (n.moved == n.replaced)
+		return 0;	/* two names of one file: nothing to do */
+	if ((r = rename_check(e, op, &n)) < 0)
+		return r;
+	across = n.from != n.to;
+	moved_dir = S_ISDIR(n.moved->attr.mode);
+	other_dir = n.replaced != NULL && S_ISDIR(n.replaced->attr.mode);
+	if ((r = place(e, n.to, &n.target, op->name2, n.moved, across)) < 0)
+		return r;
+	if (n.exchange) {
+		if ((r = place(e, n.from, &n.source, op->name, n.replaced, across)) < 0)
+			return r;
+		touch_directory(e, n.from, across ? other_dir - moved_dir : 0);
+		touch_directory(e, n.to, across ? moved_dir - other_dir : 0);
+		return 0;
+	}
+	txn_delete(e, n.from, KIND_ENTRY, n.source.token, TOKEN_SIZE);
+	touch_directory(e, n.from, moved_dir ? -1 : 0);
+	touch_directory(e, n.to, moved_dir - other_dir);
+	if (n.replaced == NULL)
+		return 0;
+	drop_name(e, n.replaced);
+	/* The old content must not go before the new has arrived (R4). */
+	if (data_dirty(n.moved) || n.moved->hold)
+		n.moved->ordered = true;
+	return 0;
+}

@@ -1,0 +1,541 @@
+/*
+ * serve.c - see serve.h.
+ *
+ * The life of the process, in the order of `stage`:
+ *
+ *	STAGE_MOUNTED	the kernel sends requests
+ *	STAGE_GONE	it does not any more: unmounted, or told to end
+ *	STAGE_FLUSHED	everything is on the server, or given up and named
+ *
+ * A waiter thread sees the kernel let go; a signal thread takes SIGTERM; each
+ * command on the control socket has a thread.  The main thread waits for
+ * STAGE_GONE and flushes.  Lock: s->lock, for stage, force and the list of
+ * what was lost.
+ */
+#include "fs/serve.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/cmd.h"
+#include "fs/control.h"
+#include "fs/lock.h"
+#include "fs/log.h"
+#include "proto/noise.h"
+
+enum {
+	STEP_MS		= 1000,		/* between looks at a flush */
+	PATIENCE_MS	= 6 * 1000,	/* a server away this long is called unreachable */
+	FORCE_MS	= 5 * 1000,	/* even a forced end tries this long, when connected */
+	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
+	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
+	NAMED_MAX	= 200,		/* files named when something is lost */
+};
+
+enum stage { STAGE_MOUNTED, STAGE_GONE, STAGE_FLUSHED };
+
+struct serve {
+	pthread_mutex_t		 lock;
+	pthread_cond_t		 change;
+	enum stage		 stage;
+	bool			 force;
+	char			*lost[NAMED_MAX];
+	size_t			 lost_count, lost_more;
+
+	const struct serve_options *options;
+	struct shell		*shell;
+	struct mount		*mount;
+	struct control		*control;
+	int			 lock_fd;
+	pthread_t		 waiter, signals;
+};
+
+static void
+advance(struct serve *s, enum stage to, bool force)
+{
+	LOCK_SCOPE(&s->lock);
+	if (to > s->stage)
+		s->stage = to;
+	s->force |= force;
+	pthread_cond_broadcast(&s->change);
+}
+
+/* False: not within ms. */
+static bool
+wait_stage(struct serve *s, enum stage stage, int ms)
+{
+	LOCK_SCOPE(&s->lock);
+	while (s->stage < stage) {
+		if (ms < 0)
+			pthread_cond_wait(&s->change, &s->lock);
+		else if (lock_wait_ms(&s->change, &s->lock, (unsigned)ms) == ETIMEDOUT)
+			return s->stage >= stage;
+	}
+	return true;
+}
+
+static bool
+forced(struct serve *s)
+{
+	LOCK_SCOPE(&s->lock);
+	return s->force;
+}
+
+/* ---- what outlives the process ---- */
+
+static void
+keep_session(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE], uint32_t generation)
+{
+	const struct serve_options *o = context;
+	struct home_session session = { .id = id, .generation = generation };
+	int r;
+
+	memcpy(session.secret, secret, SECRET_SIZE);
+	r = id == 0 ? home_session_remove(o->home, o->volume.id) :
+	    home_session_save(o->home, o->volume.id, &session);
+	if (r < 0)
+		log_error("the session cannot be kept: %s", strerror(-r));
+	sodium_memzero(&session, sizeof session);
+}
+
+static void
+keep_version(void *context, uint64_t highest)
+{
+	const struct serve_options *o = context;
+	int r = home_version_save(o->home, o->volume.id, highest);
+
+	if (r < 0)
+		log_error("the version seen cannot be kept: %s", strerror(-r));
+}
+
+static const struct keeper_calls keeper_calls = { keep_session, keep_version };
+
+int
+serve_configure(struct shell_config *to, struct serve_secrets *secrets, struct home *home,
+    const struct home_server *server, const struct home_volume *volume, char *why, size_t size)
+{
+	uint8_t public[KEY_SIZE], wrap_key[KEY_SIZE];
+	struct home_session old;
+	int r;
+
+	*secrets = (struct serve_secrets){ 0 };
+	r = home_device(home, false, &secrets->device);
+	if (r < 0) {
+		snprintf(why, size, "this device's key cannot be read: %s", strerror(-r));
+		return r;
+	}
+	secrets->volume_key = sodium_malloc(KEY_SIZE);
+	if (secrets->volume_key == NULL) {
+		snprintf(why, size, "out of locked memory");
+		r = -ENOMEM;
+		goto out;
+	}
+	wrap_key_of_device(secrets->device, wrap_key);
+	r = wrap_open(wrap_key, volume->id, (struct bytes){ volume->wrap, WRAP_SIZE }, secrets->volume_key);
+	sodium_memzero(wrap_key, sizeof wrap_key);
+	if (r < 0) {
+		snprintf(why, size, "the volume's key does not open with this device's key; join it again");
+		goto out;
+	}
+	*to = (struct shell_config){ .addresses = server->addresses, .device_secret = secrets->device,
+	    .volume_key = secrets->volume_key };
+	noise_public(secrets->device, public);
+	for (int i = 0; i < 8; i++)
+		to->writer = to->writer << 8 | public[i];
+	memcpy(to->server_key, server->key, KEY_SIZE);
+	memcpy(to->volume, volume->id, VOLUME_ID_SIZE);
+	if (home_session_load(home, volume->id, &old) == 0) {
+		to->replaces = old.id;
+		memcpy(to->replaces_secret, old.secret, SECRET_SIZE);
+	}
+	r = home_version_load(home, volume->id, &to->version);
+	if (r < 0)
+		snprintf(why, size, "the version last seen cannot be read: %s", strerror(-r));
+out:
+	if (r < 0)
+		serve_secrets_done(secrets);
+	return r;
+}
+
+void
+serve_secrets_done(struct serve_secrets *secrets)
+{
+	sodium_free(secrets->device);
+	sodium_free(secrets->volume_key);
+	*secrets = (struct serve_secrets){ 0 };
+}
+
+/* ---- flushing ---- */
+
+/*
+ * Until everything is on the server: 0.  Or a negative errno once the server
+ * was away for patience_ms, or took nothing for that long, or the end is
+ * forced; fd (or -1) hears how it goes.
+ */
+static int
+flush(struct serve *s, unsigned patience_ms, int fd)
+{
+	struct op op = { .type = OP_SYNC, .ino = OID_ROOT };
+	struct errand *sync = NULL;
+	struct engine_status status;
+	unsigned away_ms = 0;
+	char trouble[256];
+	int r = 0;
+
+	while (sync != NULL || (sync = shell_begin(s->shell, &op)) != NULL) {
+		if (shell_wait(sync, STEP_MS)) {
+			r = shell_end(s->shell, sync, &op);
+			sync = NULL;
+			if (r == 0)
+				return 0;
+			usleep(STEP_MS * 1000);		/* it was refused: tried again, but not at once */
+		}
+		shell_status(s->shell, &status, trouble, sizeof trouble);
+		away_ms = sync != NULL && status.attached ? 0 : away_ms + STEP_MS;
+		if (away_ms >= patience_ms || forced(s))
+			break;
+		if (fd >= 0 && !control_say(fd, "progress %zu", status.dirty_bytes))
+			break;
+	}
+	if (sync == NULL)
+		return r < 0 ? r : -ENOMEM;
+	return shell_end(s->shell, sync, &op);
+}
+
+/* What is not on the server, copied under the engine's lock. */
+struct unsaved {
+	char	*path[NAMED_MAX];
+	size_t	 count, more;
+};
+
+static void
+add_unsaved(void *context, const char *path, bool lost)
+{
+	struct unsaved *u = context;
+
+	(void)lost;
+	if (u->count == NAMED_MAX || (u->path[u->count] = strdup(path)) == NULL)
+		u->more++;
+	else
+		u->count++;
+}
+
+static void
+say_unsaved(struct serve *s, int fd)
+{
+	struct unsaved u = { .count = 0 };
+
+	shell_unsaved(s->shell, add_unsaved, &u);
+	for (size_t i = 0; i < u.count; i++) {
+		control_say(fd, "unsaved %s", u.path[i]);
+		free(u.path[i]);
+	}
+	if (u.more > 0)
+		control_say(fd, "unsaved ... and %zu more", u.more);
+}
+
+/* ---- the control socket ---- */
+
+static void
+say_status(struct serve *s, int fd)
+{
+	const struct serve_options *o = s->options;
+	struct engine_status e;
+	char trouble[256];
+
+	shell_status(s->shell, &e, trouble, sizeof trouble);
+	control_say(fd, "volume %s/%s", o->server.name, o->volume.name);
+	control_say(fd, "directory %s", o->mount.directory);
+	control_say(fd, "address %s", o->server.addresses);
+	control_say(fd, "pid %d", (int)getpid());
+	control_say(fd, "connected %d", e.attached);
+	if (trouble[0] != '\0')
+		control_say(fd, "trouble %s", trouble);
+	if (e.error != 0)
+		control_say(fd, "error %s", strerror(-e.error));
+	control_say(fd, "version %" PRIu64, e.version);
+	control_say(fd, "sessions %" PRIu32, e.sessions);
+	control_say(fd, "dirty_bytes %zu", e.dirty_bytes);
+	control_say(fd, "dirty_objects %zu", e.dirty_objects);
+	control_say(fd, "commits_pending %zu", e.commits_pending);
+	control_say(fd, "objects %zu", e.objects);
+	control_say(fd, "cached_bytes %zu", e.cached_bytes);
+	control_say(fd, "ops_parked %zu", e.ops_parked);
+	control_say(fd, "commits %" PRIu64, e.commits);
+	control_say(fd, "recalls %" PRIu64, e.recalls);
+	control_say(fd, "replays %" PRIu64, e.replays);
+	control_say(fd, "rejected %" PRIu64, e.rejected);
+	control_say(fd, "lost_objects %" PRIu64, e.lost_objects);
+	control_say(fd, "ok");
+}
+
+/* Says how a flush ended, unless it went well. */
+static void
+say_failure(struct serve *s, int fd, int error)
+{
+	struct engine_status status;
+	char trouble[256];
+
+	shell_status(s->shell, &status, trouble, sizeof trouble);
+	if (!status.attached)
+		control_say(fd, "unreachable %s", trouble[0] != '\0' ? trouble : "the server does not answer");
+	else if (error == -ENOSPC || status.error == -ENOSPC)
+		control_say(fd, "failed the server is out of space");
+	else
+		control_say(fd, "failed %s", strerror(-error));
+}
+
+static void
+serve_umount(struct serve *s, int fd, bool force)
+{
+	int r;
+
+	if (force) {
+		advance(s, STAGE_MOUNTED, true);
+	} else if ((r = flush(s, PATIENCE_MS, fd)) < 0) {
+		say_unsaved(s, fd);
+		say_failure(s, fd, r);
+		return;
+	}
+	control_say(fd, "ready");
+	if (force) {
+		/* The command detaches the mount; whoever still uses it loses it. */
+		wait_stage(s, STAGE_GONE, LINGER_MS);
+		advance(s, STAGE_GONE, true);
+	}
+	while (!wait_stage(s, STAGE_FLUSHED, STEP_MS))
+		if (control_gone(fd))
+			return;
+	for (size_t i = 0; i < s->lost_count; i++)
+		control_say(fd, "lost %s", s->lost[i]);
+	if (s->lost_more > 0)
+		control_say(fd, "lost ... and %zu more", s->lost_more);
+	control_say(fd, "ok");
+}
+
+static void
+serve_sync(struct serve *s, int fd)
+{
+	int r = flush(s, PATIENCE_MS, fd);
+
+	if (r == 0)
+		control_say(fd, "ok");
+	else
+		say_failure(s, fd, r);
+}
+
+/* "VERB" or "VERB DIRECTORY": the latter must be ours, for another home may have mounted the same volume. */
+static void
+serve_request(void *context, int fd, const char *request)
+{
+	struct serve *s = context;
+	size_t verb = strcspn(request, " ");
+	const char *directory = request[verb] != '\0' ? request + verb + 1 : s->options->mount.directory;
+
+	if (strcmp(directory, s->options->mount.directory) != 0)
+		control_say(fd, "failed this home has mounted the volume on %s: for %s set NUAGE_HOME as it was when "
+		    "that was mounted", s->options->mount.directory, directory);
+	else if (strncmp(request, "status", verb) == 0)
+		say_status(s, fd);
+	else if (strncmp(request, "sync", verb) == 0)
+		serve_sync(s, fd);
+	else if (strncmp(request, "umount", verb) == 0)
+		serve_umount(s, fd, false);
+	else if (strncmp(request, "discard", verb) == 0)
+		serve_umount(s, fd, true);
+	else
+		control_say(fd, "failed this mount's process does not know that request");
+}
+
+/* ---- threads ---- */
+
+static void *
+waiter_main(void *argument)
+{
+	struct serve *s = argument;
+
+	mount_wait(s->mount);
+	advance(s, STAGE_GONE, false);
+	return NULL;
+}
+
+static void
+end_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+/* SIGTERM: as `nuage umount`, but nobody is there to be refused. A second one ends at once. */
+static void *
+signals_main(void *argument)
+{
+	struct serve *s = argument;
+	unsigned times = 0;
+	sigset_t set;
+	int sig;
+
+	end_signals(&set);
+	for (;;) {
+		if (sigwait(&set, &sig) != 0 || (sig == SIGHUP && times == 0))
+			continue;
+		if (++times > 1) {
+			log_warning("told to end twice: giving up what is not saved");
+			advance(s, STAGE_GONE, true);
+			continue;
+		}
+		log_info("told to end: unmounting %s", s->options->mount.directory);
+		mount_detach(s->mount);
+		wait_stage(s, STAGE_GONE, LINGER_MS);
+		advance(s, STAGE_GONE, false);
+	}
+	return NULL;
+}
+
+/* ---- the beginning ---- */
+
+static int
+check_root(struct serve *s, char *why, size_t size)
+{
+	struct op op = { .type = OP_GETATTR, .ino = OID_ROOT };
+	int r = shell_run(s->shell, &op, LINK_ANSWER_MS);
+
+	if (r == -ENOENT)
+		snprintf(why, size, "the volume has no root directory yet: finish it with nuage create %s/%s",
+		    s->options->server.name, s->options->volume.name);
+	else if (r == -ETIMEDOUT)
+		snprintf(why, size, "the server does not answer");
+	else if (r < 0)
+		snprintf(why, size, "the volume's root directory cannot be read: %s",
+		    r == -EBADMSG || r == -EIO ? "its seal does not open; is this the right volume key?" : strerror(-r));
+	return r;
+}
+
+static int
+begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
+{
+	const struct serve_options *o = s->options;
+	struct shell_config config;
+	char path[PATH_MAX];
+	struct stat st;
+	int r;
+
+	r = home_lock(o->home, o->volume.id, &s->lock_fd);
+	if (r == -EBUSY)
+		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
+		    "server; see nuage status", o->server.name, o->volume.name);
+	else if (r < 0)
+		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
+	if (r < 0)
+		return r;
+	if ((r = serve_configure(&config, secrets, o->home, &o->server, &o->volume, why, size)) < 0)
+		return r;
+	config.engine = o->engine;
+	if ((r = mount_new(&s->mount, &o->mount)) < 0)
+		return r;
+	config.kernel = &mount_kernel_calls;
+	config.kernel_context = s->mount;
+	config.keeper = &keeper_calls;
+	config.keeper_context = (void *)(uintptr_t)o;
+	if ((r = shell_new(&s->shell, &config, why, size)) < 0 || (r = check_root(s, why, size)) < 0)
+		return r;
+	r = home_socket(o->home, o->volume.id, path, sizeof path);
+	if (r == 0)
+		r = control_listen(&s->control, path, serve_request, s);
+	if (r < 0) {
+		snprintf(why, size, "the control socket %.256s: %s", path, strerror(-r));
+		return r;
+	}
+	if ((r = mount_start(s->mount, s->shell, why, size)) < 0)
+		return r;
+	if (pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
+	    pthread_create(&s->signals, NULL, signals_main, s) != 0) {
+		snprintf(why, size, "no thread can be started");
+		return -EAGAIN;
+	}
+	/* The first request answered: the mount can be used. */
+	return stat(o->mount.directory, &st) < 0 ? -errno : 0;
+}
+
+/* ---- the end ---- */
+
+static void
+finish(struct serve *s)
+{
+	struct unsaved u = { .count = 0 };
+	struct engine_status status;
+	char trouble[256];
+	int r;
+
+	shell_status(s->shell, &status, trouble, sizeof trouble);
+	if (forced(s))
+		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
+	else
+		r = flush(s, LAST_MS, -1);
+	if (r < 0) {
+		shell_unsaved(s->shell, add_unsaved, &u);
+		log_error("ending with changes that are not on the server (%s): %zu files",
+		    strerror(-r), u.count + u.more);
+		for (size_t i = 0; i < u.count; i++)
+			log_error("lost: %s", u.path[i]);
+	}
+	{
+		LOCK_SCOPE(&s->lock);
+		memcpy(s->lost, u.path, sizeof u.path);
+		s->lost_count = u.count;
+		s->lost_more = u.more;
+	}
+	/*
+	 * A clean end frees everything; after a forced one requests may still
+	 * be parked, which only the end of the process ends.  Commands hear the
+	 * outcome, and the lock is free for the next mount, when all is done.
+	 */
+	if (r == 0 && !forced(s)) {
+		shell_free(s->shell, true);
+		s->shell = NULL;
+	}
+	advance(s, STAGE_FLUSHED, false);
+	control_free(s->control);
+	log_info("%s is unmounted", s->options->mount.directory);
+}
+
+int
+serve_run(const struct serve_options *options, void (*ready)(void *context, int code, const char *why),
+    void *context)
+{
+	struct serve s = { .options = options, .lock_fd = -1 };
+	struct serve_secrets secrets = { 0 };
+	char why[512] = "";
+	sigset_t set;
+	int r;
+
+	lock_init(&s.lock);
+	lock_cond_init(&s.change);
+	signal(SIGPIPE, SIG_IGN);
+	end_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	r = begin(&s, &secrets, why, sizeof why);
+	if (r < 0) {
+		mount_free(s.mount);
+		control_free(s.control);
+		shell_free(s.shell, true);
+		serve_secrets_done(&secrets);
+		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));
+		return cmd_exit_of(r);
+	}
+	log_info("%s/%s is mounted on %s", options->server.name, options->volume.name, options->mount.directory);
+	ready(context, CMD_OK, "");
+	wait_stage(&s, STAGE_GONE, -1);
+	finish(&s);
+	if (s.shell == NULL)
+		serve_secrets_done(&secrets);
+	return s.lost_count > 0 ? CMD_FAILED : CMD_OK;
+}

@@ -1,0 +1,43 @@
+/*
+ * serve.h - the process behind one mounted volume, from start to last flush.
+ *
+ * serve_run() takes the volume's lock, connects, mounts, and then lives until
+ * the mount is gone: unmounted by `nuage umount`, by anybody else, or by
+ * SIGTERM.  Then it brings what is left to the server before it returns.
+ */
+#ifndef FS_SERVE_H
+#define FS_SERVE_H
+
+#include "fs/engine.h"
+#include "fs/home.h"
+#include "fs/mount.h"
+#include "fs/shell.h"
+
+struct serve_options {
+	struct home		*home;
+	struct home_server	 server;
+	struct home_volume	 volume;
+	struct mount_options	 mount;
+	struct engine_config	 engine;
+};
+
+/*
+ * ready() is called once: with 0 when the mount can be used, or with an exit
+ * code (cmd.h) and a sentence, in which case serve_run() returns it too.
+ */
+int	serve_run(const struct serve_options *options,
+	    void (*ready)(void *context, int code, const char *why), void *context);
+
+/*
+ * What mounting and creating share: the configuration of a shell for a volume
+ * of this home.  The keys are in locked memory; serve_secrets_done() frees
+ * them once the shell is gone.
+ */
+struct serve_secrets {
+	uint8_t	*device, *volume_key;
+};
+int	serve_configure(struct shell_config *to, struct serve_secrets *secrets, struct home *home,
+	    const struct home_server *server, const struct home_volume *volume, char *why, size_t size);
+void	serve_secrets_done(struct serve_secrets *secrets);
+
+#endif

@@ -1,0 +1,581 @@
+/*
+ * span.c - bytes not yet on the server.
+ *
+ * To flush is to freeze open spans: each run of dirty bytes becomes a block.
+ * When all blocks of a span are on the server (or sealed, to travel in the
+ * commit), its runs become extents and the span is gone.  A region that would
+ * get too many extents is filled up first, so that it becomes one block.
+ *
+ * Invariants:
+ * 1. The ranges of a span are sorted, disjoint and inside the file.
+ * 2. stable_size is at most the lowest dirty byte, unless the server's file
+ *    was longer already.
+ */
+#include "fs/content.h"
+
+enum {
+	CARRIED_BLOCK_MAX = 32 * 1024,	/* a run up to this size travels in the commit */
+	RETRY_MS	= 1000,
+};
+
+bool
+content_inline(const struct object *o)
+{
+	return o->attr.flags & ATTR_INLINE;
+}
+
+bool
+data_dirty(const struct object *o)
+{
+	return !TAILQ_EMPTY(&o->spans);
+}
+
+bool
+data_flushed_all(const struct engine *e, uint64_t number)
+{
+	const struct object *o;
+
+	TAILQ_FOREACH(o, &e->with_data, data_link)
+		if (!data_flushed(o, number))
+			return false;
+	return true;
+}
+
+bool
+data_flushed(const struct object *o, uint64_t number)
+{
+	const struct span *s;
+
+	TAILQ_FOREACH(s, &o->spans, link)
+		if (s->number <= number)
+			return false;
+	return true;
+}
+
+/* ---- ranges ---- */
+
+size_t
+span_bytes(const struct span *s)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < s->count; i++)
+		n += s->ranges[i].to - s->ranges[i].from;
+	return n;
+}
+
+/* Adds [from, to); there is room for one more range. */
+static void
+range_add(struct span *s, uint32_t from, uint32_t to)
+{
+	unsigned i = 0, j;
+
+	while (i < s->count && s->ranges[i].to < from)
+		i++;
+	for (j = i; j < s->count && s->ranges[j].from <= to; j++) {
+		from = s->ranges[j].from < from ? s->ranges[j].from : from;
+		to = s->ranges[j].to > to ? s->ranges[j].to : to;
+	}
+	memmove(&s->ranges[i + 1], &s->ranges[j], (s->count - j) * sizeof s->ranges[0]);
+	s->count += 1 + i - j;
+	s->ranges[i] = (struct range){ from, to };
+}
+
+struct span *
+span_find(struct object *o, uint64_t region, bool frozen)
+{
+	struct span *s;
+
+	TAILQ_FOREACH(s, &o->spans, link)
+		if (s->region == region && s->frozen == frozen)
+			return s;
+	return NULL;
+}
+
+/* Objects with spans, or held back, are on one list: flushing all of them is cheap to start. */
+void
+data_list(struct engine *e, struct object *o)
+{
+	bool wanted = data_dirty(o) || o->hold;
+
+	if (wanted == o->on_data_list)
+		return;
+	if (wanted)
+		TAILQ_INSERT_TAIL(&e->with_data, o, data_link);
+	else
+		TAILQ_REMOVE(&e->with_data, o, data_link);
+	o->on_data_list = wanted;
+}
+
+void
+span_free(struct engine *e, struct object *o, struct span *s)
+{
+	struct flush_state *f;
+
+	e->dirty_bytes -= span_bytes(s);
+	TAILQ_REMOVE(&o->spans, s, link);
+	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
+		TAILQ_REMOVE(&s->flushes, f, link);
+		f->span = NULL;
+		f->object = NULL;
+		if (f->stored || f->failed)
+			flush_free(e, f);	/* else when its action is done */
+	}
+	buffer_put(s->buffer);
+	free(s);
+	data_list(e, o);
+	/* Here and nowhere else: a wake that nothing has changed for would spin. */
+	wake(e, WAIT_FLUSH, o->oid);
+}
+
+void
+span_cut(struct engine *e, struct object *o, struct span *s, uint32_t from, uint32_t to)
+{
+	struct range kept[SPAN_RANGES + 2];
+	size_t before = span_bytes(s);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		struct range r = s->ranges[i];
+
+		if (r.from < from)
+			kept[n++] = (struct range){ r.from, r.to < from ? r.to : from };
+		if (r.to > to)
+			kept[n++] = (struct range){ r.from > to ? r.from : to, r.to };
+	}
+	s->count = n;
+	memcpy(s->ranges, kept, n * sizeof kept[0]);
+	e->dirty_bytes -= before - span_bytes(s);
+	if (s->count == 0)
+		span_free(e, o, s);
+}
+
+struct span *
+span_open(struct engine *e, struct object *o, uint64_t region)
+{
+	struct span *s = span_find(o, region, false);
+
+	if (s != NULL || (s = calloc(1, sizeof *s)) == NULL)
+		return s;
+	s->region = region;
+	s->number = ++e->span_number;
+	TAILQ_INIT(&s->flushes);
+	TAILQ_INSERT_TAIL(&o->spans, s, link);
+	data_list(e, o);
+	return s;
+}
+
+/* Room up to `end`.  Readers may hold the old buffer, so it is never moved under them. */
+static int
+span_reserve(struct span *s, size_t end)
+{
+	size_t capacity = 4096;
+	struct buffer *b;
+
+	if (s->buffer != NULL && s->buffer->capacity >= end)
+		return 0;
+	while (capacity < end)
+		capacity *= 2;
+	if (capacity > 64 * 1024)
+		capacity = REGION_SIZE;
+	if ((b = buffer_new(capacity)) == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->count; i++)
+		memcpy(b->data + s->ranges[i].from, s->buffer->data + s->ranges[i].from,
+		    s->ranges[i].to - s->ranges[i].from);
+	buffer_put(s->buffer);
+	s->buffer = b;
+	return 0;
+}
+
+int
+span_write(struct engine *e, struct span *s, uint32_t from, const uint8_t *data, size_t len)
+{
+	size_t before = span_bytes(s);
+	int r = span_reserve(s, from + len);
+
+	if (r < 0)
+		return r;
+	if (data != NULL)
+		memcpy(s->buffer->data + from, data, len);
+	else
+		memset(s->buffer->data + from, 0, len);
+	range_add(s, from, from + len);
+	e->dirty_bytes += span_bytes(s) - before;
+	return 0;
+}
+
+/* ---- sizes ---- */
+
+/* The size a commit may state follows what has arrived. */
+void
+settle_size(struct engine *e, struct object *o)
+{
+	uint64_t lowest = o->attr.size, stable;
+	const struct span *s;
+
+	if (o->hold && data_dirty(o))
+		return;
+	if (o->hold) {
+		o->hold = false;
+		o->stable_size = 0;
+		data_list(e, o);
+		txn_touch_attr(e, o);	/* the last one that was sent told of the old content */
+	}
+	TAILQ_FOREACH(s, &o->spans, link) {
+		uint64_t at = s->region * REGION_SIZE + (s->count > 0 ? s->ranges[0].from : 0);
+
+		lowest = at < lowest ? at : lowest;
+	}
+	stable = o->stable_size > lowest ? o->stable_size : lowest;
+	stable = stable < o->attr.size ? stable : o->attr.size;
+	if (stable != o->stable_size || o->stable_flags != o->attr.flags) {
+		o->stable_size = stable;
+		o->stable_flags = o->attr.flags;
+		txn_touch_attr(e, o);
+	}
+}
+
+/* ---- flushing ---- */
+
+void
+flush_free(struct engine *e, struct flush_state *f)
+{
+	TAILQ_REMOVE(&e->flushes, f, all_link);
+	buffer_put(f->flush.buffer);
+	buffer_put(f->flush.sealed);
+	free(f);
+}
+
+static void
+store(struct engine *e, struct flush_state *f)
+{
+	struct action *a = action_add(e, ACTION_STORE);
+
+	f->failed = a == NULL;
+	if (a == NULL)
+		return;
+	a->flush = &f->flush;
+	e->storing++;
+}
+
+static int
+freeze_span(struct engine *e, struct object *o, struct span *s)
+{
+	for (unsigned i = 0; i < s->count; i++) {
+		struct flush_state *f = calloc(1, sizeof *f);
+
+		if (f == NULL) {
+			while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
+				TAILQ_REMOVE(&s->flushes, f, link);
+				flush_free(e, f);
+			}
+			return -ENOMEM;
+		}
+		f->flush.buffer = buffer_get(s->buffer);
+		f->flush.start = f->offset = s->ranges[i].from;
+		f->flush.len = s->ranges[i].to - s->ranges[i].from;
+		f->flush.carried = f->flush.len <= CARRIED_BLOCK_MAX;
+		f->flush.state = f;
+		f->object = o;
+		f->span = s;
+		f->region = s->region;
+		TAILQ_INSERT_TAIL(&s->flushes, f, link);
+		TAILQ_INSERT_TAIL(&e->flushes, f, all_link);
+	}
+	s->frozen = true;
+	s->pending = s->count;
+	for (struct flush_state *f = TAILQ_FIRST(&s->flushes); f != NULL; f = TAILQ_NEXT(f, link))
+		store(e, f);
+	return 0;
+}
+
+struct filler {
+	struct engine	*engine;
+	struct span	*span;
+	uint32_t	 at;
+	int		 error;
+};
+
+static int
+fill_part(void *context, const uint8_t *data, size_t len, struct buffer *b)
+{
+	struct filler *f = context;
+
+	(void)b;
+	memcpy(f->span->buffer->data + f->at, data, len);
+	f->at += len;
+	return 0;
+}
+
+/*
+ * Makes the span hold all of its region, so that it becomes one block.
+ * 0, 1 (cells are being fetched), or a negative errno.
+ */
+int
+span_fill(struct engine *e, struct object *o, struct span *s)
+{
+	uint64_t base = s->region * REGION_SIZE;
+	uint32_t limit = o->attr.size - base < REGION_SIZE ? o->attr.size - base : REGION_SIZE;
+	struct canvas c;
+	bool missing = false;
+	size_t before;
+	int r;
+
+	if (limit == 0)
+		return 0;
+	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0 || (r = span_reserve(s, limit)) < 0)
+		return r;
+	/* Reserving may have moved the buffer: paint again. */
+	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0)
+		return r;
+	for (unsigned i = 0; i < c.count; i++) {
+		struct filler f = { .engine = e, .span = s, .at = c.at[i].from };
+
+		if (c.at[i].source == HOLE)
+			memset(s->buffer->data + f.at, 0, c.at[i].to - f.at);
+		else if (c.at[i].source == MEMORY && c.at[i].buffer != s->buffer)
+			memcpy(s->buffer->data + f.at, c.at[i].memory, c.at[i].to - f.at);
+		else if (c.at[i].source == BLOCK) {
+			if ((r = layer_walk(e, &c.at[i], fill_part, &f)) < 0)
+				return r;
+			missing |= r > 0;
+		}
+	}
+	if (missing)
+		return 1;
+	before = span_bytes(s);
+	range_add(s, 0, limit);
+	e->dirty_bytes += span_bytes(s) - before;
+	return 0;
+}
+
+/* A small file whose content fits its record needs no block. */
+static bool
+fits_inline(struct object *o)
+{
+	return o->attr.size <= INLINE_MAX && o->regions.all && !extent_any(o) && span_find(o, 0, true) == NULL;
+}
+
+static int
+flush_inline(struct engine *e, struct object *o, struct span *s)
+{
+	uint8_t value[VALUE_MAX];
+	ssize_t len;
+	int r;
+
+	if (txn_full(e))
+		return 1;
+	if ((r = span_fill(e, o, s)) != 0)
+		return r;
+	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
+	if (len < 0)
+		return len;
+	if ((r = txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0)) < 0)
+		return r;
+	o->attr.flags |= ATTR_INLINE;
+	span_free(e, o, s);
+	return 0;
+}
+
+static bool
+too_many_extents(struct object *o, const struct span *s)
+{
+	if (s->count == 1 && s->ranges[0].from == 0 && s->ranges[0].to == REGION_SIZE)
+		return false;
+	return extent_count(o, s->region) + 2 * s->count > EXTENTS_MAX;
+}
+
+/* Freezes one open span: 0, 1 (later), or a negative errno. */
+int
+span_flush(struct engine *e, struct object *o, struct span *s)
+{
+	int r;
+
+	if (s->count == 0) {
+		span_free(e, o, s);
+		return 0;
+	}
+	if (s->region == 0 && fits_inline(o))
+		return flush_inline(e, o, s);
+	if (span_find(o, s->region, true) != NULL)
+		return 1;
+	if ((s->region == 0 && content_inline(o)) || too_many_extents(o, s))
+		if ((r = span_fill(e, o, s)) != 0)
+			return r;
+	return freeze_span(e, o, s);
+}
+
+/* Content that can never reach the server: the application is told at its next call. */
+static void
+span_lost(struct engine *e, struct object *o, struct span *s, int error)
+{
+	o->error = error;
+	o->error_seq = ++e->error_counter;
+	e->stats.lost_objects++;
+	span_free(e, o, s);
+}
+
+static void
+span_apply(struct engine *e, struct object *o, struct span *s)
+{
+	struct region_map m;
+	struct flush_state *f;
+	int r = extent_load(&m, o, s->region);
+
+	TAILQ_FOREACH(f, &s->flushes, link)
+		for (unsigned i = 0; i < s->count; i++) {
+			uint32_t from = s->ranges[i].from > f->offset ? s->ranges[i].from : f->offset;
+			uint32_t to = s->ranges[i].to < f->offset + f->flush.len ? s->ranges[i].to : f->offset + f->flush.len;
+
+			if (from < to && m.count + 2 < EXTENTS_WORK)
+				extent_set(&m, from, to, f->flush.id, from - f->offset);
+		}
+	if (r == 0)
+		r = extent_store(e, o, s->region, &m);
+	if (r < 0) {
+		span_lost(e, o, s, r);
+		return;
+	}
+	if (s->region == 0 && content_inline(o)) {
+		txn_delete(e, o, KIND_INLINE, NULL, 0);
+		o->attr.flags &= ~(uint32_t)ATTR_INLINE;
+	}
+	e->dirty_bytes -= span_bytes(s);
+	s->count = 0;
+	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
+		TAILQ_REMOVE(&s->flushes, f, link);
+		f->span = NULL;
+		f->object = NULL;
+		for (uint32_t at = 0; at < f->flush.len; at += CELL_SIZE)
+			cell_add(e, f->flush.id, at / CELL_SIZE, f->flush.buffer, f->flush.buffer->data + f->flush.start + at,
+			    f->flush.len - at < CELL_SIZE ? f->flush.len - at : CELL_SIZE, 0);
+		e->dirty_bytes += f->flush.len;
+		txn_keep(e, f);
+	}
+	span_free(e, o, s);
+}
+
+static void
+flush_object(struct engine *e, struct object *o)
+{
+	struct span *s, *next;
+	bool later = false;
+	int r;
+
+	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->frozen && s->pending > 0)
+			continue;
+		if (s->frozen && txn_full(e)) {
+			later = true;
+			continue;
+		}
+		if (s->frozen) {
+			span_apply(e, o, s);
+			continue;
+		}
+		if ((r = span_flush(e, o, s)) == 1 || r == -ENOMEM)
+			later = true;
+		else if (r < 0)
+			span_lost(e, o, s, r);
+	}
+	settle_size(e, o);
+	if (!later && o->on_flush_list) {
+		TAILQ_REMOVE(&e->flushing, o, flush_link);
+		o->on_flush_list = false;
+	}
+}
+
+void
+data_flush(struct engine *e, struct object *o)
+{
+	if (!data_dirty(o) && !o->hold)
+		return;		/* nothing to flush; it may not even be leased (fsync of an idle file) */
+	if (!o->on_flush_list) {
+		TAILQ_INSERT_TAIL(&e->flushing, o, flush_link);
+		o->on_flush_list = true;
+	}
+	flush_object(e, o);
+}
+
+void
+data_flush_step(struct engine *e)
+{
+	struct object *o, *next;
+	struct flush_state *f;
+
+	for (o = TAILQ_FIRST(&e->flushing); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, flush_link);
+		flush_object(e, o);
+	}
+	if (e->error == 0 || e->now_ms >= e->retry_at)
+		TAILQ_FOREACH(f, &e->flushes, all_link)
+			if (f->failed)
+				store(e, f);
+}
+
+void
+data_stored(struct engine *e, struct flush_state *f, int error)
+{
+	struct object *o = f->object;
+	struct span *s = f->span;
+
+	e->storing--;
+	f->failed = error != 0;
+	f->stored = error == 0;
+	if (s == NULL && !f->kept) {
+		flush_free(e, f);	/* its bytes were cut away meanwhile */
+		return;
+	}
+	if (error != 0) {
+		e->error = error == -ENOSPC ? -ENOSPC : -EIO;
+		e->retry_at = e->now_ms + RETRY_MS;
+		wake(e, WAIT_FLUSH, 0);
+		wake(e, WAIT_COMMIT, UINT64_MAX);
+		wake(e, WAIT_ROOM, 0);
+		return;
+	}
+	if (s == NULL) {
+		txn_resupplied(e);
+		return;
+	}
+	if (--s->pending > 0)
+		return;
+	if (txn_full(e) || o->on_flush_list)
+		data_flush(e, o);	/* applies it, now or when there is room */
+	else {
+		span_apply(e, o, s);
+		settle_size(e, o);
+	}
+	if (o->recall != RECALL_NONE)
+		lease_step(e, o);
+}
+
+void
+data_drop(struct engine *e, struct object *o)
+{
+	while (!TAILQ_EMPTY(&o->spans))
+		span_free(e, o, TAILQ_FIRST(&o->spans));
+	o->hold = false;
+	if (o->stable_size > o->attr.size)
+		o->stable_size = o->attr.size;	/* old content that was held back for what is dropped */
+	data_list(e, o);
+	if (o->on_flush_list) {
+		TAILQ_REMOVE(&e->flushing, o, flush_link);
+		o->on_flush_list = false;
+	}
+	wake(e, WAIT_ROOM, 0);
+}
+
+/* Everything dirty starts on its way. */
+void
+data_flush_all(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, data_link);
+		data_flush(e, o);
+	}
+}

@@ -1,0 +1,693 @@
+/*
+ * txn.c - the running transaction and the commits under way.
+ *
+ * The running transaction is the set of dirty records of dirty objects: the
+ * last value wins, and what was created and removed in between cancels.  To
+ * freeze it is to copy it, in plaintext, into a commit with the next sequence
+ * number; frozen commits go out in order and are acknowledged in order.
+ *
+ * Invariants:
+ * 1. A record is dirty only in an object on the dirty list.
+ * 2. A REGION, and the size it brings, is made dirty only when its block is on
+ *    the server or travels in the same commit (R4).
+ * 3. An object that is `ordered` has no dirty span when the transaction that
+ *    holds its rename is frozen.
+ * 4. The data of every block a commit names is kept until it is acknowledged.
+ * 5. The server consumes sequences in order: the first unacknowledged commit
+ *    is the one the next answer is about.
+ */
+#include "fs/core.h"
+
+enum {
+	INFLIGHT_MAX	= 8,
+	/*
+	 * Sizes on the wire.  A commit leaves at commit_max; what would bring it over
+	 * FULL waits; WINDOW are under way at most.  FULL and WINDOW together fit
+	 * one frame: a server without space sends all of them back, and they
+	 * become one commit.
+	 */
+	FULL_BYTES	= 3 * 1024 * 1024,
+	WINDOW_BYTES	= 4 * 1024 * 1024,
+	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
+	RECORD_BYTES	= 200,			/* any other record, without its value and references */
+	SETTLE_MS	= 500,
+	RETRY_MS	= 1000,
+	ATTR_SIZE_MAX	= 256 + SYMLINK_MAX,
+};
+
+bool
+txn_pending(const struct engine *e, const struct object *o)
+{
+	(void)e;
+	return o->dirty || o->inflight > 0 || data_dirty(o);
+}
+
+void
+txn_touch(struct engine *e, struct object *o)
+{
+	if (o->dirty)
+		return;
+	o->dirty = true;
+	TAILQ_INSERT_TAIL(&e->dirty, o, dirty_link);
+	if (e->dirty_since == 0)
+		e->dirty_since = e->now_ms;
+}
+
+void
+txn_touch_attr(struct engine *e, struct object *o)
+{
+	if (!o->attr_dirty)
+		e->running_bytes += ATTR_BYTES + o->attr.symlink.len;
+	o->attr_dirty = true;
+	txn_touch(e, o);
+}
+
+static void
+rec_dirty(struct engine *e, struct object *o, struct rec *r)
+{
+	if (!r->dirty) {
+		r->dirty = true;
+		TAILQ_INSERT_TAIL(&o->dirty_recs, r, dirty_link);
+	}
+	e->running_bytes += RECORD_BYTES + (r->absent ? 0 : r->value_len + r->brefs_count * ID_SIZE);
+	txn_touch(e, o);
+}
+
+int
+txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len,
+    struct bytes value, uint64_t oref, const uint8_t (*brefs)[ID_SIZE], uint32_t brefs_count)
+{
+	struct rec *r = object_rec_make(o, kind, subkey, len);
+
+	if (r == NULL || object_rec_fill(r, value, oref, brefs, brefs_count) < 0)
+		return -ENOMEM;
+	rec_dirty(e, o, r);
+	return 0;
+}
+
+int
+txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len)
+{
+	struct rec *r = object_rec(o, kind, subkey, len);
+
+	if (r == NULL || (r->absent && !r->dirty))
+		return 0;
+	r->absent = true;
+	r->oref = 0;
+	if (r->stored)
+		rec_dirty(e, o, r);
+	else
+		object_rec_remove(o, r);	/* created and removed: cancelled */
+	return 0;
+}
+
+static void
+undirty(struct engine *e, struct object *o)
+{
+	if (!o->dirty)
+		return;
+	o->dirty = o->ordered = false;
+	TAILQ_REMOVE(&e->dirty, o, dirty_link);
+}
+
+void
+txn_clean(struct engine *e, struct object *o)
+{
+	struct rec *r;
+
+	while ((r = TAILQ_FIRST(&o->dirty_recs)) != NULL) {
+		r->dirty = false;
+		TAILQ_REMOVE(&o->dirty_recs, r, dirty_link);
+	}
+	o->attr_dirty = false;
+	o->hold = o->wipe = false;
+	undirty(e, o);
+}
+
+void
+txn_keep(struct engine *e, struct flush_state *f)
+{
+	f->kept = true;
+	TAILQ_INSERT_TAIL(&e->carried, f, link);
+	e->kept_bytes += f->flush.len;
+	if (f->flush.carried) {
+		e->running_bytes += f->flush.len + RECORD_BYTES;
+		e->carried_count++;
+	}
+}
+
+/* ---- freezing ---- */
+
+static bool
+held_back(const struct object *o, const struct rec *r)
+{
+	return o->hold && (r->kind == KIND_REGION || r->kind == KIND_INLINE);
+}
+
+/*
+ * The server frees it when the removal of its last name is applied: its own
+ * changes are moot.  But not the removal of names in a directory, which is
+ * only freed empty, unless the server never heard of it.
+ */
+static bool
+moot(const struct object *o)
+{
+	if (!o->gone || o->opens > 0 || o->pinned_elsewhere)
+		return false;
+	return !S_ISDIR(o->attr.mode) || (o->born && o->sequence == 0);
+}
+
+static size_t
+count_changes(const struct object *o)
+{
+	const struct rec *r;
+	size_t n = 0;
+
+	if (moot(o))
+		return 0;
+	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
+		n += !held_back(o, r);
+	return n + o->attr_dirty + (o->wipe && !o->hold);
+}
+
+static struct msg_change *
+add_change(struct commit *c, uint8_t op, const struct object *o, uint8_t kind,
+    const uint8_t *subkey, size_t len, const void *value, size_t value_len)
+{
+	struct msg_change *m = &c->changes[c->changes_count];
+	uint8_t *copy = arena_alloc(&c->arena, len + value_len + 1);
+
+	if (copy == NULL)
+		return NULL;
+	*m = (struct msg_change){ .op = op, .oid = o->oid, .kind = kind };
+	if (len > 0)
+		memcpy(copy, subkey, len);
+	if (value_len > 0)
+		memcpy(copy + len, value, value_len);
+	m->subkey = (struct bytes){ copy, len };
+	m->value = (struct bytes){ copy + len, value_len };
+	c->changes_count++;
+	return m;
+}
+
+static int
+freeze_record(struct commit *c, const struct object *o, const struct rec *r)
+{
+	struct msg_change *m;
+
+	if (r->absent)
+		return add_change(c, CHANGE_DELETE, o, r->kind, r->subkey, r->subkey_len, NULL, 0) == NULL ? -ENOMEM : 0;
+	m = add_change(c, CHANGE_PUT, o, r->kind, r->subkey, r->subkey_len, r->value, r->value_len);
+	if (m == NULL)
+		return -ENOMEM;
+	if (r->oref != 0) {
+		if ((m->orefs.at = arena_alloc(&c->arena, sizeof(uint64_t))) == NULL)
+			return -ENOMEM;
+		m->orefs.at[0] = r->oref;
+		m->orefs.count = 1;
+	}
+	if (r->brefs_count > 0) {
+		uint8_t (*refs)[ID_SIZE] = arena_alloc(&c->arena, r->brefs_count * sizeof *refs);
+
+		if (refs == NULL)
+			return -ENOMEM;
+		memcpy(refs, r->brefs, r->brefs_count * sizeof *refs);
+		m->brefs.at = (const uint8_t (*)[ID_SIZE])refs;
+		m->brefs.count = r->brefs_count;
+	}
+	return 0;
+}
+
+static int
+freeze_object(struct commit *c, const struct object *o)
+{
+	static const uint8_t last[8] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	uint8_t value[ATTR_SIZE_MAX], from[8];
+	const struct rec *r;
+	struct msg_change *m;
+	struct attr attr = o->attr;
+	ssize_t len;
+
+	c->bases[c->bases_count++] = (struct msg_base){ .oid = o->oid, .version = o->version };
+	/* Listed without changes, to be kept, leased, until its removal is acknowledged. */
+	if (moot(o))
+		return 0;
+	if (o->attr_dirty) {
+		attr.size = S_ISREG(attr.mode) ? o->stable_size : attr.size;
+		attr.flags = (attr.flags & ~(uint32_t)ATTR_INLINE) | (o->stable_flags & ATTR_INLINE);
+		if ((len = attr_encode(&attr, value, sizeof value)) < 0 ||
+		    add_change(c, CHANGE_PUT, o, KIND_ATTR, NULL, 0, value, len) == NULL)
+			return -ENOMEM;
+	}
+	if (o->wipe && !o->hold) {
+		data_region_subkey(o->wipe_from, from);
+		if ((m = add_change(c, CHANGE_DELETE_RANGE, o, KIND_REGION, from, sizeof from, NULL, 0)) == NULL)
+			return -ENOMEM;
+		m->to = (struct bytes){ last, sizeof last };
+	}
+	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
+		if (!held_back(o, r) && freeze_record(c, o, r) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+/* After the copy is made: what it holds is no longer dirty. */
+static void
+mark_frozen(struct engine *e, struct object *o, uint64_t sequence)
+{
+	struct rec *r, *next;
+
+	for (r = TAILQ_FIRST(&o->dirty_recs); r != NULL; r = next) {
+		next = TAILQ_NEXT(r, dirty_link);
+		if (held_back(o, r))
+			continue;
+		r->dirty = false;
+		r->stored = !r->absent;
+		r->sequence = sequence;
+		TAILQ_REMOVE(&o->dirty_recs, r, dirty_link);
+	}
+	o->attr_dirty = false;
+	if (!o->hold)
+		o->wipe = false;
+	o->sequence = sequence;
+	o->inflight++;
+	o->ordered = false;
+	if (TAILQ_EMPTY(&o->dirty_recs) && !o->wipe)
+		undirty(e, o);
+}
+
+static void
+send_commit(struct engine *e, struct commit *c)
+{
+	struct action *a = action_add(e, ACTION_COMMIT);
+
+	if (a != NULL) {
+		c->refs++;
+		a->commit = c;
+	}
+}
+
+void
+commit_put(struct commit *c)
+{
+	if (c != NULL && --c->refs == 0) {
+		arena_free(&c->arena);
+		free(c->state);
+		free(c);
+	}
+}
+
+static struct commit *
+commit_new(struct engine *e, size_t changes, size_t objects)
+{
+	struct commit *c = calloc(1, sizeof *c);
+	struct commit_state *s = calloc(1, sizeof *s);
+
+	if (c != NULL && s != NULL) {
+		c->refs = 1;
+		c->state = s;
+		s->commit = c;
+		TAILQ_INIT(&s->kept);
+		c->bases = arena_alloc(&c->arena, (objects + 1) * sizeof *c->bases);
+		c->changes = arena_alloc(&c->arena, (changes + 1) * sizeof *c->changes);
+		c->blocks = arena_alloc(&c->arena, (e->carried_count + 1) * sizeof(struct flush *));
+		if (c->bases != NULL && c->changes != NULL && c->blocks != NULL)
+			return c;
+		arena_free(&c->arena);
+	}
+	free(s);
+	free(c);
+	return NULL;
+}
+
+/* What is left, content not yet flushed included, has its own time to wait. */
+static void
+begin_age(struct engine *e)
+{
+	e->dirty_since = TAILQ_EMPTY(&e->dirty) && TAILQ_EMPTY(&e->with_data) ? 0 : e->now_ms;
+}
+
+static void
+clean_moot(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, dirty_link);
+		if (moot(o)) {
+			txn_clean(e, o);
+			object_drop(e, o);
+		}
+	}
+}
+
+static void
+freeze(struct engine *e)
+{
+	struct object *o, *next;
+	struct flush_state *f;
+	struct commit *c;
+	size_t changes = 0, objects = 0;
+
+	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
+		size_t n = count_changes(o);
+
+		next = TAILQ_NEXT(o, dirty_link);
+		if (moot(o) && o->born && o->sequence == 0) {
+			txn_clean(e, o);	/* the server never heard of it */
+			object_drop(e, o);
+			continue;
+		}
+		changes += n;
+		objects += n > 0 || moot(o);
+	}
+	e->freeze_wanted = false;
+	e->settle_until = 0;
+	if (changes == 0) {
+		clean_moot(e);
+		e->running_bytes = 0;
+		begin_age(e);
+		return;
+	}
+	if ((c = commit_new(e, changes, objects)) == NULL)
+		return;
+	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = TAILQ_NEXT(o, dirty_link))
+		if ((count_changes(o) > 0 || moot(o)) && freeze_object(c, o) < 0) {
+			commit_put(c);
+			e->freeze_wanted = true;	/* tried again at the next tick */
+			return;
+		}
+	c->sequence = ++e->sequence;
+	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, dirty_link);
+		if (moot(o)) {
+			txn_clean(e, o);
+			o->sequence = c->sequence;
+			o->inflight++;
+		} else if (count_changes(o) > 0)
+			mark_frozen(e, o, c->sequence);
+	}
+	while ((f = TAILQ_FIRST(&e->carried)) != NULL) {
+		TAILQ_REMOVE(&e->carried, f, link);
+		TAILQ_INSERT_TAIL(&c->state->kept, f, link);
+		if (f->flush.carried)
+			c->blocks[c->blocks_count++] = &f->flush;
+	}
+	c->state->bytes = e->running_bytes;
+	e->inflight_bytes += e->running_bytes;
+	e->running_bytes = e->carried_count = e->kept_bytes = 0;
+	begin_age(e);
+	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
+	e->inflight_count++;
+	if (e->attached)
+		send_commit(e, c);
+}
+
+/* True when every object that must travel with its data is ready to. */
+static bool
+ordered_ready(struct engine *e)
+{
+	struct object *o;
+	bool ready = true;
+
+	TAILQ_FOREACH(o, &e->dirty, dirty_link)
+		if (o->ordered && data_dirty(o)) {
+			data_flush(e, o);
+			ready &= !data_dirty(o);
+		}
+	return ready;
+}
+
+bool
+txn_full(const struct engine *e)
+{
+	return e->running_bytes > FULL_BYTES;
+}
+
+static bool
+window_open(const struct engine *e)
+{
+	return e->inflight_count == 0 || (e->inflight_count < INFLIGHT_MAX &&
+	    e->inflight_bytes + e->running_bytes <= WINDOW_BYTES);
+}
+
+void
+txn_commit(struct engine *e)
+{
+	e->freeze_wanted = true;
+	txn_step(e);
+}
+
+void
+txn_step(struct engine *e)
+{
+	if (e->error != 0 && e->now_ms >= e->retry_at && e->attached && e->inflight_count == 0) {
+		e->error = 0;
+		e->freeze_wanted = true;
+	}
+	if (e->running_bytes > e->config.commit_max || e->kept_bytes > e->config.dirty_max / 4)
+		e->freeze_wanted = true;
+	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
+		if (e->settle_until == 0) {
+			/* Let the content written so far come along, but not for long (R4). */
+			e->settle_until = e->now_ms + SETTLE_MS;
+			data_flush_all(e);
+		}
+		if (e->storing == 0 || e->now_ms >= e->settle_until)
+			e->freeze_wanted = true;
+	}
+	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
+		freeze(e);
+		if (!TAILQ_EMPTY(&e->flushing))
+			data_flush_step(e);	/* what waited for room */
+	}
+}
+
+/* ---- answers ---- */
+
+static void
+unlink_commit(struct engine *e, struct commit_state *s)
+{
+	TAILQ_REMOVE(&e->inflight, s, link);
+	e->inflight_count--;
+	e->inflight_bytes -= s->bytes;
+}
+
+static void
+acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
+{
+	struct commit *c = s->commit;
+	struct flush_state *f;
+
+	unlink_commit(e, s);
+	e->acknowledged = c->sequence;
+	e->stats.commits++;
+	if (version > e->version)
+		e->version = version;
+	for (uint32_t i = 0; i < c->changes_count; i++) {
+		const struct msg_change *m = &c->changes[i];
+		struct object *o = m->op == CHANGE_DELETE ? object_find(e, m->oid) : NULL;
+		struct rec *r = o == NULL ? NULL : object_rec(o, m->kind, m->subkey.data, m->subkey.len);
+
+		/* A removed name need not be remembered where all names are known. */
+		if (r != NULL && r->absent && !r->dirty && r->sequence == c->sequence && m->kind == KIND_ENTRY && o->entries.all)
+			object_rec_remove(o, r);
+	}
+	for (uint32_t i = 0; i < c->bases_count; i++) {
+		struct object *o = object_find(e, c->bases[i].oid);
+
+		if (o == NULL)
+			continue;
+		o->born = false;
+		if (version > o->version)
+			o->version = version;
+		if (o->inflight > 0)
+			o->inflight--;
+		if (o->recall == RECALL_FLUSH)
+			lease_step(e, o);
+		object_drop(e, o);
+	}
+	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
+		TAILQ_REMOVE(&s->kept, f, link);
+		e->dirty_bytes -= f->flush.len;
+		flush_free(e, f);
+	}
+	unpin_step(e);
+	wake(e, WAIT_COMMIT, c->sequence);
+	wake(e, WAIT_ROOM, 0);
+	if (!TAILQ_EMPTY(&e->flushing))
+		data_flush_step(e);
+	commit_put(c);
+}
+
+/* A commit that was not applied becomes part of the running transaction again. */
+static void
+thaw(struct engine *e, struct commit_state *s)
+{
+	struct commit *c = s->commit;
+	struct flush_state *f;
+
+	unlink_commit(e, s);
+	for (uint32_t i = 0; i < c->changes_count; i++) {
+		const struct msg_change *m = &c->changes[i];
+		struct object *o = object_find(e, m->oid);
+		struct rec *r;
+
+		if (o == NULL || o->mode == MODE_NONE)
+			continue;
+		if (m->kind == KIND_ATTR)
+			txn_touch_attr(e, o);
+		else if (m->op == CHANGE_DELETE_RANGE) {
+			uint64_t from = 0;
+
+			for (size_t k = 0; k < 8; k++)
+				from = from << 8 | m->subkey.data[k];
+			o->wipe_from = o->wipe && o->wipe_from < from ? o->wipe_from : from;
+			o->wipe = true;
+			txn_touch(e, o);
+		} else if ((r = object_rec(o, m->kind, m->subkey.data, m->subkey.len)) != NULL && r->sequence == c->sequence) {
+			r->stored = true;	/* it may have been there before: a delete must say so */
+			rec_dirty(e, o, r);
+		}
+	}
+	for (uint32_t i = 0; i < c->bases_count; i++) {
+		struct object *o = object_find(e, c->bases[i].oid);
+
+		if (o != NULL && o->inflight > 0)
+			o->inflight--;
+		if (o != NULL && o->gone && o->mode == MODE_EXCLUSIVE)
+			txn_touch(e, o);	/* to be listed again */
+	}
+	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
+		TAILQ_REMOVE(&s->kept, f, link);
+		txn_keep(e, f);
+	}
+	commit_put(c);
+}
+
+static void
+thaw_all(struct engine *e)
+{
+	struct commit_state *s;
+
+	while ((s = TAILQ_FIRST(&e->inflight)) != NULL) {
+		e->sequence--;
+		thaw(e, s);
+	}
+}
+
+/* Blocks it names are gone from the server: send them again, then the commit. */
+static void
+resupply(struct engine *e, struct commit_state *s)
+{
+	struct flush_state *f;
+	bool any = false;
+
+	TAILQ_FOREACH(f, &s->kept, link)
+		if (!f->flush.carried) {
+			struct action *a = action_add(e, ACTION_STORE);
+
+			if (a == NULL)
+				return;
+			f->stored = false;
+			e->storing++;
+			a->flush = &f->flush;
+			any = true;
+		}
+	if (!any)
+		txn_resupplied(e);	/* cannot happen with an honest server; it will say so again */
+}
+
+void
+txn_resupplied(struct engine *e)
+{
+	struct commit_state *s = TAILQ_FIRST(&e->inflight);
+	struct flush_state *f;
+
+	if (s == NULL || !e->attached)
+		return;
+	TAILQ_FOREACH(f, &s->kept, link)
+		if (!f->stored)
+			return;
+	TAILQ_FOREACH(s, &e->inflight, link)
+		send_commit(e, s->commit);
+}
+
+void
+txn_lose_all(struct engine *e)
+{
+	struct commit_state *s = TAILQ_FIRST(&e->inflight);
+	struct object *o;
+	struct action *a;
+
+	/* The refused sequence is consumed, those after it are not. */
+	if (s != NULL)
+		e->sequence = s->commit->sequence;
+	while ((s = TAILQ_FIRST(&e->inflight)) != NULL)
+		thaw(e, s);
+	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
+		lease_lost(e, o);
+		txn_clean(e, o);
+	}
+	e->acknowledged = e->sequence;
+	e->dirty_since = 0;
+	e->stats.rejected++;
+	if ((a = send_message(e, MSG_reset, ++e->next_request)) != NULL)
+		wake(e, WAIT_COMMIT, UINT64_MAX);
+}
+
+static void
+no_space(struct engine *e, int error)
+{
+	thaw_all(e);
+	e->error = error;
+	e->retry_at = e->now_ms + RETRY_MS;
+	wake(e, WAIT_COMMIT, UINT64_MAX);
+	wake(e, WAIT_ROOM, 0);
+}
+
+void
+txn_committed(struct engine *e, const struct msg_committed *m)
+{
+	struct commit_state *s = TAILQ_FIRST(&e->inflight);
+
+	if (s == NULL || s->commit->sequence != m->sequence)
+		return;		/* about one that was resent or thawed meanwhile */
+	switch (m->status) {
+	case STATUS_OK:
+		acknowledge(e, s, m->version);
+		break;
+	case STATUS_MISSING:
+		resupply(e, s);
+		break;
+	case STATUS_REJECTED:
+		txn_lose_all(e);
+		break;
+	case STATUS_NOSPC:
+		no_space(e, -ENOSPC);
+		break;
+	case STATUS_SEQUENCE:
+		break;		/* follows one that was refused; settled with that */
+	default:
+		no_space(e, -EIO);
+		break;
+	}
+}
+
+void
+txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
+{
+	struct commit_state *s, *next;
+
+	while ((s = TAILQ_FIRST(&e->inflight)) != NULL && s->commit->sequence <= sequence) {
+		if (rejected && s->commit->sequence == sequence) {
+			txn_lose_all(e);
+			return;
+		}
+		acknowledge(e, s, version);
+	}
+	for (s = TAILQ_FIRST(&e->inflight); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		send_commit(e, s->commit);
+	}
+}

@@ -1,0 +1,328 @@
+/*
+ * block.c - see block.h.
+ *
+ *	absent -> idle      PUT written, or carried by a COMMIT that does not name it
+ *	absent -> busy      carried by a COMMIT that names it
+ *	idle  <-> busy      references come and go with commits
+ *	idle   -> absent    the delay passed
+ */
+#include "server/block.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/conn.h"
+#include "server/outbox.h"
+
+enum { FREE_BATCH = 64 };	/* blocks freed by one batch; one batch a tick and list */
+
+uint64_t
+block_hash(const struct server *s, const struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct key key = key_block(ROW_BLOCK, v->number, id);
+	uint8_t hash[crypto_shorthash_BYTES];
+	struct cursor c = cursor_read(hash, sizeof hash);
+
+	crypto_shorthash(hash, key.data, key.len, s->hash_key);
+	return cursor_get_u64(&c);
+}
+
+/* ---- the free list ---- */
+
+static struct idle *
+idle_find(const struct server *s, const struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct table_node *n = table_find(&s->idle_table, block_hash(s, v, id));
+
+	for (; n != NULL; n = table_again(n)) {
+		struct idle *i = container_of(n, struct idle, node);
+
+		if (i->volume == v && memcmp(i->id, id, ID_SIZE) == 0)
+			return i;
+	}
+	return NULL;
+}
+
+static struct idle_list *
+list_of(struct server *s, const struct idle *i)
+{
+	return i->fresh ? &s->idle_fresh : &s->idle_dead;
+}
+
+static void
+idle_free(struct server *s, struct idle *i)
+{
+	TAILQ_REMOVE(list_of(s, i), i, of_list);
+	table_remove(&s->idle_table, &i->node);
+	free(i);
+}
+
+void
+block_idle(struct server *s, struct volume *v, const uint8_t id[ID_SIZE], bool fresh)
+{
+	struct idle *i = idle_find(s, v, id);
+
+	if (i == NULL) {
+		i = calloc(1, sizeof *i);
+		if (i == NULL)
+			return;		/* the next start finds its row */
+		i->volume = v;
+		memcpy(i->id, id, ID_SIZE);
+		table_insert(&s->idle_table, &i->node, block_hash(s, v, id));
+	} else {
+		TAILQ_REMOVE(list_of(s, i), i, of_list);
+	}
+	i->fresh = fresh;
+	i->due_ms = s->now_ms + (fresh ? s->config.fresh_ms : s->config.idle_ms);
+	TAILQ_INSERT_TAIL(list_of(s, i), i, of_list);
+}
+
+void
+block_busy(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct idle *i = idle_find(s, v, id);
+
+	if (i != NULL)
+		idle_free(s, i);
+}
+
+void
+block_free_all(struct server *s)
+{
+	while (!TAILQ_EMPTY(&s->idle_fresh))
+		idle_free(s, TAILQ_FIRST(&s->idle_fresh));
+	while (!TAILQ_EMPTY(&s->idle_dead))
+		idle_free(s, TAILQ_FIRST(&s->idle_dead));
+}
+
+static int
+load_idle(void *arg, struct bytes key, struct bytes value)
+{
+	struct server *s = arg;
+	struct table_node *n;
+	struct bytes rest;
+	uint32_t vol;
+
+	(void)value;
+	if (key_split(key, &vol, NULL, &rest) < 0 || rest.len != ID_SIZE ||
+	    (n = table_find(&s->volumes, vol)) == NULL)
+		return -EBADMSG;
+	block_idle(s, container_of(n, struct volume, node), rest.data, true);
+	return 0;
+}
+
+int
+block_load(struct server *s)
+{
+	struct key from = key_table(ROW_IDLE), to = key_table_last(ROW_IDLE);
+
+	return store_scan(s->store, key_bytes(&from), key_bytes(&to), load_idle, s);
+}
+
+void
+block_start(struct server *s)
+{
+	struct idle *i;
+
+	TAILQ_FOREACH(i, &s->idle_fresh, of_list)
+		i->due_ms = s->now_ms + s->config.fresh_ms;
+}
+
+/* Frees what is due at the head of a list, at most a batch of it. */
+static void
+free_due(struct server *s, struct idle_list *list)
+{
+	struct idle *i = TAILQ_FIRST(list);
+	unsigned count = 0;
+	struct batch b;
+	uint64_t pos;
+	int r;
+
+	batch_init(&b);
+	for (; i != NULL && i->due_ms <= s->now_ms && count < FREE_BATCH; i = TAILQ_NEXT(i, of_list), count++) {
+		struct key row = key_block(ROW_BLOCK, i->volume->number, i->id);
+		struct key idle = key_block(ROW_IDLE, i->volume->number, i->id);
+
+		batch_delete(&b, key_bytes(&row));
+		batch_delete(&b, key_bytes(&idle));
+		batch_block_free(&b, i->id);
+	}
+	r = count == 0 ? 0 : store_apply(s->store, &b, STORE_FREES, &pos);
+	batch_done(&b);
+	while (r == 0 && count-- > 0)
+		idle_free(s, TAILQ_FIRST(list));
+}
+
+void
+block_tick(struct server *s)
+{
+	free_due(s, &s->idle_dead);
+	free_due(s, &s->idle_fresh);
+}
+
+/* ---- messages ---- */
+
+/* 1: the volume has it; 0: not; or a negative errno. */
+static int
+is_stored(struct server *s, const struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct key key = key_block(ROW_BLOCK, v->number, id);
+	struct bytes value;
+	int r = store_get(s->store, key_bytes(&key), &value);
+
+	return r == -ENOENT ? 0 : r < 0 ? r : store_block_exists(s->store, id);
+}
+
+static enum status
+status_of(int error)
+{
+	return error == 0 ? STATUS_OK : error == -ENOSPC ? STATUS_NOSPC : error == -ENOMEM ? STATUS_BUSY : STATUS_IO;
+}
+
+static void
+stored(struct server *s, struct conn *c, uint64_t request, enum status status, uint64_t need)
+{
+	struct server_action *a = outbox_message(conn_id(c), MSG_stored, request);
+
+	if (a != NULL)
+		a->message.stored.status = status;
+	outbox_send(s, c, a, need);
+}
+
+/* Its life goes on for a while, for the sake of the COMMIT that is to name it. */
+static void
+refresh(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
+{
+	if (idle_find(s, v, id) != NULL)
+		block_idle(s, v, id, true);
+}
+
+void
+block_put(struct server *s, struct conn *c, const struct message *m)
+{
+	struct volume *v = c->session->volume;
+	const uint8_t *id = m->put.id;
+	struct block_ticket *ticket = NULL;
+	struct server_action *a;
+	int r;
+
+	if (m->payload.len == 0 || m->payload.len > BLOCK_SEALED_MAX) {
+		stored(s, c, m->id, STATUS_INVALID, 0);
+		return;
+	}
+	r = is_stored(s, v, id);
+	if (r > 0) {
+		refresh(s, v, id);
+		stored(s, c, m->id, STATUS_OK, store_end(s->store));
+		return;
+	}
+	if (r == 0 && store_block_exists(s->store, id) > 0) {
+		stored(s, c, m->id, STATUS_DENIED, 0);
+		return;
+	}
+	a = outbox_message(conn_id(c), MSG_put, m->id);
+	if (r == 0)
+		r = a == NULL ? -ENOMEM : store_block_reserve(s->store, id, m->payload.len, &ticket);
+	if (r < 0) {
+		server_action_free(a);
+		stored(s, c, m->id, status_of(r), 0);
+		return;
+	}
+	a->kind = SERVER_WRITE_BLOCK;
+	a->ticket = ticket;
+	a->request = m->id;
+	a->volume = v->number;
+	a->message.payload = m->payload;
+	memcpy(a->message.put.id, id, ID_SIZE);
+	outbox_post(s, a);
+}
+
+/* The rows of a block that has just been written, unless a commit brought it meanwhile. */
+static int
+written_rows(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct key row = key_block(ROW_BLOCK, v->number, id), idle = key_block(ROW_IDLE, v->number, id);
+	struct bytes value;
+	struct batch b;
+	uint64_t pos;
+	int r = store_get(s->store, key_bytes(&row), &value);
+
+	if (r != -ENOENT)
+		return r;
+	batch_init(&b);
+	put_u64_row(&b, &row, 0);
+	batch_put(&b, key_bytes(&idle), (struct bytes){ id, 0 });
+	r = store_apply(s->store, &b, 0, &pos);
+	batch_done(&b);
+	if (r == 0)
+		block_idle(s, v, id, true);
+	return r;
+}
+
+void
+block_written(struct server *s, struct server_action *a, int result)
+{
+	struct conn *c = conn_find(s, a->conn);
+	struct volume *v = container_of(table_find(&s->volumes, a->volume), struct volume, node);
+	uint64_t pos = 0;
+	int r;
+
+	if (result == 0)
+		result = written_rows(s, v, a->message.put.id);
+	r = store_block_finish(a->ticket, result == 0, &pos);
+	a->ticket = NULL;
+	if (result == 0)
+		result = r;
+	if (c != NULL)
+		stored(s, c, a->request, status_of(result), result == 0 ? pos : 0);
+}
+
+void
+block_have(struct server *s, struct conn *c, const struct message *m)
+{
+	struct volume *v = c->session->volume;
+	struct server_action *a = outbox_message(conn_id(c), MSG_having, m->id);
+	uint32_t count = m->have.ids.count;
+	uint8_t *present = a == NULL || count == 0 ? NULL : arena_alloc(&a->arena, count);
+
+	for (uint32_t i = 0; present != NULL && i < count; i++) {
+		present[i] = is_stored(s, v, m->have.ids.at[i]) > 0;
+		if (present[i])
+			refresh(s, v, m->have.ids.at[i]);
+	}
+	if (present != NULL) {
+		a->message.having.present = (struct bytes){ present, count };
+	} else if (count > 0) {
+		server_action_free(a);
+		a = NULL;
+	}
+	outbox_send(s, c, a, store_end(s->store));
+}
+
+void
+block_get(struct server *s, struct conn *c, const struct message *m)
+{
+	struct block_ref *ref = NULL;
+	struct server_action *a = outbox_message(conn_id(c), MSG_block, m->id);
+	int r = is_stored(s, c->session->volume, m->get.id);
+
+	if (r > 0 && a != NULL)
+		r = store_block_find(s->store, m->get.id, &ref);
+	else if (r == 0)
+		r = -ENOENT;
+	if (a == NULL || r < 0) {
+		if (a != NULL)
+			a->message.block.status = r == -ENOENT ? STATUS_NOENT : STATUS_IO;
+		outbox_send(s, c, a, 0);
+		return;
+	}
+	a->kind = SERVER_READ_BLOCK;
+	a->request = m->id;
+	a->ref = ref;
+	a->first = m->get.first;
+	a->count = m->get.count;
+	sodium_bin2hex(a->text, sizeof a->text, m->get.id, ID_SIZE);	/* for who finds it damaged */
+	outbox_post(s, a);
+}

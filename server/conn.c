@@ -1,0 +1,128 @@
+/*
+ * conn.c - the life of a connection in the engine.
+ *
+ *	connected -> (redeem, volume requests) -> attached(control | bulk)
+ *	any state -> closed: by the peer, by a broken rule, by fencing
+ *
+ * Closed means forgotten: what a closed connection still delivers finds no
+ * struct conn and is ignored, which is what fencing rests on.
+ */
+#include "server/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/account.h"
+#include "server/outbox.h"
+#include "server/wait.h"
+
+enum { STRANGER_IDLE_MS = 10 * 1000, UNATTACHED_IDLE_MS = 60 * 1000 };
+
+void
+server_connected(struct server *s, uint64_t id, const uint8_t device[KEY_SIZE])
+{
+	struct conn *c = conn_find(s, id) != NULL ? NULL : calloc(1, sizeof *c);
+
+	if (c == NULL)
+		return;
+	memcpy(c->device, device, KEY_SIZE);
+	c->seen_ms = s->now_ms;
+	table_insert(&s->conns, &c->node, id);
+}
+
+struct conn *
+conn_find(struct server *s, uint64_t id)
+{
+	struct table_node *n = table_find(&s->conns, id);
+
+	return n == NULL ? NULL : container_of(n, struct conn, node);
+}
+
+void
+conn_attach(struct server *s, struct conn *c, struct session *n, uint8_t lane)
+{
+	c->session = n;
+	c->lane = lane;
+	LIST_INSERT_HEAD(&n->conns, c, of_session);
+	if (lane == LANE_CONTROL) {
+		n->control = c;
+		n->seen_ms = s->now_ms;
+		n->progress_ms = s->now_ms;
+	}
+}
+
+void
+conn_detach(struct server *s, struct conn *c)
+{
+	struct session *n = c->session;
+
+	if (n == NULL)
+		return;
+	LIST_REMOVE(c, of_session);
+	c->session = NULL;
+	if (n->control == c) {
+		n->control = NULL;
+		wait_drop_all(s, n);
+	}
+}
+
+void
+conn_gone(struct server *s, struct conn *c)
+{
+	conn_detach(s, c);
+	outbox_forget(s, conn_id(c));
+	table_remove(&s->conns, &c->node);
+	free(c);
+}
+
+void
+conn_close(struct server *s, struct conn *c)
+{
+	struct server_action *a = outbox_message(conn_id(c), 0, 0);
+
+	if (a != NULL) {
+		a->kind = SERVER_CLOSE;
+		outbox_post(s, a);
+	}
+	conn_gone(s, c);
+}
+
+void
+conn_doom(struct server *s, struct conn *c)
+{
+	c->doomed = true;
+	s->doomed = true;
+}
+
+void
+conn_close_doomed(struct server *s)
+{
+	size_t slot = 0;
+	struct table_node *n = s->doomed ? table_walk(&s->conns, &slot, NULL) : NULL, *next;
+
+	s->doomed = false;
+	for (; n != NULL; n = next) {
+		struct conn *c = container_of(n, struct conn, node);
+
+		next = table_walk(&s->conns, &slot, n);
+		if (c->doomed)
+			conn_close(s, c);
+	}
+}
+
+void
+conn_tick(struct server *s)
+{
+	size_t slot = 0;
+	struct table_node *n = table_walk(&s->conns, &slot, NULL), *next;
+
+	for (; n != NULL; n = next) {
+		struct conn *c = container_of(n, struct conn, node);
+		uint64_t idle_ms = s->now_ms - c->seen_ms;
+
+		next = table_walk(&s->conns, &slot, n);
+		if (c->session == NULL && idle_ms > STRANGER_IDLE_MS &&
+		    (idle_ms > UNATTACHED_IDLE_MS || !account_enrolled(s, c->device, NULL)))
+			conn_close(s, c);
+	}
+}

@@ -1,0 +1,520 @@
+/*
+ * daemon.c - see daemon.h.
+ *
+ * Whoever gives the engine an event takes the actions it brings, under the
+ * same hold of the lock: so what is for one connection is queued in the order
+ * in which the engine said it, and a WRITE_BLOCK is carried out by the reader
+ * that has the bytes.
+ */
+#include "server/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/diskstore.h"
+#include "server/engine.h"
+#include "server/event.h"
+#include "server/home.h"
+#include "server/link.h"
+#include "server/listen.h"
+
+enum {
+	HALF_OPEN_MAX	= 64,		/* handshakes going on at once */
+	COMPACT_S	= 10,		/* between looks for segments worth compacting */
+	COMPACT_PERCENT	= 50,
+	COMPACT_BYTES	= 16 * 1024 * 1024,
+	ADDRESS_MAX	= 256,
+};
+
+struct daemon {
+	pthread_mutex_t		 lock;
+	pthread_cond_t		 changed;	/* the log grew, or the daemon stops */
+	pthread_cond_t		 synced_more;
+	pthread_cond_t		 links_gone;
+	struct server		*server;
+	struct table		 links;		/* struct link_place, by connection id */
+	uint64_t		 next_conn, synced;
+	unsigned		 link_count, half_open;
+	bool			 stopping, failed;
+
+	/* Constant. */
+	struct store		*store;
+	const struct home	*home;
+	uint32_t		 connections_max;
+	char			 address[ADDRESS_MAX];
+	pthread_t		 syncer, compactor;
+};
+
+/* What an event brought for its caller to do without the lock. */
+struct chores {
+	struct server_action	*writes, *logs;
+};
+
+static uint64_t
+clock_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * UINT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static void
+random_bytes(void *context, void *to, size_t len)
+{
+	(void)context;
+	randombytes_buf(to, len);
+}
+
+/* ---- events and actions ---- */
+
+static struct link *
+link_find(const struct daemon *d, uint64_t id)
+{
+	struct table_node *n = table_find(&d->links, id);
+
+	return n == NULL ? NULL : container_of(n, struct link_place, node)->link;
+}
+
+static void
+route(struct daemon *d, struct server_action *a)
+{
+	struct link *l = link_find(d, a->conn);
+
+	if (l != NULL) {
+		link_post(l, a);
+		return;
+	}
+	if (a->kind == SERVER_READ_BLOCK)
+		store_block_put_ref(a->ref);
+	server_action_free(a);
+}
+
+static void
+append(struct server_action **list, struct server_action *a)
+{
+	while (*list != NULL)
+		list = &(*list)->next;
+	*list = a;
+}
+
+/* The actions that are due, before the lock is let go. */
+static void
+drain(struct daemon *d, struct chores *chores)
+{
+	struct server_action *a;
+
+	while ((a = server_next(d->server)) != NULL)
+		switch (a->kind) {
+		case SERVER_WRITE_BLOCK: append(&chores->writes, a); break;
+		case SERVER_LOG: append(&chores->logs, a); break;
+		default: route(d, a); break;
+		}
+	if (store_end(d->store) > d->synced)
+		pthread_cond_signal(&d->changed);
+}
+
+static void
+enter(struct daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	server_clock(d->server, clock_ms(CLOCK_BOOTTIME));
+}
+
+static void
+leave(struct daemon *d, struct chores *chores)
+{
+	drain(d, chores);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static enum event_level
+level_of(const char *text)
+{
+	if (strncmp(text, "event=damage", 12) == 0 || strncmp(text, "event=store-failed", 18) == 0)
+		return EVENT_ERROR;
+	return strncmp(text, "event=evict", 11) == 0 || strncmp(text, "event=stranger", 14) == 0 ||
+	    strncmp(text, "event=reject", 12) == 0 ? EVENT_WARNING : EVENT_INFO;
+}
+
+static void
+do_chores(struct daemon *d, struct chores *chores)
+{
+	struct server_action *a;
+
+	while ((a = chores->writes) != NULL) {
+		int r = store_block_write(a->ticket, a->message.payload.data);
+
+		chores->writes = a->next;
+		enter(d);
+		server_block_written(d->server, a, r);
+		leave(d, chores);
+		server_action_free(a);
+	}
+	while ((a = chores->logs) != NULL) {
+		chores->logs = a->next;
+		event_log(level_of(a->text), "%s", a->text);
+		server_action_free(a);
+	}
+}
+
+void
+daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE])
+{
+	struct chores chores = { NULL };
+
+	enter(d);
+	d->half_open--;
+	link_place(l)->connected = true;
+	server_connected(d->server, link_place(l)->node.key, device);
+	leave(d, &chores);
+	do_chores(d, &chores);
+}
+
+void
+daemon_received(struct daemon *d, struct link *l, const struct message *m)
+{
+	struct chores chores = { NULL };
+
+	enter(d);
+	server_received(d->server, link_place(l)->node.key, m);
+	leave(d, &chores);
+	do_chores(d, &chores);
+}
+
+void
+daemon_disconnected(struct daemon *d, struct link *l)
+{
+	struct chores chores = { NULL };
+
+	enter(d);
+	if (link_place(l)->connected)
+		server_disconnected(d->server, link_place(l)->node.key);
+	else
+		d->half_open--;
+	table_remove(&d->links, &link_place(l)->node);
+	leave(d, &chores);
+	do_chores(d, &chores);
+}
+
+void
+daemon_gone(struct daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->link_count--;
+	pthread_cond_broadcast(&d->links_gone);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void
+daemon_tick(struct daemon *d)
+{
+	struct chores chores = { NULL };
+
+	enter(d);
+	server_tick(d->server);
+	leave(d, &chores);
+	do_chores(d, &chores);
+}
+
+bool
+daemon_failed(struct daemon *d)
+{
+	bool failed;
+
+	pthread_mutex_lock(&d->lock);
+	failed = d->failed;
+	pthread_mutex_unlock(&d->lock);
+	return failed || store_failed(d->store) != NULL;
+}
+
+void
+daemon_accept(struct daemon *d, int fd, const char *peer)
+{
+	struct link *l = NULL;
+	const char *why = "out of memory";
+	bool room;
+
+	pthread_mutex_lock(&d->lock);
+	room = d->link_count < d->connections_max && d->half_open < HALF_OPEN_MAX;
+	if (room)
+		l = link_new(d, fd, ++d->next_conn, peer);
+	if (l != NULL) {
+		d->link_count++;
+		d->half_open++;
+		table_insert(&d->links, &link_place(l)->node, d->next_conn);
+		if (link_start(l) < 0) {
+			d->link_count--;
+			d->half_open--;
+			table_remove(&d->links, &link_place(l)->node);
+			link_free(l);
+			pthread_mutex_unlock(&d->lock);
+			event_log(EVENT_WARNING, "event=refused peer=%s reason=\"out of threads\"", peer);
+			return;
+		}
+	}
+	pthread_mutex_unlock(&d->lock);
+	if (l != NULL)
+		return;
+	if (!room)
+		why = "too many connections";
+	event_log(EVENT_WARNING, "event=refused peer=%s reason=\"%s\"", peer, why);
+	close(fd);
+}
+
+/* ---- sync and compaction ---- */
+
+static void *
+syncer(void *arg)
+{
+	struct daemon *d = arg;
+	struct chores chores = { NULL };
+	uint64_t pos;
+	int r = 0;
+
+	pthread_mutex_lock(&d->lock);
+	while (r == 0) {
+		while (!d->stopping && store_end(d->store) <= d->synced)
+			pthread_cond_wait(&d->changed, &d->lock);
+		if (store_end(d->store) <= d->synced)
+			break;
+		pthread_mutex_unlock(&d->lock);
+		r = store_sync(d->store, &pos);
+		enter(d);
+		if (r < 0)
+			break;
+		d->synced = pos;
+		server_synced(d->server, pos);
+		drain(d, &chores);
+		pthread_cond_broadcast(&d->synced_more);
+		if (chores.logs != NULL) {
+			pthread_mutex_unlock(&d->lock);
+			do_chores(d, &chores);
+			pthread_mutex_lock(&d->lock);
+		}
+	}
+	d->failed = r < 0;
+	pthread_cond_broadcast(&d->synced_more);
+	pthread_mutex_unlock(&d->lock);
+	if (r < 0)
+		event_log(EVENT_ERROR, "event=sync-failed error=\"%s\" cause=\"%s\"", strerror(-r),
+		    store_failed(d->store) != NULL ? store_failed(d->store) : "");
+	return NULL;
+}
+
+/* Waits a while; false when the daemon stops. */
+static bool
+rest(struct daemon *d)
+{
+	struct timespec until;
+	bool go_on;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += COMPACT_S;
+	pthread_mutex_lock(&d->lock);
+	while (!d->stopping && pthread_cond_timedwait(&d->links_gone, &d->lock, &until) == 0)
+		;
+	go_on = !d->stopping;
+	pthread_mutex_unlock(&d->lock);
+	return go_on;
+}
+
+static void *
+compactor(void *arg)
+{
+	struct daemon *d = arg;
+	int r;
+
+	while (rest(d)) {
+		do
+			r = diskstore_compact(d->store, &d->lock, COMPACT_PERCENT, COMPACT_BYTES);
+		while (r > 0 && !daemon_failed(d));
+		if (r < 0)
+			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
+	}
+	return NULL;
+}
+
+/* ---- invitations ---- */
+
+int
+daemon_invite(struct daemon *d, const uint8_t token_hash[KEY_SIZE], uint64_t valid_s)
+{
+	struct chores chores = { NULL };
+	uint64_t pos = 0;
+	int r;
+
+	enter(d);
+	r = server_invite(d->server, token_hash, valid_s, &pos);
+	drain(d, &chores);
+	while (r == 0 && !d->failed && d->synced < pos)
+		pthread_cond_wait(&d->synced_more, &d->lock);
+	if (r == 0 && d->synced < pos)
+		r = -EIO;
+	pthread_mutex_unlock(&d->lock);
+	do_chores(d, &chores);
+	return r;
+}
+
+const char *
+daemon_address(const struct daemon *d)
+{
+	return d->address;
+}
+
+const uint8_t *
+daemon_secret(const struct daemon *d)
+{
+	return d->home->secret;
+}
+
+/* ---- life ---- */
+
+static void
+report_damage(void *arg, const char *text)
+{
+	(void)arg;
+	event_log(EVENT_ERROR, "event=damage what=store text=\"%s\"", text);
+}
+
+static bool
+open_store(struct daemon *d, const struct settings *config, const struct home *home)
+{
+	struct diskstore_config store;
+	int r;
+
+	diskstore_config_init(&store);
+	store.create = true;
+	store.accept_damage = true;
+	if (config->segment_bytes != 0)
+		store.segment_size = config->segment_bytes;
+	if (config->reserve_bytes != 0)
+		store.reserve = config->reserve_bytes;
+	if (config->capacity_bytes != 0)
+		store.capacity = config->capacity_bytes;
+	store.report = report_damage;
+	r = diskstore_open(home->store, &store, &d->store);
+	if (r == -EBUSY)
+		fprintf(stderr, "nuaged: %s: another nuaged has it\n", home->path);
+	else if (r == -EBADMSG)
+		fprintf(stderr, "nuaged: %s: damaged; `nuaged check` says more\n", home->store);
+	else if (r < 0)
+		fprintf(stderr, "nuaged: %s: %s\n", home->store, strerror(-r));
+	return r == 0;
+}
+
+static bool
+open_engine(struct daemon *d, const struct settings *config)
+{
+	struct server_config engine = { .term_ms = config->term_ms, .skew_ms = config->skew_ms,
+	    .sessions_max = config->sessions_max, .idle_ms = config->block_delay_ms, .random = random_bytes };
+	int r;
+
+	do
+		randombytes_buf(&engine.boot, sizeof engine.boot);
+	while (engine.boot == 0);
+	engine.calendar_ms = clock_ms(CLOCK_REALTIME) - clock_ms(CLOCK_BOOTTIME);
+	r = server_new(&d->server, &engine, d->store);
+	if (r == -ENOTSUP)
+		fprintf(stderr, "nuaged: %s: written by a newer nuaged\n", d->home->store);
+	else if (r < 0)
+		fprintf(stderr, "nuaged: %s: cannot be loaded: %s; `nuaged check` says more\n", d->home->store,
+		    strerror(-r));
+	return r == 0;
+}
+
+static void
+stop(struct daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->stopping = true;
+	pthread_cond_broadcast(&d->changed);
+	pthread_cond_broadcast(&d->links_gone);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static bool
+start_threads(struct daemon *d)
+{
+	if (pthread_create(&d->syncer, NULL, syncer, d) != 0)
+		return false;
+	if (pthread_create(&d->compactor, NULL, compactor, d) == 0)
+		return true;
+	stop(d);
+	pthread_join(d->syncer, NULL);
+	return false;
+}
+
+bool
+daemon_open(struct daemon **ret, const struct settings *config, const struct home *home)
+{
+	struct daemon *d = calloc(1, sizeof *d);
+	uint64_t seed;
+
+	if (d == NULL) {
+		fprintf(stderr, "nuaged: out of memory\n");
+		return false;
+	}
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->changed, NULL);
+	pthread_cond_init(&d->synced_more, NULL);
+	pthread_cond_init(&d->links_gone, NULL);
+	randombytes_buf(&seed, sizeof seed);
+	table_init(&d->links, seed);
+	d->home = home;
+	d->connections_max = config->connections_max;
+	listen_advertise(config, d->address, sizeof d->address);
+	if (!open_store(d, config, home)) {
+		free(d);
+		return false;
+	}
+	d->synced = store_synced(d->store);
+	if (!open_engine(d, config)) {
+		store_close(d->store);
+		free(d);
+		return false;
+	}
+	server_clock(d->server, clock_ms(CLOCK_BOOTTIME));
+	if (!start_threads(d)) {
+		fprintf(stderr, "nuaged: cannot start threads\n");
+		server_free(d->server);
+		store_close(d->store);
+		free(d);
+		return false;
+	}
+	*ret = d;
+	return true;
+}
+
+bool
+daemon_close(struct daemon *d)
+{
+	struct table_node *n = NULL;
+	size_t slot = 0;
+	bool fine = !daemon_failed(d);
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	while ((n = table_walk(&d->links, &slot, n)) != NULL)
+		link_cut(container_of(n, struct link_place, node)->link);
+	while (d->link_count > 0)
+		pthread_cond_wait(&d->links_gone, &d->lock);
+	pthread_mutex_unlock(&d->lock);
+	stop(d);
+	pthread_join(d->syncer, NULL);
+	pthread_join(d->compactor, NULL);
+	server_free(d->server);
+	r = store_close(d->store);
+	if (r < 0)
+		event_log(EVENT_ERROR, "event=close-failed error=\"%s\"", strerror(-r));
+	table_done(&d->links);
+	free(d);
+	return fine && r == 0;
+}

@@ -1,0 +1,45 @@
+/* diskstore_room.h - what diskstore.c shares with compaction.c and storecheck.c, and nobody else. */
+#ifndef SERVER_DISKSTORE_ROOM_H
+#define SERVER_DISKSTORE_ROOM_H
+
+#include "server/diskstore.h"
+#include "server/ledger.h"
+
+/*
+ * Invariants, outside calls:
+ *  1. The ledger is at log_end(), unless torn.
+ *  2. The live bytes of a segment are the sum of the index's blocks in it.
+ *  3. Every segment with live bytes has its file.
+ */
+struct diskstore {
+	struct store		 store;
+	struct diskstore_config	 config;
+	int			 dir, lock;
+	struct kv		*kv;
+	struct log		*log;
+	struct ledger		 ledger;
+	uint64_t		 seed;
+	bool			 torn;			/* a batch was applied in part */
+	unsigned		 damages;		/* found while opening */
+	uint64_t		 since_checkpoint;	/* bytes appended */
+	uint64_t		 since_space;		/* bytes appended since space was learnt */
+	uint64_t		 space_total, space_left, reserve;
+};
+
+static inline struct diskstore *
+diskstore_of(struct store *s)
+{
+	return (struct diskstore *)s;
+}
+
+/* As diskstore_open(), and how many damages were reported. */
+int	diskstore_open_counted(const char *path, const struct diskstore_config *config, struct store **ret_store,
+	    unsigned *ret_damages);
+/* As store_block_reserve(), with store_apply()'s flags. */
+int	diskstore_reserve(struct diskstore *d, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags,
+	    struct block_ticket **ret_ticket);
+/* As store_block_finish(); with `from`, moves the block that is there now, or does nothing if it no longer is. */
+int	diskstore_finish(struct block_ticket *ticket, bool written, const struct block_place *from, uint64_t *ret_pos);
+void	diskstore_say_block(const struct diskstore *d, const struct block_place *place, const char *what);
+
+#endif

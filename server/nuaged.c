@@ -1,0 +1,350 @@
+/*
+ * nuaged.c - the storage server's program: nuaged(8).
+ *
+ *	nuaged [options]		serves
+ *	nuaged invite [options]		prints an invitation to the server
+ *	nuaged check [options]		verifies a store at rest
+ *
+ * Exit status: 0; 1 damage was found; 2 trouble.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "proto/invite.h"
+#include "server/admin.h"
+#include "server/settings.h"
+#include "server/daemon.h"
+#include "server/event.h"
+#include "server/home.h"
+#include "server/inspect.h"
+#include "server/listen.h"
+
+enum { STATUS_FINE = 0, STATUS_TROUBLE = 2, TICK_MS = 100, DAY_S = 24 * 60 * 60, DAYS_MAX = 365 };
+
+static const char usage[] =
+"usage: nuaged --data DIR [--listen ADDR:PORT]... [--config FILE] [--log-level LEVEL]\n"
+"       nuaged invite DIR [--valid DAYS] [--address HOST:PORT] [--config FILE]\n"
+"       nuaged check DIR [--json] [--config FILE]\n"
+"       nuaged --version | --help\n"
+"\n"
+"nuaged stores the encrypted volumes of nuage.  Without a command it serves; invite\n"
+"prints an invitation that lets one device use the server; check verifies the data\n"
+"of a server that does not run.  nuaged(8) says more.\n";
+
+enum { OPT_DATA = 256, OPT_LISTEN, OPT_CONFIG, OPT_LOG_LEVEL, OPT_VALID, OPT_ADDRESS, OPT_JSON, OPT_VERSION, OPT_HELP };
+
+static const struct option options[] = {
+	{ "data", required_argument, NULL, OPT_DATA },
+	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+	{ "valid", required_argument, NULL, OPT_VALID },
+	{ "address", required_argument, NULL, OPT_ADDRESS },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct request {
+	const char	*command;	/* "serve", "invite", "check" */
+	struct settings	 config;
+	unsigned	 valid_days;
+	bool		 json;
+};
+
+/* ---- the command line ---- */
+
+static bool
+set_option(struct request *r, const char *key, const char *value)
+{
+	char why[160];
+
+	if (settings_set(&r->config, key, value, why, sizeof why))
+		return true;
+	fprintf(stderr, "nuaged: %s\n", why);
+	return false;
+}
+
+static bool
+set_days(struct request *r, const char *text)
+{
+	char *end;
+	unsigned long days = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end != '\0' || days < 1 || days > DAYS_MAX) {
+		fprintf(stderr, "nuaged: --valid takes a number of days from 1 to %d, not '%s'\n", DAYS_MAX, text);
+		return false;
+	}
+	r->valid_days = days;
+	return true;
+}
+
+/* The file first: options go over it. */
+static bool
+load_file(struct request *r, int argc, char **argv)
+{
+	bool fine = true;
+	int c;
+
+	opterr = 0;
+	optind = 1;
+	while (fine && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (c == OPT_CONFIG)
+			fine = settings_load(&r->config, optarg);
+	opterr = 1;
+	optind = 1;
+	return fine;
+}
+
+static void
+forget_listen(struct settings *c)
+{
+	while (c->listen_count > 0)
+		free(c->listen[--c->listen_count]);
+}
+
+/* The parts of a request; false when an exit status is settled in *status. */
+static bool
+parse(struct request *r, int argc, char **argv, int *status)
+{
+	bool fine = load_file(r, argc, argv), listens = false;
+	int c;
+
+	*status = STATUS_TROUBLE;
+	while (fine && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (c) {
+		case OPT_DATA: fine = set_option(r, "data", optarg); break;
+		case OPT_LISTEN:
+			if (!listens)
+				forget_listen(&r->config);
+			listens = true;
+			fine = set_option(r, "listen", optarg);
+			break;
+		case OPT_CONFIG: break;
+		case OPT_LOG_LEVEL: fine = set_option(r, "log_level", optarg); break;
+		case OPT_VALID: fine = set_days(r, optarg); break;
+		case OPT_ADDRESS: fine = set_option(r, "address", optarg); break;
+		case OPT_JSON: r->json = true; break;
+		case OPT_VERSION:
+			printf("nuaged %s\n", PACKAGE_VERSION);
+			*status = STATUS_FINE;
+			return false;
+		case OPT_HELP:
+			fputs(usage, stdout);
+			*status = STATUS_FINE;
+			return false;
+		default:
+			fputs("nuaged: try nuaged --help\n", stderr);
+			return false;
+		}
+	if (!fine)
+		return false;
+	r->command = optind < argc ? argv[optind] : "serve";
+	if (argc - optind > 2 || (argc - optind == 2 && r->config.data != NULL)) {
+		fprintf(stderr, "nuaged: unexpected argument '%s'\n", argv[argc - 1]);
+		return false;
+	}
+	if (argc - optind == 2 && !set_option(r, "data", argv[optind + 1]))
+		return false;
+	if (r->config.data == NULL) {
+		fputs("nuaged: where is the data?  Give --data DIR, or data in the configuration file\n", stderr);
+		return false;
+	}
+	return true;
+}
+
+/* ---- serving ---- */
+
+/* Accepts, ticks and serves the admin socket until a signal comes or the store fails. */
+static void
+run(struct daemon *d, const struct listener *l, int admin, int signals)
+{
+	struct pollfd p[LISTEN_SOCKETS + 2];
+	struct signalfd_siginfo info;
+	char peer[64];
+	int fd;
+
+	for (unsigned i = 0; i < l->count; i++)
+		p[i] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
+	p[l->count] = (struct pollfd){ .fd = admin, .events = POLLIN };
+	p[l->count + 1] = (struct pollfd){ .fd = signals, .events = POLLIN };
+	while (!daemon_failed(d)) {
+		if (poll(p, l->count + 2, TICK_MS) > 0) {
+			for (unsigned i = 0; i < l->count; i++)
+				if (p[i].revents != 0) {
+					fd = listen_accept(l->fds[i], peer, sizeof peer);
+					if (fd >= 0)
+						daemon_accept(d, fd, peer);
+					else if (fd == -EMFILE || fd == -ENFILE)
+						event_log(EVENT_WARNING, "event=refused reason=\"%s\"", strerror(-fd));
+				}
+			if (p[l->count].revents != 0)
+				admin_serve(admin, d);
+			if (p[l->count + 1].revents != 0 && read(signals, &info, sizeof info) == sizeof info) {
+				event_log(EVENT_INFO, "event=stop signal=%s", strsignal(info.ssi_signo));
+				return;
+			}
+		}
+		daemon_tick(d);
+	}
+}
+
+static int
+block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static void
+announce(const struct home *home, const struct listener *l)
+{
+	char key[KEY_SIZE * 2 + 1], name[64];
+
+	sodium_bin2hex(key, sizeof key, home->public, KEY_SIZE);
+	event_log(EVENT_INFO, "event=start version=%s data=%s key=%s", PACKAGE_VERSION, home->path, key);
+	for (unsigned i = 0; i < l->count; i++) {
+		listen_name(l->fds[i], name, sizeof name);
+		event_log(EVENT_INFO, "event=listen address=%s", name);
+	}
+}
+
+static int
+serve(const struct settings *config)
+{
+	struct listener listener = { .count = 0 };
+	struct daemon *d = NULL;
+	struct home home;
+	int signals, admin = -1, status = STATUS_TROUBLE;
+
+	event_set_level(config->log_level);
+	if (!home_open(&home, config->data, true))
+		return STATUS_TROUBLE;
+	signals = block_signals();
+	if (listen_open(&listener, config) && daemon_open(&d, config, &home)) {
+		admin = admin_listen(&home);
+		if (admin < 0)
+			fprintf(stderr, "nuaged: %s/admin.sock: %s\n", home.path, strerror(-admin));
+	}
+	if (admin >= 0) {
+		announce(&home, &listener);
+		run(d, &listener, admin, signals);
+		status = STATUS_FINE;
+	}
+	listen_close(&listener);
+	if (admin >= 0) {
+		close(admin);
+		admin_unlink(&home);
+	}
+	if (d != NULL && !daemon_close(d))
+		status = STATUS_TROUBLE;
+	if (status == STATUS_FINE)
+		event_log(EVENT_INFO, "event=stopped");
+	home_close(&home);
+	return status;
+}
+
+/* ---- inviting ---- */
+
+/* Through the running daemon, or else with the store to ourselves; the address to print, unless one was given. */
+static bool
+enter_invitation(const struct settings *config, const struct home *home, const uint8_t hash[KEY_SIZE],
+    uint64_t valid_s, char *address, size_t size)
+{
+	struct daemon *d = NULL;
+	int r = admin_invite(home, hash, valid_s, address, size);
+
+	if (r == 0)
+		return true;
+	if (r == -EACCES || (home->foreign && (r == -ENOENT || r == -ECONNREFUSED))) {
+		fprintf(stderr, "nuaged: %s: ask as the user who owns it\n", home->path);
+		return false;
+	}
+	if (r != -ENOENT && r != -ECONNREFUSED) {
+		fprintf(stderr, "nuaged: %s\n", r == -EPROTO || r == -EIO ? address : strerror(-r));
+		return false;
+	}
+	if (!daemon_open(&d, config, home))
+		return false;
+	r = daemon_invite(d, hash, valid_s);
+	snprintf(address, size, "%s", daemon_address(d));
+	if (r < 0)
+		fprintf(stderr, "nuaged: the invitation could not be stored: %s\n", strerror(-r));
+	return daemon_close(d) && r == 0;
+}
+
+static int
+invite(const struct settings *config, unsigned valid_days)
+{
+	struct invitation i = { .kind = INVITE_SERVER };
+	uint8_t token[SECRET_SIZE], hash[KEY_SIZE];
+	char text[INVITE_TEXT];
+	struct home home;
+	bool fine;
+
+	if (!home_open(&home, config->data, false))
+		return STATUS_TROUBLE;
+	event_set_level(EVENT_ERROR);
+	randombytes_buf(i.secret, sizeof i.secret);
+	wrap_token(i.secret, token);
+	wrap_token_hash(token, hash);
+	memcpy(i.server, home.public, KEY_SIZE);
+	fine = enter_invitation(config, &home, hash, valid_days * UINT64_C(1) * DAY_S, i.address, sizeof i.address);
+	if (fine && config->address != NULL)
+		snprintf(i.address, sizeof i.address, "%s", config->address);
+	if (fine && invite_print(&i, text) < 0) {
+		fprintf(stderr, "nuaged: '%s' is no address to put into an invitation\n", i.address);
+		fine = false;
+	}
+	if (fine && (puts(text) < 0 || fflush(stdout) != 0))
+		fine = false;
+	sodium_memzero(&i, sizeof i);
+	sodium_memzero(text, sizeof text);
+	sodium_memzero(token, sizeof token);
+	home_close(&home);
+	return fine ? STATUS_FINE : STATUS_TROUBLE;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct request r = { .valid_days = 7 };
+	int status;
+
+	if (sodium_init() < 0) {
+		fputs("nuaged: libsodium does not start\n", stderr);
+		return STATUS_TROUBLE;
+	}
+	settings_init(&r.config);
+	if (parse(&r, argc, argv, &status)) {
+		if (strcmp(r.command, "serve") == 0) {
+			status = serve(&r.config);
+		} else if (strcmp(r.command, "invite") == 0) {
+			status = invite(&r.config, r.valid_days);
+		} else if (strcmp(r.command, "check") == 0) {
+			status = inspect(&r.config, r.json);
+		} else {
+			fprintf(stderr, "nuaged: no command '%s'; try nuaged --help\n", r.command);
+			status = STATUS_TROUBLE;
+		}
+	}
+	settings_done(&r.config);
+	return status;
+}

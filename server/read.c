@@ -1,0 +1,383 @@
+/*
+ * read.c - building GRANTED.
+ *
+ * The answer is computed at the moment the whole set is granted: the records,
+ * the versions and which objects do not exist all belong to one point of the
+ * volume's history.  First every want is looked up, then leases are given for
+ * what was found, then children are added as far as the budget, the size of a
+ * frame and other sessions allow.  An object whose rows are damaged is
+ * answered IO, without a lease, and does not hold up the others.
+ */
+#include "server/read.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "server/lease.h"
+#include "server/object.h"
+#include "server/outbox.h"
+#include "server/session.h"
+
+enum {
+	REPLY_MAX	= FRAME_BODY_MAX - 64 * 1024,	/* room for one more record and the frame's own */
+	ANSWER_SIZE	= 8 + 1 + 1 + 8 + 8 + 1 + 1 + 4,
+	RECORD_SIZE	= 1 + 2 + 8 + 4 + 4 + 2,	/* without its bytes and references */
+	ANSWERS_FIRST	= 16,
+};
+
+struct reply {
+	struct server		*server;
+	struct session		*session;
+	struct arena		*arena;
+	struct msg_granted	*granted;
+	uint32_t		 answers_size;	/* allocated */
+	uint32_t		 records, budget;
+	size_t			 size;
+	uint64_t		 need;
+	bool			 alone, no_memory;
+};
+
+/* The range being read into one answer. */
+struct fill {
+	struct reply		*reply;
+	struct msg_answer	*answer;
+	uint32_t		 limit, size;	/* records at most; allocated */
+};
+
+/* ---- answers and their records ---- */
+
+static void *
+grown(struct arena *a, const void *old, uint32_t count, uint32_t *size, uint32_t first, size_t each)
+{
+	uint32_t wider = *size == 0 ? first : *size * 2;
+	void *fresh = arena_alloc(a, (size_t)wider * each);
+
+	if (fresh != NULL) {
+		if (count > 0)
+			memcpy(fresh, old, (size_t)count * each);
+		*size = wider;
+	}
+	return fresh;
+}
+
+/* A new answer at the end of the list, valid until the next one is added; NULL when there is no room. */
+static struct msg_answer *
+add_answer(struct reply *r, uint64_t oid, enum status status, uint64_t version)
+{
+	struct msg_answer *a, *at = r->granted->answers.at;
+	uint32_t count = r->granted->answers.count;
+
+	if (count == ANSWERS_MAX)
+		return NULL;
+	if (count == r->answers_size) {
+		at = grown(r->arena, at, count, &r->answers_size, ANSWERS_FIRST, sizeof *at);
+		if (at == NULL) {
+			r->no_memory = true;
+			return NULL;
+		}
+		r->granted->answers.at = at;
+	}
+	a = &at[r->granted->answers.count++];
+	*a = (struct msg_answer){ .oid = oid, .status = status, .version = version };
+	r->size += ANSWER_SIZE;
+	return a;
+}
+
+static bool
+copy_record(struct arena *a, struct msg_record *to, const struct record_row *row, uint8_t kind, struct bytes subkey)
+{
+	size_t orefs = row->orefs_count * sizeof(uint64_t), brefs = (size_t)row->brefs_count * ID_SIZE;
+	uint8_t *p = arena_alloc(a, orefs + brefs + subkey.len + row->value.len);
+
+	if (p == NULL)
+		return false;
+	*to = (struct msg_record){ .kind = kind, .version = row->version };
+	to->orefs.at = (uint64_t *)(void *)p;
+	to->orefs.count = row->orefs_count;
+	for (unsigned i = 0; i < row->orefs_count; i++)
+		to->orefs.at[i] = record_oref(row, i);
+	p += orefs;
+	to->brefs.at = (const void *)p;
+	to->brefs.count = row->brefs_count;
+	if (brefs > 0)
+		memcpy(p, row->brefs, brefs);
+	p += brefs;
+	to->subkey = (struct bytes){ p, subkey.len };
+	if (subkey.len > 0)
+		memcpy(p, subkey.data, subkey.len);
+	p += subkey.len;
+	to->value = (struct bytes){ p, row->value.len };
+	if (row->value.len > 0)
+		memcpy(p, row->value.data, row->value.len);
+	return true;
+}
+
+/* The visitor of fill_range(): 1 when the range was cut. */
+static int
+fill_record(void *arg, struct bytes key, struct bytes value)
+{
+	struct fill *f = arg;
+	struct reply *r = f->reply;
+	struct msg_answer *a = f->answer;
+	struct record_row row;
+	struct msg_record *at = a->records.at;
+	struct bytes rest;
+	uint32_t vol;
+	uint64_t oid;
+	size_t size;
+
+	if (key_split(key, &vol, &oid, &rest) < 0 || rest.len < 1 || record_decode(&row, value) < 0)
+		return -EBADMSG;
+	size = RECORD_SIZE + rest.len + row.orefs_count * 8 + row.brefs_count * ID_SIZE + row.value.len;
+	if (a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX) {
+		a->more = 1;
+		return 1;
+	}
+	if (a->records.count == f->size) {
+		at = grown(r->arena, at, a->records.count, &f->size, f->limit < 8 ? f->limit : 8, sizeof *at);
+		if (at == NULL)
+			return -ENOMEM;
+		a->records.at = at;
+	}
+	if (!copy_record(r->arena, &at[a->records.count], &row, rest.data[0],
+	    (struct bytes){ rest.data + 1, rest.len - 1 }))
+		return -ENOMEM;
+	a->records.count++;
+	r->records++;
+	r->size += size;
+	return 0;
+}
+
+/* Adds the records of a range of keys to the last answer; 0, -ENOMEM, or that of the damage. */
+static int
+fill_range(struct reply *r, struct msg_answer *a, struct key from, struct key to, uint32_t limit)
+{
+	struct fill f = { .reply = r, .answer = a, .limit = limit };
+	size_t common = from.len < to.len ? from.len : to.len;
+	int cmp = memcmp(from.data, to.data, common), result;
+
+	if (limit == 0 || cmp > 0 || (cmp == 0 && from.len > to.len))
+		return 0;
+	result = store_scan(r->server->store, key_bytes(&from), key_bytes(&to), fill_record, &f);
+	if (result == -ENOMEM)
+		r->no_memory = true;
+	return result < 0 ? result : 0;
+}
+
+static void
+damaged(struct reply *r, struct msg_answer *a)
+{
+	outbox_log(r->server, "event=damage volume=%.*s oid=%llu what=record", r->session->volume->name_len,
+	    (const char *)r->session->volume->name, (unsigned long long)a->oid);
+	r->records -= a->records.count;
+	a->status = STATUS_IO;
+	a->more = 0;
+	a->records.count = 0;
+}
+
+static void
+sees(struct reply *r, const struct object *o)
+{
+	if (o->pos > r->need)
+		r->need = o->pos;
+}
+
+static uint8_t
+pinned_elsewhere(const struct object *o, const struct session *n)
+{
+	struct pin *p;
+
+	LIST_FOREACH(p, &o->pins, of_object)
+		if (p->session != n)
+			return 1;
+	return 0;
+}
+
+/* ---- the wants ---- */
+
+static enum status
+look_up(struct server *s, struct volume *v, uint64_t oid, struct header *ret_header)
+{
+	int r = object_header(s, v, oid, ret_header);
+
+	if (r == -ENOENT) {
+		*ret_header = (struct header){ 0 };
+		return oid < OID_RESERVED ? STATUS_OK : STATUS_NOENT;
+	}
+	return r < 0 ? STATUS_IO : STATUS_OK;
+}
+
+static void
+answer_want(struct reply *r, struct wait *w, const struct want *want)
+{
+	struct volume *v = r->session->volume;
+	struct object *o = w->nodes[want->node].object;
+	struct bytes from = { want->from, want->from_len }, to = { want->to, want->to_len };
+	struct header h = { 0 };
+	enum status status = look_up(r->server, v, want->oid, &h);
+	struct msg_answer *a = add_answer(r, want->oid, status, h.version);
+
+	sees(r, o);
+	if (a == NULL)
+		return;
+	a->pinned = pinned_elsewhere(o, r->session);
+	if (status == STATUS_IO)
+		damaged(r, a);
+	if (status != STATUS_OK)
+		return;
+	/* Kind 0 is the header, which is not a record. */
+	if (fill_range(r, a, want->kind == 0 ? key_record(v->number, want->oid, 1, (struct bytes){ NULL, 0 }) :
+	    key_record(v->number, want->oid, want->kind, from),
+	    key_record(v->number, want->oid, want->last_kind, to), want->limit) < 0)
+		damaged(r, a);
+}
+
+/* Gives the leases of the nodes whose wants were all answered OK, and notes them in the answers. */
+static void
+give_leases(struct reply *r, struct wait *w)
+{
+	struct msg_answer *answers = r->granted->answers.at;
+
+	for (uint32_t i = 0; i < w->node_count; i++) {
+		struct object *o = w->nodes[i].object;
+		uint8_t mode = w->nodes[i].mode;
+		bool fine = true;
+		struct lease *l;
+
+		for (uint32_t k = 0; k < w->want_count; k++)
+			fine &= w->wants[k].node != i || answers[k].status == STATUS_OK;
+		if (!fine)
+			continue;
+		if (r->alone && !lease_conflicts(o, r->session, MODE_EXCLUSIVE))
+			mode = MODE_EXCLUSIVE;
+		l = lease_grant(r->server, r->session, o, mode);
+		if (l == NULL) {
+			r->no_memory = true;
+			return;
+		}
+		for (uint32_t k = 0; k < w->want_count; k++)
+			if (w->wants[k].node == i) {
+				answers[k].mode = l->mode;
+				answers[k].grant = l->grant;
+			}
+	}
+}
+
+/* ---- children ---- */
+
+/* A lease on a child is a gift: only where nobody else holds or awaits anything. */
+static struct lease *
+give_child(struct reply *r, struct object *o)
+{
+	struct session *n = r->session;
+	struct lease *l = lease_of(o, n);
+	uint8_t mode = r->alone ? MODE_EXCLUSIVE : MODE_SHARED;
+
+	if (!TAILQ_EMPTY(&o->waits))
+		return NULL;
+	if (l == NULL && (n->lease_count >= r->server->config.leases_max || session_grace(n->volume)))
+		return NULL;
+	if (lease_conflicts(o, n, mode)) {
+		mode = MODE_SHARED;
+		if (lease_conflicts(o, n, mode))
+			return NULL;
+	}
+	if (l != NULL && session_grace(n->volume))
+		mode = l->mode;
+	l = lease_grant(r->server, n, o, mode);
+	r->no_memory |= l == NULL;
+	return l;
+}
+
+static void
+answer_child(struct reply *r, uint64_t oid)
+{
+	struct server *s = r->server;
+	struct volume *v = r->session->volume;
+	struct msg_answer *a;
+	struct header h;
+	struct object *o;
+	struct lease *l;
+	bool had;
+
+	if (object_header(s, v, oid, &h) < 0)
+		return;
+	o = object_get(v, oid);
+	if (o == NULL)
+		return;
+	object_kick(s, o);
+	had = lease_of(o, r->session) != NULL;
+	l = give_child(r, o);
+	if (l == NULL || (a = add_answer(r, oid, STATUS_OK, h.version)) == NULL)
+		return;
+	sees(r, o);
+	a->mode = l->mode;
+	a->grant = l->grant;
+	a->pinned = pinned_elsewhere(o, r->session);
+	if (fill_range(r, a, key_record(v->number, oid, KIND_ATTR, (struct bytes){ NULL, 0 }),
+	    key_record(v->number, oid, KIND_PARENT, (struct bytes){ NULL, 0 }), 2) < 0) {
+		damaged(r, a);
+		r->granted->answers.count--;
+		if (!had)
+			lease_drop(s, l);
+	}
+}
+
+static void
+answer_children(struct reply *r)
+{
+	uint32_t count = r->granted->answers.count;
+
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t k = 0; k < r->granted->answers.at[i].records.count; k++) {
+			const struct msg_record *record = &r->granted->answers.at[i].records.at[k];
+
+			/* Two records and an answer must still fit. */
+			if (r->no_memory || r->budget - r->records < 2 || r->granted->answers.count == ANSWERS_MAX ||
+			    r->size + ANSWER_SIZE + 2 * (RECORD_SIZE + STORE_VALUE_MAX) > REPLY_MAX)
+				return;
+			for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++)
+				answer_child(r, record->orefs.at[j]);
+		}
+}
+
+/* Leases given late still wait for all that the answer shows. */
+static void
+note_told(struct reply *r, struct wait *w)
+{
+	for (uint32_t i = 0; r->need > r->server->synced && i < r->granted->answers.count; i++) {
+		struct object *o = object_find(w->session->volume, r->granted->answers.at[i].oid);
+		struct lease *l = o == NULL ? NULL : lease_of(o, w->session);
+
+		if (l != NULL && l->told_pos < r->need)
+			l->told_pos = r->need;
+	}
+}
+
+void
+read_answer(struct server *s, struct wait *w)
+{
+	struct session *n = w->session;
+	struct server_action *a = outbox_message(n->control->node.key, MSG_granted, w->request);
+	struct reply r = { .server = s, .session = n, .alone = session_alone(s, n),
+	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget };
+
+	if (a != NULL) {
+		r.arena = &a->arena;
+		r.granted = &a->message.granted;
+		r.granted->ticket = w->ticket;
+		r.size = 64;
+		for (uint32_t i = 0; i < w->want_count && !r.no_memory; i++)
+			answer_want(&r, w, &w->wants[i]);
+		if (!r.no_memory)
+			give_leases(&r, w);
+		if (w->depth > 0 && !r.no_memory)
+			answer_children(&r);
+		note_told(&r, w);
+	}
+	if (r.no_memory) {
+		server_action_free(a);
+		a = NULL;
+	}
+	outbox_send(s, n->control, a, r.need);
+}

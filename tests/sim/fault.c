@@ -1,0 +1,191 @@
+/*
+ * fault.c - see fault.h.  Each seed has its own taste: some kinds of fault
+ * are left out, so that others are met without them.
+ */
+#include "tests/sim/fault.h"
+
+#include "tests/sim/client.h"
+#include "tests/sim/daemon.h"
+
+enum { MS = 1000, S = 1000000 };
+
+static struct client *
+some_client(struct sim *sim)
+{
+	return sim->clients[rng_below(&sim->faults, sim->plan.clients)];
+}
+
+static void
+cut_control(struct sim *sim)
+{
+	struct mount *m = some_client(sim)->mount;
+
+	if (m != NULL && m->control != NULL)
+		net_cut(m->control);
+}
+
+static void
+cut_bulk(struct sim *sim)
+{
+	struct mount *m = some_client(sim)->mount;
+	struct conn *c = m == NULL ? NULL : m->bulk[rng_below(&sim->faults, BULK_LANES)];
+
+	if (c != NULL)
+		net_cut(c);
+}
+
+static void
+partition(struct sim *sim)
+{
+	uint64_t term = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000);
+	bool past = sim->plan.evictions && rng_chance(&sim->faults, 400);
+
+	client_partition(some_client(sim), past ? term + rng_below(&sim->faults, 10 * S) :
+	    rng_between(&sim->faults, 100 * MS, term / 3));
+}
+
+enum { MOMENT_US = 200 };
+
+static void
+crash_server_now(struct sim *sim, void *what, uint64_t down_us)
+{
+	(void)what;
+	if (!daemon_crash(sim->daemon, down_us))
+		sim_after(sim, MOMENT_US, crash_server_now, NULL, down_us);
+}
+
+static void
+crash_server(struct sim *sim)
+{
+	crash_server_now(sim, NULL, rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 100) ? 8 * S : 500 * MS));
+}
+
+static void
+kill_now(struct sim *sim, void *what, uint64_t down_us)
+{
+	if (!client_kill(what, down_us))
+		sim_after(sim, MOMENT_US, kill_now, what, down_us);
+}
+
+static void
+kill_client(struct sim *sim)
+{
+	kill_now(sim, some_client(sim), rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS));
+}
+
+static void
+remount(struct sim *sim)
+{
+	client_remount(some_client(sim));
+}
+
+static void
+no_longer_full(struct sim *sim, void *what, uint64_t number)
+{
+	(void)number;
+	daemon_set_full(what, false);
+	sim_trace(sim, "server: room again");
+}
+
+static void
+fill(struct sim *sim)
+{
+	if (sim->daemon->full)
+		return;
+	sim->report.full++;
+	sim_trace(sim, "server: full");
+	daemon_set_full(sim->daemon, true);
+	sim_after(sim, rng_between(&sim->faults, 50 * MS, 8 * S), no_longer_full, sim->daemon, 0);
+}
+
+static void
+slow_disk(struct sim *sim)
+{
+	sim->daemon->slow = !sim->daemon->slow;
+}
+
+static void
+stall(struct sim *sim)
+{
+	client_stall(some_client(sim), rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 300) ? 5 * S : 200 * MS));
+}
+
+static const struct {
+	void		(*happen)(struct sim *);
+	unsigned	 weight;
+} kinds[] = {
+	{ cut_control, 30 }, { cut_bulk, 10 }, { partition, 8 }, { crash_server, 16 }, { kill_client, 12 },
+	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 },
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static void
+something(struct sim *sim, void *what, uint64_t number)
+{
+	unsigned total = 0, at;
+
+	(void)what;
+	(void)number;
+	if (sim->calm)
+		return;
+	for (unsigned i = 0; i < KINDS; i++)
+		total += sim->plan.fault_mask >> i & 1 ? kinds[i].weight : 0;
+	at = (unsigned)rng_below(&sim->faults, total);
+	for (unsigned i = 0; i < KINDS; i++) {
+		if (!(sim->plan.fault_mask >> i & 1))
+			continue;
+		if (at < kinds[i].weight) {
+			kinds[i].happen(sim);
+			break;
+		}
+		at -= kinds[i].weight;
+	}
+	sim->faults_done++;
+}
+
+/* The next one comes when some more calls are done, or when nothing moves. */
+void
+fault_poll(struct sim *sim)
+{
+	uint64_t part = sim->options.ops / (sim->plan.faults_min + 1);
+
+	if (sim->calm || sim->options.calm || sim->plan.fault_mask == 0)
+		return;
+	if (sim->report.ops < sim->next_fault_ops && sim->now_us < sim->next_fault_us)
+		return;
+	sim->next_fault_ops = sim->report.ops + rng_below(&sim->faults, 2 * part + 1);
+	sim->next_fault_us = sim->now_us + rng_between(&sim->faults, 1 * S, 20 * S);
+	sim_after(sim, rng_below(&sim->faults, sim->plan.fault_gap_ms * UINT64_C(1000)), something, NULL, 0);
+}
+
+void
+fault_start(struct sim *sim)
+{
+	uint32_t mask = (uint32_t)rng_below(&sim->faults, 1 << KINDS) | (uint32_t)rng_below(&sim->faults, 1 << KINDS);
+
+	sim->plan.fault_mask = mask == 0 ? 1 : mask;
+	if (sim->options.faults != 0)
+		sim->plan.fault_mask = sim->options.faults;
+	sim->next_fault_ops = sim->report.ops + 20;
+	sim->next_fault_us = sim->now_us + 10 * S;
+}
+
+bool
+fault_enough(const struct sim *sim)
+{
+	return sim->options.calm || sim->faults_done >= sim->plan.faults_min;
+}
+
+void
+fault_heal(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		sim->clients[i]->unreachable_until_us = sim->now_us;
+		if (sim->clients[i]->mount != NULL)
+			sim->clients[i]->mount->stalled_until_us = sim->now_us;
+	}
+	sim->daemon->slow = false;
+	if (sim->daemon->full)
+		daemon_set_full(sim->daemon, false);
+	sim_trace(sim, "faults end");
+}

@@ -1,0 +1,19 @@
+/*
+ * fault.h - what goes wrong, and when: cuts, partitions, dead servers and
+ * clients, full and slow disks, machines that stand still.
+ */
+#ifndef TESTS_SIM_FAULT_H
+#define TESTS_SIM_FAULT_H
+
+#include "tests/sim/sim.h"
+
+/* Faults happen from now on, at random. */
+void	fault_start(struct sim *sim);
+/* After each call: is it time for the next one? */
+void	fault_poll(struct sim *sim);
+/* As many as the plan wants have happened. */
+bool	fault_enough(const struct sim *sim);
+/* The last of them ends: the server comes up, networks and disks work. */
+void	fault_heal(struct sim *sim);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * kernel.h - the kernel in front of a mount: it answers from its caches what
+ * the real one would, asks the engine for the rest, and serialises as the
+ * real one does: directories by i_rwsem, inodes and their pages by locks.
+ *
+ * Names and attributes are kept while their reply was cacheable and no
+ * invalidation was carried out since; pages while their file was opened with
+ * keep_cache.  A reply that was on its way while an invalidation ran is kept
+ * all the same: that is the race the engine has to be right about.
+ */
+#ifndef TESTS_SIM_KERNEL_H
+#define TESTS_SIM_KERNEL_H
+
+#include "tests/sim/sim.h"
+
+struct kernel;
+
+/* An open file or directory. */
+struct file {
+	struct file	*next;
+	uint64_t	 ino, handle;
+	uint32_t	 flags;
+	bool		 direct_io;
+};
+
+struct kernel	*kernel_new(struct mount *m);
+void		 kernel_free(struct kernel *k);
+
+/* A call of one type, zeroed but for what is known; owned by the judge until the run ends. */
+struct call	*kernel_new_call(struct kernel *k, unsigned proc, enum op_type type, uint64_t ino);
+/* Makes it; c->then(c) follows when it is answered, never from within. */
+void		 kernel_call(struct kernel *k, struct call *c);
+/* The engine's answer has arrived. */
+void		 kernel_replied(struct kernel *k, struct call *c);
+/* 0, or -ENOENT when the kernel does not know the inode. */
+int		 kernel_invalidate(struct kernel *k, uint64_t ino, bool directory, bool pages);
+
+/* The mode it knows an inode by, or 0. */
+uint32_t	 kernel_mode(const struct kernel *k, uint64_t ino);
+/* While held, an inode is not forgotten. */
+void		 kernel_hold(struct kernel *k, uint64_t ino);
+void		 kernel_drop(struct kernel *k, uint64_t ino);
+/* Memory is short: forgets some of what nobody uses. */
+void		 kernel_shrink(struct kernel *k, unsigned per_mille);
+/* Calls not answered yet. */
+size_t		 kernel_busy(const struct kernel *k);
+/* The mount is dead: no call is answered any more. */
+void		 kernel_abort(struct kernel *k);
+/* For reports of what hangs. */
+void		 kernel_describe(const struct kernel *k, char *to, size_t size);
+
+#endif

@@ -1,0 +1,269 @@
+/* transfer.c - see transfer.h. */
+#include "tests/sim/transfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/blocks.h"
+
+enum { BUSY_US = 200000, HAVE_PER_MILLE = 700 };
+
+struct transfer {
+	TAILQ_ENTRY(transfer) link;
+	struct mount	*mount;
+	struct flush	*flush;		/* or fetch */
+	struct fetch	*fetch;
+	struct buffer	*sealed;
+	struct conn	*conn;		/* it is on its way there, or NULL */
+	uint64_t	 request;
+	bool		 ready;		/* sealed */
+	bool		 ask;		/* HAVE first */
+	bool		 over;		/* the engine has been told, or its mount is dead */
+};
+
+static struct transfer *
+transfer_new(struct mount *m)
+{
+	struct transfer *t = sim_alloc(sizeof *t);
+
+	t->mount = m;
+	TAILQ_INSERT_TAIL(&m->transfers, t, link);
+	return t;
+}
+
+static void
+transfer_end(struct transfer *t)
+{
+	TAILQ_REMOVE(&t->mount->transfers, t, link);
+	buffer_put(t->sealed);
+	free(t);
+}
+
+/* ---- the ids this device may trust HAVE for ---- */
+
+static bool
+verified(const struct mount *m, const uint8_t id[ID_SIZE])
+{
+	for (size_t at = 0; at < m->verified.len; at += ID_SIZE)
+		if (memcmp(m->verified.data + at, id, ID_SIZE) == 0)
+			return true;
+	return false;
+}
+
+static void
+verify(struct mount *m, const uint8_t id[ID_SIZE])
+{
+	uint8_t *ids = (uint8_t *)(uintptr_t)m->verified.data;
+
+	if (verified(m, id))
+		return;
+	if ((ids = realloc(ids, m->verified.len + ID_SIZE)) == NULL)
+		abort();
+	memcpy(ids + m->verified.len, id, ID_SIZE);
+	m->verified = (struct bytes){ ids, m->verified.len + ID_SIZE };
+}
+
+/* ---- sending ---- */
+
+static struct conn *
+free_lane(const struct mount *m)
+{
+	unsigned first = (unsigned)rng_below(&m->sim->misc, BULK_LANES);
+
+	for (unsigned i = 0; i < BULK_LANES; i++)
+		if (m->bulk_up[(first + i) % BULK_LANES])
+			return m->bulk[(first + i) % BULK_LANES];
+	return NULL;
+}
+
+static void
+send_one(struct transfer *t)
+{
+	struct mount *m = t->mount;
+	struct message msg = { .id = 0 };
+	uint8_t id[1][ID_SIZE];
+
+	if (!t->ready || t->conn != NULL || (t->conn = free_lane(m)) == NULL)
+		return;
+	msg.id = t->request = ++m->requests;
+	if (t->fetch != NULL) {
+		msg.type = MSG_get;
+		memcpy(msg.get.id, t->fetch->id, ID_SIZE);
+		msg.get.first = t->fetch->first;
+		msg.get.count = t->fetch->count;
+	} else if (t->ask) {
+		msg.type = MSG_have;
+		memcpy(id[0], t->flush->id, ID_SIZE);
+		msg.have.ids.at = (const uint8_t (*)[ID_SIZE])id;
+		msg.have.ids.count = 1;
+	} else {
+		msg.type = MSG_put;
+		memcpy(msg.put.id, t->flush->id, ID_SIZE);
+		msg.payload = (struct bytes){ t->sealed->data, t->sealed->size };
+	}
+	net_to_server(t->conn, &msg);
+}
+
+void
+transfer_send_all(struct mount *m)
+{
+	struct transfer *t;
+
+	TAILQ_FOREACH(t, &m->transfers, link)
+		send_one(t);
+}
+
+void
+transfer_lost(struct mount *m, const struct conn *c)
+{
+	struct transfer *t;
+
+	TAILQ_FOREACH(t, &m->transfers, link)
+		if (c != NULL && t->conn == c)
+			t->conn = NULL;
+	transfer_send_all(m);
+}
+
+/* ---- storing ---- */
+
+static void
+stored(struct transfer *t, int error)
+{
+	struct mount *m = t->mount;
+	struct flush *f = t->flush;
+
+	if (error == 0)
+		verify(m, f->id);
+	transfer_end(t);
+	engine_stored(mount_clocked(m), f, error);
+	mount_drain(m);
+}
+
+static void
+sealed(struct sim *sim, void *what, uint64_t number)
+{
+	struct transfer *t = what;
+	struct mount *m = t->mount;
+	struct flush *f = t->flush;
+
+	(void)number;
+	if (t->over) {
+		free(t);
+		return;
+	}
+	t->sealed = buffer_new(f->len + SEALED_OVERHEAD);
+	t->sealed->size = blocks_seal(sim, f->buffer->data + f->start, f->len, f->id, t->sealed->data);
+	t->ready = true;
+	if (f->carried) {
+		buffer_put(f->sealed);
+		f->sealed = t->sealed;
+		t->sealed = NULL;
+		transfer_end(t);
+		engine_stored(mount_clocked(m), f, 0);
+		mount_drain(m);
+		return;
+	}
+	t->ask = verified(m, f->id) && rng_chance(&sim->misc, HAVE_PER_MILLE);
+	send_one(t);
+}
+
+void
+transfer_store(struct mount *m, struct flush *f)
+{
+	struct transfer *t = transfer_new(m);
+
+	t->flush = f;
+	sim_after(m->sim, 1 + rng_below(&m->sim->misc, m->sim->plan.seal_max_us), sealed, t, 0);
+}
+
+/* ---- fetching ---- */
+
+void
+transfer_fetch(struct mount *m, struct fetch *f)
+{
+	struct transfer *t = transfer_new(m);
+
+	t->fetch = f;
+	t->ready = true;
+	send_one(t);
+}
+
+static void
+fetched(struct transfer *t, const struct message *msg)
+{
+	struct mount *m = t->mount;
+	struct fetch *f = t->fetch;
+	int error = msg->block.status == STATUS_OK ? 0 : msg->block.status == STATUS_NOENT ? -ENOENT : -EIO;
+
+	for (unsigned i = 0; i < f->count && error == 0; i++) {
+		struct buffer *b = buffer_new(CELL_SIZE);
+		ssize_t n = blocks_open_cell(m->sim, f->id, f->first, i, msg->payload, b->data);
+
+		if (n < 0) {
+			sim_fail(m->sim, "a cell does not open: %s", strerrorname_np((int)-n));
+			error = -EIO;
+		} else
+			b->size = (size_t)n;
+		f->cells[i] = b;
+	}
+	transfer_end(t);
+	engine_fetched(mount_clocked(m), f, error);
+	mount_drain(m);
+}
+
+/* ---- answers ---- */
+
+static void
+try_again(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+
+	(void)sim;
+	(void)number;
+	if (m->state != MOUNT_GONE)
+		transfer_send_all(m);
+}
+
+void
+transfer_answered(struct mount *m, struct conn *c, const struct message *msg)
+{
+	struct transfer *t;
+	enum status status = msg->type == MSG_stored ? msg->stored.status : msg->type == MSG_block ?
+	    msg->block.status : msg->type == MSG_done ? msg->done.status : STATUS_OK;
+
+	TAILQ_FOREACH(t, &m->transfers, link)
+		if (t->conn == c && t->request == msg->id)
+			break;
+	if (t == NULL)
+		return;
+	if (msg->type == MSG_done && status != STATUS_BUSY) {
+		sim_fail(m->sim, "the server answered a transfer with: %s", status_text(status));
+		return;
+	}
+	t->conn = NULL;
+	if (status == STATUS_BUSY)
+		sim_after(m->sim, BUSY_US, try_again, m, 0);
+	else if (msg->type == MSG_having && msg->having.present.len == 1 && msg->having.present.data[0] != 1) {
+		t->ask = false;
+		send_one(t);
+	} else if (msg->type == MSG_having || msg->type == MSG_stored)
+		stored(t, status == STATUS_OK ? 0 : status == STATUS_NOSPC ? -ENOSPC : -EIO);
+	else if (msg->type == MSG_block)
+		fetched(t, msg);
+}
+
+void
+transfer_free_all(struct mount *m)
+{
+	struct transfer *t;
+
+	while ((t = TAILQ_FIRST(&m->transfers)) != NULL) {
+		if (t->flush != NULL && !t->ready) {
+			/* Its sealing is an event still to come, which frees it. */
+			TAILQ_REMOVE(&m->transfers, t, link);
+			t->over = true;
+		} else
+			transfer_end(t);
+	}
+}

@@ -1,0 +1,325 @@
+/* test_store.c - the store on disk does what a store must, and gives back the space it no longer needs. */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "tests/unit/store_script.h"
+
+static void
+test_conform(void)
+{
+	struct diskstore_config config;
+	struct store *s = NULL, *second;
+
+	diskstore_config_init(&config);
+	ok(diskstore_open(clean("s"), &config, &s) == -ENOENT, "a store is not made unless told to");
+	config.create = true;
+	ok(diskstore_open(clean("s"), &config, &s) == 0, "a new store");
+	ok(diskstore_open(path_of((char[1024]){ 0 }, "s", ""), &config, &second) == -EBUSY, "a second opener is refused");
+	conform(s, "disk");
+	ok(holds(s, "a", "1"), "it holds this");
+	ok(store_close(s) == 0, "it closes");
+	config.create = false;
+	ok(diskstore_open(path_of((char[1024]){ 0 }, "s", ""), &config, &s) == 0 && holds(s, "a", "1") &&
+	    holds(s, "sync", "2") && holds_block(s, 2, BLOCK_SEALED_MAX) && holds_block(s, 4, 5000),
+	    "and holds it still when opened again");
+	store_close(s);
+	ok(diskstore_check(path_of((char[1024]){ 0 }, "s", ""), &config) == 0, "the check finds nothing wrong");
+}
+
+static void
+test_script(void)
+{
+	struct store *s, *model = memstore_new(0);
+	struct diskstore_config config = small_config(NULL);
+
+	clean("s");
+	s = open_small("s", NULL);
+	script(s, STEPS);
+	script(model, STEPS);
+	ok(same(s, model), "disk and memory agree");
+	ok(store_close(s) == 0, "closed");
+	s = open_small("s", NULL);
+	ok(same(s, model), "and agree after it was opened again");
+	diskstore_abandon(s);
+	store_close(model);
+	ok(diskstore_check(path_of((char[1024]){ 0 }, "s", ""), &config) == 0, "the check finds nothing wrong");
+}
+
+/* Random changes to disk and memory alike, with crashes back to the last sync in between. */
+static void
+test_random(void)
+{
+	struct store *model = memstore_new(0), *s;
+	uint64_t start = seed, rng = seed, synced;
+	struct batch b = { 0 };
+	bool good = true;
+	char key[8], value[5000];
+	uint8_t id[ID_SIZE];
+
+	clean("s");
+	s = open_small("s", NULL);
+	for (int i = 0; i < 3000 && good; i++) {
+		for (unsigned n = 1 + random_next(&rng) % 6; n > 0; n--) {
+			unsigned what = random_next(&rng) % 16;
+			uint64_t block = random_next(&rng) % STEPS;
+			uint8_t *data = block_bytes(block, 3000);
+
+			sprintf(key, "k%03d", (int)(random_next(&rng) % 300));
+			memset(value, 'a' + i % 26, sizeof value);
+			value[random_next(&rng) % (random_next(&rng) % 8 == 0 ? STORE_VALUE_MAX : 300)] = 0;
+			block_id(id, block);
+			if (what < 9)
+				batch_put(&b, text(key), text(value));
+			else if (what < 12)
+				batch_delete(&b, text(key));
+			else if (what == 12)
+				batch_delete_range(&b, text(key), text("k299"));
+			else if (what < 15)
+				batch_block_put(&b, id, (struct bytes){ data, 3000 });
+			else
+				batch_block_free(&b, id);
+			free(data);
+		}
+		good = (store_apply(s, &b, 0, &synced) == 0) && (store_apply(model, &b, 0, &synced) == 0);
+		batch_clear(&b);
+		if (random_next(&rng) % 50 == 0)
+			good = good && store_checkpoint(s) == 0;
+		if (random_next(&rng) % 100 == 0) {
+			/* A crash: what the model had synced is what the disk has. */
+			good = good && store_sync(s, &synced) == 0 && store_sync(model, &synced) == 0;
+			if (random_next(&rng) % 2 == 0) {
+				put(s, "lost", "x");
+				diskstore_abandon(s);
+			} else
+				good = good && store_close(s) == 0;
+			s = open_small("s", NULL);
+			good = good && s != NULL && same(s, model);
+		}
+	}
+	ok(good && same(s, model), "3000 random batches: disk and memory agree (NUAGE_SEED=%" PRIu64 ")", start);
+	batch_done(&b);
+	store_close(s);
+	store_close(model);
+}
+
+static void
+test_space(void)
+{
+	struct faultdisk f;
+	struct store *s;
+	struct batch b = { 0 };
+	uint8_t id[ID_SIZE];
+	uint64_t total, left, n, before, synced;
+	int64_t rc = 0;
+
+	clean("s");
+	faultdisk_init(&f);
+	s = open_small("s", &f.disk);
+	f.space_total = 10 << 20;
+	f.space_free = (1 << 20) + (300 << 10);
+	for (n = 0; n < 1000; n++) {
+		rc = put_large(s, n, LARGE);
+		if (rc < 0)
+			break;
+		f.space_free = (1 << 20) + (300 << 10) - (uint64_t)(segments("s") - 1) * SMALL_SEGMENT;
+	}
+	ok(rc == -ENOSPC && n > 3 && n < 20, "blocks are refused when space is short");
+	ok(holds_block(s, n, 0) && holds_block(s, n - 1, LARGE), "and nothing changes");
+	store_space(s, &total, &left);
+	ok(total == 10 << 20 && left < 600 << 10, "space is told");
+	before = left;
+	for (uint64_t i = 0; i < n; i++) {
+		block_id(id, i);
+		batch_block_free(&b, id);
+	}
+	ok(apply(s, &b, STORE_FREES) > 0, "frees are taken");
+	store_space(s, &total, &left);
+	ok(left > before + n * LARGE / 2, "and count as space");
+	store_checkpoint(s);
+	store_sync(s, &synced);
+	f.space_free = (1 << 20) + (300 << 10) - (uint64_t)(segments("s") - 1) * SMALL_SEGMENT;
+	ok(put_large(s, 100, LARGE) > 0 && put_large(s, 101, LARGE) > 0, "which new blocks take");
+	f.fail_at = 1;
+	f.calls = 0;
+	f.error = -ENOSPC;
+	f.space_free = 5 << 20;
+	for (n = 200; n < 210 && rc != -EIO; n++)
+		rc = put_large(s, n, 1000);
+	ok(rc == -EIO && store_failed(s) != NULL, "a disk that is full in spite of all fails the store: %s", store_failed(s));
+	diskstore_abandon(s);
+	f.fail_at = 0;
+	s = open_small("s", &f.disk);
+	ok(s != NULL, "which opens again");
+	store_close(s);
+	batch_done(&b);
+	faultdisk_done(&f);
+
+	/* No space for a new segment changes nothing and fails nothing. */
+	clean("s");
+	faultdisk_init(&f);
+	s = open_small("s", &f.disk);
+	put_large(s, 1, 40000);
+	f.fail_at = f.calls + 1;
+	f.error = -ENOSPC;
+	ok(put_large(s, 2, 40000) == -ENOSPC && store_failed(s) == NULL, "no space for a segment is no failure");
+	f.fail_at = 0;
+	ok(put_large(s, 2, 40000) > 0 && holds_block(s, 2, 40000), "and passes");
+	ok(store_close(s) == 0, "closed");
+	faultdisk_done(&f);
+}
+
+static void
+test_segments(void)
+{
+	struct store *s;
+	struct batch b = { 0 };
+	uint8_t id[ID_SIZE];
+	struct block_ref *ref;
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct diskstore_config config = small_config(NULL);
+	uint8_t byte;
+	int before, rc;
+	uint64_t synced;
+	bool good = true;
+
+	clean("s");
+	s = open_small("s", NULL);
+	for (uint64_t n = 0; n < BLOCKS; n++)
+		put_large(s, n, LARGE);
+	before = segments("s");
+	block_id(id, 0);
+	store_block_find(s, id, &ref);
+	for (uint64_t n = 0; n < BLOCKS; n++) {
+		block_id(id, n);
+		if (n % 8 != 7)
+			batch_block_free(&b, id);
+	}
+	apply(s, &b, STORE_FREES);
+	store_checkpoint(s);
+	store_sync(s, &synced);
+	ok(segments("s") < before - 5, "dead segments are freed: %d of %d are left", segments("s"), before);
+	ok(store_block_read(ref, 0, 1, &byte) == 0, "but not one that is being read");
+	store_block_put_ref(ref);
+	before = segments("s");
+	while ((rc = diskstore_compact(s, &lock, 60, 2 * LARGE)) == 1)
+		;
+	store_checkpoint(s);
+	store_sync(s, &synced);
+	ok(rc == 0 && segments("s") < before, "compaction empties sparse ones: %d of %d are left", segments("s"), before);
+	for (uint64_t n = 7; n < BLOCKS; n += 8)
+		good &= holds_block(s, n, LARGE);
+	ok(good, "and moves their blocks");
+	store_close(s);
+	s = open_small("s", NULL);
+	for (uint64_t n = 7; n < BLOCKS; n += 8)
+		good &= holds_block(s, n, LARGE);
+	ok(good, "durably");
+	store_close(s);
+	ok(diskstore_check(path_of((char[1024]){ 0 }, "s", ""), &config) == 0, "the check finds nothing wrong");
+	batch_done(&b);
+}
+
+struct crew {
+	struct store	*s;
+	pthread_mutex_t	 lock;
+	atomic_bool	 stop;
+	atomic_uint	 bad;
+	atomic_uint	 next;
+};
+
+static void *
+crew_sync(void *arg)
+{
+	struct crew *c = arg;
+	uint64_t synced;
+
+	while (!atomic_load(&c->stop)) {
+		if (store_sync(c->s, &synced) != 0)
+			atomic_fetch_add(&c->bad, 1);
+		if (diskstore_compact(c->s, &c->lock, 50, 4 * LARGE) < 0)
+			atomic_fetch_add(&c->bad, 1);
+	}
+	return NULL;
+}
+
+/* Puts a block, reads it back and frees the one before. */
+static void *
+crew_work(void *arg)
+{
+	struct crew *c = arg;
+	uint64_t last = 0, pos;
+	struct batch b = { 0 };
+	uint8_t id[ID_SIZE], *got = malloc(LARGE);
+
+	for (unsigned n; (n = 1 + atomic_fetch_add(&c->next, 1)) < 600;) {
+		struct block_ticket *ticket = NULL;
+		struct block_ref *ref = NULL;
+		uint8_t *data = block_bytes(n, LARGE);
+		int rc;
+
+		block_id(id, n);
+		pthread_mutex_lock(&c->lock);
+		rc = store_block_reserve(c->s, id, LARGE, &ticket);
+		pthread_mutex_unlock(&c->lock);
+		if (rc == 0)
+			rc = store_block_write(ticket, data);
+		pthread_mutex_lock(&c->lock);
+		rc = rc != 0 ? rc : store_block_finish(ticket, true, &pos);
+		rc = rc != 0 ? rc : store_block_find(c->s, id, &ref);
+		if (last != 0) {
+			block_id(id, last);
+			batch_block_free(&b, id);
+			rc = rc != 0 ? rc : store_apply(c->s, &b, STORE_FREES, &pos);
+			batch_clear(&b);
+		}
+		if (n % 50 == 0)
+			rc = rc != 0 ? rc : store_checkpoint(c->s);
+		pthread_mutex_unlock(&c->lock);
+		rc = rc != 0 ? rc : store_block_read(ref, 0, LARGE, got);
+		if (rc != 0 || memcmp(got, data, LARGE) != 0)
+			atomic_fetch_add(&c->bad, 1);
+		store_block_put_ref(ref);
+		free(data);
+		last = n % 5 == 0 ? 0 : n;
+	}
+	batch_done(&b);
+	free(got);
+	return NULL;
+}
+
+static void
+test_threads(void)
+{
+	struct crew c = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct diskstore_config config = small_config(NULL);
+	pthread_t sync, workers[3];
+	unsigned missing = 0;
+
+	clean("s");
+	c.s = open_small("s", NULL);
+	pthread_create(&sync, NULL, crew_sync, &c);
+	for (int i = 0; i < 3; i++)
+		pthread_create(&workers[i], NULL, crew_work, &c);
+	for (int i = 0; i < 3; i++)
+		pthread_join(workers[i], NULL);
+	atomic_store(&c.stop, true);
+	pthread_join(sync, NULL);
+	for (uint64_t n = 5; n < 600; n += 5)
+		missing += !holds_block(c.s, n, LARGE);
+	ok(c.bad == 0 && missing == 0, "threads write, read, free, sync and compact");
+	ok(store_close(c.s) == 0, "closed");
+	ok(diskstore_check(path_of((char[1024]){ 0 }, "s", ""), &config) == 0, "the check finds nothing wrong");
+}
+
+int
+main(void)
+{
+	script_begin();
+	test_conform();
+	test_script();
+	test_random();
+	test_space();
+	test_segments();
+	test_threads();
+	return script_end();
+}
