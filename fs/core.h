@@ -50,9 +50,10 @@ struct op_state {
 	uint32_t	 wants_count;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
+	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;
-	uint64_t	 flush_number, sequence;
+	uint64_t	 flush_number, sequence, errors;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -137,7 +138,7 @@ struct engine {
 	TAILQ_HEAD(, cell) cell_lru;
 	TAILQ_HEAD(, fetch_state) fetches;
 
-	uint64_t	 error_counter;
+	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
 	struct engine_status stats;
 };
 
@@ -168,6 +169,8 @@ bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kin
 bool		 needs_missing(const struct op *op);
 void		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
+/* The answer to a READ was a status. */
+void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
@@ -206,6 +209,8 @@ void		 op_answer(struct op *op, const struct object *o);	/* its attributes */
 int		 op_copy(struct op *op, const void *data, size_t len);	/* as the one piece */
 struct handle	*op_open_handle(struct op *op, struct object *o);
 void		 unpin_step(struct engine *e);
+void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
+void		 pins_resume(struct engine *e, bool fresh);	/* after a new connection */
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

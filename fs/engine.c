@@ -159,7 +159,7 @@ answers_expected(const struct engine *e, const struct object *o)
 void
 object_drop(struct engine *e, struct object *o)
 {
-	bool useless = o->mode == MODE_NONE || o->gone;
+	bool useless = o->mode == MODE_NONE || (o->gone && !o->pinned_elsewhere);
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
@@ -273,6 +273,8 @@ attempt(struct engine *e, struct op *op)
 	r = op->type < OP_COUNT ? run_op[op->type](e, op) : -ENOSYS;
 	if (s->fail != 0)
 		r = s->fail;
+	if (r == -EAGAIN && s->refused != 0)
+		r = s->refused;
 	if (r != -EAGAIN) {
 		op->error = r;
 		return true;
@@ -455,6 +457,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
+	pins_resume(e, fresh);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		lease_reclaim(e);
 		if (a->rejected && TAILQ_EMPTY(&e->inflight))
@@ -477,6 +480,7 @@ engine_detached(struct engine *e)
 void
 engine_received(struct engine *e, const struct message *m)
 {
+	unpin_heard(e, m->id);
 	switch (m->type) {
 	case MSG_granted:
 		lease_granted(e, m);
@@ -505,8 +509,11 @@ engine_received(struct engine *e, const struct message *m)
 	case MSG_space:
 		e->space = m->space;
 		break;
+	case MSG_done:
+		lease_refused(e, m->id, m->done.status);
+		break;
 	default:
-		break;		/* done: of RESET, or an error that a later answer settles */
+		break;
 	}
 	settle(e);
 }

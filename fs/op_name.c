@@ -280,7 +280,7 @@ drop_name(struct engine *e, struct object *o)
 	if (o->opens > 0) {
 		if (!o->pinned)
 			object_pin(e, o, true);
-	} else
+	} else if (!o->pinned_elsewhere)
 		data_drop(e, o);
 }
 

@@ -546,6 +546,8 @@ data_drop(struct engine *e, struct object *o)
 	while (!TAILQ_EMPTY(&o->spans))
 		span_free(e, o, TAILQ_FIRST(&o->spans));
 	o->hold = false;
+	if (o->stable_size > o->attr.size)
+		o->stable_size = o->attr.size;	/* old content that was held back for what is dropped */
 	data_list(e, o);
 	if (o->on_flush_list) {
 		TAILQ_REMOVE(&e->flushing, o, flush_link);

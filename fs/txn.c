@@ -218,6 +218,9 @@ freeze_object(struct commit *c, const struct object *o)
 	ssize_t len;
 
 	c->bases[c->bases_count++] = (struct msg_base){ .oid = o->oid, .version = o->version };
+	/* Listed without changes, to be kept, leased, until its removal is acknowledged. */
+	if (moot(o))
+		return 0;
 	if (o->attr_dirty) {
 		attr.size = S_ISREG(attr.mode) ? o->stable_size : attr.size;
 		attr.flags = (attr.flags & ~(uint32_t)ATTR_INLINE) | (o->stable_flags & ATTR_INLINE);
@@ -314,6 +317,20 @@ begin_age(struct engine *e)
 }
 
 static void
+clean_moot(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, dirty_link);
+		if (moot(o)) {
+			txn_clean(e, o);
+			object_drop(e, o);
+		}
+	}
+}
+
+static void
 freeze(struct engine *e)
 {
 	struct object *o, *next;
@@ -325,25 +342,26 @@ freeze(struct engine *e)
 		size_t n = count_changes(o);
 
 		next = TAILQ_NEXT(o, dirty_link);
-		if (moot(o)) {
-			txn_clean(e, o);
+		if (moot(o) && o->born && o->sequence == 0) {
+			txn_clean(e, o);	/* the server never heard of it */
 			object_drop(e, o);
 			continue;
 		}
 		changes += n;
-		objects += n > 0;
+		objects += n > 0 || moot(o);
 	}
 	e->freeze_wanted = false;
 	e->changes = 0;
 	e->settle_until = 0;
-	if (objects == 0) {
+	if (changes == 0) {
+		clean_moot(e);
 		begin_age(e);
 		return;
 	}
 	if ((c = commit_new(e, changes, objects)) == NULL)
 		return;
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = TAILQ_NEXT(o, dirty_link))
-		if (count_changes(o) > 0 && freeze_object(c, o) < 0) {
+		if ((count_changes(o) > 0 || moot(o)) && freeze_object(c, o) < 0) {
 			commit_put(c);
 			e->freeze_wanted = true;	/* tried again at the next tick */
 			return;
@@ -351,7 +369,11 @@ freeze(struct engine *e)
 	c->sequence = ++e->sequence;
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, dirty_link);
-		if (count_changes(o) > 0)
+		if (moot(o)) {
+			txn_clean(e, o);
+			o->sequence = c->sequence;
+			o->inflight++;
+		} else if (count_changes(o) > 0)
 			mark_frozen(e, o, c->sequence);
 	}
 	while ((f = TAILQ_FIRST(&e->carried)) != NULL) {
@@ -502,6 +524,8 @@ thaw(struct engine *e, struct commit_state *s)
 
 		if (o != NULL && o->inflight > 0)
 			o->inflight--;
+		if (o != NULL && o->gone && o->mode == MODE_EXCLUSIVE)
+			txn_touch(e, o);	/* to be listed again */
 	}
 	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
 		TAILQ_REMOVE(&s->kept, f, link);
@@ -574,6 +598,7 @@ txn_lose_all(struct engine *e)
 		lease_lost(e, o);
 		txn_clean(e, o);
 	}
+	e->acknowledged = e->sequence;
 	e->dirty_since = 0;
 	e->stats.rejected++;
 	if ((a = send_message(e, MSG_reset, ++e->next_request)) != NULL)

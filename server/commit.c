@@ -40,7 +40,7 @@
 #include "server/session.h"
 #include "server/tally.h"
 
-enum { WORK_MAX = 1 << 22 };	/* records looked at for the sake of ranges */
+enum { WORK_MAX = 1 << 20 };	/* records looked at for the sake of ranges */
 
 /* A record that this commit changes. */
 struct touched {

@@ -23,6 +23,7 @@
 #include "server/event.h"
 #include "server/home.h"
 #include "server/link.h"
+#include "server/listen.h"
 
 enum {
 	HALF_OPEN_MAX	= 64,		/* handshakes going on at once */
@@ -430,25 +431,6 @@ open_engine(struct daemon *d, const struct settings *config)
 }
 
 static void
-note_address(struct daemon *d, const struct settings *config)
-{
-	const char *port = config->listen_count > 0 ? strrchr(config->listen[0], ':') : NULL;
-	char host[200];
-
-	if (config->address != NULL) {
-		snprintf(d->address, sizeof d->address, "%s", config->address);
-		return;
-	}
-	if (gethostname(host, sizeof host) < 0)
-		strcpy(host, "localhost");
-	host[sizeof host - 1] = '\0';
-	if (port != NULL)
-		snprintf(d->address, sizeof d->address, "%s%.8s", host, port);
-	else
-		snprintf(d->address, sizeof d->address, "%s:%d", host, SETTINGS_PORT);
-}
-
-static void
 stop(struct daemon *d)
 {
 	pthread_mutex_lock(&d->lock);
@@ -488,7 +470,7 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	table_init(&d->links, seed);
 	d->home = home;
 	d->connections_max = config->connections_max;
-	note_address(d, config);
+	listen_advertise(config, d->address, sizeof d->address);
 	if (!open_store(d, config, home)) {
 		free(d);
 		return false;

@@ -174,11 +174,12 @@ server_block_written(struct server *s, struct server_action *a, int result)
 void
 server_clock(struct server *s, uint64_t now_ms)
 {
-	s->now_ms = now_ms;
+	if (now_ms > s->now_ms)
+		s->now_ms = now_ms;
 	if (s->started)
 		return;
 	s->started = true;
-	s->grace_end_ms = now_ms + s->config.term_ms + s->config.skew_ms;
+	s->grace_end_ms = s->now_ms + s->config.term_ms + s->config.skew_ms;
 	session_start(s);
 	block_start(s);
 }

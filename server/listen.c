@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 128 };
@@ -55,6 +57,46 @@ bind_one(const struct addrinfo *ai, bool dual)
 	return -error;
 }
 
+/* A socket whose path is left from before is taken over, unless somebody answers there. */
+static int
+bind_unix(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, probe, r = 0;
+	struct stat st;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (probe >= 0 && connect(probe, (struct sockaddr *)&address, sizeof address) == 0)
+		r = -EADDRINUSE;
+	if (probe >= 0)
+		close(probe);
+	fd = r < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return r < 0 ? r : -errno;
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(path);
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	r = -errno;
+	close(fd);
+	return r;
+}
+
+static bool
+bind_path(struct listener *l, const char *path)
+{
+	int r = bind_unix(path);
+
+	if (r >= 0)
+		l->fds[l->count++] = r;
+	else
+		fprintf(stderr, "nuaged: cannot listen on unix:%s: %s\n", path, strerror(-r));
+	return r >= 0;
+}
+
 /* All addresses of one name; quiet about families the machine has not, if `lenient`. */
 static bool
 bind_all(struct listener *l, const char *text, bool lenient)
@@ -100,7 +142,8 @@ listen_open(struct listener *l, const struct settings *config)
 			fine = bind_all(l, "0.0.0.0:7440", false);
 	}
 	for (unsigned i = 0; i < config->listen_count && fine; i++)
-		fine = bind_all(l, config->listen[i], false);
+		fine = strncmp(config->listen[i], "unix:", 5) == 0 ? bind_path(l, config->listen[i] + 5) :
+		    bind_all(l, config->listen[i], false);
 	if (!fine)
 		listen_close(l);
 	return fine;
@@ -118,7 +161,9 @@ name_of(const struct sockaddr_storage *address, socklen_t len, char *text, size_
 {
 	char host[NI_MAXHOST], port[NI_MAXSERV];
 
-	if (getnameinfo((const struct sockaddr *)address, len, host, sizeof host, port, sizeof port,
+	if (address->ss_family == AF_UNIX)
+		snprintf(text, size, "unix");
+	else if (getnameinfo((const struct sockaddr *)address, len, host, sizeof host, port, sizeof port,
 	    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		snprintf(text, size, "unknown");
 	else
@@ -147,4 +192,50 @@ listen_accept(int fd, char *peer, size_t size)
 		return -errno;
 	name_of(&address, len, peer, size);
 	return client;
+}
+
+static bool
+is_wildcard(const char *host)
+{
+	return *host == '\0' || strcmp(host, "*") == 0 || strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
+}
+
+/* The host's name if it means something, or the address that faces the world. */
+static void
+own_name(char *host, size_t size)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
+	struct sockaddr_in far = { .sin_family = AF_INET, .sin_port = htons(9) }, near;
+	socklen_t len = sizeof near;
+	int fd;
+
+	if (gethostname(host, size) == 0 && getaddrinfo(host, NULL, &hints, &list) == 0) {
+		freeaddrinfo(list);
+		return;
+	}
+	snprintf(host, size, "localhost");
+	far.sin_addr.s_addr = htonl(0xc0000201);	/* 192.0.2.1, RFC 5737: nothing is sent there */
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&far, sizeof far) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&near, &len) == 0)
+		getnameinfo((struct sockaddr *)&near, len, host, size, NULL, 0, NI_NUMERICHOST);
+	if (fd >= 0)
+		close(fd);
+}
+
+void
+listen_advertise(const struct settings *config, char *text, size_t size)
+{
+	const char *listen = config->listen_count > 0 ? config->listen[0] : "[::]:7440";
+	char *copy = strdup(listen), *host, *port, own[200] = "";
+
+	if (config->address != NULL || copy == NULL || strncmp(listen, "unix:", 5) == 0 || !split(copy, &host, &port)) {
+		snprintf(text, size, "%s", config->address != NULL ? config->address : listen);
+	} else if (is_wildcard(host)) {
+		own_name(own, sizeof own - 1);
+		snprintf(text, size, "%s:%s", own, port);
+	} else {
+		snprintf(text, size, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+	}
+	free(copy);
 }

@@ -17,14 +17,19 @@ struct listener {
 };
 
 /*
- * Binds what the configuration names, or all interfaces (IPv6 and IPv4).
- * ADDR is a name, an address, one in brackets, or nothing for all; false
- * after it said on stderr what is wrong.
+ * Binds what the configuration names, or all interfaces (IPv6 and IPv4):
+ * ADDR:PORT, where ADDR is a name, an address, one in brackets, or nothing
+ * for all; or unix:/PATH.  false after it said on stderr what is wrong.
  */
 bool	listen_open(struct listener *l, const struct settings *config);
 void	listen_close(struct listener *l);
 /* The next connection of a socket that is ready, and its peer's address as text; or a negative errno. */
 int	listen_accept(int fd, char *peer, size_t size);
+/*
+ * An address that clients may reach this server by, for invitations: the
+ * configured one, that listened on if it names a host, or this machine's.
+ */
+void	listen_advertise(const struct settings *config, char *text, size_t size);
 /* "ADDR:PORT" of a bound socket. */
 void	listen_name(int fd, char *text, size_t size);
 

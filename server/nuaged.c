@@ -33,8 +33,8 @@ enum { STATUS_FINE = 0, STATUS_TROUBLE = 2, TICK_MS = 100, DAY_S = 24 * 60 * 60,
 
 static const char usage[] =
 "usage: nuaged --data DIR [--listen ADDR:PORT]... [--config FILE] [--log-level LEVEL]\n"
-"       nuaged invite --data DIR [--valid DAYS] [--address HOST:PORT] [--config FILE]\n"
-"       nuaged check --data DIR [--json] [--config FILE]\n"
+"       nuaged invite DIR [--valid DAYS] [--address HOST:PORT] [--config FILE]\n"
+"       nuaged check DIR [--json] [--config FILE]\n"
 "       nuaged --version | --help\n"
 "\n"
 "nuaged stores the encrypted volumes of nuage.  Without a command it serves; invite\n"
@@ -151,10 +151,12 @@ parse(struct request *r, int argc, char **argv, int *status)
 	if (!fine)
 		return false;
 	r->command = optind < argc ? argv[optind] : "serve";
-	if (argc - optind > 1) {
-		fprintf(stderr, "nuaged: unexpected argument '%s'\n", argv[optind + 1]);
+	if (argc - optind > 2 || (argc - optind == 2 && r->config.data != NULL)) {
+		fprintf(stderr, "nuaged: unexpected argument '%s'\n", argv[argc - 1]);
 		return false;
 	}
+	if (argc - optind == 2 && !set_option(r, "data", argv[optind + 1]))
+		return false;
 	if (r->config.data == NULL) {
 		fputs("nuaged: where is the data?  Give --data DIR, or data in the configuration file\n", stderr);
 		return false;

@@ -1,5 +1,7 @@
 # The tests, a fragment a family.
 EXTRA_DIST += tests/tap.h tests/lib.sh
+EXTRA_DIST += tests/tap.h
+include tests/bench/local.mk
 include tests/sim/local.mk
 TESTS += tests/test_lib.sh
 EXTRA_DIST += tests/test_lib.sh

@@ -220,8 +220,24 @@ fate_crashed(struct sim *sim, uint64_t kept)
 /* ---- promises ---- */
 
 static bool
+changes_something(const struct call *c)
+{
+	switch (c->type) {
+	case OP_RENAME:
+		return c->victim != c->victim2;
+	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
+		return true;
+	default:
+		return c->type == OP_OPEN && (c->flags & O_TRUNC);
+	}
+}
+
+static bool
 promised(const struct call *sync, const struct call *c)
 {
+	if (!changes_something(c))
+		return false;
 	switch (sync->type) {
 	case OP_SYNC:
 		return true;

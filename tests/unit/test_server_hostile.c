@@ -93,20 +93,20 @@ some_change(struct dice *d, struct client *clients, struct client *c, struct par
 
 	switch (roll(d, 7)) {
 	case 0: change = change_attr(oid); break;
-	case 1: change = change_entry(oid, roll(d, NAMES), some_oid(d, clients)); break;
+	case 1: change = change_entry(oid, roll(d, NAMES), held[c - clients].oid[roll(d, HELD)]); break;
 	case 2: change = change_entry(OID_ROOT, roll(d, NAMES), oid); break;
 	case 3: change = change_unlink(roll(d, 2) ? OID_ROOT : oid, roll(d, NAMES)); break;
-	case 4: change = change_region(oid, roll(d, NAMES), roll(d, NAMES)); break;
+	case 4: change = change_region(oid, roll(d, NAMES), 1 + roll(d, NAMES)); break;
 	case 5: change = change_cut(oid, roll(d, KIND_MAX + 1)); break;
 	default: change = change_attr(oid); change.op = CHANGE_DELETE; change.value.len = 0; break;
 	}
-	if (roll(d, 60) == 0)
+	if (roll(d, 150) == 0)
 		change.kind = roll(d, 12);
-	if (roll(d, 60) == 0)
+	if (roll(d, 150) == 0)
 		change.op = roll(d, 5);
-	if (roll(d, 60) == 0)
+	if (roll(d, 150) == 0)
 		change.subkey = some_bytes(d, p, roll(d, SUBKEY_MAX + 1));
-	if (roll(d, 60) == 0)
+	if (roll(d, 150) == 0)
 		change.value = some_bytes(d, p, ID_SIZE);
 	return change;
 }
@@ -154,8 +154,8 @@ fill_lists(struct dice *d, struct client *clients, struct parts *p, struct messa
 		uint64_t oid = some_oid(d, clients);
 
 		p->wants[i] = (struct msg_want){ .oid = oid, .mode = 1 + roll(d, 2), .kind = roll(d, 8),
-		    .last_kind = roll(d, 40) == 0 ? 0 : 255, .limit = roll(d, 4) };
-		if (roll(d, 40) == 0)
+		    .last_kind = roll(d, 200) == 0 ? 0 : 255, .limit = roll(d, 4) };
+		if (roll(d, 200) == 0)
 			p->wants[i].mode = some_mode(d);
 		p->leases[i] = (struct msg_lease){ .oid = oid, .mode = some_mode(d),
 		    .grant = some_number(d, roll(d, 12)), .base = some_number(d, roll(d, 40)) };
@@ -199,15 +199,20 @@ read_mail(struct dice *d, struct client *clients, struct client *c)
 
 	while ((m = world_take(c->w, c->control, MSG_granted)) != NULL)
 		for (uint32_t i = 0; i < m->granted.answers.count; i++) {
-			unsigned at = h->next++ % HELD;
+			unsigned at = h->next % HELD;
 
+			h->next += m->granted.answers.at[i].mode == MODE_EXCLUSIVE;
 			h->oid[at] = m->granted.answers.at[i].oid;
 			h->grant[at] = m->granted.answers.at[i].grant;
 			h->version[at] = m->granted.answers.at[i].version;
 		}
 	while ((m = world_take(c->w, c->control, MSG_recall)) != NULL)
-		if (roll(d, 4) != 0)
+		if (roll(d, 4) != 0) {
 			client_release(c, m->recall.oid, m->recall.mode, m->recall.grant);
+			for (unsigned i = 0; i < HELD; i++)
+				if (h->oid[i] == m->recall.oid)
+					h->oid[i] = c->at.first_oid + roll(d, OIDS);
+		}
 	while ((m = world_take(c->w, c->control, MSG_committed)) != NULL) {
 		struct message reset = { .type = MSG_reset };
 
@@ -226,7 +231,7 @@ say_something(struct dice *d, struct client *clients, struct client *c)
 	static const uint16_t often[] = { MSG_read, MSG_read, MSG_read, MSG_commit, MSG_commit, MSG_commit, MSG_commit,
 	    MSG_commit, MSG_release, MSG_release, MSG_pin, MSG_put, MSG_have, MSG_get, MSG_reset, MSG_keepalive };
 	struct parts *p = calloc(1, sizeof *p);
-	struct message m = { .type = roll(d, 12) == 0 ? 1 + roll(d, MSG_COUNT - 1) :
+	struct message m = { .type = roll(d, 80) == 0 ? 1 + roll(d, MSG_COUNT - 1) :
 	    often[roll(d, sizeof often / sizeof *often)] };
 	bool bulk = m.type == MSG_put || m.type == MSG_have || m.type == MSG_get;
 
@@ -242,7 +247,7 @@ say_something(struct dice *d, struct client *clients, struct client *c)
 		fill_commit(d, clients, c, p, &m);
 		break;
 	case MSG_put:
-		memset(m.put.id, roll(d, NAMES), ID_SIZE);
+		memset(m.put.id, 1 + roll(d, NAMES), ID_SIZE);
 		m.payload = some_bytes(d, p, roll(d, ID_SIZE));
 		break;
 	case MSG_get:
@@ -338,7 +343,7 @@ int
 main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	unsigned steps = argc > 2 ? strtoul(argv[2], NULL, 0) : 20000, done = 0;
+	unsigned steps = argc > 2 ? strtoul(argv[2], NULL, 0) : 10000, done = 0;
 	struct server_config config = { .idle_ms = 2000, .fresh_ms = 3000, .leases_max = 12 };
 	struct client clients[CLIENTS];
 	struct dice d = { seed * 2654435761u + 1 };
