@@ -63,7 +63,7 @@ owned() {	# HEADER_REGEX FILE...
 		*" $f "*) ;;
 		*) echo "$f includes $header" ;;
 		esac
-	done | check "$(printf %s "$header" | sed 's/\\\\//g') is included only where it belongs"
+	done | check "$(printf %s "$header" | tr -d '\\') is included only where it belongs"
 }
 owned 'lmdb\.h' server/kv.c
 owned 'xxhash\.h' server/kv.c server/segment.c
