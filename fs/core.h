@@ -67,6 +67,7 @@ struct handle {
 struct commit_state {
 	struct commit	*commit;
 	TAILQ_ENTRY(commit_state) link;
+	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 };
 
@@ -114,13 +115,14 @@ struct engine {
 	uint64_t	 sequence;		/* last one issued */
 	uint64_t	 acknowledged;
 	uint64_t	 dirty_since;		/* 0: the running transaction is empty */
-	size_t		 changes;		/* rough number of records in it */
+	size_t		 running_bytes;		/* what it would take on the wire, at most */
 	bool		 freeze_wanted;
 	uint64_t	 settle_until;
 	TAILQ_HEAD(, commit_state) inflight;
 	unsigned	 inflight_count;
+	size_t		 inflight_bytes;
 	struct flush_list carried;		/* stored flushes the running transaction names */
-	size_t		 carried_bytes, carried_count;	/* of those that travel in the commit */
+	size_t		 carried_count;		/* those that travel in the commit */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
@@ -218,6 +220,8 @@ void		 txn_touch_attr(struct engine *e, struct object *o);
 int		 txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len,
 		    struct bytes value, uint64_t oref, const uint8_t (*brefs)[ID_SIZE], uint32_t brefs_count);
 int		 txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len);
+/* No more should be added before some of it has left. */
+bool		 txn_full(const struct engine *e);
 /* Commits what is in the running transaction as soon as possible. */
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);

@@ -364,6 +364,8 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 	ssize_t len;
 	int r;
 
+	if (txn_full(e))
+		return 1;
 	if ((r = span_fill(e, o, s)) != 0)
 		return r;
 	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
@@ -415,6 +417,46 @@ span_lost(struct engine *e, struct object *o, struct span *s, int error)
 }
 
 static void
+span_apply(struct engine *e, struct object *o, struct span *s)
+{
+	struct region_map m;
+	struct flush_state *f;
+	int r = extent_load(&m, o, s->region);
+
+	TAILQ_FOREACH(f, &s->flushes, link)
+		for (unsigned i = 0; i < s->count; i++) {
+			uint32_t from = s->ranges[i].from > f->offset ? s->ranges[i].from : f->offset;
+			uint32_t to = s->ranges[i].to < f->offset + f->flush.len ? s->ranges[i].to : f->offset + f->flush.len;
+
+			if (from < to && m.count + 2 < EXTENTS_WORK)
+				extent_set(&m, from, to, f->flush.id, from - f->offset);
+		}
+	if (r == 0)
+		r = extent_store(e, o, s->region, &m);
+	if (r < 0) {
+		span_lost(e, o, s, r);
+		return;
+	}
+	if (s->region == 0 && content_inline(o)) {
+		txn_delete(e, o, KIND_INLINE, NULL, 0);
+		o->attr.flags &= ~(uint32_t)ATTR_INLINE;
+	}
+	e->dirty_bytes -= span_bytes(s);
+	s->count = 0;
+	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
+		TAILQ_REMOVE(&s->flushes, f, link);
+		f->span = NULL;
+		f->object = NULL;
+		for (uint32_t at = 0; at < f->flush.len; at += CELL_SIZE)
+			cell_add(e, f->flush.id, at / CELL_SIZE, f->flush.buffer, f->flush.buffer->data + f->flush.start + at,
+			    f->flush.len - at < CELL_SIZE ? f->flush.len - at : CELL_SIZE, 0);
+		e->dirty_bytes += f->flush.len;
+		txn_keep(e, f);
+	}
+	span_free(e, o, s);
+}
+
+static void
 flush_object(struct engine *e, struct object *o)
 {
 	struct span *s, *next;
@@ -423,8 +465,16 @@ flush_object(struct engine *e, struct object *o)
 
 	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
-		if (s->frozen)
+		if (s->frozen && s->pending > 0)
 			continue;
+		if (s->frozen && txn_full(e)) {
+			later = true;
+			continue;
+		}
+		if (s->frozen) {
+			span_apply(e, o, s);
+			continue;
+		}
 		if ((r = span_flush(e, o, s)) == 1 || r == -ENOMEM)
 			later = true;
 		else if (r < 0)
@@ -465,47 +515,6 @@ data_flush_step(struct engine *e)
 				store(e, f);
 }
 
-static void
-span_apply(struct engine *e, struct object *o, struct span *s)
-{
-	struct region_map m;
-	struct flush_state *f;
-	int r = extent_load(&m, o, s->region);
-
-	TAILQ_FOREACH(f, &s->flushes, link)
-		for (unsigned i = 0; i < s->count; i++) {
-			uint32_t from = s->ranges[i].from > f->offset ? s->ranges[i].from : f->offset;
-			uint32_t to = s->ranges[i].to < f->offset + f->flush.len ? s->ranges[i].to : f->offset + f->flush.len;
-
-			if (from < to && m.count + 2 < EXTENTS_WORK)
-				extent_set(&m, from, to, f->flush.id, from - f->offset);
-		}
-	if (r == 0)
-		r = extent_store(e, o, s->region, &m);
-	if (r < 0) {
-		span_lost(e, o, s, r);
-		return;
-	}
-	if (s->region == 0 && content_inline(o)) {
-		txn_delete(e, o, KIND_INLINE, NULL, 0);
-		o->attr.flags &= ~(uint32_t)ATTR_INLINE;
-	}
-	e->dirty_bytes -= span_bytes(s);
-	s->count = 0;
-	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
-		TAILQ_REMOVE(&s->flushes, f, link);
-		f->span = NULL;
-		f->object = NULL;
-		for (uint32_t at = 0; at < f->flush.len; at += CELL_SIZE)
-			cell_add(e, f->flush.id, at / CELL_SIZE, f->flush.buffer, f->flush.buffer->data + f->flush.start + at,
-			    f->flush.len - at < CELL_SIZE ? f->flush.len - at : CELL_SIZE, 0);
-		e->dirty_bytes += f->flush.len;
-		txn_keep(e, f);
-	}
-	span_free(e, o, s);
-	settle_size(e, o);
-}
-
 void
 data_stored(struct engine *e, struct flush_state *f, int error)
 {
@@ -533,9 +542,12 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	}
 	if (--s->pending > 0)
 		return;
-	span_apply(e, o, s);
-	if (o->on_flush_list)
-		flush_object(e, o);
+	if (txn_full(e) || o->on_flush_list)
+		data_flush(e, o);	/* applies it, now or when there is room */
+	else {
+		span_apply(e, o, s);
+		settle_size(e, o);
+	}
 	if (o->recall != RECALL_NONE)
 		lease_step(e, o);
 }
