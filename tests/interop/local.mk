@@ -3,4 +3,4 @@ TESTS += tests/interop/golden.py tests/interop/rules.sh
 TESTS += tests/interop/interop.sh
 EXTRA_DIST += tests/interop/golden.py tests/interop/rules.sh tests/interop/interop.sh
 EXTRA_DIST += tests/interop/decoder.py tests/interop/store.py tests/interop/xxh3.py
-EXTRA_DIST += tests/interop/rules.py tests/interop/writer.py
+EXTRA_DIST += tests/interop/rulebook.py tests/interop/writer.py

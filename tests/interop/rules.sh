@@ -4,4 +4,4 @@
 . "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}/tests/lib.sh"
 needs python3
 
-python3 "$top_srcdir/tests/interop/rules.py" "$NUAGED" "$server_data"
+python3 "$top_srcdir/tests/interop/rulebook.py" "$NUAGED" "$server_data"

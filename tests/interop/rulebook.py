@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The server's rules, one by one, as nuage-protocol(5) states them (TAP).
 
-    rules.py NUAGED DIRECTORY       that program, on a directory that is not there yet
+    rulebook.py NUAGED DIRECTORY       that program, on a directory that is not there yet
 """
 import atexit
 import os
