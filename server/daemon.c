@@ -441,7 +441,7 @@ open_store(struct daemon *d, const struct settings *config, const struct home *h
 	store.create = true;
 	store.accept_damage = true;
 	if (config->segment_bytes != 0)
-		store.segment_size = config->segment_bytes;
+		store.segment_size = config->segment_bytes / 4096 * 4096;
 	if (config->reserve_bytes != 0)
 		store.reserve = config->reserve_bytes;
 	if (config->capacity_bytes != 0)
