@@ -58,7 +58,7 @@ sources proto | grep -v '^proto/scratch\.c$' |
 owned() {	# HEADER_REGEX FILE...
 	header=$1
 	shift
-	sources proto fs server | xargs grep -lE "#[[:space:]]*include[[:space:]]+[<\"]$header[>\"]" | while read -r f; do
+	sources proto fs server | xargs grep -lE "#[[:space:]]*include[[:space:]]+[<\"]${header}[>\"]" | while read -r f; do
 		case " $* " in
 		*" $f "*) ;;
 		*) echo "$f includes $header" ;;
@@ -131,7 +131,7 @@ page_shapes | by_shape >"$work/page"
 diff "$work/code" "$work/page" | check "nuage-protocol.5 has every message, field by field"
 
 sed -n "s/^[[:space:]]*_(\([a-z_]*\),[[:space:]]*\([0-9]*\), \([A-Z]*\), \([A-Z]*\),[[:space:]]*\([01]\)).*/\1 \2 \3 \4 \5/p" \
-    proto/message.h | tr 'A-Z' 'a-z' | sed 's/ 0$//; s/ 1$/ payload/' | sort >"$work/code"
+    proto/message.h | tr '[:upper:]' '[:lower:]' | sed 's/ 0$//; s/ 1$/ payload/' | sort >"$work/code"
 sed -n 's/^\.It Ic \([a-z_]*\) No \(.*\)/\1 \2/p' $protocol | sort >"$work/page"
 [ -s "$work/code" ] || echo "no messages were found" >>"$work/page"
 diff "$work/code" "$work/page" | check "and its number, sender, lane and payload"
