@@ -142,6 +142,7 @@ struct engine {
 	TAILQ_HEAD(, fetch_state) fetches;
 
 	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
+	size_t		 unsaved;		/* objects on the dirty list or that of content */
 	struct engine_status stats;
 };
 
@@ -232,6 +233,7 @@ void		 txn_resupplied(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
+void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 
 /* ---- data.c ---- */

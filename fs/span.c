@@ -105,6 +105,7 @@ data_list(struct engine *e, struct object *o)
 	else
 		TAILQ_REMOVE(&e->with_data, o, data_link);
 	o->on_data_list = wanted;
+	txn_count(e, o);
 }
 
 void

@@ -43,12 +43,23 @@ txn_pending(const struct engine *e, const struct object *o)
 }
 
 void
+txn_count(struct engine *e, struct object *o)
+{
+	bool unsaved = o->dirty || o->on_data_list;
+
+	if (unsaved != o->unsaved)
+		e->unsaved += unsaved ? 1 : -1;
+	o->unsaved = unsaved;
+}
+
+void
 txn_touch(struct engine *e, struct object *o)
 {
 	if (o->dirty)
 		return;
 	o->dirty = true;
 	TAILQ_INSERT_TAIL(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 	if (e->dirty_since == 0)
 		e->dirty_since = e->now_ms;
 }
@@ -108,6 +119,7 @@ undirty(struct engine *e, struct object *o)
 		return;
 	o->dirty = o->ordered = false;
 	TAILQ_REMOVE(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 }
 
 void
