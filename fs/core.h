@@ -176,6 +176,7 @@ void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
+void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_swept(struct engine *e, struct object *o);
