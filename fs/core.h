@@ -69,6 +69,7 @@ struct commit_state {
 	TAILQ_ENTRY(commit_state) link;
 	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
+	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 };
 
 struct flush_state {

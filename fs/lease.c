@@ -488,11 +488,11 @@ object_pin(struct engine *e, struct object *o, bool on)
 {
 	struct action *a = send_message(e, MSG_pin, 0);
 
+	o->pinned = on;		/* said again when the connection is back (pins_resume) */
 	if (a == NULL || (a->message.pin.pins.at = arena_alloc(&a->arena, sizeof(struct msg_pinning))) == NULL)
 		return;
 	a->message.pin.pins.count = 1;
 	a->message.pin.pins.at[0] = (struct msg_pinning){ .oid = o->oid, .on = on };
-	o->pinned = on;
 }
 
 static void

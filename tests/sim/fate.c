@@ -223,9 +223,7 @@ static bool
 changes_something(const struct call *c)
 {
 	switch (c->type) {
-	case OP_RENAME:
-		return c->victim != c->victim2;
-	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
 	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
 		return true;
 	default:
@@ -280,6 +278,15 @@ named(const struct model *m, uint64_t dir, uint8_t name)
 	const struct inode *i = model_find(m, dir);
 
 	return i == NULL || i->entries == NULL || name == NAME_NONE ? 0 : i->entries[name];
+}
+
+void
+fate_weigh(const struct model *before, struct call *c)
+{
+	if (c->type == OP_CREATE)
+		c->idle = model_find(before, c->child) != NULL && !(c->flags & O_TRUNC);
+	if (c->type == OP_RENAME)
+		c->idle = named(before, c->ino, c->name) == named(before, c->ino2, c->name2);
 }
 
 /* The inodes it changes in this state. */
@@ -783,7 +790,7 @@ promises_kept(struct judge *j, const struct mount *m, char *why, size_t size)
 		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 		char text[400];
 
-		if (c == NULL || c->mount != m || !c->voided || !c->durable)
+		if (c == NULL || c->mount != m || !c->voided || !c->durable || c->idle)
 			continue;
 		call_text(c, text, sizeof text);
 		snprintf(why, size, "synced work is lost: %s", text);
