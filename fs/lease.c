@@ -577,6 +577,21 @@ sweep(struct engine *e, struct object *o)
 	a->pages = !a->directory;
 }
 
+/*
+ * An operation that had to wait changed o by a name that may have led the
+ * kernel to another inode when it looked: its attributes of o are stale.
+ */
+void
+lease_changed(struct engine *e, const struct op *op, struct object *o)
+{
+	struct action *a;
+
+	if (op->state->ticket == 0 || o->lookups == 0 || (a = action_add(e, ACTION_INVALIDATE)) == NULL)
+		return;
+	o->sweeps++;
+	a->oid = o->oid;
+}
+
 void
 lease_step(struct engine *e, struct object *o)
 {

@@ -28,6 +28,7 @@ enum {
 	 */
 	FULL_BYTES	= 3 * 1024 * 1024,
 	WINDOW_BYTES	= 4 * 1024 * 1024,
+	CARRIED_BLOCK_MAX = 32 * 1024,		/* a larger one goes ahead of the commit */
 	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
 	RECORD_BYTES	= 200,			/* any other record, without its value and references */
 	SETTLE_MS	= 500,
@@ -43,12 +44,23 @@ txn_pending(const struct engine *e, const struct object *o)
 }
 
 void
+txn_count(struct engine *e, struct object *o)
+{
+	bool unsaved = o->dirty || o->on_data_list;
+
+	if (unsaved != o->unsaved)
+		e->unsaved += unsaved ? 1 : -1;
+	o->unsaved = unsaved;
+}
+
+void
 txn_touch(struct engine *e, struct object *o)
 {
 	if (o->dirty)
 		return;
 	o->dirty = true;
 	TAILQ_INSERT_TAIL(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 	if (e->dirty_since == 0)
 		e->dirty_since = e->now_ms;
 }
@@ -108,6 +120,7 @@ undirty(struct engine *e, struct object *o)
 		return;
 	o->dirty = o->ordered = false;
 	TAILQ_REMOVE(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 }
 
 void
@@ -128,6 +141,7 @@ void
 txn_keep(struct engine *e, struct flush_state *f)
 {
 	f->kept = true;
+	txn_uncarry(e, f);
 	TAILQ_INSERT_TAIL(&e->carried, f, link);
 	e->kept_bytes += f->flush.len;
 	if (f->flush.carried) {
@@ -421,7 +435,37 @@ ordered_ready(struct engine *e)
 bool
 txn_full(const struct engine *e)
 {
-	return e->running_bytes > FULL_BYTES;
+	return e->running_bytes + e->carrying > FULL_BYTES;
+}
+
+bool
+txn_carry(struct engine *e, struct flush_state *f)
+{
+	if (f->flush.len > CARRIED_BLOCK_MAX || e->running_bytes + e->carrying + f->flush.len > FULL_BYTES)
+		return false;
+	f->reserved = true;
+	e->carrying += f->flush.len;
+	return true;
+}
+
+void
+txn_uncarry(struct engine *e, struct flush_state *f)
+{
+	if (f->reserved)
+		e->carrying -= f->flush.len;
+	f->reserved = false;
+}
+
+/*
+ * The transaction cannot leave without the content of ordered objects, so
+ * theirs does not wait for room: it is kept here.
+ */
+void
+txn_order(struct engine *e, struct object *o)
+{
+	if (!o->ordered)
+		e->running_bytes += RECORD_BYTES + INLINE_MAX;
+	o->ordered = true;
 }
 
 static bool

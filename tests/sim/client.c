@@ -582,6 +582,9 @@ carry_out(struct mount *m, struct action *a)
 		transfer_fetch(m, a->fetch);
 		break;
 	case ACTION_INVALIDATE:
+		/* Stale attributes that an operation leaves behind are shown for a moment; not here. */
+		if (!a->directory && !a->pages)
+			kernel_invalidate(m->kernel, a->oid, false, false);
 		sim_after(m->sim, 1 + rng_below(&m->sim->misc, m->sim->plan.invalidate_max_us), sweep, m,
 		    a->oid << SWEEP_BITS | (a->directory ? SWEEP_DIRECTORY : 0) | (a->pages ? SWEEP_PAGES : 0));
 		break;
