@@ -600,7 +600,7 @@ def connect(address):
         s.connect(address[5:])
         return s
     m = re.fullmatch(r'\[([^]]+)\](?::(\d+))?|([^:]+)(?::(\d+))?|([^:]+:[^:]+:.*)', address)
-    return socket.create_connection((m[1] or m[3] or m[5], int(m[2] or m[4] or 7171)), timeout=30)
+    return socket.create_connection((m[1] or m[3] or m[5], int(m[2] or m[4] or 7440)), timeout=30)
 
 
 class Home:

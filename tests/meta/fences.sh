@@ -156,6 +156,12 @@ awk '/^\.Sh/ { inside = $2 == "LIMITS" } /^\.Bd/ { literal = 1; next } /^\.Ed/ {
 [ -s "$work/code" ] || echo "no limits were found" >>"$work/page"
 diff "$work/code" "$work/page" | check "nuage-protocol.5 has every limit and its value"
 
+{
+	grep -ohE '\b(LINK_PORT|SETTINGS_PORT)[[:space:]]*= [0-9]+' fs/link.h server/settings.h
+	grep -ohE 'default to port [0-9]+' $protocol
+} | grep -oE '[0-9]+$' | sort -u | awk '{ ports = ports " " $1 } END { if (NR != 1) print "they have" ports }' |
+    check "client, server and page agree on the port"
+
 # Purposes, magics and texts that keys and formats depend on.
 grep -ohE '"nuage[^"\\]*"' proto/*.c server/segment.c 2>/dev/null | tr -d '"' | sort -u | while read -r text; do
 	grep -qF -- "$text" $protocol || echo "\"$text\" is not in the page"
