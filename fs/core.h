@@ -67,6 +67,7 @@ struct handle {
 struct commit_state {
 	struct commit	*commit;
 	TAILQ_ENTRY(commit_state) link;
+	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 };
@@ -78,6 +79,7 @@ struct flush_state {
 	uint64_t	 region;
 	uint32_t	 offset;		/* of the run in its region */
 	bool		 stored, failed, kept;
+	bool		 reserved;		/* its bytes are in engine.carrying */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
 	TAILQ_ENTRY(flush_state) all_link;
 };
@@ -115,13 +117,15 @@ struct engine {
 	uint64_t	 sequence;		/* last one issued */
 	uint64_t	 acknowledged;
 	uint64_t	 dirty_since;		/* 0: the running transaction is empty */
-	size_t		 changes;		/* rough number of records in it */
+	size_t		 running_bytes;		/* what it would take on the wire, at most */
 	bool		 freeze_wanted;
 	uint64_t	 settle_until;
 	TAILQ_HEAD(, commit_state) inflight;
 	unsigned	 inflight_count;
+	size_t		 inflight_bytes;
 	struct flush_list carried;		/* stored flushes the running transaction names */
-	size_t		 carried_bytes, carried_count;	/* of those that travel in the commit */
+	size_t		 carried_count;		/* those that travel in the commit */
+	size_t		 carrying;		/* bytes that will travel, once sealed */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
@@ -140,6 +144,7 @@ struct engine {
 	TAILQ_HEAD(, fetch_state) fetches;
 
 	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
+	size_t		 unsaved;		/* objects on the dirty list or that of content */
 	struct engine_status stats;
 };
 
@@ -220,6 +225,13 @@ void		 txn_touch_attr(struct engine *e, struct object *o);
 int		 txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len,
 		    struct bytes value, uint64_t oref, const uint8_t (*brefs)[ID_SIZE], uint32_t brefs_count);
 int		 txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len);
+/* No more should be added before some of it has left. */
+bool		 txn_full(const struct engine *e);
+/* A block of this size may travel in the next commit: keeps room for it. */
+bool		 txn_carry(struct engine *e, struct flush_state *f);
+void		 txn_uncarry(struct engine *e, struct flush_state *f);
+/* The content of o goes into the same commit as its new name. */
+void		 txn_order(struct engine *e, struct object *o);
 /* Commits what is in the running transaction as soon as possible. */
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
@@ -229,6 +241,7 @@ void		 txn_resupplied(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
+void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 
 /* ---- data.c ---- */

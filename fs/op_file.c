@@ -214,7 +214,8 @@ op_release(struct engine *e, struct op *op)
 	op->handle = 0;
 	if (o == NULL || --o->opens > 0)
 		return 0;
-	if (o->gone && !o->pinned_elsewhere) {
+	/* What was removed of a directory must still be said: the server frees only empty ones. */
+	if (o->gone && !o->pinned_elsewhere && !S_ISDIR(o->attr.mode)) {
 		data_drop(e, o);
 		txn_clean(e, o);
 	}

@@ -452,6 +452,6 @@ op_rename(struct engine *e, struct op *op)
 	drop_name(e, n.replaced);
 	/* The old content must not go before the new has arrived (R4). */
 	if (data_dirty(n.moved) || n.moved->hold)
-		n.moved->ordered = true;
+		txn_order(e, n.moved);
 	return 0;
 }

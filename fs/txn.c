@@ -20,7 +20,17 @@
 
 enum {
 	INFLIGHT_MAX	= 8,
-	CARRIED_MAX	= 2 * 1024 * 1024,
+	/*
+	 * Sizes on the wire.  A commit leaves at commit_max; what would bring it over
+	 * FULL waits; WINDOW are under way at most.  FULL and WINDOW together fit
+	 * one frame: a server without space sends all of them back, and they
+	 * become one commit.
+	 */
+	FULL_BYTES	= 3 * 1024 * 1024,
+	WINDOW_BYTES	= 4 * 1024 * 1024,
+	CARRIED_BLOCK_MAX = 32 * 1024,		/* a larger one goes ahead of the commit */
+	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
+	RECORD_BYTES	= 200,			/* any other record, without its value and references */
 	SETTLE_MS	= 500,
 	RETRY_MS	= 1000,
 	ATTR_SIZE_MAX	= 256 + SYMLINK_MAX,
@@ -34,13 +44,23 @@ txn_pending(const struct engine *e, const struct object *o)
 }
 
 void
+txn_count(struct engine *e, struct object *o)
+{
+	bool unsaved = o->dirty || o->on_data_list;
+
+	if (unsaved != o->unsaved)
+		e->unsaved += unsaved ? 1 : -1;
+	o->unsaved = unsaved;
+}
+
+void
 txn_touch(struct engine *e, struct object *o)
 {
-	e->changes++;
 	if (o->dirty)
 		return;
 	o->dirty = true;
 	TAILQ_INSERT_TAIL(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 	if (e->dirty_since == 0)
 		e->dirty_since = e->now_ms;
 }
@@ -48,6 +68,8 @@ txn_touch(struct engine *e, struct object *o)
 void
 txn_touch_attr(struct engine *e, struct object *o)
 {
+	if (!o->attr_dirty)
+		e->running_bytes += ATTR_BYTES + o->attr.symlink.len;
 	o->attr_dirty = true;
 	txn_touch(e, o);
 }
@@ -59,6 +81,7 @@ rec_dirty(struct engine *e, struct object *o, struct rec *r)
 		r->dirty = true;
 		TAILQ_INSERT_TAIL(&o->dirty_recs, r, dirty_link);
 	}
+	e->running_bytes += RECORD_BYTES + (r->absent ? 0 : r->value_len + r->brefs_count * ID_SIZE);
 	txn_touch(e, o);
 }
 
@@ -97,6 +120,7 @@ undirty(struct engine *e, struct object *o)
 		return;
 	o->dirty = o->ordered = false;
 	TAILQ_REMOVE(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 }
 
 void
@@ -117,10 +141,11 @@ void
 txn_keep(struct engine *e, struct flush_state *f)
 {
 	f->kept = true;
+	txn_uncarry(e, f);
 	TAILQ_INSERT_TAIL(&e->carried, f, link);
 	e->kept_bytes += f->flush.len;
 	if (f->flush.carried) {
-		e->carried_bytes += f->flush.len;
+		e->running_bytes += f->flush.len + RECORD_BYTES;
 		e->carried_count++;
 	}
 }
@@ -351,10 +376,10 @@ freeze(struct engine *e)
 		objects += n > 0 || moot(o);
 	}
 	e->freeze_wanted = false;
-	e->changes = 0;
 	e->settle_until = 0;
 	if (changes == 0) {
 		clean_moot(e);
+		e->running_bytes = 0;
 		begin_age(e);
 		return;
 	}
@@ -382,7 +407,9 @@ freeze(struct engine *e)
 		if (f->flush.carried)
 			c->blocks[c->blocks_count++] = &f->flush;
 	}
-	e->carried_bytes = e->carried_count = e->kept_bytes = 0;
+	c->state->bytes = e->running_bytes;
+	e->inflight_bytes += e->running_bytes;
+	e->running_bytes = e->carried_count = e->kept_bytes = 0;
 	begin_age(e);
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
@@ -405,6 +432,49 @@ ordered_ready(struct engine *e)
 	return ready;
 }
 
+bool
+txn_full(const struct engine *e)
+{
+	return e->running_bytes + e->carrying > FULL_BYTES;
+}
+
+bool
+txn_carry(struct engine *e, struct flush_state *f)
+{
+	if (f->flush.len > CARRIED_BLOCK_MAX || e->running_bytes + e->carrying + f->flush.len > FULL_BYTES)
+		return false;
+	f->reserved = true;
+	e->carrying += f->flush.len;
+	return true;
+}
+
+void
+txn_uncarry(struct engine *e, struct flush_state *f)
+{
+	if (f->reserved)
+		e->carrying -= f->flush.len;
+	f->reserved = false;
+}
+
+/*
+ * The transaction cannot leave without the content of ordered objects, so
+ * theirs does not wait for room: it is kept here.
+ */
+void
+txn_order(struct engine *e, struct object *o)
+{
+	if (!o->ordered)
+		e->running_bytes += RECORD_BYTES + INLINE_MAX;
+	o->ordered = true;
+}
+
+static bool
+window_open(const struct engine *e)
+{
+	return e->inflight_count == 0 || (e->inflight_count < INFLIGHT_MAX &&
+	    e->inflight_bytes + e->running_bytes <= WINDOW_BYTES);
+}
+
 void
 txn_commit(struct engine *e)
 {
@@ -419,8 +489,7 @@ txn_step(struct engine *e)
 		e->error = 0;
 		e->freeze_wanted = true;
 	}
-	if (e->carried_bytes > CARRIED_MAX || e->carried_count > COMMIT_BLOCKS_MAX * 3 / 4 ||
-	    e->kept_bytes > e->config.dirty_max / 4 || e->changes > e->config.changes_max)
+	if (e->running_bytes > e->config.commit_max || e->kept_bytes > e->config.dirty_max / 4)
 		e->freeze_wanted = true;
 	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
 		if (e->settle_until == 0) {
@@ -431,8 +500,11 @@ txn_step(struct engine *e)
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
 	}
-	if (e->freeze_wanted && e->error == 0 && e->inflight_count < INFLIGHT_MAX && ordered_ready(e))
+	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
 		freeze(e);
+		if (!TAILQ_EMPTY(&e->flushing))
+			data_flush_step(e);	/* what waited for room */
+	}
 }
 
 /* ---- answers ---- */
@@ -442,6 +514,7 @@ unlink_commit(struct engine *e, struct commit_state *s)
 {
 	TAILQ_REMOVE(&e->inflight, s, link);
 	e->inflight_count--;
+	e->inflight_bytes -= s->bytes;
 }
 
 static void
@@ -486,6 +559,8 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	unpin_step(e);
 	wake(e, WAIT_COMMIT, c->sequence);
 	wake(e, WAIT_ROOM, 0);
+	if (!TAILQ_EMPTY(&e->flushing))
+		data_flush_step(e);
 	commit_put(c);
 }
 

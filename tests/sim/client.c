@@ -660,7 +660,7 @@ mount_new(struct client *c, const struct mount *replaced)
 	struct mount *m = sim_alloc(sizeof *m);
 	struct engine_config config = {
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
-		.objects_max = sim->plan.objects_max, .changes_max = sim->plan.changes_max,
+		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
 		.random = engine_random, .context = m,
 	};
 
