@@ -671,23 +671,29 @@ txn_resupplied(struct engine *e)
 	}
 }
 
-/* The server refused s for good: what is in it, and after it, was changed without a lease. */
-static void
-lose_from(struct engine *e, struct commit_state *s)
+void
+txn_lose_running(struct engine *e)
 {
 	struct object *o;
 
-	if (s != NULL) {
-		thaw_from(e, s);
-		e->sequence++;		/* its sequence is consumed, those after it are not */
-	}
 	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
 		lease_lost(e, o);
 		txn_clean(e, o);
 	}
+	begin_age(e);
+}
+
+/* The server refused s for good: what is in it, and after it, was changed without a lease. */
+static void
+lose_from(struct engine *e, struct commit_state *s)
+{
+	if (s != NULL) {
+		thaw_from(e, s);
+		e->sequence++;		/* its sequence is consumed, those after it are not */
+	}
+	txn_lose_running(e);
 	if (e->inflight_count == 0)
 		e->acknowledged = e->sequence;
-	e->dirty_since = 0;
 	e->stats.rejected++;
 	send_message(e, MSG_reset, ++e->next_request);
 	wake(e, WAIT_COMMIT, UINT64_MAX);
