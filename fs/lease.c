@@ -790,10 +790,14 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 	for (uint32_t i = 0; i < m->lost.count; i++) {
 		struct object *o = object_find(e, m->lost.at[i].oid);
 
-		if (o != NULL && o->mode != MODE_NONE && !o->born) {
-			part |= unsaved(o);
-			lease_lost(e, o);
+		if (o == NULL || o->mode == MODE_NONE || o->born)
+			continue;
+		if (o->gone && o->opens == 0 && !o->pinned_elsewhere) {
+			freed(e, o);	/* as it should be */
+			continue;
 		}
+		part |= unsaved(o);
+		lease_lost(e, o);
 	}
 	/* Operations change several objects: without one of them the others would not fit together. */
 	if (part)

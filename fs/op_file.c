@@ -199,7 +199,8 @@ pins_resume(struct engine *e, bool fresh)
 			o->unpin_sent = false;
 			o->pinned = !fresh;	/* to be taken back once more */
 		}
-		if (o->opens > 0 && (pinned || o->mode == MODE_NONE))
+		/* A closed one too: commits that speak of it may still be on their way. */
+		if (pinned || (o->opens > 0 && o->mode == MODE_NONE))
 			object_pin(e, o, true);
 	}
 }
