@@ -210,12 +210,9 @@ client_lost(struct mount *m, struct conn *c)
 	m->control = NULL;
 	for (unsigned i = 0; i < BULK_LANES; i++)
 		close_bulk(m, i);
-	if (m->said_bye) {
-		/* It may be lost: say it again. */
-		m->said_bye = false;
-		sim_after(sim, 1, leave, m, 0);
-	}
-	if (m->state != MOUNT_CONNECTING) {
+	if (m->said_bye)
+		m->state = MOUNT_CONNECTING;	/* it may be lost: to be said again, without the engine */
+	else if (m->state != MOUNT_CONNECTING) {
 		m->state = MOUNT_CONNECTING;
 		engine_detached(mount_clocked(m));
 		mount_drain(m);
@@ -224,10 +221,24 @@ client_lost(struct mount *m, struct conn *c)
 }
 
 static void
+say_bye(struct mount *m)
+{
+	struct message msg = { .type = MSG_bye, .id = ATTACH_ID - 1 };
+
+	m->said_bye = true;
+	net_to_server(m->control, &msg);
+}
+
+static void
 attached(struct mount *m, const struct message *msg)
 {
 	bool fresh = m->session != msg->attached.session;
 
+	if (m->said_bye) {
+		m->state = MOUNT_LEAVING;
+		say_bye(m);
+		return;
+	}
 	m->session = msg->attached.session;
 	memcpy(m->secret, msg->attached.secret, SECRET_SIZE);
 	if (fresh && m->mounted)
@@ -785,15 +796,13 @@ synced(struct call *c)
 {
 	struct mount *m = c->mount;
 	struct engine_status s;
-	struct message msg = { .type = MSG_bye, .id = ATTACH_ID - 1 };
 
 	engine_status(m->engine, &s);
 	if (c->error != 0 || m->state != MOUNT_LEAVING || s.dirty_objects > 0 || s.commits_pending > 0) {
 		sim_after(m->sim, 500000, leave, m, 0);
 		return;
 	}
-	m->said_bye = true;
-	net_to_server(m->control, &msg);
+	say_bye(m);
 }
 
 static void
