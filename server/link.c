@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -197,6 +198,22 @@ link_post(struct link *l, struct server_action *a)
 	}
 }
 
+/* Every message, for who looks for the cause of a standstill. */
+static void
+trace(const struct link *l, const char *direction, const struct message *m)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f;
+
+	if (!event_enabled(EVENT_DEBUG) || (f = open_memstream(&text, &size)) == NULL)
+		return;
+	message_print(m, f);
+	if (fclose(f) == 0)
+		event_log(EVENT_DEBUG, "event=%s conn=%" PRIu64 " message=\"%s\"", direction, l->place.node.key, text);
+	free(text);
+}
+
 /* ---- sending ---- */
 
 static bool
@@ -254,6 +271,7 @@ send_message(struct link *l, const struct message *m)
 
 	if (size == 0)
 		return false;
+	trace(l, "send", m);
 	if (frame <= OUT_SIZE) {
 		if (l->out_len + frame > OUT_SIZE && !flush(l))
 			return false;
@@ -286,6 +304,7 @@ send_block(struct link *l, struct server_action *a)
 	m.block.status = r == 0 ? STATUS_OK : r == -EINVAL ? STATUS_INVALID : r == -ENOMEM ? STATUS_BUSY : STATUS_IO;
 	if (m.block.status == STATUS_IO)
 		event_log(EVENT_ERROR, "event=damage what=block block=%s error=\"%s\"", a->text, strerror(-r));
+	trace(l, "send", &m);
 	len = flush(l) ? seal(l, &m, message_size(&m), payload, head) : -EPIPE;
 	iov[0] = (struct iovec){ head, len > 0 ? (size_t)len : 0 };
 	iov[1] = (struct iovec){ data, payload.len };
@@ -518,6 +537,8 @@ handle(struct link *l, const uint8_t header[FRAME_HEADER], uint8_t *frame, size_
 	pthread_mutex_lock(&l->lock);
 	closing = l->closing;
 	pthread_mutex_unlock(&l->lock);
+	if (r == 0)
+		trace(l, "receive", &m);
 	if (r == 0 && !closing)
 		daemon_received(l->daemon, l, &m);
 	arena_free(&arena);
