@@ -50,9 +50,10 @@ struct op_state {
 	uint32_t	 wants_count;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
+	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;
-	uint64_t	 flush_number, sequence;
+	uint64_t	 flush_number, sequence, errors;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -66,7 +67,9 @@ struct handle {
 struct commit_state {
 	struct commit	*commit;
 	TAILQ_ENTRY(commit_state) link;
+	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
+	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 };
 
 struct flush_state {
@@ -76,6 +79,7 @@ struct flush_state {
 	uint64_t	 region;
 	uint32_t	 offset;		/* of the run in its region */
 	bool		 stored, failed, kept;
+	bool		 reserved;		/* its bytes are in engine.carrying */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
 	TAILQ_ENTRY(flush_state) all_link;
 };
@@ -113,13 +117,15 @@ struct engine {
 	uint64_t	 sequence;		/* last one issued */
 	uint64_t	 acknowledged;
 	uint64_t	 dirty_since;		/* 0: the running transaction is empty */
-	size_t		 changes;		/* rough number of records in it */
+	size_t		 running_bytes;		/* what it would take on the wire, at most */
 	bool		 freeze_wanted;
 	uint64_t	 settle_until;
 	TAILQ_HEAD(, commit_state) inflight;
 	unsigned	 inflight_count;
+	size_t		 inflight_bytes;
 	struct flush_list carried;		/* stored flushes the running transaction names */
-	size_t		 carried_bytes, carried_count;	/* of those that travel in the commit */
+	size_t		 carried_count;		/* those that travel in the commit */
+	size_t		 carrying;		/* bytes that will travel, once sealed */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
@@ -137,7 +143,8 @@ struct engine {
 	TAILQ_HEAD(, cell) cell_lru;
 	TAILQ_HEAD(, fetch_state) fetches;
 
-	uint64_t	 error_counter;
+	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
+	size_t		 unsaved;		/* objects on the dirty list or that of content */
 	struct engine_status stats;
 };
 
@@ -168,7 +175,10 @@ bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kin
 bool		 needs_missing(const struct op *op);
 void		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
+/* The answer to a READ was a status. */
+void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
+void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_swept(struct engine *e, struct object *o);
@@ -206,6 +216,8 @@ void		 op_answer(struct op *op, const struct object *o);	/* its attributes */
 int		 op_copy(struct op *op, const void *data, size_t len);	/* as the one piece */
 struct handle	*op_open_handle(struct op *op, struct object *o);
 void		 unpin_step(struct engine *e);
+void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
+void		 pins_resume(struct engine *e, bool fresh);	/* after a new connection */
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);
@@ -213,6 +225,13 @@ void		 txn_touch_attr(struct engine *e, struct object *o);
 int		 txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len,
 		    struct bytes value, uint64_t oref, const uint8_t (*brefs)[ID_SIZE], uint32_t brefs_count);
 int		 txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len);
+/* No more should be added before some of it has left. */
+bool		 txn_full(const struct engine *e);
+/* A block of this size may travel in the next commit: keeps room for it. */
+bool		 txn_carry(struct engine *e, struct flush_state *f);
+void		 txn_uncarry(struct engine *e, struct flush_state *f);
+/* The content of o goes into the same commit as its new name. */
+void		 txn_order(struct engine *e, struct object *o);
 /* Commits what is in the running transaction as soon as possible. */
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
@@ -222,6 +241,7 @@ void		 txn_resupplied(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
+void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 
 /* ---- data.c ---- */

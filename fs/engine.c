@@ -24,7 +24,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { CACHE_MIN = 8 * 1024 * 1024 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024 };
 
 /* ---- actions ---- */
 
@@ -159,7 +159,7 @@ answers_expected(const struct engine *e, const struct object *o)
 void
 object_drop(struct engine *e, struct object *o)
 {
-	bool useless = o->mode == MODE_NONE || o->gone;
+	bool useless = o->mode == MODE_NONE || (o->gone && !o->pinned_elsewhere);
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
@@ -257,6 +257,19 @@ wake(struct engine *e, enum wait_kind wait, uint64_t key)
 	}
 }
 
+/* Adds to the running transaction, and can be made to wait for it. */
+static bool
+adds_changes(enum op_type type)
+{
+	switch (type) {
+	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK:
+	case OP_UNLINK: case OP_RMDIR: case OP_RENAME: case OP_SETXATTR: case OP_REMOVEXATTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Runs op once.  True when it is done. */
 static bool
 attempt(struct engine *e, struct op *op)
@@ -270,9 +283,17 @@ attempt(struct engine *e, struct op *op)
 	s->wait = WAIT_NONE;
 	op->cacheable = false;
 	op->entries_count = 0;
+	/* On a full server nothing leaves, but removing must go on. */
+	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
+		e->freeze_wanted = true;
+		park(op, WAIT_ROOM, 0);
+		return false;
+	}
 	r = op->type < OP_COUNT ? run_op[op->type](e, op) : -ENOSYS;
 	if (s->fail != 0)
 		r = s->fail;
+	if (r == -EAGAIN && s->refused != 0)
+		r = s->refused;
 	if (r != -EAGAIN) {
 		op->error = r;
 		return true;
@@ -455,6 +476,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
+	pins_resume(e, fresh);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		lease_reclaim(e);
 		if (a->rejected && TAILQ_EMPTY(&e->inflight))
@@ -477,6 +499,7 @@ engine_detached(struct engine *e)
 void
 engine_received(struct engine *e, const struct message *m)
 {
+	unpin_heard(e, m->id);
 	switch (m->type) {
 	case MSG_granted:
 		lease_granted(e, m);
@@ -505,8 +528,11 @@ engine_received(struct engine *e, const struct message *m)
 	case MSG_space:
 		e->space = m->space;
 		break;
+	case MSG_done:
+		lease_refused(e, m->id, m->done.status);
+		break;
 	default:
-		break;		/* done: of RESET, or an error that a later answer settles */
+		break;
 	}
 	settle(e);
 }
@@ -585,8 +611,8 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 		e->config.cache_max = CACHE_MIN;
 	if (e->config.objects_max == 0)
 		e->config.objects_max = 200000;
-	if (e->config.changes_max == 0)
-		e->config.changes_max = 4096;
+	if (e->config.commit_max == 0 || e->config.commit_max > COMMIT_MAX)
+		e->config.commit_max = COMMIT_MAX;
 	if (e->config.read_ahead == 0)
 		e->config.read_ahead = 8;
 	e->keys = keys;
@@ -668,8 +694,6 @@ engine_format(struct engine *e, uint32_t uid, uint32_t gid, uint32_t mode)
 void
 engine_status(const struct engine *e, struct engine_status *to)
 {
-	const struct object *o;
-
 	*to = e->stats;
 	to->attached = e->attached;
 	to->version = e->version;
@@ -680,11 +704,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->cached_bytes = e->cells_bytes;
 	to->ops_parked = e->parked_count;
 	to->error = e->error;
-	to->dirty_objects = 0;
-	TAILQ_FOREACH(o, &e->dirty, dirty_link)
-		to->dirty_objects++;
-	TAILQ_FOREACH(o, &e->with_data, data_link)
-		to->dirty_objects += !o->dirty;
+	to->dirty_objects = e->unsaved;
 }
 
 static void
@@ -737,12 +757,14 @@ engine_check(struct engine *e, char *why, size_t size)
 	struct flush_state *f;
 	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
 	uint64_t sequence = e->sequence - e->inflight_count;
+	size_t unsaved = 0;
 
 	TAILQ_FOREACH(o, &e->lru, lru_link) {
 		const struct rec *r;
 
 		listed++;
 		on_dirty += o->dirty;
+		unsaved += o->dirty || o->on_data_list;
 		recalling += o->recall != RECALL_NONE;
 		if (o->mode == MODE_NONE && (o->root != NULL || o->attr_known || o->dirty))
 			return fail_check(why, size, o, "known without a lease");
@@ -760,7 +782,7 @@ engine_check(struct engine *e, char *why, size_t size)
 		if (S_ISREG(o->attr.mode) && o->attr_known && !o->hold && o->stable_size > o->attr.size)
 			return fail_check(why, size, o, "stable size beyond the end");
 	}
-	if (listed != e->objects)
+	if (listed != e->objects || unsaved != e->unsaved)
 		return fail_check(why, size, NULL, "objects are miscounted");
 	TAILQ_FOREACH(o, &e->dirty, dirty_link)
 		on_dirty--;

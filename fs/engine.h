@@ -26,7 +26,7 @@ struct engine_config {
 	size_t		 dirty_max;		/* bytes not yet on the server; 0 = 96 MiB */
 	size_t		 cache_max;		/* bytes of opened cells kept; 0 = 64 MiB */
 	size_t		 objects_max;		/* cached objects; 0 = 200,000 */
-	size_t		 changes_max;		/* records in one commit; 0 = 4096 */
+	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	void		(*random)(void *context, void *to, size_t len);
 	void		*context;

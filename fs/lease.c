@@ -27,6 +27,7 @@ enum {
 	REGIONS_FIRST = 64,
 	REGIONS_MORE = 2048,
 	READ_BUDGET = 4096,
+	SHED_PART = 8,		/* of all objects, when there are too many leases */
 };
 
 static void
@@ -384,6 +385,21 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 	c->all = !a->more && memcmp(w->to.data, high_key, len) == 0;
 }
 
+/* Its last name and pin are gone, and the server has freed it: what we still hold of it is moot. */
+static void
+freed(struct engine *e, struct object *o)
+{
+	o->dead = true;
+	if (o->mode == MODE_NONE)
+		return;
+	data_drop(e, o);
+	txn_clean(e, o);
+	recall_set(e, o, RECALL_NONE);
+	o->mode = MODE_NONE;
+	object_forget(o);
+	wake(e, WAIT_OBJECT, o->oid);
+}
+
 static void
 take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w)
 {
@@ -396,8 +412,8 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	if (o->released && request <= o->released_request && a->grant <= o->released_grant && mode > o->released_mode)
 		mode = o->released_mode;
 	if (a->status == STATUS_NOENT) {
-		if (!o->born && o->mode == MODE_NONE)
-			o->dead = true;
+		if (!o->born)
+			freed(e, o);
 		return;
 	}
 	if (o->born)
@@ -456,7 +472,8 @@ lease_granted(struct engine *e, const struct message *m)
 		struct object *o = object_find(e, g->answers.at[i].oid);
 
 		if (o != NULL && o->mode != MODE_NONE && o->early_grant == o->grant && o->early_grant != 0) {
-			struct msg_recall r = { .oid = o->oid, .grant = o->grant, .mode = o->early_mode };
+			struct msg_recall r = { .oid = o->oid, .grant = o->grant, .mode = o->early_mode,
+			    .ticket = o->early_ticket };
 
 			o->early_grant = 0;
 			lease_recalled(e, &r);
@@ -471,11 +488,11 @@ object_pin(struct engine *e, struct object *o, bool on)
 {
 	struct action *a = send_message(e, MSG_pin, 0);
 
+	o->pinned = on;		/* said again when the connection is back (pins_resume) */
 	if (a == NULL || (a->message.pin.pins.at = arena_alloc(&a->arena, sizeof(struct msg_pinning))) == NULL)
 		return;
 	a->message.pin.pins.count = 1;
 	a->message.pin.pins.at[0] = (struct msg_pinning){ .oid = o->oid, .on = on };
-	o->pinned = on;
 }
 
 static void
@@ -514,6 +531,30 @@ replies_left(const struct engine *e, uint64_t upto)
 	return s == NULL || s->reply_number > upto;
 }
 
+static bool
+names(const struct op_state *s, uint64_t oid)
+{
+	for (uint32_t i = 0; i < s->held_count; i++)
+		if (s->held[i].oid == oid)
+			return true;
+	return wants_object(s, oid);
+}
+
+/* R6: only an unfinished operation older than the one that wants the object may delay its recall. */
+static bool
+older_needs(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+			return true;
+	TAILQ_FOREACH(s, &e->runnable, link)
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+			return true;
+	return false;
+}
+
 static void
 drain(struct engine *e, struct object *o)
 {
@@ -536,9 +577,32 @@ sweep(struct engine *e, struct object *o)
 	a->pages = !a->directory;
 }
 
+/*
+ * An operation that had to wait changed o by a name that may have led the
+ * kernel to another inode when it looked: its attributes of o are stale.
+ */
+void
+lease_changed(struct engine *e, const struct op *op, struct object *o)
+{
+	struct action *a;
+
+	if (op->state->ticket == 0 || o->lookups == 0 || (a = action_add(e, ACTION_INVALIDATE)) == NULL)
+		return;
+	o->sweeps++;
+	a->oid = o->oid;
+}
+
 void
 lease_step(struct engine *e, struct object *o)
 {
+	if (o->recall == RECALL_WAIT && !older_needs(e, o)) {
+		if (o->recall_mode == MODE_SHARED)
+			recall_set(e, o, RECALL_FLUSH);
+		else {
+			drain(e, o);
+			return;
+		}
+	}
 	if (o->recall == RECALL_DRAIN && replies_left(e, o->recall_after)) {
 		if (o->lookups == 0 && o->opens == 0 && o->oid != OID_ROOT)
 			recall_set(e, o, RECALL_FLUSH);
@@ -600,6 +664,7 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 		if (m->grant > o->grant) {
 			o->early_grant = m->grant;
 			o->early_mode = m->mode;
+			o->early_ticket = m->ticket;
 		} else
 			object_drop(e, o);
 		return;
@@ -608,18 +673,60 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 		return;
 	e->stats.recalls++;
 	if (o->recall != RECALL_NONE) {
-		if (m->mode >= o->recall_mode)
-			return;
-		o->recall_mode = m->mode;
-		drain(e, o);
+		if (m->ticket < o->recall_ticket)
+			o->recall_ticket = m->ticket;
+		if (m->mode < o->recall_mode) {
+			o->recall_mode = m->mode;
+			if (o->recall != RECALL_WAIT) {
+				drain(e, o);
+				return;
+			}
+		}
 	} else {
 		o->recall_mode = m->mode;
-		if (m->mode == MODE_SHARED) {
-			recall_set(e, o, RECALL_FLUSH);
-			lease_step(e, o);
-		} else
-			drain(e, o);
+		o->recall_ticket = m->ticket;
+		recall_set(e, o, RECALL_WAIT);
 	}
+	lease_step(e, o);
+}
+
+/* Begins to give back what was needed longest ago. */
+static void
+shed(struct engine *e)
+{
+	size_t left = e->objects / SHED_PART + 1;
+
+	for (struct object *o = TAILQ_FIRST(&e->lru), *next; o != NULL && left > 0; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		if (o->mode == MODE_NONE || o->recall != RECALL_NONE || o->oid < OID_RESERVED)
+			continue;
+		left--;
+		o->recall_mode = MODE_NONE;
+		o->recall_ticket = UINT64_MAX;	/* any operation that has a ticket goes first */
+		recall_set(e, o, RECALL_WAIT);
+		lease_step(e, o);
+	}
+}
+
+void
+lease_refused(struct engine *e, uint64_t request, enum status status)
+{
+	struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->wait == WAIT_READ && s->request == request)
+			break;
+	if (s == NULL)
+		return;
+	if (status != STATUS_BUSY) {
+		s->refused = -EIO;
+		wake(e, WAIT_READ, request);
+		return;
+	}
+	/* This session has as many leases as it may: the operation goes on when some are given back. */
+	shed(e);
+	s->wait = TAILQ_EMPTY(&e->recalling) ? WAIT_ATTACH : WAIT_OBJECT;
+	s->key = 0;
 }
 
 /* ---- after a new connection ---- */

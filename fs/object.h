@@ -41,12 +41,13 @@ struct cover {
 };
 
 /*
- * A recall in steps: DRAIN waits until replies the kernel may cache have
+ * A recall in steps: WAIT until no operation older than the one that wants the
+ * object needs it any more (R6); DRAIN waits until replies the kernel may cache have
  * left; SWEEP until the kernel has dropped what it caches (operations are
  * still served: the sweep may need them); FLUSH until data and records are
  * durable (operations wait); then RELEASE is sent.
  */
-enum recall_state { RECALL_NONE, RECALL_DRAIN, RECALL_SWEEP, RECALL_FLUSH };
+enum recall_state { RECALL_NONE, RECALL_WAIT, RECALL_DRAIN, RECALL_SWEEP, RECALL_FLUSH };
 
 struct object {
 	uint64_t	 oid;
@@ -63,10 +64,13 @@ struct object {
 	bool		 pinned;		/* our PIN was sent */
 	bool		 unpin;			/* to be taken back when the commits so far are acknowledged */
 	uint64_t	 unpin_after;
+	bool		 unpin_sent;		/* it was, but perhaps not heard yet */
+	uint64_t	 unpin_request;		/* the last request before it */
 	TAILQ_ENTRY(object) unpin_link;
 	enum recall_state recall;		/* on the engine's list unless NONE */
 	TAILQ_ENTRY(object) recall_link;
 	uint8_t		 recall_mode;
+	uint64_t	 recall_ticket;		/* of the oldest operation elsewhere that wants it; 0: unknown */
 	uint64_t	 recall_after;		/* DRAIN: replies up to this number */
 	/*
 	 * Our last RELEASE: answers to READs sent before it may still tell of the
@@ -77,6 +81,7 @@ struct object {
 	uint64_t	 released_grant, released_request;
 	uint64_t	 early_grant;		/* a RECALL that overtook its grant */
 	uint8_t		 early_mode;
+	uint64_t	 early_ticket;
 	uint32_t	 sweeps;		/* INVALIDATE actions under way */
 	uint64_t	 read_replies;		/* page replies since the DRAIN began */
 
@@ -109,6 +114,7 @@ struct object {
 	TAILQ_HEAD(, span) spans;		/* bytes not yet on the server */
 	TAILQ_ENTRY(object) flush_link, data_link;
 	bool		 on_flush_list, on_data_list;
+	bool		 unsaved;		/* on the dirty list, or on that of content */
 	uint64_t	 stable_size;		/* the size a commit may state */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */

@@ -129,12 +129,31 @@ op_open(struct engine *e, struct op *op)
 
 	if (o == NULL)
 		return -EAGAIN;
+	if (o->gone && o->opens == 0)
+		return -ESTALE;		/* its last name went while we waited; no PIN keeps it */
 	if (truncate && S_ISREG(o->attr.mode)) {
 		if ((r = data_truncate(e, op, o, 0)) < 0)
 			return r;
 		o->attr.mtime = o->attr.ctime = e->real;
 	}
 	return op_open_handle(op, o) == NULL ? -ENOMEM : 0;
+}
+
+/* Takes the pin back, and remembers that until the server has surely heard of it. */
+static void
+unpin(struct engine *e, struct object *o)
+{
+	object_pin(e, o, false);
+	o->unpin_sent = true;
+	o->unpin_request = e->next_request;
+}
+
+static void
+unpin_end(struct engine *e, struct object *o)
+{
+	TAILQ_REMOVE(&e->unpins, o, unpin_link);
+	o->unpin = o->unpin_sent = false;
+	object_drop(e, o);
 }
 
 void
@@ -144,13 +163,44 @@ unpin_step(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->unpins); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, unpin_link);
-		if (txn_pending(e, o) || o->hold || (o->unpin_after > e->acknowledged && e->inflight_count > 0))
+		if (o->unpin_sent || txn_pending(e, o) || o->hold ||
+		    (o->unpin_after > e->acknowledged && e->inflight_count > 0))
 			continue;
-		TAILQ_REMOVE(&e->unpins, o, unpin_link);
-		o->unpin = false;
 		if (o->opens == 0 && o->pinned)
-			object_pin(e, o, false);
-		object_drop(e, o);
+			unpin(e, o);
+		else
+			unpin_end(e, o);
+	}
+}
+
+/* Nothing answers a PIN; the answer to a later request tells that it was heard. */
+void
+unpin_heard(struct engine *e, uint64_t request)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->unpins); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, unpin_link);
+		if (o->unpin_sent && o->unpin_request < request)
+			unpin_end(e, o);
+	}
+}
+
+/* PINs may have been lost with the connection, or with the server: says all of them again. */
+void
+pins_resume(struct engine *e, bool fresh)
+{
+	struct object *o;
+
+	TAILQ_FOREACH(o, &e->lru, lru_link) {
+		bool pinned = o->pinned;
+
+		if (o->unpin_sent) {
+			o->unpin_sent = false;
+			o->pinned = !fresh;	/* to be taken back once more */
+		}
+		if (o->opens > 0 && (pinned || o->mode == MODE_NONE))
+			object_pin(e, o, true);
 	}
 }
 
@@ -164,7 +214,8 @@ op_release(struct engine *e, struct op *op)
 	op->handle = 0;
 	if (o == NULL || --o->opens > 0)
 		return 0;
-	if (o->gone) {
+	/* What was removed of a directory must still be said: the server frees only empty ones. */
+	if (o->gone && !o->pinned_elsewhere && !S_ISDIR(o->attr.mode)) {
 		data_drop(e, o);
 		txn_clean(e, o);
 	}
@@ -249,6 +300,7 @@ op_fsync(struct engine *e, struct op *op)
 			data_flush_step(e);
 			txn_step(e);
 		}
+		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
 		s->flush_number = e->span_number;
 		if (o != NULL && (data_dirty(o) || o->hold))
 			data_flush(e, o);
@@ -274,13 +326,18 @@ op_fsync(struct engine *e, struct op *op)
 	}
 	if ((r = handle_error(e, handle_of(op))) < 0)
 		return r;
+	if (e->acknowledged < s->sequence && e->error != 0)
+		return e->error;
 	if (!e->freeze_wanted && s->sequence > e->sequence)
 		s->sequence = e->sequence;	/* there was nothing to send after all */
-	if (e->acknowledged >= s->sequence)
-		return 0;
-	if (e->error != 0)
-		return e->error;
-	return park(op, WAIT_COMMIT, s->sequence);
+	if (e->acknowledged < s->sequence)
+		return park(op, WAIT_COMMIT, s->sequence);
+	/* Without a file to ask, any loss might be what the caller wanted to keep. */
+	if (o == NULL && e->error_counter != s->errors) {
+		e->sync_errors = e->error_counter;
+		return -EIO;
+	}
+	return 0;
 }
 
 int

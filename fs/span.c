@@ -14,7 +14,6 @@
 #include "fs/content.h"
 
 enum {
-	CARRIED_BLOCK_MAX = 32 * 1024,	/* a run up to this size travels in the commit */
 	RETRY_MS	= 1000,
 };
 
@@ -105,6 +104,7 @@ data_list(struct engine *e, struct object *o)
 	else
 		TAILQ_REMOVE(&e->with_data, o, data_link);
 	o->on_data_list = wanted;
+	txn_count(e, o);
 }
 
 void
@@ -241,6 +241,7 @@ settle_size(struct engine *e, struct object *o)
 void
 flush_free(struct engine *e, struct flush_state *f)
 {
+	txn_uncarry(e, f);
 	TAILQ_REMOVE(&e->flushes, f, all_link);
 	buffer_put(f->flush.buffer);
 	buffer_put(f->flush.sealed);
@@ -275,7 +276,7 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 		f->flush.buffer = buffer_get(s->buffer);
 		f->flush.start = f->offset = s->ranges[i].from;
 		f->flush.len = s->ranges[i].to - s->ranges[i].from;
-		f->flush.carried = f->flush.len <= CARRIED_BLOCK_MAX;
+		f->flush.carried = txn_carry(e, f);
 		f->flush.state = f;
 		f->object = o;
 		f->span = s;
@@ -357,6 +358,12 @@ fits_inline(struct object *o)
 	return o->attr.size <= INLINE_MAX && o->regions.all && !extent_any(o) && span_find(o, 0, true) == NULL;
 }
 
+static bool
+must_wait(const struct engine *e, const struct object *o)
+{
+	return txn_full(e) && !o->ordered;
+}
+
 static int
 flush_inline(struct engine *e, struct object *o, struct span *s)
 {
@@ -364,6 +371,8 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 	ssize_t len;
 	int r;
 
+	if (must_wait(e, o))
+		return 1;
 	if ((r = span_fill(e, o, s)) != 0)
 		return r;
 	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
@@ -415,6 +424,46 @@ span_lost(struct engine *e, struct object *o, struct span *s, int error)
 }
 
 static void
+span_apply(struct engine *e, struct object *o, struct span *s)
+{
+	struct region_map m;
+	struct flush_state *f;
+	int r = extent_load(&m, o, s->region);
+
+	TAILQ_FOREACH(f, &s->flushes, link)
+		for (unsigned i = 0; i < s->count; i++) {
+			uint32_t from = s->ranges[i].from > f->offset ? s->ranges[i].from : f->offset;
+			uint32_t to = s->ranges[i].to < f->offset + f->flush.len ? s->ranges[i].to : f->offset + f->flush.len;
+
+			if (from < to && m.count + 2 < EXTENTS_WORK)
+				extent_set(&m, from, to, f->flush.id, from - f->offset);
+		}
+	if (r == 0)
+		r = extent_store(e, o, s->region, &m);
+	if (r < 0) {
+		span_lost(e, o, s, r);
+		return;
+	}
+	if (s->region == 0 && content_inline(o)) {
+		txn_delete(e, o, KIND_INLINE, NULL, 0);
+		o->attr.flags &= ~(uint32_t)ATTR_INLINE;
+	}
+	e->dirty_bytes -= span_bytes(s);
+	s->count = 0;
+	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
+		TAILQ_REMOVE(&s->flushes, f, link);
+		f->span = NULL;
+		f->object = NULL;
+		for (uint32_t at = 0; at < f->flush.len; at += CELL_SIZE)
+			cell_add(e, f->flush.id, at / CELL_SIZE, f->flush.buffer, f->flush.buffer->data + f->flush.start + at,
+			    f->flush.len - at < CELL_SIZE ? f->flush.len - at : CELL_SIZE, 0);
+		e->dirty_bytes += f->flush.len;
+		txn_keep(e, f);
+	}
+	span_free(e, o, s);
+}
+
+static void
 flush_object(struct engine *e, struct object *o)
 {
 	struct span *s, *next;
@@ -423,8 +472,16 @@ flush_object(struct engine *e, struct object *o)
 
 	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
-		if (s->frozen)
+		if (s->frozen && s->pending > 0)
 			continue;
+		if (s->frozen && must_wait(e, o)) {
+			later = true;
+			continue;
+		}
+		if (s->frozen) {
+			span_apply(e, o, s);
+			continue;
+		}
 		if ((r = span_flush(e, o, s)) == 1 || r == -ENOMEM)
 			later = true;
 		else if (r < 0)
@@ -465,47 +522,6 @@ data_flush_step(struct engine *e)
 				store(e, f);
 }
 
-static void
-span_apply(struct engine *e, struct object *o, struct span *s)
-{
-	struct region_map m;
-	struct flush_state *f;
-	int r = extent_load(&m, o, s->region);
-
-	TAILQ_FOREACH(f, &s->flushes, link)
-		for (unsigned i = 0; i < s->count; i++) {
-			uint32_t from = s->ranges[i].from > f->offset ? s->ranges[i].from : f->offset;
-			uint32_t to = s->ranges[i].to < f->offset + f->flush.len ? s->ranges[i].to : f->offset + f->flush.len;
-
-			if (from < to && m.count + 2 < EXTENTS_WORK)
-				extent_set(&m, from, to, f->flush.id, from - f->offset);
-		}
-	if (r == 0)
-		r = extent_store(e, o, s->region, &m);
-	if (r < 0) {
-		span_lost(e, o, s, r);
-		return;
-	}
-	if (s->region == 0 && content_inline(o)) {
-		txn_delete(e, o, KIND_INLINE, NULL, 0);
-		o->attr.flags &= ~(uint32_t)ATTR_INLINE;
-	}
-	e->dirty_bytes -= span_bytes(s);
-	s->count = 0;
-	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
-		TAILQ_REMOVE(&s->flushes, f, link);
-		f->span = NULL;
-		f->object = NULL;
-		for (uint32_t at = 0; at < f->flush.len; at += CELL_SIZE)
-			cell_add(e, f->flush.id, at / CELL_SIZE, f->flush.buffer, f->flush.buffer->data + f->flush.start + at,
-			    f->flush.len - at < CELL_SIZE ? f->flush.len - at : CELL_SIZE, 0);
-		e->dirty_bytes += f->flush.len;
-		txn_keep(e, f);
-	}
-	span_free(e, o, s);
-	settle_size(e, o);
-}
-
 void
 data_stored(struct engine *e, struct flush_state *f, int error)
 {
@@ -533,9 +549,12 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	}
 	if (--s->pending > 0)
 		return;
-	span_apply(e, o, s);
-	if (o->on_flush_list)
-		flush_object(e, o);
+	if (must_wait(e, o) || o->on_flush_list)
+		data_flush(e, o);	/* applies it, now or when there is room */
+	else {
+		span_apply(e, o, s);
+		settle_size(e, o);
+	}
 	if (o->recall != RECALL_NONE)
 		lease_step(e, o);
 }
@@ -546,6 +565,8 @@ data_drop(struct engine *e, struct object *o)
 	while (!TAILQ_EMPTY(&o->spans))
 		span_free(e, o, TAILQ_FIRST(&o->spans));
 	o->hold = false;
+	if (o->stable_size > o->attr.size)
+		o->stable_size = o->attr.size;	/* old content that was held back for what is dropped */
 	data_list(e, o);
 	if (o->on_flush_list) {
 		TAILQ_REMOVE(&e->flushing, o, flush_link);

@@ -20,7 +20,17 @@
 
 enum {
 	INFLIGHT_MAX	= 8,
-	CARRIED_MAX	= 2 * 1024 * 1024,
+	/*
+	 * Sizes on the wire.  A commit leaves at commit_max; what would bring it over
+	 * FULL waits; WINDOW are under way at most.  FULL and WINDOW together fit
+	 * one frame: a server without space sends all of them back, and they
+	 * become one commit.
+	 */
+	FULL_BYTES	= 3 * 1024 * 1024,
+	WINDOW_BYTES	= 4 * 1024 * 1024,
+	CARRIED_BLOCK_MAX = 32 * 1024,		/* a larger one goes ahead of the commit */
+	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
+	RECORD_BYTES	= 200,			/* any other record, without its value and references */
 	SETTLE_MS	= 500,
 	RETRY_MS	= 1000,
 	ATTR_SIZE_MAX	= 256 + SYMLINK_MAX,
@@ -34,13 +44,23 @@ txn_pending(const struct engine *e, const struct object *o)
 }
 
 void
+txn_count(struct engine *e, struct object *o)
+{
+	bool unsaved = o->dirty || o->on_data_list;
+
+	if (unsaved != o->unsaved)
+		e->unsaved += unsaved ? 1 : -1;
+	o->unsaved = unsaved;
+}
+
+void
 txn_touch(struct engine *e, struct object *o)
 {
-	e->changes++;
 	if (o->dirty)
 		return;
 	o->dirty = true;
 	TAILQ_INSERT_TAIL(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 	if (e->dirty_since == 0)
 		e->dirty_since = e->now_ms;
 }
@@ -48,6 +68,8 @@ txn_touch(struct engine *e, struct object *o)
 void
 txn_touch_attr(struct engine *e, struct object *o)
 {
+	if (!o->attr_dirty)
+		e->running_bytes += ATTR_BYTES + o->attr.symlink.len;
 	o->attr_dirty = true;
 	txn_touch(e, o);
 }
@@ -59,6 +81,7 @@ rec_dirty(struct engine *e, struct object *o, struct rec *r)
 		r->dirty = true;
 		TAILQ_INSERT_TAIL(&o->dirty_recs, r, dirty_link);
 	}
+	e->running_bytes += RECORD_BYTES + (r->absent ? 0 : r->value_len + r->brefs_count * ID_SIZE);
 	txn_touch(e, o);
 }
 
@@ -97,6 +120,7 @@ undirty(struct engine *e, struct object *o)
 		return;
 	o->dirty = o->ordered = false;
 	TAILQ_REMOVE(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 }
 
 void
@@ -117,10 +141,11 @@ void
 txn_keep(struct engine *e, struct flush_state *f)
 {
 	f->kept = true;
+	txn_uncarry(e, f);
 	TAILQ_INSERT_TAIL(&e->carried, f, link);
 	e->kept_bytes += f->flush.len;
 	if (f->flush.carried) {
-		e->carried_bytes += f->flush.len;
+		e->running_bytes += f->flush.len + RECORD_BYTES;
 		e->carried_count++;
 	}
 }
@@ -218,6 +243,9 @@ freeze_object(struct commit *c, const struct object *o)
 	ssize_t len;
 
 	c->bases[c->bases_count++] = (struct msg_base){ .oid = o->oid, .version = o->version };
+	/* Listed without changes, to be kept, leased, until its removal is acknowledged. */
+	if (moot(o))
+		return 0;
 	if (o->attr_dirty) {
 		attr.size = S_ISREG(attr.mode) ? o->stable_size : attr.size;
 		attr.flags = (attr.flags & ~(uint32_t)ATTR_INLINE) | (o->stable_flags & ATTR_INLINE);
@@ -314,6 +342,20 @@ begin_age(struct engine *e)
 }
 
 static void
+clean_moot(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, dirty_link);
+		if (moot(o)) {
+			txn_clean(e, o);
+			object_drop(e, o);
+		}
+	}
+}
+
+static void
 freeze(struct engine *e)
 {
 	struct object *o, *next;
@@ -325,25 +367,26 @@ freeze(struct engine *e)
 		size_t n = count_changes(o);
 
 		next = TAILQ_NEXT(o, dirty_link);
-		if (moot(o)) {
-			txn_clean(e, o);
+		if (moot(o) && o->born && o->sequence == 0) {
+			txn_clean(e, o);	/* the server never heard of it */
 			object_drop(e, o);
 			continue;
 		}
 		changes += n;
-		objects += n > 0;
+		objects += n > 0 || moot(o);
 	}
 	e->freeze_wanted = false;
-	e->changes = 0;
 	e->settle_until = 0;
-	if (objects == 0) {
+	if (changes == 0) {
+		clean_moot(e);
+		e->running_bytes = 0;
 		begin_age(e);
 		return;
 	}
 	if ((c = commit_new(e, changes, objects)) == NULL)
 		return;
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = TAILQ_NEXT(o, dirty_link))
-		if (count_changes(o) > 0 && freeze_object(c, o) < 0) {
+		if ((count_changes(o) > 0 || moot(o)) && freeze_object(c, o) < 0) {
 			commit_put(c);
 			e->freeze_wanted = true;	/* tried again at the next tick */
 			return;
@@ -351,7 +394,11 @@ freeze(struct engine *e)
 	c->sequence = ++e->sequence;
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, dirty_link);
-		if (count_changes(o) > 0)
+		if (moot(o)) {
+			txn_clean(e, o);
+			o->sequence = c->sequence;
+			o->inflight++;
+		} else if (count_changes(o) > 0)
 			mark_frozen(e, o, c->sequence);
 	}
 	while ((f = TAILQ_FIRST(&e->carried)) != NULL) {
@@ -360,7 +407,9 @@ freeze(struct engine *e)
 		if (f->flush.carried)
 			c->blocks[c->blocks_count++] = &f->flush;
 	}
-	e->carried_bytes = e->carried_count = e->kept_bytes = 0;
+	c->state->bytes = e->running_bytes;
+	e->inflight_bytes += e->running_bytes;
+	e->running_bytes = e->carried_count = e->kept_bytes = 0;
 	begin_age(e);
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
@@ -383,6 +432,49 @@ ordered_ready(struct engine *e)
 	return ready;
 }
 
+bool
+txn_full(const struct engine *e)
+{
+	return e->running_bytes + e->carrying > FULL_BYTES;
+}
+
+bool
+txn_carry(struct engine *e, struct flush_state *f)
+{
+	if (f->flush.len > CARRIED_BLOCK_MAX || e->running_bytes + e->carrying + f->flush.len > FULL_BYTES)
+		return false;
+	f->reserved = true;
+	e->carrying += f->flush.len;
+	return true;
+}
+
+void
+txn_uncarry(struct engine *e, struct flush_state *f)
+{
+	if (f->reserved)
+		e->carrying -= f->flush.len;
+	f->reserved = false;
+}
+
+/*
+ * The transaction cannot leave without the content of ordered objects, so
+ * theirs does not wait for room: it is kept here.
+ */
+void
+txn_order(struct engine *e, struct object *o)
+{
+	if (!o->ordered)
+		e->running_bytes += RECORD_BYTES + INLINE_MAX;
+	o->ordered = true;
+}
+
+static bool
+window_open(const struct engine *e)
+{
+	return e->inflight_count == 0 || (e->inflight_count < INFLIGHT_MAX &&
+	    e->inflight_bytes + e->running_bytes <= WINDOW_BYTES);
+}
+
 void
 txn_commit(struct engine *e)
 {
@@ -397,8 +489,7 @@ txn_step(struct engine *e)
 		e->error = 0;
 		e->freeze_wanted = true;
 	}
-	if (e->carried_bytes > CARRIED_MAX || e->carried_count > COMMIT_BLOCKS_MAX * 3 / 4 ||
-	    e->kept_bytes > e->config.dirty_max / 4 || e->changes > e->config.changes_max)
+	if (e->running_bytes > e->config.commit_max || e->kept_bytes > e->config.dirty_max / 4)
 		e->freeze_wanted = true;
 	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
 		if (e->settle_until == 0) {
@@ -409,8 +500,11 @@ txn_step(struct engine *e)
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
 	}
-	if (e->freeze_wanted && e->error == 0 && e->inflight_count < INFLIGHT_MAX && ordered_ready(e))
+	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
 		freeze(e);
+		if (!TAILQ_EMPTY(&e->flushing))
+			data_flush_step(e);	/* what waited for room */
+	}
 }
 
 /* ---- answers ---- */
@@ -420,6 +514,7 @@ unlink_commit(struct engine *e, struct commit_state *s)
 {
 	TAILQ_REMOVE(&e->inflight, s, link);
 	e->inflight_count--;
+	e->inflight_bytes -= s->bytes;
 }
 
 static void
@@ -429,7 +524,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	struct flush_state *f;
 
 	unlink_commit(e, s);
-	e->acknowledged = c->sequence;
+	e->acknowledged = e->inflight_count == 0 ? e->sequence : c->sequence;
 	e->stats.commits++;
 	if (version > e->version)
 		e->version = version;
@@ -464,6 +559,8 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	unpin_step(e);
 	wake(e, WAIT_COMMIT, c->sequence);
 	wake(e, WAIT_ROOM, 0);
+	if (!TAILQ_EMPTY(&e->flushing))
+		data_flush_step(e);
 	commit_put(c);
 }
 
@@ -502,6 +599,8 @@ thaw(struct engine *e, struct commit_state *s)
 
 		if (o != NULL && o->inflight > 0)
 			o->inflight--;
+		if (o != NULL && o->gone && o->mode == MODE_EXCLUSIVE)
+			txn_touch(e, o);	/* to be listed again */
 	}
 	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
 		TAILQ_REMOVE(&s->kept, f, link);
@@ -510,13 +609,15 @@ thaw(struct engine *e, struct commit_state *s)
 	commit_put(c);
 }
 
+/* s and those after it: the server has consumed none of their sequences. */
 static void
-thaw_all(struct engine *e)
+thaw_from(struct engine *e, struct commit_state *s)
 {
-	struct commit_state *s;
+	struct commit_state *next;
 
-	while ((s = TAILQ_FIRST(&e->inflight)) != NULL) {
-		e->sequence--;
+	e->sequence = s->commit->sequence - 1;
+	for (; s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
 		thaw(e, s);
 	}
 }
@@ -528,6 +629,7 @@ resupply(struct engine *e, struct commit_state *s)
 	struct flush_state *f;
 	bool any = false;
 
+	s->missing = true;
 	TAILQ_FOREACH(f, &s->kept, link)
 		if (!f->flush.carried) {
 			struct action *a = action_add(e, ACTION_STORE);
@@ -543,59 +645,79 @@ resupply(struct engine *e, struct commit_state *s)
 		txn_resupplied(e);	/* cannot happen with an honest server; it will say so again */
 }
 
+static bool
+all_stored(const struct commit_state *s)
+{
+	const struct flush_state *f;
+
+	TAILQ_FOREACH(f, &s->kept, link)
+		if (!f->stored)
+			return false;
+	return true;
+}
+
 void
 txn_resupplied(struct engine *e)
 {
 	struct commit_state *s = TAILQ_FIRST(&e->inflight);
-	struct flush_state *f;
 
-	if (s == NULL || !e->attached)
+	while (s != NULL && !s->missing)
+		s = TAILQ_NEXT(s, link);
+	if (s == NULL || !e->attached || !all_stored(s))
 		return;
-	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->stored)
-			return;
-	TAILQ_FOREACH(s, &e->inflight, link)
+	for (; s != NULL; s = TAILQ_NEXT(s, link)) {
+		s->missing = false;
 		send_commit(e, s->commit);
+	}
+}
+
+/* The server refused s for good: what is in it, and after it, was changed without a lease. */
+static void
+lose_from(struct engine *e, struct commit_state *s)
+{
+	struct object *o;
+
+	if (s != NULL) {
+		thaw_from(e, s);
+		e->sequence++;		/* its sequence is consumed, those after it are not */
+	}
+	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
+		lease_lost(e, o);
+		txn_clean(e, o);
+	}
+	if (e->inflight_count == 0)
+		e->acknowledged = e->sequence;
+	e->dirty_since = 0;
+	e->stats.rejected++;
+	send_message(e, MSG_reset, ++e->next_request);
+	wake(e, WAIT_COMMIT, UINT64_MAX);
 }
 
 void
 txn_lose_all(struct engine *e)
 {
-	struct commit_state *s = TAILQ_FIRST(&e->inflight);
-	struct object *o;
-	struct action *a;
-
-	/* The refused sequence is consumed, those after it are not. */
-	if (s != NULL)
-		e->sequence = s->commit->sequence;
-	while ((s = TAILQ_FIRST(&e->inflight)) != NULL)
-		thaw(e, s);
-	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
-		lease_lost(e, o);
-		txn_clean(e, o);
-	}
-	e->dirty_since = 0;
-	e->stats.rejected++;
-	if ((a = send_message(e, MSG_reset, ++e->next_request)) != NULL)
-		wake(e, WAIT_COMMIT, UINT64_MAX);
+	lose_from(e, TAILQ_FIRST(&e->inflight));
 }
 
 static void
-no_space(struct engine *e, int error)
+no_space(struct engine *e, struct commit_state *s, int error)
 {
-	thaw_all(e);
+	thaw_from(e, s);
 	e->error = error;
 	e->retry_at = e->now_ms + RETRY_MS;
 	wake(e, WAIT_COMMIT, UINT64_MAX);
 	wake(e, WAIT_ROOM, 0);
 }
 
+/* OK waits for the server's disk, other answers do not: they may come before those of earlier commits. */
 void
 txn_committed(struct engine *e, const struct msg_committed *m)
 {
 	struct commit_state *s = TAILQ_FIRST(&e->inflight);
 
-	if (s == NULL || s->commit->sequence != m->sequence)
+	while (s != NULL && s->commit->sequence != m->sequence)
+		s = TAILQ_NEXT(s, link);
+	if (s == NULL)
 		return;		/* about one that was resent or thawed meanwhile */
 	switch (m->status) {
 	case STATUS_OK:
@@ -605,15 +727,15 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		resupply(e, s);
 		break;
 	case STATUS_REJECTED:
-		txn_lose_all(e);
+		lose_from(e, s);
 		break;
 	case STATUS_NOSPC:
-		no_space(e, -ENOSPC);
+		no_space(e, s, -ENOSPC);
 		break;
 	case STATUS_SEQUENCE:
 		break;		/* follows one that was refused; settled with that */
 	default:
-		no_space(e, -EIO);
+		no_space(e, s, -EIO);
 		break;
 	}
 }

@@ -41,7 +41,7 @@ enum {
 	RECORDS_MAX		= 32768,	/* records in one GRANTED or COMMIT */
 	REFS_MAX		= EXTENTS_MAX,	/* references in one record */
 	BASES_MAX		= 16384,	/* objects changed by one COMMIT */
-	COMMIT_BLOCKS_MAX	= 256,		/* blocks carried by one COMMIT */
+	COMMIT_BLOCKS_MAX	= 4096,		/* blocks carried by one COMMIT */
 	LEASE_LIST_MAX		= 16384,	/* leases in one RECLAIM or RELEASE */
 	IDS_MAX			= 1024,		/* ids in one HAVE or MISSING */
 	VOLUMES_MAX		= 1024,		/* volumes in one listing */

@@ -12,6 +12,8 @@
  * write_lock (chunks are written in order); make_lock (one segment is made at a
  * time); lock (everything below it in the struct; no I/O inside).
  */
+#include <config.h>
+
 #include "server/log.h"
 
 #include <assert.h>
@@ -95,6 +97,45 @@ lock_take(pthread_mutex_t *lock)
 #define WITH(lock, name) \
 	pthread_mutex_t *name __attribute__((cleanup(lock_release), unused)) = lock_take(lock)
 
+/* The invariants, but for what only a caller knows. */
+__attribute__((unused)) static void
+log_check(const struct log *log)
+{
+	for (size_t i = 0; i + 1 < log->count; i++) {
+		assert(log->segments[i]->number < log->segments[i + 1]->number);
+		assert(log->segments[i]->sealed);
+	}
+	for (size_t i = 0; i < log->count; i++) {
+		const struct segment *s = log->segments[i];
+
+		assert(s->fd >= 0 || (!s->dirty && s->reservations == 0));
+		assert(s->written <= s->end || s->missing);
+	}
+	for (size_t i = 0; i < log->tail.count; i++)
+		assert(log->tail.chunks[i].segment->dirty);
+	assert(atomic_load(&log->synced) <= log->end && log->batch <= log->end);
+}
+
+static void
+log_release(struct log **log)
+{
+#ifdef NUAGE_CHECKS
+	log_check(*log);
+#endif
+	pthread_mutex_unlock(&(*log)->lock);
+}
+
+static struct log *
+log_take(struct log *log)
+{
+	pthread_mutex_lock(&log->lock);
+	return log;
+}
+
+/* Holds the log's inner lock to the end of the enclosing block. */
+#define HOLD(log) \
+	struct log *held __attribute__((cleanup(log_release), unused)) = log_take(log)
+
 static void
 segment_free(struct segment *segment)
 {
@@ -105,21 +146,19 @@ segment_free(struct segment *segment)
 	free(segment);
 }
 
-/* Grows an array to hold one more. */
-static int
+/* The array, grown if need be to hold one more; NULL, the old one untouched, if memory is short. */
+static void *
 grow(void *array, size_t count, size_t *room, size_t item)
 {
 	size_t want = *room == 0 ? 16 : 2 * *room;
-	void **at = array, *p;
+	void *grown;
 
 	if (count < *room)
-		return 0;
-	p = realloc(*at, want * item);
-	if (p == NULL)
-		return -ENOMEM;
-	*at = p;
-	*room = want;
-	return 0;
+		return array;
+	grown = realloc(array, want * item);
+	if (grown != NULL)
+		*room = want;
+	return grown;
 }
 
 int
@@ -173,7 +212,7 @@ log_free(struct log *log)
 void
 log_fail(struct log *log, const char *what, int error)
 {
-	WITH(&log->lock, held);
+	HOLD(log);
 
 	if (atomic_load(&log->failed) != NULL)
 		return;
@@ -190,12 +229,13 @@ log_failed(struct log *log)
 int
 log_add(struct log *log, struct segment *segment)
 {
-	WITH(&log->lock, held);
-	int rc = grow(&log->segments, log->count, &log->room, sizeof(struct segment *));
+	HOLD(log);
+	struct segment **segments = grow(log->segments, log->count, &log->room, sizeof(struct segment *));
 	size_t at = log->count;
 
-	if (rc != 0)
-		return rc;
+	if (segments == NULL)
+		return -ENOMEM;
+	log->segments = segments;
 	for (; at > 0 && log->segments[at - 1]->number > segment->number; at--)
 		log->segments[at] = log->segments[at - 1];
 	log->segments[at] = segment;
@@ -238,7 +278,7 @@ log_current(struct log *log)
 static uint64_t
 dropped_take(struct log *log)
 {
-	WITH(&log->lock, held);
+	HOLD(log);
 	uint64_t number;
 
 	if (log->dropped_count == 0 || log->dropped[0].pos > atomic_load(&log->synced))
@@ -256,9 +296,11 @@ spare_make(struct log *log)
 	char recycle[SEGMENT_NAME_MAX];
 	int rc, fd;
 
-	pthread_mutex_lock(&log->lock);
-	number = log->next_number++;
-	pthread_mutex_unlock(&log->lock);
+	{
+		HOLD(log);
+
+		number = log->next_number++;
+	}
 	segment_name(old, recycle);
 	rc = segment_make(log->disk, log->dir, number, log->segment_size, log->seed, old != 0 ? recycle : NULL, &fd);
 	if (rc != 0)
@@ -278,33 +320,30 @@ log_roll(struct log *log)
 	if (segment == NULL)
 		return -ENOMEM;
 	segment->fd = -1;
-	pthread_mutex_lock(&log->make_lock);
-	if (log->spare_fd < 0)
-		rc = spare_make(log);
-	if (rc == 0) {
-		segment->number = atomic_load(&log->spare);
-		segment->fd = log->spare_fd;
-		segment->size = log->segment_size;
-		segment->end = SEGMENT_HEADER;
-		segment->written = SEGMENT_HEADER;
-		log->spare_fd = -1;
-		atomic_store(&log->spare, 0);
+	{
+		WITH(&log->make_lock, held);
+
+		if (log->spare_fd < 0)
+			rc = spare_make(log);
+		if (rc == 0) {
+			*segment = (struct segment){ .number = atomic_load(&log->spare), .fd = log->spare_fd,
+				.size = log->segment_size, .end = SEGMENT_HEADER, .written = SEGMENT_HEADER };
+			log->spare_fd = -1;
+			atomic_store(&log->spare, 0);
+		}
 	}
-	pthread_mutex_unlock(&log->make_lock);
 	if (rc != 0 && rc != -ENOSPC && rc != -ENOMEM)
 		log_fail(log, "making a log segment", rc);
+	if (rc == 0 && log->count > 0) {
+		HOLD(log);
+
+		log_current(log)->sealed = true;
+	}
 	if (rc == 0)
 		rc = log_add(log, segment);
-	if (rc != 0) {
+	if (rc != 0)
 		segment_free(segment);
-		return rc;
-	}
-	if (log->count > 1) {
-		WITH(&log->lock, held);
-
-		log->segments[log->count - 2]->sealed = true;
-	}
-	return 0;
+	return rc;
 }
 
 int
@@ -345,6 +384,7 @@ static int
 tail_reserve(struct tail *tail, size_t len)
 {
 	size_t size = tail->size == 0 ? 65536 : tail->size;
+	struct chunk *chunks;
 	uint8_t *data;
 
 	while (size < tail->len + len)
@@ -356,7 +396,11 @@ tail_reserve(struct tail *tail, size_t len)
 		tail->data = data;
 		tail->size = size;
 	}
-	return grow(&tail->chunks, tail->count, &tail->room, sizeof *tail->chunks);
+	chunks = grow(tail->chunks, tail->count, &tail->room, sizeof *chunks);
+	if (chunks == NULL)
+		return -ENOMEM;
+	tail->chunks = chunks;
+	return 0;
 }
 
 /* Room in the tail for `len` bytes at the end of the current segment, as part of the last chunk if they adjoin. */
@@ -402,8 +446,10 @@ log_flush(struct log *log, struct segment ***ret_dirty, uint64_t *ret_end)
 	struct tail *t = &log->writing, swap;
 	int rc = 0;
 
+	if (log_failed(log) != NULL)
+		return -EIO;	/* what it did not write is gone */
 	{
-		WITH(&log->lock, held);
+		HOLD(log);
 
 		if (ret_dirty != NULL) {
 			*ret_dirty = dirty_take(log);
@@ -443,7 +489,7 @@ log_append(struct log *log, enum entry_type type, struct bytes body, uint32_t bl
 
 	assert(size <= current->size - current->end && (type == ENTRY_BLOCK) == (block_len > 0));
 	{
-		WITH(&log->lock, held);
+		HOLD(log);
 		int rc = tail_reserve(&log->tail, held_len);
 		uint8_t *at;
 
@@ -488,7 +534,7 @@ log_write(struct log *log, struct segment *segment, uint32_t offset, const uint8
 void
 log_written(struct log *log, struct segment *segment)
 {
-	WITH(&log->lock, held);
+	HOLD(log);
 
 	assert(segment->reservations > 0);
 	segment->reservations--;
@@ -548,7 +594,7 @@ log_synced(const struct log *log)
 void
 log_set_ahead(struct log *log, bool wanted)
 {
-	WITH(&log->lock, held);
+	HOLD(log);
 
 	log->ahead = wanted;
 }
@@ -557,7 +603,7 @@ log_set_ahead(struct log *log, bool wanted)
 static void
 dirty_release(struct log *log, struct segment **list)
 {
-	WITH(&log->lock, held);
+	HOLD(log);
 
 	for (; *list != NULL; list++) {
 		if (!(*list)->sealed || (*list)->dirty || (*list)->reservations > 0)
@@ -576,9 +622,11 @@ log_tidy(struct log *log)
 	bool wanted;
 	int rc = 0;
 
-	pthread_mutex_lock(&log->lock);
-	wanted = log->ahead && log_current(log)->end > log_current(log)->size / 4;
-	pthread_mutex_unlock(&log->lock);
+	{
+		HOLD(log);
+
+		wanted = log->ahead && log_current(log)->end > log_current(log)->size / 4;
+	}
 	if (wanted && atomic_load(&log->spare) == 0) {
 		WITH(&log->make_lock, held);
 
@@ -603,9 +651,11 @@ log_sync(struct log *log, uint64_t *ret_synced)
 
 	if (log_failed(log) != NULL)
 		return -EIO;
-	pthread_mutex_lock(&log->write_lock);
-	rc = log_flush(log, &dirty, &end);
-	pthread_mutex_unlock(&log->write_lock);
+	{
+		WITH(&log->write_lock, no_other_writes);
+
+		rc = log_flush(log, &dirty, &end);
+	}
 	for (struct segment **s = dirty; rc == 0 && *s != NULL; s++) {
 		rc = log->disk->sync(log->disk, (*s)->fd);
 		if (rc != 0)
@@ -625,12 +675,15 @@ void
 log_drop(struct log *log, struct segment *segment)
 {
 	WITH(&log->sync_lock, no_sync_sees_it);
-	WITH(&log->lock, held);
+	HOLD(log);
+	struct dropped *dropped;
 	size_t at = 0;
 
 	assert(segment->sealed && !segment->dirty && segment->reservations == 0 && segment->refs == 0);
-	if (grow(&log->dropped, log->dropped_count, &log->dropped_room, sizeof *log->dropped) != 0)
+	dropped = grow(log->dropped, log->dropped_count, &log->dropped_room, sizeof *dropped);
+	if (dropped == NULL)
 		return;		/* it stays and may be dropped another time */
+	log->dropped = dropped;
 	if (!segment->missing)
 		log->dropped[log->dropped_count++] = (struct dropped){ segment->number, log->end };
 	while (log->segments[at] != segment)
@@ -643,7 +696,7 @@ log_drop(struct log *log, struct segment *segment)
 size_t
 log_dropped(struct log *log)
 {
-	WITH(&log->lock, held);
+	HOLD(log);
 
 	return log->dropped_count;
 }
@@ -655,7 +708,7 @@ log_seal(struct log *log)
 	char name[SEGMENT_NAME_MAX];
 
 	{
-		WITH(&log->lock, held);
+		HOLD(log);
 
 		current->sealed = true;
 	}

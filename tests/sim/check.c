@@ -200,9 +200,9 @@ judge_replay(struct judge *j, size_t *ret_at, char *why, size_t size)
 /* ---- another order ---- */
 
 struct search {
-	struct judge	*judge;
 	struct letter	 letters[WINDOW_MAX];
-	unsigned	 count, chosen[WINDOW_MAX];
+	unsigned	 count, chosen[WINDOW_MAX], placed;
+	uint64_t	 must;				/* those to be placed; the others may follow later */
 	uint64_t	 seen[SEEN_MAX];		/* sets and states that lead nowhere */
 	unsigned	 tries;
 };
@@ -234,7 +234,8 @@ try_orders(struct search *s, const struct model *m, uint64_t left, unsigned dept
 	uint64_t *seen, key;
 	char why[256];
 
-	if (left == 0)
+	s->placed = depth;
+	if ((left & s->must) == 0)
 		return true;
 	if (++s->tries > TRIES_MAX)
 		return false;
@@ -259,56 +260,77 @@ try_orders(struct search *s, const struct model *m, uint64_t left, unsigned dept
 	return false;
 }
 
-/* Tries the letters [low, high]; on success they stand in the order found, verified. */
+/* The letters from `low` on in the order found; those that were not placed follow as they were. */
+static void
+take_order(struct judge *j, size_t low, const struct search *s, const size_t *from)
+{
+	struct letter *rest = sim_alloc((j->count - low) * sizeof *rest);
+	size_t left = 0;
+	char why[256];
+
+	for (size_t i = low; i < j->count; i++) {
+		bool placed = false;
+
+		for (unsigned k = 0; k < s->placed; k++)
+			placed |= from[s->chosen[k]] == i;
+		if (!placed)
+			rest[left++] = j->letters[i];
+	}
+	for (unsigned k = 0; k < s->placed; k++)
+		j->letters[low + k] = s->letters[s->chosen[k]];
+	memcpy(j->letters + low + s->placed, rest, left * sizeof *rest);
+	free(rest);
+	if (low < j->verified) {
+		model_free(j->model);
+		j->model = model_copy(j->before[low % SNAPSHOTS]);
+		j->verified = low;
+	}
+	for (unsigned k = 0; k < s->placed; k++) {
+		struct model *before = model_copy(j->model);
+
+		apply(j->model, &j->letters[low + k], why, sizeof why);
+		remember(j, before);
+	}
+}
+
+/* Tries to place the letters [low, verified], and of those after them the ones that began before `end`. */
 static bool
-permute(struct judge *j, size_t low, size_t high)
+permute(struct judge *j, size_t low, uint64_t end)
 {
 	struct search *s = sim_alloc(sizeof *s);
-	char why[256];
+	size_t from[WINDOW_MAX];
 	bool found;
 
-	s->judge = j;
-	s->count = (unsigned)(high - low + 1);
-	memcpy(s->letters, j->letters + low, s->count * sizeof *s->letters);
+	for (size_t i = low; i < j->count && s->count < WINDOW_MAX; i++) {
+		if (i > j->verified && (j->letters[i].kind != LETTER_CALL || begins(&j->letters[i]) >= end))
+			continue;
+		if (i <= j->verified)
+			s->must |= UINT64_C(1) << s->count;
+		from[s->count] = i;
+		s->letters[s->count++] = j->letters[i];
+	}
 	j->sim->report.searched++;
 	found = try_orders(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS],
-	    s->count == 64 ? UINT64_MAX : (UINT64_C(1) << s->count) - 1, 0);
+	    (UINT64_C(1) << s->count) - 1, 0);
 	if (found) {
-		struct model *m = model_copy(low == j->verified ? j->model : j->before[low % SNAPSHOTS]);
-
-		sim_trace(j->sim, "judge: another order of %u calls", s->count);
-		model_free(j->model);
-		j->model = m;
-		j->verified = low;
-		for (unsigned i = 0; i < s->count; i++) {
-			struct model *before = model_copy(j->model);
-
-			j->letters[low + i] = s->letters[s->chosen[i]];
-			apply(j->model, &j->letters[low + i], why, sizeof why);
-			remember(j, before);
-		}
+		sim_trace(j->sim, "judge: another order of %u calls", s->placed);
+		take_order(j, low, s, from);
 	}
 	free(s);
 	return found;
 }
 
-static bool
-is_call(const struct letter *l)
-{
-	return l->kind == LETTER_CALL;
-}
-
-/* The first letter that may have come after something in [low, high] began. */
+/* The first letter that may have come after something in [low, verified] began. */
 static size_t
-reach_back(const struct judge *j, size_t low, size_t high)
+reach_back(const struct judge *j, size_t low)
 {
 	size_t first = low, bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0;
 	uint64_t begun = UINT64_MAX;
 
 	bound = bound > j->barrier ? bound : j->barrier;
-	for (size_t i = low; i <= high; i++)
+	for (size_t i = low; i <= j->verified; i++)
 		begun = begins(&j->letters[i]) < begun ? begins(&j->letters[i]) : begun;
-	for (size_t i = low; i-- > bound && is_call(&j->letters[i]); )
+	for (size_t i = low; i-- > bound && j->letters[i].kind == LETTER_CALL; )
 		if (ends(&j->letters[i]) > begun)
 			first = i;
 	return first;
@@ -319,22 +341,19 @@ static int
 reorder(struct judge *j)
 {
 	const struct call *c = j->letters[j->verified].call;
-	size_t low = j->verified, high = j->verified, last;
+	size_t low = j->verified, last;
 
 	if (c->responded == 0)
 		return 0;
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	for (size_t i = j->verified + 1; i < j->count && is_call(&j->letters[i]); i++)
-		if (begins(&j->letters[i]) < c->responded)
-			high = i;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;
-		low = reach_back(j, low, high);
-		if (high - low >= WINDOW_MAX)
+		low = reach_back(j, low);
+		if (j->verified - low >= WINDOW_MAX - 1)
 			break;
-		if ((reach == 0 || low < last) && permute(j, low, high))
+		if ((reach == 0 || low < last) && permute(j, low, c->responded))
 			return 1;
 	}
 	return -1;
@@ -366,6 +385,8 @@ judge_advance(struct judge *j)
 		if (apply(j->model, l, why, sizeof why)) {
 			if (l->kind != LETTER_CALL)
 				j->barrier = j->verified + 1;
+			else
+				fate_weigh(before, l->call);
 			remember(j, before);
 			continue;
 		}

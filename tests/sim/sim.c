@@ -197,7 +197,7 @@ make_plan(struct sim *sim)
 	p->dirty_max = (size_t)ONE_OF(&r, 0, 0, 4 << 20);
 	p->cache_max = (size_t)ONE_OF(&r, 0, 0, 256 << 10);
 	p->objects_max = (size_t)ONE_OF(&r, 0, 0, 12);
-	p->changes_max = (size_t)ONE_OF(&r, 0, 0, 16);
+	p->commit_max = (size_t)ONE_OF(&r, 0, 0, 4096);
 	p->leases_max = (unsigned)ONE_OF(&r, 0, 0, 0, 24);
 	p->file_max = ONE_OF(&r, 9000, 200 << 10, 200 << 10, 3 << 20);
 	p->big = (unsigned)ONE_OF(&r, 0, 20, 100);

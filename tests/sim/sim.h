@@ -52,7 +52,7 @@ struct plan {
 	uint32_t	 think_us;
 	uint32_t	 term_ms, skew_ms;
 	uint32_t	 commit_ms;
-	size_t		 dirty_max, cache_max, objects_max, changes_max;
+	size_t		 dirty_max, cache_max, objects_max, commit_max;
 	unsigned	 leases_max;
 	uint64_t	 file_max;		/* bytes */
 	unsigned	 big;			/* per mille of writes that are large */

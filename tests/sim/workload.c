@@ -30,6 +30,7 @@ enum {
 	PAGE		= 4096,
 	FUSE_IO_MAX	= 1 << 20,
 	QUEUE_MAX	= 256,
+	LISTING_MIN	= 288,		/* room for one entry of any length */
 };
 
 enum proc_state { PROC_THINKING, PROC_BUSY, PROC_QUIET, PROC_DEAD };
@@ -675,7 +676,7 @@ list_more(struct call *c)
 	if (c->type != OP_READDIR || (c->error == 0 && !c->listed_end && p->count-- > 0)) {
 		r = begin(p, OP_READDIR, c->ino, list_more);
 		r->offset = c->type == OP_READDIR ? c->next_offset : 0;
-		r->size = 100 + (size_t)roll(p, 2000);
+		r->size = LISTING_MIN + (size_t)roll(p, 2000);
 	} else
 		r = begin(p, OP_RELEASEDIR, c->ino, over);
 	r->file = p->file;

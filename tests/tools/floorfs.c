@@ -607,6 +607,14 @@ fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct
 	list(req, ino, size, offset, true);
 }
 
+/* Nothing to do, but a round trip: a file system that promises something cannot spare it. */
+static void
+fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino, (void)datasync, (void)fi;
+	fuse_reply_err(req, 0);
+}
+
 static void
 fs_statfs(fuse_req_t req, fuse_ino_t ino)
 {
@@ -617,7 +625,7 @@ fs_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-/* No xattr, flush, fsync, access, release: answered ENOSYS once, and never asked for again. */
+/* No xattr, flush, access, release: answered ENOSYS once, and never asked for again. */
 static const struct fuse_lowlevel_ops ops = {
 	.init = fs_init, .lookup = fs_lookup, .forget = fs_forget, .forget_multi = fs_forget_multi,
 	.getattr = fs_getattr, .setattr = fs_setattr, .mknod = fs_mknod, .mkdir = fs_mkdir,
@@ -625,6 +633,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.unlink = fs_unlink, .rmdir = fs_unlink, .rename = fs_rename, .open = fs_open,
 	.opendir = fs_open, .read = fs_read, .write = fs_write, .readdir = fs_readdir,
 	.readdirplus = fs_readdirplus, .statfs = fs_statfs,
+	.fsync = fs_fsync, .fsyncdir = fs_fsync,
 };
 
 /* libfuse before 3.17 leaves these out of its INIT reply even where the kernel offers them. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""mktree.py DIR [FILES] - a tree like a program's sources, out of text the system has.
+"""mktree.py [--no-links] DIR [FILES] - a tree like a program's sources, out of text the system has.
 
 About nine files a directory, sizes as they come up to 200 KB, some executable,
 a few symbolic links.  The same machine always gives the same tree.
@@ -25,7 +25,9 @@ def sources():
 
 
 def main():
-    top, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3347
+    links = "--no-links" not in sys.argv
+    args = [a for a in sys.argv[1:] if not a.startswith("--")]
+    top, count = args[0], int(args[1]) if len(args) > 1 else 3347
     found = list(sources())
     if not found:
         sys.exit("mktree.py: no text to build a tree of")
@@ -37,7 +39,7 @@ def main():
         to = os.path.join(where, f"{i % 9}-{os.path.basename(source)}"[:200])
         shutil.copyfile(source, to)
         os.chmod(to, 0o755 if i % 50 == 0 else 0o644)
-        if i % 300 == 0:
+        if links and i % 300 == 0:
             os.symlink(os.path.basename(to), os.path.join(where, "link"))
 
 

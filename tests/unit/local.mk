@@ -35,6 +35,11 @@ tests_unit_test_golden_SOURCES = tests/unit/test_golden.c tests/unit/hex.h
 tests_unit_test_golden_LDADD = proto/libproto.a $(PROTO_LIBS)
 EXTRA_DIST += tests/golden/messages.hex tests/golden/values.hex tests/golden/seals.hex \
 	tests/golden/transport.hex tests/golden/texts.hex
+check_PROGRAMS += tests/unit/test_batch
+TESTS += tests/unit/test_batch
+tests_unit_test_batch_SOURCES = tests/unit/test_batch.c
+tests_unit_test_batch_LDADD = server/libserver.a proto/libproto.a
+
 check_PROGRAMS += tests/unit/test_memstore
 TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c tests/unit/conform.h

@@ -178,10 +178,13 @@ step_batch(struct store *s, int i)
 	return pos;
 }
 
+static bool compacting;		/* the script compacts too; only on disk */
+
 /* Runs the script, syncing now and then; returns the last step known to be durable, -1 for none. */
 UNUSED static int
 script(struct store *s, int steps)
 {
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	int durable = -1;
 	uint64_t synced;
 
@@ -194,6 +197,8 @@ script(struct store *s, int steps)
 			break;
 		if (i % 4 == 2 || i % 16 == 13)
 			durable = i;
+		if (compacting && i % 8 == 7 && diskstore_compact(s, &lock, 90, 2 * LARGE) < 0)
+			break;
 	}
 	return durable;
 }

@@ -205,6 +205,7 @@ int
 main(void)
 {
 	script_begin();
+	compacting = true;
 	test_unfinished();
 	test_fail_each();
 	test_forgetful();
