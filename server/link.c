@@ -5,7 +5,7 @@
  *
  * Until the peer has attached, its frames may be small only.  Closing: the
  * writer has sent all and shut its side; the reader drops what still comes,
- * for a moment, so that the last answer is not lost to a reset.
+ * until the daemon cuts it, so that the last answer is not lost to a reset.
  */
 #include "server/link.h"
 
@@ -38,7 +38,9 @@
 enum {
 	HANDSHAKE_MS	= 10 * 1000,
 	SEND_TIMEOUT_S	= 30,
-	CLOSING_S	= 2,
+	KEEPALIVE_S	= 60,			/* of silence, before the kernel asks whether the peer is there */
+	KEEPALIVE_EVERY_S = 15,
+	KEEPALIVE_COUNT	= 4,
 	STRANGE_BODY	= 64 * 1024,		/* a frame's body before ATTACH */
 	PAUSE_BYTES	= 8 * 1024 * 1024,	/* queued: the reader waits */
 	PAUSE_COUNT	= 4096,
@@ -160,6 +162,24 @@ fail(struct link *l)
 	pthread_cond_broadcast(&l->more);
 	pthread_mutex_unlock(&l->lock);
 	link_cut(l);
+}
+
+/* TCP's options fail on a Unix socket, which needs none. */
+static void
+tune(int fd)
+{
+	static const struct { int level, option, value; } options[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_EVERY_S },
+		{ IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT },
+	};
+	struct timeval send = { .tv_sec = SEND_TIMEOUT_S };
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof options[i].value);
 }
 
 /* Over a long way BBR fills the pipe where loss-based control does not; not all kernels have it. */
@@ -316,12 +336,9 @@ send_block(struct link *l, struct server_action *a)
 static void
 begin_closing(struct link *l)
 {
-	struct timeval soon = { .tv_sec = CLOSING_S };
-
 	pthread_mutex_lock(&l->lock);
 	l->closing = true;
 	pthread_mutex_unlock(&l->lock);
-	setsockopt(l->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
 	shutdown(l->fd, SHUT_WR);
 }
 
@@ -605,13 +622,10 @@ reader(void *arg)
 {
 	struct link *l = arg;
 	struct daemon *d = l->daemon;
-	struct timeval send = { .tv_sec = SEND_TIMEOUT_S };
 	uint8_t device[KEY_SIZE];
-	int one = 1, r;
+	int r;
 
-	setsockopt(l->fd, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
-	setsockopt(l->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-	setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	tune(l->fd);
 	r = shake_hands(l, device);
 	if (r == 0) {
 		daemon_connected(d, l, device);

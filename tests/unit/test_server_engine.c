@@ -161,6 +161,26 @@ test_volumes(void)
 	world_done(&w);
 }
 
+static void
+test_old_invitations(void)
+{
+	uint8_t token[SECRET_SIZE] = { 79 }, hash[KEY_SIZE];
+	const struct message *back;
+	struct world w;
+	uint64_t pos;
+
+	world_init(&w, NULL);
+	crypto_generichash(hash, sizeof hash, token, sizeof token, NULL, 0);
+	server_invite(w.server, hash, 10, &pos);
+	w.now_ms += 1000 * UINT64_C(86400) * 29;
+	world_restart(&w, UINT64_MAX);
+	ok(redeem(&w, world_connect(&w, 51), token, &back) == STATUS_USED, "an expired invitation is known for a while");
+	w.now_ms += 1000 * UINT64_C(86400) * 2;
+	world_restart(&w, UINT64_MAX);
+	ok(redeem(&w, world_connect(&w, 51), token, &back) == STATUS_DENIED, "but not for ever");
+	world_done(&w);
+}
+
 /* ---- the gate ---- */
 
 static void
@@ -729,6 +749,7 @@ main(void)
 {
 	test_strangers();
 	test_volumes();
+	test_old_invitations();
 	test_gate();
 	test_fencing();
 	test_attach_durable();
