@@ -188,6 +188,9 @@ if [ -x "$build/nuage" ] && [ -e man/nuage.1 ]; then
 			options man/nuage.1 "$build/nuage" "$command"
 		done
 	} | check "nuage.1 has every command and option"
+	"$build/nuage" mount --help | sed -n 's/^     *\([a-z_][a-z_]*\)\(=[^ ]*\)\{0,1\}  .*/\1/p' | while read -r option; do
+		grep -qE "(Cm|Ic|Sy|Li|Ql|Fl|Ar) $option(=| |\$)" man/nuage.1 || echo "mount -o $option is not in man/nuage.1"
+	done | check "nuage.1 has every option of a mount"
 else
 	skip "nuage.1 has every command and option" "nuage or its page is not here"
 fi
@@ -196,6 +199,10 @@ if [ -x "$build/nuaged" ] && [ -e man/nuaged.8 ]; then
 else
 	skip "nuaged.8 has every option" "nuaged or its page is not here"
 fi
+
+sed -n 's/^[[:space:]]*{ "\([a-z_]*\)", FIELD_.*/\1/p' server/settings.c | while read -r key; do
+	grep -q "^\.It Cm $key\b" man/nuaged.conf.5 || echo "$key is not in man/nuaged.conf.5"
+done | check "nuaged.conf.5 has every key"
 
 if command -v mandoc >/dev/null; then
 	mandoc -Tlint -W warning man/*.[1-8] 2>&1 | check "the pages pass mandoc's lint"
