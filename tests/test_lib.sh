@@ -40,5 +40,10 @@ ok $? "without a build all is skipped, with the reason"
 # set -e takes no notice of these; they would be cases that cannot fail.
 ! grep -nE '^\s+! |^\s+\[[^|]*\] && ' "$top_srcdir"/tests/integration/*.sh | grep -v 'return$'
 ok $? "no script relies on a status that set -e overlooks"
+
+# Without lib.sh every path would begin at /.
+( cd / && top_srcdir=/nowhere bash "$top_srcdir/tests/integration/basic.sh" >/dev/null 2>&1 )
+[ $? = 1 ] && [ -z "$(grep -L 'lib.sh" || exit 1$' $(grep -l 'tests/lib.sh"' "$top_srcdir"/tests/integration/*.sh))" ]
+ok $? "a script that does not find lib.sh does nothing"
 echo "1..$count"
 exit $((failed > 0))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # apps.sh - programs people use find nothing amiss, and a second client sees their work.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3 tar git sqlite3 rsync fio gcc make
 start_server
 first_client ann vol

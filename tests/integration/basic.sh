@@ -1,6 +1,6 @@
 #!/bin/bash
 # basic.sh - every file system call does on a mount what it does on a local disk.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 start_server
 first_client ann vol

@@ -1,6 +1,6 @@
 #!/bin/bash
 # big_long.sh - a 5 GiB file and a directory of 100,000 entries, with 512 MiB of memory for each side.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs long fuse root python3
 limit=$((512 * 1024 * 1024))
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # cli.sh - what the commands say and return: help, exit statuses, and errors that name cause and remedy.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 start_server
 first_client ann vol

@@ -1,6 +1,6 @@
 #!/bin/bash
 # coherence.sh - what one client's call returned, the other's next call sees.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 configure_server term_ms 8000
 start_server

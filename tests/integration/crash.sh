@@ -1,6 +1,6 @@
 #!/bin/bash
 # crash.sh - killed servers, cut power and killed clients lose nothing that was synced.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 configure_server term_ms 5000
 start_server

@@ -1,6 +1,6 @@
 #!/bin/bash
 # linearize.sh - ten thousand overlapping operations of two mounts have an order that explains them all.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 start_server
 first_client ann vol

@@ -1,6 +1,6 @@
 #!/bin/bash
 # link.sh - over a wide-area link: cut and restored in mid-copy, nothing is lost and little waits.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse root netns python3
 [ -x "$tools/wanlink" ] || skip_all "wanlink is not built"
 link_up -d 25 -r 100

@@ -1,6 +1,6 @@
 #!/bin/bash
 # secrecy.sh - the server's disk shows nobody anything, and damage never becomes data.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 start_server
 first_client ann vol

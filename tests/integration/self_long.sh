@@ -1,6 +1,6 @@
 #!/bin/bash
 # self_long.sh - nuage builds itself inside its own mount, and passes its unit tests there.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs long fuse git make gcc autoreconf
 start_server
 first_client ann vol

@@ -1,6 +1,6 @@
 #!/bin/bash
 # space.sh - a full server: the writer is told, what was there stays, freeing helps.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse root python3 openssl
 mkdir "$server_data"
 # Small, but room for the store's own files.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # stranger.sh - who has no key gets nothing, says nothing, and disturbs nobody.
-. "${top_srcdir:-.}/tests/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 start_server
 first_client ann vol
