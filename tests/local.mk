@@ -4,7 +4,6 @@ EXTRA_DIST += tests/tap.h tests/lib.sh
 TESTS += tests/test_lib.sh
 include tests/sim/local.mk
 include tests/unit/local.mk
-include tests/sim/local.mk
 include tests/fuzz/local.mk
 include tests/interop/local.mk
 include tests/meta/local.mk
