@@ -212,6 +212,11 @@ fi
 
 # ---- the code ----
 
+# Fragments are merged line by line.
+find . -path ./build -prune -o -name '*.mk' -print | xargs cat Makefile.am |
+    sed -n 's/^\([a-zA-Z0-9_]*\) = .*/\1 is set/p; s/^include \(.*\)/\1 is included/p' | sort | uniq -d |
+    sed 's/$/ twice/' | check "no makefile says a thing twice"
+
 marks='TO''DO|FIX''ME|XX''X'
 find proto fs server tests man -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.[1-8]' \) |
     xargs grep -nE "\\b($marks)\\b|^[[:space:]]*#[[:space:]]*if[[:space:]]+0" | check "no $marks and no #if 0"
