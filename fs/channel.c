@@ -16,7 +16,7 @@
 #include "fs/lock.h"
 #include "fs/log.h"
 
-enum { BACKOFF_STEP_MS = 100, BACKOFF_MAX_MS = 2000 };
+enum { BACKOFF_STEP_MS = 100, BACKOFF_MAX_MS = 2000, SETTLED_MS = 2000 };
 
 struct channel {
 	pthread_mutex_t		 lock;
@@ -152,6 +152,12 @@ receive_all(struct channel *channel)
 		log_info("%s channel lost (%s), connecting again", channel->name, strerror(-r));
 }
 
+static unsigned
+longer(unsigned wait_ms)
+{
+	return wait_ms + BACKOFF_STEP_MS < BACKOFF_MAX_MS ? wait_ms + BACKOFF_STEP_MS : BACKOFF_MAX_MS;
+}
+
 static void
 back_off(struct channel *channel, unsigned wait_ms)
 {
@@ -168,6 +174,7 @@ reader_main(void *argument)
 	struct channel *channel = argument;
 	char why[256], said[256] = "";
 	unsigned wait_ms = 0;
+	uint64_t since;
 
 	while (!stopping(channel)) {
 		if (!channel_up(channel)) {
@@ -176,18 +183,24 @@ reader_main(void *argument)
 				if (why[0] != '\0' && strcmp(why, said) != 0)
 					log_warning("%s channel: %s", channel->name, why);
 				memcpy(said, why, sizeof said);
-				wait_ms = wait_ms + BACKOFF_STEP_MS < BACKOFF_MAX_MS ?
-				    wait_ms + BACKOFF_STEP_MS : BACKOFF_MAX_MS;
+				wait_ms = longer(wait_ms);
 				back_off(channel, wait_ms);
 				continue;
 			}
 			if (said[0] != '\0' || wait_ms != 0)
 				log_info("%s channel is up again", channel->name);
 			said[0] = '\0';
-			wait_ms = 0;
 		}
+		since = now_ms();
 		receive_all(channel);
 		drop(channel);
+		/* A link that breaks as soon as it is up is as bad as none. */
+		if (now_ms() - since > SETTLED_MS) {
+			wait_ms = 0;
+		} else {
+			wait_ms = longer(wait_ms);
+			back_off(channel, wait_ms);
+		}
 	}
 	return NULL;
 }

@@ -23,6 +23,7 @@ struct control {
 
 	int		 fd;
 	char		 path[PATH_MAX];
+	bool		 hidden;
 	void		(*serve)(void *context, int fd, const char *request);
 	void		*context;
 	pthread_t	 thread;
@@ -196,11 +197,19 @@ out:
 }
 
 void
+control_hide(struct control *c)
+{
+	unlink(c->path);
+	c->hidden = true;
+}
+
+void
 control_free(struct control *c)
 {
 	if (c == NULL)
 		return;
-	unlink(c->path);
+	if (!c->hidden)
+		unlink(c->path);
 	shutdown(c->fd, SHUT_RDWR);
 	pthread_join(c->thread, NULL);
 	close(c->fd);

@@ -23,7 +23,9 @@ struct control;
  */
 int	control_listen(struct control **ret, const char *path,
 	    void (*serve)(void *context, int fd, const char *request), void *context);
-/* Stops listening, removes the socket and waits for requests being served; NULL is fine. */
+/* Removes the socket: a command that comes later finds nobody, or the next mount. */
+void	control_hide(struct control *c);
+/* Stops listening, removes the socket if it was not hidden, and waits for requests being served; NULL is fine. */
 void	control_free(struct control *c);
 /* One line, the line break is added; false when the other side is gone. */
 __attribute__((format(printf, 2, 3)))

@@ -69,6 +69,7 @@ struct commit_state {
 	TAILQ_ENTRY(commit_state) link;
 	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
+	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 };
 
 struct flush_state {
@@ -78,6 +79,7 @@ struct flush_state {
 	uint64_t	 region;
 	uint32_t	 offset;		/* of the run in its region */
 	bool		 stored, failed, kept;
+	bool		 reserved;		/* its bytes are in engine.carrying */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
 	TAILQ_ENTRY(flush_state) all_link;
 };
@@ -123,6 +125,7 @@ struct engine {
 	size_t		 inflight_bytes;
 	struct flush_list carried;		/* stored flushes the running transaction names */
 	size_t		 carried_count;		/* those that travel in the commit */
+	size_t		 carrying;		/* bytes that will travel, once sealed */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
@@ -141,6 +144,7 @@ struct engine {
 	TAILQ_HEAD(, fetch_state) fetches;
 
 	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
+	size_t		 unsaved;		/* objects on the dirty list or that of content */
 	struct engine_status stats;
 };
 
@@ -174,6 +178,7 @@ void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
+void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_swept(struct engine *e, struct object *o);
@@ -222,6 +227,11 @@ int		 txn_put(struct engine *e, struct object *o, uint8_t kind, const uint8_t *s
 int		 txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subkey, size_t len);
 /* No more should be added before some of it has left. */
 bool		 txn_full(const struct engine *e);
+/* A block of this size may travel in the next commit: keeps room for it. */
+bool		 txn_carry(struct engine *e, struct flush_state *f);
+void		 txn_uncarry(struct engine *e, struct flush_state *f);
+/* The content of o goes into the same commit as its new name. */
+void		 txn_order(struct engine *e, struct object *o);
 /* Commits what is in the running transaction as soon as possible. */
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
@@ -231,6 +241,7 @@ void		 txn_resupplied(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
+void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 
 /* ---- data.c ---- */

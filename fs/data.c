@@ -319,7 +319,7 @@ data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, u
 {
 	uint64_t end = offset + len < o->attr.size ? offset + len : o->attr.size;
 	struct span *s;
-	struct rec *rec;
+	struct rec *rec = NULL;
 	int r = 0;
 
 	if (content_inline(o))
@@ -327,11 +327,19 @@ data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, u
 	need_cover(e, op, o, KIND_REGION, NULL);
 	if (needs_missing(op))
 		return -EAGAIN;
-	if (content_inline(o)) {
-		/* Small: write zeros. */
-		struct bytes z = { zeros, end > offset ? end - offset : 0 };
+	if (content_inline(o) && rec != NULL) {
+		struct bytes content;
+		uint64_t shown;
 
-		return z.len == 0 ? 0 : data_write(e, op, o, offset, z);
+		if (rec->damaged || inline_decode(&content, (struct bytes){ rec->value, rec->value_len }) < 0)
+			return -EIO;
+		/* What the record holds is covered by zeros; behind it there are only spans. */
+		shown = content.len < end ? content.len : end;
+		if (offset < shown) {
+			if ((r = data_write(e, op, o, offset, (struct bytes){ zeros, shown - offset })) < 0)
+				return r;
+			offset = shown;
+		}
 	}
 	TAILQ_FOREACH(s, &o->spans, link)
 		if (s->count >= SPAN_RANGES - 1) {

@@ -694,8 +694,6 @@ engine_format(struct engine *e, uint32_t uid, uint32_t gid, uint32_t mode)
 void
 engine_status(const struct engine *e, struct engine_status *to)
 {
-	const struct object *o;
-
 	*to = e->stats;
 	to->attached = e->attached;
 	to->version = e->version;
@@ -706,11 +704,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->cached_bytes = e->cells_bytes;
 	to->ops_parked = e->parked_count;
 	to->error = e->error;
-	to->dirty_objects = 0;
-	TAILQ_FOREACH(o, &e->dirty, dirty_link)
-		to->dirty_objects++;
-	TAILQ_FOREACH(o, &e->with_data, data_link)
-		to->dirty_objects += !o->dirty;
+	to->dirty_objects = e->unsaved;
 }
 
 static void
@@ -763,12 +757,14 @@ engine_check(struct engine *e, char *why, size_t size)
 	struct flush_state *f;
 	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
 	uint64_t sequence = e->sequence - e->inflight_count;
+	size_t unsaved = 0;
 
 	TAILQ_FOREACH(o, &e->lru, lru_link) {
 		const struct rec *r;
 
 		listed++;
 		on_dirty += o->dirty;
+		unsaved += o->dirty || o->on_data_list;
 		recalling += o->recall != RECALL_NONE;
 		if (o->mode == MODE_NONE && (o->root != NULL || o->attr_known || o->dirty))
 			return fail_check(why, size, o, "known without a lease");
@@ -786,7 +782,7 @@ engine_check(struct engine *e, char *why, size_t size)
 		if (S_ISREG(o->attr.mode) && o->attr_known && !o->hold && o->stable_size > o->attr.size)
 			return fail_check(why, size, o, "stable size beyond the end");
 	}
-	if (listed != e->objects)
+	if (listed != e->objects || unsaved != e->unsaved)
 		return fail_check(why, size, NULL, "objects are miscounted");
 	TAILQ_FOREACH(o, &e->dirty, dirty_link)
 		on_dirty--;

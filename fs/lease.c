@@ -488,11 +488,11 @@ object_pin(struct engine *e, struct object *o, bool on)
 {
 	struct action *a = send_message(e, MSG_pin, 0);
 
+	o->pinned = on;		/* said again when the connection is back (pins_resume) */
 	if (a == NULL || (a->message.pin.pins.at = arena_alloc(&a->arena, sizeof(struct msg_pinning))) == NULL)
 		return;
 	a->message.pin.pins.count = 1;
 	a->message.pin.pins.at[0] = (struct msg_pinning){ .oid = o->oid, .on = on };
-	o->pinned = on;
 }
 
 static void
@@ -575,6 +575,21 @@ sweep(struct engine *e, struct object *o)
 	a->oid = o->oid;
 	a->directory = !o->attr_known || S_ISDIR(o->attr.mode);
 	a->pages = !a->directory;
+}
+
+/*
+ * An operation that had to wait changed o by a name that may have led the
+ * kernel to another inode when it looked: its attributes of o are stale.
+ */
+void
+lease_changed(struct engine *e, const struct op *op, struct object *o)
+{
+	struct action *a;
+
+	if (op->state->ticket == 0 || o->lookups == 0 || (a = action_add(e, ACTION_INVALIDATE)) == NULL)
+		return;
+	o->sweeps++;
+	a->oid = o->oid;
 }
 
 void

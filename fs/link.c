@@ -38,6 +38,8 @@ enum {
 	SEND_ROOM	= 256 * 1024,		/* gathered at most before it leaves */
 	NOTSENT_LOWAT	= 512 * 1024,
 	DEAD_MS		= 10 * 1000,
+	HANGUPS_MAX	= 3,			/* in the handshake, until it is called another server */
+	HANGUP_WAIT_MS	= 300,
 };
 
 /* In locked memory. */
@@ -218,7 +220,7 @@ explain(int error, const char *address, char *why, size_t size)
 		{ ENETUNREACH, "%s: network is unreachable; this machine is offline: check its network" },
 		{ ETIMEDOUT, "%s: no answer (timed out); the server is off, or a firewall drops the connection" },
 		{ ENOENT, "%s: no such socket; is nuaged running here?" },
-		{ EKEYREJECTED, "%s: this is not the server whose key is known here, or another program's port; "
+		{ EKEYREJECTED, "%s: it hung up: this is not the server whose key is known here, or another program; "
 		    "if the server was set up anew, ask its owner for a new invitation" },
 		{ EPROTONOSUPPORT, "%s: the server speaks no protocol version that this client does; update the older" },
 	};
@@ -312,12 +314,29 @@ out:
 	return r;
 }
 
+static int
+open_one(struct link *l, const struct link_target *to, const char *address)
+{
+	char text[512];		/* cut up */
+	int r;
+
+	snprintf(text, sizeof text, "%s", address);
+	r = connect_one(text, to->connect_ms != 0 ? to->connect_ms : LINK_CONNECT_MS, &l->fd);
+	if (r < 0)
+		return r;
+	tune(l->fd, to->bulk);
+	r = handshake(l, to, to->handshake_ms != 0 ? to->handshake_ms : LINK_HANDSHAKE_MS);
+	if (r < 0) {
+		close(l->fd);
+		l->fd = -1;
+	}
+	return r;
+}
+
 int
 link_open(struct link **ret, const struct link_target *to, char *why, size_t size)
 {
-	int connect_ms = to->connect_ms != 0 ? to->connect_ms : LINK_CONNECT_MS;
-	int handshake_ms = to->handshake_ms != 0 ? to->handshake_ms : LINK_HANDSHAKE_MS;
-	char *list = NULL, *next, *text, *whole = NULL;
+	char *list = NULL, *next, *text;
 	struct link *l = calloc(1, sizeof *l);
 	int r = -ENOMEM;
 
@@ -336,26 +355,21 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 	}
 	r = -ENXIO;
 	snprintf(why, size, "no server address");
-	for (next = list; (text = strsep(&next, ", ")) != NULL;) {
+	for (next = list; r != 0 && (text = strsep(&next, ", ")) != NULL;) {
 		if (*text == '\0')
 			continue;
-		free(whole);
-		whole = strdup(text);
-		r = connect_one(text, connect_ms, &l->fd);
-		if (r == 0) {
-			tune(l->fd, to->bulk);
-			r = handshake(l, to, handshake_ms);
-			if (r == 0) {
-				why[0] = '\0';
-				break;
-			}
-			close(l->fd);
-			l->fd = -1;
+		r = open_one(l, to, text);
+		/* It may only have been in a hurry: restarting, or besieged. */
+		for (int again = 1; r == -EKEYREJECTED && again < HANGUPS_MAX; again++) {
+			usleep(HANGUP_WAIT_MS * 1000);
+			r = open_one(l, to, text);
 		}
-		explain(r, whole != NULL ? whole : "server", why, size);
+		if (r < 0)
+			explain(r, text, why, size);
+		else
+			why[0] = '\0';
 	}
 out:
-	free(whole);
 	free(list);
 	if (r < 0) {
 		link_close(l);

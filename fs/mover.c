@@ -186,18 +186,28 @@ seal(struct job *job)
 	struct transfer *t = (struct transfer *)job;
 	struct mover *m = t->mover;
 	struct flush *flush = t->flush;
-	struct buffer *sealed = buffer_new(flush->len + SEALED_OVERHEAD);
+	struct buffer *sealed = NULL;
 	ssize_t len = -ENOMEM;
 
-	if (sealed != NULL)
+	/* Sealed already when it was to be carried and no commit had room for it. */
+	if (flush->sealed != NULL) {
+		sealed = buffer_get(flush->sealed);
+		len = (ssize_t)sealed->size;
+	} else if ((sealed = buffer_new(flush->len + SEALED_OVERHEAD)) != NULL) {
 		len = block_seal(m->keys, flush->buffer->data + flush->start, flush->len, ZSTD_LEVEL,
 		    flush->id, sealed->data);
+	}
 	if (len < 0) {
 		buffer_put(sealed);
 		put_done(m, t, (int)len);
 		return;
 	}
 	sealed->size = (size_t)len;
+	if (flush->carried && flush->sealed != NULL) {
+		buffer_put(sealed);
+		put_done(m, t, 0);
+		return;
+	}
 	if (flush->carried) {
 		flush->sealed = sealed;
 		put_done(m, t, 0);

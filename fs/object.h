@@ -114,6 +114,7 @@ struct object {
 	TAILQ_HEAD(, span) spans;		/* bytes not yet on the server */
 	TAILQ_ENTRY(object) flush_link, data_link;
 	bool		 on_flush_list, on_data_list;
+	bool		 unsaved;		/* on the dirty list, or on that of content */
 	uint64_t	 stable_size;		/* the size a commit may state */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */

@@ -129,6 +129,8 @@ op_open(struct engine *e, struct op *op)
 
 	if (o == NULL)
 		return -EAGAIN;
+	if (o->gone && o->opens == 0)
+		return -ESTALE;		/* its last name went while we waited; no PIN keeps it */
 	if (truncate && S_ISREG(o->attr.mode)) {
 		if ((r = data_truncate(e, op, o, 0)) < 0)
 			return r;
@@ -142,7 +144,7 @@ static void
 unpin(struct engine *e, struct object *o)
 {
 	object_pin(e, o, false);
-	o->unpin_sent = !o->pinned;
+	o->unpin_sent = true;
 	o->unpin_request = e->next_request;
 }
 
@@ -212,7 +214,8 @@ op_release(struct engine *e, struct op *op)
 	op->handle = 0;
 	if (o == NULL || --o->opens > 0)
 		return 0;
-	if (o->gone && !o->pinned_elsewhere) {
+	/* What was removed of a directory must still be said: the server frees only empty ones. */
+	if (o->gone && !o->pinned_elsewhere && !S_ISDIR(o->attr.mode)) {
 		data_drop(e, o);
 		txn_clean(e, o);
 	}

@@ -310,6 +310,7 @@ op_unlink(struct engine *e, struct op *op)
 		return r;
 	touch_directory(e, dir, rmdir ? -1 : 0);
 	drop_name(e, o);
+	lease_changed(e, op, o);
 	return 0;
 }
 
@@ -428,6 +429,9 @@ op_rename(struct engine *e, struct op *op)
 		return 0;	/* two names of one file: nothing to do */
 	if ((r = rename_check(e, op, &n)) < 0)
 		return r;
+	lease_changed(e, op, n.moved);
+	if (n.replaced != NULL)
+		lease_changed(e, op, n.replaced);
 	across = n.from != n.to;
 	moved_dir = S_ISDIR(n.moved->attr.mode);
 	other_dir = n.replaced != NULL && S_ISDIR(n.replaced->attr.mode);
@@ -448,6 +452,6 @@ op_rename(struct engine *e, struct op *op)
 	drop_name(e, n.replaced);
 	/* The old content must not go before the new has arrived (R4). */
 	if (data_dirty(n.moved) || n.moved->hold)
-		n.moved->ordered = true;
+		txn_order(e, n.moved);
 	return 0;
 }

@@ -502,6 +502,8 @@ finish(struct serve *s)
 		shell_free(s->shell, true);
 		s->shell = NULL;
 	}
+	control_hide(s->control);
+	close(s->lock_fd);
 	advance(s, STAGE_FLUSHED, false);
 	control_free(s->control);
 	log_info("%s is unmounted", s->options->mount.directory);

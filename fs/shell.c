@@ -368,6 +368,8 @@ put_commit(struct shell *s, struct link *link, const struct commit *c)
 		    to->orefs.at, to->orefs.count, to->brefs.at, to->brefs.count },
 		    s->config.writer, to->value, s->sealing + at, s->sealing_size - at);
 		if (n < 0) {
+			log_error("object %" PRIu64 ", record of kind %u, %zu bytes: %s", to->oid, to->kind,
+			    to->value.len, strerror((int)-n));
 			r = (int)n;
 			goto out;
 		}
@@ -386,6 +388,9 @@ put_commit(struct shell *s, struct link *link, const struct commit *c)
 	m.commit.blocks.at = blocks;
 	m.commit.blocks.count = c->blocks_count;
 	r = link_put(link, &m);
+	if (r == -EMSGSIZE)
+		log_error("commit %" PRIu64 " is too large: %zu bytes, %" PRIu32 " records, %" PRIu32 " blocks",
+		    c->sequence, message_size(&m), c->changes_count, c->blocks_count);
 out:
 	free(changes);
 	free(blocks);

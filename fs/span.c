@@ -14,7 +14,6 @@
 #include "fs/content.h"
 
 enum {
-	CARRIED_BLOCK_MAX = 32 * 1024,	/* a run up to this size travels in the commit */
 	RETRY_MS	= 1000,
 };
 
@@ -105,6 +104,7 @@ data_list(struct engine *e, struct object *o)
 	else
 		TAILQ_REMOVE(&e->with_data, o, data_link);
 	o->on_data_list = wanted;
+	txn_count(e, o);
 }
 
 void
@@ -241,6 +241,7 @@ settle_size(struct engine *e, struct object *o)
 void
 flush_free(struct engine *e, struct flush_state *f)
 {
+	txn_uncarry(e, f);
 	TAILQ_REMOVE(&e->flushes, f, all_link);
 	buffer_put(f->flush.buffer);
 	buffer_put(f->flush.sealed);
@@ -275,7 +276,7 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 		f->flush.buffer = buffer_get(s->buffer);
 		f->flush.start = f->offset = s->ranges[i].from;
 		f->flush.len = s->ranges[i].to - s->ranges[i].from;
-		f->flush.carried = f->flush.len <= CARRIED_BLOCK_MAX;
+		f->flush.carried = txn_carry(e, f);
 		f->flush.state = f;
 		f->object = o;
 		f->span = s;
@@ -357,6 +358,12 @@ fits_inline(struct object *o)
 	return o->attr.size <= INLINE_MAX && o->regions.all && !extent_any(o) && span_find(o, 0, true) == NULL;
 }
 
+static bool
+must_wait(const struct engine *e, const struct object *o)
+{
+	return txn_full(e) && !o->ordered;
+}
+
 static int
 flush_inline(struct engine *e, struct object *o, struct span *s)
 {
@@ -364,7 +371,7 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 	ssize_t len;
 	int r;
 
-	if (txn_full(e))
+	if (must_wait(e, o))
 		return 1;
 	if ((r = span_fill(e, o, s)) != 0)
 		return r;
@@ -467,7 +474,7 @@ flush_object(struct engine *e, struct object *o)
 		next = TAILQ_NEXT(s, link);
 		if (s->frozen && s->pending > 0)
 			continue;
-		if (s->frozen && txn_full(e)) {
+		if (s->frozen && must_wait(e, o)) {
 			later = true;
 			continue;
 		}
@@ -542,7 +549,7 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	}
 	if (--s->pending > 0)
 		return;
-	if (txn_full(e) || o->on_flush_list)
+	if (must_wait(e, o) || o->on_flush_list)
 		data_flush(e, o);	/* applies it, now or when there is room */
 	else {
 		span_apply(e, o, s);

@@ -28,6 +28,7 @@ enum {
 	 */
 	FULL_BYTES	= 3 * 1024 * 1024,
 	WINDOW_BYTES	= 4 * 1024 * 1024,
+	CARRIED_BLOCK_MAX = 32 * 1024,		/* a larger one goes ahead of the commit */
 	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
 	RECORD_BYTES	= 200,			/* any other record, without its value and references */
 	SETTLE_MS	= 500,
@@ -43,12 +44,23 @@ txn_pending(const struct engine *e, const struct object *o)
 }
 
 void
+txn_count(struct engine *e, struct object *o)
+{
+	bool unsaved = o->dirty || o->on_data_list;
+
+	if (unsaved != o->unsaved)
+		e->unsaved += unsaved ? 1 : -1;
+	o->unsaved = unsaved;
+}
+
+void
 txn_touch(struct engine *e, struct object *o)
 {
 	if (o->dirty)
 		return;
 	o->dirty = true;
 	TAILQ_INSERT_TAIL(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 	if (e->dirty_since == 0)
 		e->dirty_since = e->now_ms;
 }
@@ -108,6 +120,7 @@ undirty(struct engine *e, struct object *o)
 		return;
 	o->dirty = o->ordered = false;
 	TAILQ_REMOVE(&e->dirty, o, dirty_link);
+	txn_count(e, o);
 }
 
 void
@@ -128,6 +141,7 @@ void
 txn_keep(struct engine *e, struct flush_state *f)
 {
 	f->kept = true;
+	txn_uncarry(e, f);
 	TAILQ_INSERT_TAIL(&e->carried, f, link);
 	e->kept_bytes += f->flush.len;
 	if (f->flush.carried) {
@@ -421,7 +435,37 @@ ordered_ready(struct engine *e)
 bool
 txn_full(const struct engine *e)
 {
-	return e->running_bytes > FULL_BYTES;
+	return e->running_bytes + e->carrying > FULL_BYTES;
+}
+
+bool
+txn_carry(struct engine *e, struct flush_state *f)
+{
+	if (f->flush.len > CARRIED_BLOCK_MAX || e->running_bytes + e->carrying + f->flush.len > FULL_BYTES)
+		return false;
+	f->reserved = true;
+	e->carrying += f->flush.len;
+	return true;
+}
+
+void
+txn_uncarry(struct engine *e, struct flush_state *f)
+{
+	if (f->reserved)
+		e->carrying -= f->flush.len;
+	f->reserved = false;
+}
+
+/*
+ * The transaction cannot leave without the content of ordered objects, so
+ * theirs does not wait for room: it is kept here.
+ */
+void
+txn_order(struct engine *e, struct object *o)
+{
+	if (!o->ordered)
+		e->running_bytes += RECORD_BYTES + INLINE_MAX;
+	o->ordered = true;
 }
 
 static bool
@@ -480,7 +524,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	struct flush_state *f;
 
 	unlink_commit(e, s);
-	e->acknowledged = c->sequence;
+	e->acknowledged = e->inflight_count == 0 ? e->sequence : c->sequence;
 	e->stats.commits++;
 	if (version > e->version)
 		e->version = version;
@@ -565,13 +609,15 @@ thaw(struct engine *e, struct commit_state *s)
 	commit_put(c);
 }
 
+/* s and those after it: the server has consumed none of their sequences. */
 static void
-thaw_all(struct engine *e)
+thaw_from(struct engine *e, struct commit_state *s)
 {
-	struct commit_state *s;
+	struct commit_state *next;
 
-	while ((s = TAILQ_FIRST(&e->inflight)) != NULL) {
-		e->sequence--;
+	e->sequence = s->commit->sequence - 1;
+	for (; s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
 		thaw(e, s);
 	}
 }
@@ -583,6 +629,7 @@ resupply(struct engine *e, struct commit_state *s)
 	struct flush_state *f;
 	bool any = false;
 
+	s->missing = true;
 	TAILQ_FOREACH(f, &s->kept, link)
 		if (!f->flush.carried) {
 			struct action *a = action_add(e, ACTION_STORE);
@@ -598,60 +645,79 @@ resupply(struct engine *e, struct commit_state *s)
 		txn_resupplied(e);	/* cannot happen with an honest server; it will say so again */
 }
 
+static bool
+all_stored(const struct commit_state *s)
+{
+	const struct flush_state *f;
+
+	TAILQ_FOREACH(f, &s->kept, link)
+		if (!f->stored)
+			return false;
+	return true;
+}
+
 void
 txn_resupplied(struct engine *e)
 {
 	struct commit_state *s = TAILQ_FIRST(&e->inflight);
-	struct flush_state *f;
 
-	if (s == NULL || !e->attached)
+	while (s != NULL && !s->missing)
+		s = TAILQ_NEXT(s, link);
+	if (s == NULL || !e->attached || !all_stored(s))
 		return;
-	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->stored)
-			return;
-	TAILQ_FOREACH(s, &e->inflight, link)
+	for (; s != NULL; s = TAILQ_NEXT(s, link)) {
+		s->missing = false;
 		send_commit(e, s->commit);
+	}
+}
+
+/* The server refused s for good: what is in it, and after it, was changed without a lease. */
+static void
+lose_from(struct engine *e, struct commit_state *s)
+{
+	struct object *o;
+
+	if (s != NULL) {
+		thaw_from(e, s);
+		e->sequence++;		/* its sequence is consumed, those after it are not */
+	}
+	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
+		lease_lost(e, o);
+		txn_clean(e, o);
+	}
+	if (e->inflight_count == 0)
+		e->acknowledged = e->sequence;
+	e->dirty_since = 0;
+	e->stats.rejected++;
+	send_message(e, MSG_reset, ++e->next_request);
+	wake(e, WAIT_COMMIT, UINT64_MAX);
 }
 
 void
 txn_lose_all(struct engine *e)
 {
-	struct commit_state *s = TAILQ_FIRST(&e->inflight);
-	struct object *o;
-	struct action *a;
-
-	/* The refused sequence is consumed, those after it are not. */
-	if (s != NULL)
-		e->sequence = s->commit->sequence;
-	while ((s = TAILQ_FIRST(&e->inflight)) != NULL)
-		thaw(e, s);
-	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
-		lease_lost(e, o);
-		txn_clean(e, o);
-	}
-	e->acknowledged = e->sequence;
-	e->dirty_since = 0;
-	e->stats.rejected++;
-	if ((a = send_message(e, MSG_reset, ++e->next_request)) != NULL)
-		wake(e, WAIT_COMMIT, UINT64_MAX);
+	lose_from(e, TAILQ_FIRST(&e->inflight));
 }
 
 static void
-no_space(struct engine *e, int error)
+no_space(struct engine *e, struct commit_state *s, int error)
 {
-	thaw_all(e);
+	thaw_from(e, s);
 	e->error = error;
 	e->retry_at = e->now_ms + RETRY_MS;
 	wake(e, WAIT_COMMIT, UINT64_MAX);
 	wake(e, WAIT_ROOM, 0);
 }
 
+/* OK waits for the server's disk, other answers do not: they may come before those of earlier commits. */
 void
 txn_committed(struct engine *e, const struct msg_committed *m)
 {
 	struct commit_state *s = TAILQ_FIRST(&e->inflight);
 
-	if (s == NULL || s->commit->sequence != m->sequence)
+	while (s != NULL && s->commit->sequence != m->sequence)
+		s = TAILQ_NEXT(s, link);
+	if (s == NULL)
 		return;		/* about one that was resent or thawed meanwhile */
 	switch (m->status) {
 	case STATUS_OK:
@@ -661,15 +727,15 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		resupply(e, s);
 		break;
 	case STATUS_REJECTED:
-		txn_lose_all(e);
+		lose_from(e, s);
 		break;
 	case STATUS_NOSPC:
-		no_space(e, -ENOSPC);
+		no_space(e, s, -ENOSPC);
 		break;
 	case STATUS_SEQUENCE:
 		break;		/* follows one that was refused; settled with that */
 	default:
-		no_space(e, -EIO);
+		no_space(e, s, -EIO);
 		break;
 	}
 }

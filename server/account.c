@@ -26,12 +26,6 @@ enum { STRANGER_LOG_MS = 1000, VALID_MAX_S = 366 * 24 * 60 * 60 };
 
 static const uint8_t zeros[KEY_SIZE];
 
-static enum status
-status_of(int error)
-{
-	return error == 0 ? STATUS_OK : error == -ENOSPC ? STATUS_NOSPC : error == -ENOMEM ? STATUS_BUSY : STATUS_IO;
-}
-
 /* ---- volumes ---- */
 
 static struct volume *
@@ -247,7 +241,7 @@ account_redeem(struct server *s, struct conn *c, const struct message *m)
 		if (r.volume != NULL && role_of(s, c->device, r.volume) == 0)
 			member_row(&b, c->device, r.volume->number, ROLE_MEMBER);
 		invitation_row_put(&b, hash, &used);
-		status = status_of(store_apply(s->store, &b, 0, &pos));
+		status = outbox_status(s, store_apply(s->store, &b, 0, &pos));
 		batch_done(&b);
 	}
 	if (status == STATUS_OK)
@@ -321,7 +315,7 @@ account_create(struct server *s, struct conn *c, const struct message *m)
 	else if (s->next_volume == UINT32_MAX)
 		status = STATUS_BUSY;
 	else
-		status = status_of(create_rows(s, c, create, s->next_volume, &pos));
+		status = outbox_status(s, create_rows(s, c, create, s->next_volume, &pos));
 	if (status == STATUS_OK) {
 		if (volume_new(s, s->next_volume, create->volume, create->name) == NULL)
 			status = STATUS_BUSY;	/* stored; the next start finds it */
@@ -380,7 +374,7 @@ account_list(struct server *s, struct conn *c, const struct message *m)
 	}
 	if (r < 0) {
 		server_action_free(a);
-		outbox_done(s, c, m->id, status_of(r), NULL, 0);
+		outbox_done(s, c, m->id, outbox_status(s, r), NULL, 0);
 		return;
 	}
 	outbox_send(s, c, a, 0);
@@ -409,7 +403,7 @@ account_invite(struct server *s, struct conn *c, const struct message *m)
 		row.expiry_s = calendar_s(s) + invite->valid_s;
 		batch_init(&b);
 		invitation_row_put(&b, invite->token_hash, &row);
-		status = status_of(store_apply(s->store, &b, 0, &pos));
+		status = outbox_status(s, store_apply(s->store, &b, 0, &pos));
 		batch_done(&b);
 	}
 	outbox_done(s, c, m->id, status, NULL, pos);
@@ -497,7 +491,7 @@ account_add(struct server *s, struct conn *c, const struct message *m)
 		device_row(s, &b, m->device_add.device, 0);
 		if (role_of(s, m->device_add.device, v) == 0)
 			member_row(&b, m->device_add.device, v->number, ROLE_MEMBER);
-		status = status_of(store_apply(s->store, &b, 0, &pos));
+		status = outbox_status(s, store_apply(s->store, &b, 0, &pos));
 		batch_done(&b);
 	}
 	outbox_done(s, c, m->id, status, NULL, pos);

@@ -16,7 +16,11 @@
 #include "server/conn.h"
 #include "server/outbox.h"
 
-enum { FREE_BATCH = 64 };	/* blocks freed by one batch; one batch a tick and list */
+enum {
+	FREE_BATCH	= 64,		/* blocks freed by one batch; one batch a tick and list */
+	PRESSED_MS	= 30 * 1000,	/* since space was refused: hurry for so long */
+	HURRY_MS	= 2 * 1000,	/* then the delay after the last reference is no longer than this */
+};
 
 uint64_t
 block_hash(const struct server *s, const struct volume *v, const uint8_t id[ID_SIZE])
@@ -130,9 +134,18 @@ block_start(struct server *s)
 		i->due_ms = s->now_ms + s->config.fresh_ms;
 }
 
+/* How much sooner than due a block goes. */
+static uint64_t
+hurry_ms(const struct server *s)
+{
+	bool pressed = s->full_ms != 0 && s->now_ms - s->full_ms < PRESSED_MS;
+
+	return pressed && s->config.idle_ms > HURRY_MS ? s->config.idle_ms - HURRY_MS : 0;
+}
+
 /* Frees what is due at the head of a list, at most a batch of it. */
 static void
-free_due(struct server *s, struct idle_list *list)
+free_due(struct server *s, struct idle_list *list, uint64_t early_ms)
 {
 	struct idle *i = TAILQ_FIRST(list);
 	unsigned count = 0;
@@ -141,7 +154,7 @@ free_due(struct server *s, struct idle_list *list)
 	int r;
 
 	batch_init(&b);
-	for (; i != NULL && i->due_ms <= s->now_ms && count < FREE_BATCH; i = TAILQ_NEXT(i, of_list), count++) {
+	for (; i != NULL && i->due_ms <= s->now_ms + early_ms && count < FREE_BATCH; i = TAILQ_NEXT(i, of_list), count++) {
 		struct key row = key_block(ROW_BLOCK, i->volume->number, i->id);
 		struct key idle = key_block(ROW_IDLE, i->volume->number, i->id);
 
@@ -158,8 +171,8 @@ free_due(struct server *s, struct idle_list *list)
 void
 block_tick(struct server *s)
 {
-	free_due(s, &s->idle_dead);
-	free_due(s, &s->idle_fresh);
+	free_due(s, &s->idle_dead, hurry_ms(s));
+	free_due(s, &s->idle_fresh, 0);
 }
 
 /* ---- messages ---- */
@@ -173,12 +186,6 @@ is_stored(struct server *s, const struct volume *v, const uint8_t id[ID_SIZE])
 	int r = store_get(s->store, key_bytes(&key), &value);
 
 	return r == -ENOENT ? 0 : r < 0 ? r : store_block_exists(s->store, id);
-}
-
-static enum status
-status_of(int error)
-{
-	return error == 0 ? STATUS_OK : error == -ENOSPC ? STATUS_NOSPC : error == -ENOMEM ? STATUS_BUSY : STATUS_IO;
 }
 
 static void
@@ -227,7 +234,7 @@ block_put(struct server *s, struct conn *c, const struct message *m)
 		r = a == NULL ? -ENOMEM : store_block_reserve(s->store, id, m->payload.len, &ticket);
 	if (r < 0) {
 		server_action_free(a);
-		stored(s, c, m->id, status_of(r), 0);
+		stored(s, c, m->id, outbox_status(s, r), 0);
 		return;
 	}
 	a->kind = SERVER_WRITE_BLOCK;
@@ -276,7 +283,7 @@ block_written(struct server *s, struct server_action *a, int result)
 	if (result == 0)
 		result = r;
 	if (c != NULL)
-		stored(s, c, a->request, status_of(result), result == 0 ? pos : 0);
+		stored(s, c, a->request, outbox_status(s, result), result == 0 ? pos : 0);
 }
 
 void

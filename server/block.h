@@ -5,7 +5,7 @@
  * A volume's blocks have a BLOCK row each, written before the block so that
  * none is without; those without reference have an IDLE row too and are freed
  * after a delay: config.idle_ms after the last reference went, fresh_ms when
- * there was none yet.  Ids are secret-keyed by each volume's clients, so one
+ * there was none yet; sooner while space is short.  Ids are secret-keyed by each volume's clients, so one
  * that is stored for another volume is refused.
  */
 #ifndef SERVER_BLOCK_H

@@ -381,18 +381,6 @@ note_changes(struct commit *c)
 }
 
 static enum status
-status_of(int error)
-{
-	switch (error) {
-	case 0: return STATUS_OK;
-	case -ENOSPC: return STATUS_NOSPC;
-	case -ENOMEM: return STATUS_BUSY;
-	case -E2BIG: case -EINVAL: case -EEXIST: return STATUS_INVALID;
-	default: return STATUS_IO;
-	}
-}
-
-static enum status
 judge(struct commit *c)
 {
 	int r;
@@ -402,12 +390,12 @@ judge(struct commit *c)
 	check_bases(c);
 	note_changes(c);
 	if (c->tally.error != 0 || !tally_sum(&c->tally))
-		return status_of(c->tally.error);
+		return outbox_status(c->server, c->tally.error);
 	check_objects(c);
 	if (c->refused > 0)
 		return STATUS_REJECTED;
 	r = check_blocks(c);
-	return r < 0 ? status_of(r) : c->missing > 0 ? STATUS_MISSING : STATUS_OK;
+	return r < 0 ? outbox_status(c->server, r) : c->missing > 0 ? STATUS_MISSING : STATUS_OK;
 }
 
 /* ---- outcome ---- */
@@ -438,7 +426,7 @@ write_changes(struct commit *c, uint64_t *ret_pos)
 	state_row_put(&c->batch, v->number, &state);
 	r = store_apply(c->server->store, &c->batch, frees ? STORE_FREES : 0, ret_pos);
 	if (r < 0)
-		return status_of(r);
+		return outbox_status(c->server, r);
 	n->row = row;
 	n->outcome_pos = *ret_pos;
 	n->progress_ms = c->server->now_ms;
@@ -480,7 +468,7 @@ write_rejection(struct commit *c, uint64_t *ret_pos)
 	session_row_put(&c->batch, n, &row);
 	r = store_apply(c->server->store, &c->batch, STORE_FREES, ret_pos);
 	if (r < 0)
-		return status_of(r);
+		return outbox_status(c->server, r);
 	n->row = row;
 	n->outcome_pos = *ret_pos;
 	c->server->stats.rejected++;
@@ -594,5 +582,5 @@ commit_reset(struct server *s, struct conn *c, const struct message *m)
 	batch_done(&b);
 	if (r == 0)
 		n->row = row;
-	outbox_done(s, c, m->id, status_of(r), NULL, pos);
+	outbox_done(s, c, m->id, outbox_status(s, r), NULL, pos);
 }

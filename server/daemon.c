@@ -26,9 +26,11 @@
 #include "server/listen.h"
 
 enum {
-	HALF_OPEN_MAX	= 64,		/* handshakes going on at once */
-	COMPACT_S	= 10,		/* between looks for segments worth compacting */
-	COMPACT_PERCENT	= 50,
+	UNPROVEN_MAX	= 256,		/* connections that have not attached: beyond, the oldest is cut */
+	COMPACT_S	= 1,		/* between looks for segments worth compacting */
+	COMPACT_PERCENT	= 50,		/* live in a segment: below, it is */
+	COMPACT_FULL	= 95,		/* while space is refused */
+	FULL_S		= 30,		/* so long after it was */
 	COMPACT_BYTES	= 16 * 1024 * 1024,
 	ADDRESS_MAX	= 256,
 };
@@ -41,7 +43,8 @@ struct daemon {
 	struct server		*server;
 	struct table		 links;		/* struct link_place, by connection id */
 	uint64_t		 next_conn, synced;
-	unsigned		 link_count, half_open;
+	TAILQ_HEAD(, link_place) unproven;	/* oldest first */
+	unsigned		 link_count, unproven_count;
 	bool			 stopping, failed;
 
 	/* Constant. */
@@ -84,11 +87,38 @@ link_find(const struct daemon *d, uint64_t id)
 }
 
 static void
+unproven_end(struct daemon *d, struct link_place *p)
+{
+	if (!p->unproven)
+		return;
+	p->unproven = false;
+	TAILQ_REMOVE(&d->unproven, p, of_unproven);
+	d->unproven_count--;
+}
+
+/* So who only holds connections open keeps nobody out. */
+static void
+unproven_begin(struct daemon *d, struct link_place *p)
+{
+	if (d->unproven_count >= UNPROVEN_MAX) {
+		struct link_place *oldest = TAILQ_FIRST(&d->unproven);
+
+		unproven_end(d, oldest);
+		link_cut(oldest->link);
+	}
+	p->unproven = true;
+	TAILQ_INSERT_TAIL(&d->unproven, p, of_unproven);
+	d->unproven_count++;
+}
+
+static void
 route(struct daemon *d, struct server_action *a)
 {
 	struct link *l = link_find(d, a->conn);
 
 	if (l != NULL) {
+		if (a->kind == SERVER_SEND && a->message.type == MSG_attached)
+			unproven_end(d, link_place(l));
 		link_post(l, a);
 		return;
 	}
@@ -171,7 +201,6 @@ daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE
 	struct chores chores = { NULL };
 
 	enter(d);
-	d->half_open--;
 	link_place(l)->connected = true;
 	server_connected(d->server, link_place(l)->node.key, device);
 	leave(d, &chores);
@@ -197,8 +226,7 @@ daemon_disconnected(struct daemon *d, struct link *l)
 	enter(d);
 	if (link_place(l)->connected)
 		server_disconnected(d->server, link_place(l)->node.key);
-	else
-		d->half_open--;
+	unproven_end(d, link_place(l));
 	table_remove(&d->links, &link_place(l)->node);
 	leave(d, &chores);
 	do_chores(d, &chores);
@@ -243,16 +271,16 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 	bool room;
 
 	pthread_mutex_lock(&d->lock);
-	room = d->link_count < d->connections_max && d->half_open < HALF_OPEN_MAX;
+	room = d->link_count < d->connections_max;
 	if (room)
 		l = link_new(d, fd, ++d->next_conn, peer);
 	if (l != NULL) {
-		d->link_count++;
-		d->half_open++;
 		table_insert(&d->links, &link_place(l)->node, d->next_conn);
+		unproven_begin(d, link_place(l));
+		d->link_count++;
 		if (link_start(l) < 0) {
 			d->link_count--;
-			d->half_open--;
+			unproven_end(d, link_place(l));
 			table_remove(&d->links, &link_place(l)->node);
 			link_free(l);
 			pthread_mutex_unlock(&d->lock);
@@ -326,15 +354,34 @@ rest(struct daemon *d)
 	return go_on;
 }
 
+/* Space was refused since *nospc was noted. */
+static bool
+is_full(struct daemon *d, uint64_t *nospc)
+{
+	struct server_stats stats;
+	bool more;
+
+	pthread_mutex_lock(&d->lock);
+	server_stats(d->server, &stats);
+	pthread_mutex_unlock(&d->lock);
+	more = stats.nospc != *nospc;
+	*nospc = stats.nospc;
+	return more;
+}
+
 static void *
 compactor(void *arg)
 {
 	struct daemon *d = arg;
+	unsigned full_s = 0;
+	uint64_t nospc = 0;
 	int r;
 
 	while (rest(d)) {
+		full_s = is_full(d, &nospc) ? FULL_S : full_s > 0 ? full_s - COMPACT_S : 0;
 		do
-			r = diskstore_compact(d->store, &d->lock, COMPACT_PERCENT, COMPACT_BYTES);
+			r = diskstore_compact(d->store, &d->lock, full_s > 0 ? COMPACT_FULL : COMPACT_PERCENT,
+			    COMPACT_BYTES);
 		while (r > 0 && !daemon_failed(d));
 		if (r < 0)
 			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
@@ -394,7 +441,7 @@ open_store(struct daemon *d, const struct settings *config, const struct home *h
 	store.create = true;
 	store.accept_damage = true;
 	if (config->segment_bytes != 0)
-		store.segment_size = config->segment_bytes;
+		store.segment_size = config->segment_bytes / 4096 * 4096;
 	if (config->reserve_bytes != 0)
 		store.reserve = config->reserve_bytes;
 	if (config->capacity_bytes != 0)
@@ -468,6 +515,7 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	pthread_cond_init(&d->links_gone, NULL);
 	randombytes_buf(&seed, sizeof seed);
 	table_init(&d->links, seed);
+	TAILQ_INIT(&d->unproven);
 	d->home = home;
 	d->connections_max = config->connections_max;
 	listen_advertise(config, d->address, sizeof d->address);

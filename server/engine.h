@@ -26,7 +26,8 @@ struct server_config {
 	uint32_t	 sessions_max;		/* attached or remembered; 0 = 4096 */
 	uint64_t	 boot;			/* differs at each start */
 	uint64_t	 calendar_ms;		/* since 1970 when the clock was 0, for what outlives a restart */
-	uint32_t	 idle_ms, fresh_ms;	/* a block lives so long after its last reference, or without a first; 0 = 60 s, 600 s */
+	uint32_t	 idle_ms;		/* a block lives so long after its last reference; 0 = 60 s */
+	uint32_t	 fresh_ms;		/* and so long without a first; 0 = 600 s */
 	void		(*random)(void *context, void *to, size_t len);
 	void		*context;
 };
@@ -87,7 +88,7 @@ uint64_t server_check_store(struct store *store, void (*report)(void *context, c
 
 /* Counters for tests, the simulator and the log. */
 struct server_stats {
-	uint64_t	commits, rejected, missing, replays, recalls, evictions, reclaims, sessions, leases, frees;
+	uint64_t	commits, rejected, missing, replays, recalls, evictions, reclaims, sessions, leases, frees, nospc;
 };
 void	server_stats(const struct server *s, struct server_stats *to);
 

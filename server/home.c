@@ -1,6 +1,7 @@
 /* home.c - see home.h. */
 #include "server/home.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -21,6 +22,22 @@ complain(const char *path, const char *name, const char *what)
 {
 	fprintf(stderr, "nuaged: %s%s%s: %s\n", path, *name != '\0' ? "/" : "", name, what);
 	return false;
+}
+
+/* A directory that was just made for us, like the root of a fresh file system, we close to others. */
+static bool
+close_to_others(const struct home *h)
+{
+	DIR *dir = fdopendir(openat(h->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	struct dirent *e;
+	bool empty = dir != NULL;
+
+	while (empty && (e = readdir(dir)) != NULL)
+		empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    strcmp(e->d_name, "lost+found") == 0;
+	if (dir != NULL)
+		closedir(dir);
+	return empty && fchmod(h->fd, 0700) == 0;
 }
 
 static bool
@@ -102,7 +119,7 @@ home_open(struct home *h, const char *path, bool create)
 		complain(path, "", strerror(errno));
 	else if (st.st_uid != geteuid() && (create || geteuid() != 0))
 		complain(path, "", "belongs to another user");
-	else if ((st.st_mode & 022) != 0)
+	else if ((st.st_mode & 022) != 0 && !(create && close_to_others(h)))
 		complain(path, "", "others may write here; chmod go-w it");
 	else if (create && mkdir(h->store, 0700) < 0 && errno != EEXIST)
 		complain(path, "store", strerror(errno));

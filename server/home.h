@@ -26,7 +26,8 @@ struct home {
 };
 
 /*
- * Opens the directory, making it (0700) and the key if `create`.  false
+ * Opens the directory, making it (0700) and the key if `create`.  One that others
+ * may write to is refused, or closed to them if it is still empty.  false
  * after it said on stderr what is wrong.
  */
 bool	home_open(struct home *h, const char *path, bool create);

@@ -83,7 +83,7 @@ inspect(const struct settings *config, bool json)
 	}
 	diskstore_config_init(&store);
 	if (config->segment_bytes != 0)
-		store.segment_size = config->segment_bytes;
+		store.segment_size = config->segment_bytes / 4096 * 4096;
 	store.report = found;
 	store.report_arg = &f;
 	if (json)

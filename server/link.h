@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "server/table.h"
 
@@ -24,8 +25,10 @@ struct server_action;
 struct link;
 struct link_place {
 	struct table_node	 node;		/* by connection id */
+	TAILQ_ENTRY(link_place)	 of_unproven;
 	struct link		*link;
 	bool			 connected;	/* the handshake is over */
+	bool			 unproven;	/* has not attached, and not been cut for that */
 };
 
 /* Takes the socket; NULL when out of memory. */

@@ -146,21 +146,19 @@ segment_free(struct segment *segment)
 	free(segment);
 }
 
-/* Grows an array to hold one more. */
-static int
+/* The array, grown if need be to hold one more; NULL, the old one untouched, if memory is short. */
+static void *
 grow(void *array, size_t count, size_t *room, size_t item)
 {
 	size_t want = *room == 0 ? 16 : 2 * *room;
-	void **at = array, *p;
+	void *grown;
 
 	if (count < *room)
-		return 0;
-	p = realloc(*at, want * item);
-	if (p == NULL)
-		return -ENOMEM;
-	*at = p;
-	*room = want;
-	return 0;
+		return array;
+	grown = realloc(array, want * item);
+	if (grown != NULL)
+		*room = want;
+	return grown;
 }
 
 int
@@ -232,11 +230,12 @@ int
 log_add(struct log *log, struct segment *segment)
 {
 	HOLD(log);
-	int rc = grow(&log->segments, log->count, &log->room, sizeof(struct segment *));
+	struct segment **segments = grow(log->segments, log->count, &log->room, sizeof(struct segment *));
 	size_t at = log->count;
 
-	if (rc != 0)
-		return rc;
+	if (segments == NULL)
+		return -ENOMEM;
+	log->segments = segments;
 	for (; at > 0 && log->segments[at - 1]->number > segment->number; at--)
 		log->segments[at] = log->segments[at - 1];
 	log->segments[at] = segment;
@@ -385,6 +384,7 @@ static int
 tail_reserve(struct tail *tail, size_t len)
 {
 	size_t size = tail->size == 0 ? 65536 : tail->size;
+	struct chunk *chunks;
 	uint8_t *data;
 
 	while (size < tail->len + len)
@@ -396,7 +396,11 @@ tail_reserve(struct tail *tail, size_t len)
 		tail->data = data;
 		tail->size = size;
 	}
-	return grow(&tail->chunks, tail->count, &tail->room, sizeof *tail->chunks);
+	chunks = grow(tail->chunks, tail->count, &tail->room, sizeof *chunks);
+	if (chunks == NULL)
+		return -ENOMEM;
+	tail->chunks = chunks;
+	return 0;
 }
 
 /* Room in the tail for `len` bytes at the end of the current segment, as part of the last chunk if they adjoin. */
@@ -672,11 +676,14 @@ log_drop(struct log *log, struct segment *segment)
 {
 	WITH(&log->sync_lock, no_sync_sees_it);
 	HOLD(log);
+	struct dropped *dropped;
 	size_t at = 0;
 
 	assert(segment->sealed && !segment->dirty && segment->reservations == 0 && segment->refs == 0);
-	if (grow(&log->dropped, log->dropped_count, &log->dropped_room, sizeof *log->dropped) != 0)
+	dropped = grow(log->dropped, log->dropped_count, &log->dropped_room, sizeof *dropped);
+	if (dropped == NULL)
 		return;		/* it stays and may be dropped another time */
+	log->dropped = dropped;
 	if (!segment->missing)
 		log->dropped[log->dropped_count++] = (struct dropped){ segment->number, log->end };
 	while (log->segments[at] != segment)

@@ -5,7 +5,8 @@
  *	nuaged invite [options]		prints an invitation to the server
  *	nuaged check [options]		verifies a store at rest
  *
- * Exit status: 0; 1 damage was found; 2 trouble.
+ * Exit status: 0; 1 failed; 2 wrong usage.  Of check: 0 clean; 1 damage; 2 it
+ * could not look.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,7 +30,7 @@
 #include "server/inspect.h"
 #include "server/listen.h"
 
-enum { STATUS_FINE = 0, STATUS_TROUBLE = 2, TICK_MS = 100, DAY_S = 24 * 60 * 60, DAYS_MAX = 365 };
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TICK_MS = 100, DAY_S = 24 * 60 * 60, DAYS_MAX = 365 };
 
 static const char usage[] =
 "usage: nuaged --data DIR [--listen ADDR:PORT]... [--config FILE] [--log-level LEVEL]\n"
@@ -121,7 +122,7 @@ parse(struct request *r, int argc, char **argv, int *status)
 	bool fine = load_file(r, argc, argv), listens = false;
 	int c;
 
-	*status = STATUS_TROUBLE;
+	*status = fine ? EXIT_USAGE : EXIT_FAILED;
 	while (fine && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (c) {
 		case OPT_DATA: fine = set_option(r, "data", optarg); break;
@@ -138,11 +139,11 @@ parse(struct request *r, int argc, char **argv, int *status)
 		case OPT_JSON: r->json = true; break;
 		case OPT_VERSION:
 			printf("nuaged %s\n", PACKAGE_VERSION);
-			*status = STATUS_FINE;
+			*status = EXIT_FINE;
 			return false;
 		case OPT_HELP:
 			fputs(usage, stdout);
-			*status = STATUS_FINE;
+			*status = EXIT_FINE;
 			return false;
 		default:
 			fputs("nuaged: try nuaged --help\n", stderr);
@@ -232,11 +233,11 @@ serve(const struct settings *config)
 	struct listener listener = { .count = 0 };
 	struct daemon *d = NULL;
 	struct home home;
-	int signals, admin = -1, status = STATUS_TROUBLE;
+	int signals, admin = -1, status = EXIT_FAILED;
 
 	event_set_level(config->log_level);
 	if (!home_open(&home, config->data, true))
-		return STATUS_TROUBLE;
+		return EXIT_FAILED;
 	signals = block_signals();
 	if (listen_open(&listener, config) && daemon_open(&d, config, &home)) {
 		admin = admin_listen(&home);
@@ -246,7 +247,7 @@ serve(const struct settings *config)
 	if (admin >= 0) {
 		announce(&home, &listener);
 		run(d, &listener, admin, signals);
-		status = STATUS_FINE;
+		status = EXIT_FINE;
 	}
 	listen_close(&listener);
 	if (admin >= 0) {
@@ -254,8 +255,8 @@ serve(const struct settings *config)
 		admin_unlink(&home);
 	}
 	if (d != NULL && !daemon_close(d))
-		status = STATUS_TROUBLE;
-	if (status == STATUS_FINE)
+		status = EXIT_FAILED;
+	if (status == EXIT_FINE)
 		event_log(EVENT_INFO, "event=stopped");
 	home_close(&home);
 	return status;
@@ -300,7 +301,7 @@ invite(const struct settings *config, unsigned valid_days)
 	bool fine;
 
 	if (!home_open(&home, config->data, false))
-		return STATUS_TROUBLE;
+		return EXIT_FAILED;
 	event_set_level(EVENT_ERROR);
 	randombytes_buf(i.secret, sizeof i.secret);
 	wrap_token(i.secret, token);
@@ -319,7 +320,7 @@ invite(const struct settings *config, unsigned valid_days)
 	sodium_memzero(text, sizeof text);
 	sodium_memzero(token, sizeof token);
 	home_close(&home);
-	return fine ? STATUS_FINE : STATUS_TROUBLE;
+	return fine ? EXIT_FINE : EXIT_FAILED;
 }
 
 int
@@ -330,7 +331,7 @@ main(int argc, char **argv)
 
 	if (sodium_init() < 0) {
 		fputs("nuaged: libsodium does not start\n", stderr);
-		return STATUS_TROUBLE;
+		return EXIT_FAILED;
 	}
 	settings_init(&r.config);
 	if (parse(&r, argc, argv, &status)) {
@@ -342,7 +343,7 @@ main(int argc, char **argv)
 			status = inspect(&r.config, r.json);
 		} else {
 			fprintf(stderr, "nuaged: no command '%s'; try nuaged --help\n", r.command);
-			status = STATUS_TROUBLE;
+			status = EXIT_USAGE;
 		}
 	}
 	settings_done(&r.config);

@@ -4,6 +4,7 @@
  */
 #include "server/outbox.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,21 @@ outbox_send(struct server *s, struct conn *c, struct server_action *a, uint64_t 
 		TAILQ_INSERT_HEAD(&s->held, out, link);
 	else
 		TAILQ_INSERT_AFTER(&s->held, before, out, link);
+}
+
+enum status
+outbox_status(struct server *s, int error)
+{
+	switch (error) {
+	case 0: return STATUS_OK;
+	case -ENOSPC:
+		s->stats.nospc++;
+		s->full_ms = s->now_ms;
+		return STATUS_NOSPC;
+	case -ENOMEM: return STATUS_BUSY;
+	case -E2BIG: case -EINVAL: case -EEXIST: return STATUS_INVALID;
+	default: return STATUS_IO;
+	}
 }
 
 void

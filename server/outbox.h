@@ -21,6 +21,8 @@ struct server_action *outbox_message(uint64_t conn, uint16_t type, uint64_t requ
 void	outbox_send(struct server *s, struct conn *c, struct server_action *a, uint64_t need);
 void	outbox_done(struct server *s, struct conn *c, uint64_t request, enum status status, const char *detail,
 	    uint64_t need);
+/* The status that tells of a store's errno; one that is full is noted, and space is sought (block_tick()). */
+enum status outbox_status(struct server *s, int error);
 /* Takes an action that is due now. */
 void	outbox_post(struct server *s, struct server_action *a);
 __attribute__((format(printf, 2, 3)))

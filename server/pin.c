@@ -89,6 +89,9 @@ pin_set(struct server *s, struct session *n, uint64_t oid, bool on)
 		batch_delete(&b, key_bytes(&key));
 	r = store_apply(s->store, &b, STORE_FREES, &pos);
 	batch_done(&b);
+	/* Whoever is granted the object next may remove its last name: not before the pin is durable. */
+	if (r == 0 && on)
+		object_touch(s, pin_find(n, oid)->object, pos);
 	if (r < 0 && on)
 		pin_drop(s, pin_find(n, oid));
 	else if (r == 0 && !on)

@@ -402,7 +402,7 @@ attach_control(struct server *s, struct conn *c, struct session *n, bool is_new,
 		free(range);
 		if (is_new)
 			free(n);
-		outbox_done(s, c, m->id, r == -ENOSPC ? STATUS_NOSPC : r == -ENOMEM ? STATUS_BUSY : STATUS_IO, NULL, 0);
+		outbox_done(s, c, m->id, outbox_status(s, r), NULL, 0);
 		return;
 	}
 	if (dead != NULL)
@@ -501,7 +501,7 @@ session_alloc(struct server *s, struct conn *c, const struct message *m)
 	if (r < 0) {
 		free(range);
 		server_action_free(a);
-		outbox_done(s, c, m->id, r == -ENOSPC ? STATUS_NOSPC : r == -ENOMEM ? STATUS_BUSY : STATUS_IO, NULL, 0);
+		outbox_done(s, c, m->id, outbox_status(s, r), NULL, 0);
 		return;
 	}
 	range_add(n, range, n->volume->state.next_range++);

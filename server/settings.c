@@ -27,7 +27,7 @@ static const struct key {
 	{ "connections_max", FIELD_U32, offsetof(struct settings, connections_max), 1, 100 * 1000 },
 	{ "reserve_bytes", FIELD_U64, offsetof(struct settings, reserve_bytes), 0, INT64_MAX },
 	{ "capacity_bytes", FIELD_U64, offsetof(struct settings, capacity_bytes), 0, INT64_MAX },
-	{ "segment_bytes", FIELD_U32, offsetof(struct settings, segment_bytes), 1 << 20, 1 << 30 },
+	{ "segment_bytes", FIELD_U32, offsetof(struct settings, segment_bytes), 32 << 20, 1 << 30 },
 	{ "log_level", FIELD_LEVEL, offsetof(struct settings, log_level), 0, 0 },
 };
 

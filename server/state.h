@@ -186,6 +186,7 @@ struct server {
 	uint8_t			 strangers[STRANGERS][KEY_SIZE];	/* already in the log */
 	uint32_t		 stranger_next;
 	uint64_t		 stranger_ms;
+	uint64_t		 full_ms;	/* when the store last refused for lack of space, or 0 */
 	bool			 doomed;	/* some connection is */
 	bool			 failed;	/* the store's failure is in the log */
 	struct server_stats	 stats;

@@ -2,7 +2,6 @@
 #include "server/tally.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <string.h>
 
 #include "server/block.h"

@@ -543,7 +543,7 @@ class Connection:
         self.page = page or Page()
         self.codec = Codec(self.page)
         self.socket = connect(address)
-        self.requests = 0
+        self.requests, self.said = 0, []
         noise = Noise(secret, server)
         self.socket.sendall(PREAMBLE + noise.message_1())
         payload, self.out, self.into = noise.message_2(self.take(50))
@@ -559,7 +559,7 @@ class Connection:
             data += piece
         return data
 
-    def send(self, name, payload=b'', **fields):
+    def send(self, name, payload=b'', /, **fields):
         self.requests += 1
         self.socket.sendall(self.out.seal(self.codec.encode(name, self.requests, fields), payload))
         return self.requests
@@ -576,17 +576,21 @@ class Connection:
             raise Malformed('the server may not say ' + name)
         return name, request, fields, payload
 
-    def call(self, name, expect, payload=b'', **fields):
-        """Sends a request and returns the fields and payload of its answer."""
-        request = self.send(name, payload, **fields)
+    def answer(self, request):
+        """(name, fields, payload) of the answer to a request; what comes before it is kept in `said`."""
         while True:
-            answer, to, got, payload = self.receive()
-            if to != request:
-                continue
-            if answer != expect:
-                status = self.page.status.get(got.get('status'), '?')
-                raise Malformed('%s: %s %s' % (name, status, got.get('detail', b'').decode()))
-            return got, payload
+            name, to, fields, payload = self.receive()
+            if to == request:
+                return name, fields, payload
+            self.said.append((name, fields))
+
+    def call(self, name, expect, payload=b'', /, **fields):
+        """Sends a request and returns the fields and payload of its answer."""
+        answer, got, payload = self.answer(self.send(name, payload, **fields))
+        if answer != expect:
+            status = self.page.status.get(got.get('status'), '?')
+            raise Malformed('%s: %s %s' % (name, status, got.get('detail', b'').decode()))
+        return got, payload
 
 
 def connect(address):
@@ -596,7 +600,7 @@ def connect(address):
         s.connect(address[5:])
         return s
     m = re.fullmatch(r'\[([^]]+)\](?::(\d+))?|([^:]+)(?::(\d+))?|([^:]+:[^:]+:.*)', address)
-    return socket.create_connection((m[1] or m[3] or m[5], int(m[2] or m[4] or 7171)), timeout=30)
+    return socket.create_connection((m[1] or m[3] or m[5], int(m[2] or m[4] or 7440)), timeout=30)
 
 
 class Home:

@@ -14,7 +14,7 @@ write_some() {
 	mkdir "$mount/a directory" "$mount/ünïcode"
 	for i in $(seq 40); do echo "$i" >"$mount/file-$i"; done
 	ln -s file-1 "$mount/link"
-	head -c 3000000 /dev/urandom >"$T/random"
+	head -c 1200000 /dev/urandom >"$T/random"
 	cp "$T/random" "$mount/large"
 	yes "compress me" | head -c 200000 >"$mount/compressible"
 	printf '%0255d' 0 | xargs -I{} touch "$mount/{}"
@@ -40,6 +40,21 @@ sys.stdout.buffer.write(session.content(oid, lambda: lane))
 session.end()
 END
 	cmp "$mount/$1" "$T/content"
+}
+
+# Type, mode, links, size, time of change and target of every name, as stat(1) has them.
+stats_the_same() {
+	(cd "$mount" && LC_ALL=C stat -c '%f %h %s %.9Y %n' -- *) | LC_ALL=C sort >"$T/stated"
+	python3 - "$interop" "$T/ann.home" <<'END' | LC_ALL=C sort | diff "$T/stated" -
+import sys
+sys.path.insert(0, sys.argv[1])
+import decoder
+session = decoder.Session(decoder.Home(sys.argv[2], 'vol'))
+for name, _, oid in session.list():
+    a = session.attributes(oid)
+    print('%x %d %d %d.%09d %s' % (a['mode'], a['nlink'], a['size'], *a['mtime'], name.decode()))
+session.end()
+END
 }
 
 # A device that nobody invited, and one that knows another server.
@@ -71,6 +86,7 @@ mount_client ann vol
 check "names are written" write_some
 names >"$T/names"
 check "the decoder lists exactly these" lists_the_same
+check "the decoder finds their attributes" stats_the_same
 for name in file-1 large compressible; do
 	check "the decoder reads $name" reads_the_same "$name"
 done
@@ -81,7 +97,7 @@ kill_server
 check "the store of a killed server holds the same" stored_the_same
 start_server
 check "the server goes on with it" flush_client ann
-check "the volume is unmounted" umount_client ann
+check_here "the volume is unmounted" umount_client ann
 stop_server
 check "the store of a stopped server holds the same" stored_the_same
 tap_done

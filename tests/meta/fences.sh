@@ -58,7 +58,7 @@ sources proto | grep -v '^proto/scratch\.c$' |
 owned() {	# HEADER_REGEX FILE...
 	header=$1
 	shift
-	sources proto fs server | xargs grep -lE "#[[:space:]]*include[[:space:]]+[<\"]$header[>\"]" | while read -r f; do
+	sources proto fs server | xargs grep -lE "#[[:space:]]*include[[:space:]]+[<\"]${header}[>\"]" | while read -r f; do
 		case " $* " in
 		*" $f "*) ;;
 		*) echo "$f includes $header" ;;
@@ -74,7 +74,8 @@ owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/
     proto/seal.c proto/wrap.c \
     fs/cmd.c fs/cmd_create.c fs/cmd_invite.c fs/cmd_join.c fs/cmd_recover.c fs/cmd_volumes.c fs/main.c \
     fs/home.c fs/link.c fs/note.c fs/serve.c fs/shell.c \
-    server/account.c server/block.c server/commit.c server/engine.c server/session.c server/tally.c
+    server/account.c server/block.c server/commit.c server/engine.c server/session.c server/tally.c \
+    server/admin.c server/daemon.c server/home.c server/link.c server/nuaged.c
 
 # ---- the map ----
 
@@ -130,7 +131,7 @@ page_shapes | by_shape >"$work/page"
 diff "$work/code" "$work/page" | check "nuage-protocol.5 has every message, field by field"
 
 sed -n "s/^[[:space:]]*_(\([a-z_]*\),[[:space:]]*\([0-9]*\), \([A-Z]*\), \([A-Z]*\),[[:space:]]*\([01]\)).*/\1 \2 \3 \4 \5/p" \
-    proto/message.h | tr 'A-Z' 'a-z' | sed 's/ 0$//; s/ 1$/ payload/' | sort >"$work/code"
+    proto/message.h | tr '[:upper:]' '[:lower:]' | sed 's/ 0$//; s/ 1$/ payload/' | sort >"$work/code"
 sed -n 's/^\.It Ic \([a-z_]*\) No \(.*\)/\1 \2/p' $protocol | sort >"$work/page"
 [ -s "$work/code" ] || echo "no messages were found" >>"$work/page"
 diff "$work/code" "$work/page" | check "and its number, sender, lane and payload"
@@ -154,6 +155,12 @@ awk '/^\.Sh/ { inside = $2 == "LIMITS" } /^\.Bd/ { literal = 1; next } /^\.Ed/ {
     inside && literal { print $1, $2 }' $protocol >"$work/page"
 [ -s "$work/code" ] || echo "no limits were found" >>"$work/page"
 diff "$work/code" "$work/page" | check "nuage-protocol.5 has every limit and its value"
+
+{
+	grep -ohE '\b(LINK_PORT|SETTINGS_PORT)[[:space:]]*= [0-9]+' fs/link.h server/settings.h
+	grep -ohE 'default to port [0-9]+' $protocol
+} | grep -oE '[0-9]+$' | sort -u | awk '{ ports = ports " " $1 } END { if (NR != 1) print "they have" ports }' |
+    check "client, server and page agree on the port"
 
 # Purposes, magics and texts that keys and formats depend on.
 grep -ohE '"nuage[^"\\]*"' proto/*.c server/segment.c 2>/dev/null | tr -d '"' | sort -u | while read -r text; do

@@ -71,6 +71,7 @@ struct call {
 	uint64_t	 done_event;
 	/* fate */
 	bool		 voided;		/* lost with its session: as if it never was */
+	bool		 idle;			/* it succeeded without changing anything */
 	bool		 durable;		/* a later fsync promised that it stays */
 	/* machinery */
 	bool		 waiting;		/* for locks of the kernel's */

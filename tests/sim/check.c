@@ -385,6 +385,8 @@ judge_advance(struct judge *j)
 		if (apply(j->model, l, why, sizeof why)) {
 			if (l->kind != LETTER_CALL)
 				j->barrier = j->verified + 1;
+			else
+				fate_weigh(before, l->call);
 			remember(j, before);
 			continue;
 		}

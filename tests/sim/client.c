@@ -112,10 +112,14 @@ connect_again(struct sim *sim, void *what, uint64_t number)
 static void
 close_bulk(struct mount *m, unsigned lane)
 {
-	if (m->bulk[lane] != NULL)
-		net_close_by_client(m->bulk[lane]);
+	struct conn *c = m->bulk[lane];
+
 	m->bulk[lane] = NULL;
 	m->bulk_up[lane] = false;
+	if (c == NULL)
+		return;
+	net_close_by_client(c);
+	transfer_lost(m, c);
 }
 
 static void
@@ -146,6 +150,9 @@ send_attach(struct mount *m, struct conn *c)
 	}
 	net_to_server(c, &msg);
 }
+
+static void mount_gone(struct mount *m);
+static void leave(struct sim *sim, void *what, uint64_t number);
 
 /* Client 0 makes the volume first, step by step: true while there is a step left. */
 static bool
@@ -201,14 +208,15 @@ client_lost(struct mount *m, struct conn *c)
 	if (c != m->control)
 		return;
 	m->control = NULL;
-	for (unsigned i = 0; i < BULK_LANES; i++) {
-		transfer_lost(m, m->bulk[i]);
+	for (unsigned i = 0; i < BULK_LANES; i++)
 		close_bulk(m, i);
+	if (m->said_bye) {
+		/* It may be lost: say it again. */
+		m->said_bye = false;
+		sim_after(sim, 1, leave, m, 0);
 	}
 	if (m->state != MOUNT_CONNECTING) {
-		m->state = m->state == MOUNT_LEAVING && m->said_bye ? MOUNT_GONE : MOUNT_CONNECTING;
-		if (m->state == MOUNT_GONE)
-			return;
+		m->state = MOUNT_CONNECTING;
 		engine_detached(mount_clocked(m));
 		mount_drain(m);
 	}
@@ -245,6 +253,10 @@ static void
 refused(struct mount *m, struct conn *c, const struct message *msg)
 {
 	sim_trace(m->sim, "c%u: attach refused: %s", m->client->index, status_text(msg->done.status));
+	if (msg->done.status == STATUS_NOENT && c == m->control && m->leaving) {
+		mount_gone(m);		/* BYE was heard, and its answer lost */
+		return;
+	}
 	if (msg->done.status == STATUS_NOENT && c == m->control) {
 		/* The session is no more: a new one for the same engine. */
 		m->session = m->replaces = 0;
@@ -269,8 +281,6 @@ open_values(struct mount *m, struct msg_granted *g, struct arena *arena)
 				sim_fail(m->sim, "a record of %" PRIu64 " does not open", g->answers.at[i].oid);
 		}
 }
-
-static void mount_gone(struct mount *m);
 
 static void
 received_control(struct mount *m, struct conn *c, struct message *msg)
@@ -572,6 +582,9 @@ carry_out(struct mount *m, struct action *a)
 		transfer_fetch(m, a->fetch);
 		break;
 	case ACTION_INVALIDATE:
+		/* Stale attributes that an operation leaves behind are shown for a moment; not here. */
+		if (!a->directory && !a->pages)
+			kernel_invalidate(m->kernel, a->oid, false, false);
 		sim_after(m->sim, 1 + rng_below(&m->sim->misc, m->sim->plan.invalidate_max_us), sweep, m,
 		    a->oid << SWEEP_BITS | (a->directory ? SWEEP_DIRECTORY : 0) | (a->pages ? SWEEP_PAGES : 0));
 		break;
@@ -739,8 +752,6 @@ client_kill(struct client *c, uint64_t down_us)
 }
 
 /* ---- a clean end ---- */
-
-static void leave(struct sim *sim, void *what, uint64_t number);
 
 static void
 mount_gone(struct mount *m)

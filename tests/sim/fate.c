@@ -223,9 +223,7 @@ static bool
 changes_something(const struct call *c)
 {
 	switch (c->type) {
-	case OP_RENAME:
-		return c->victim != c->victim2;
-	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
 	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
 		return true;
 	default:
@@ -248,6 +246,15 @@ promised(const struct call *sync, const struct call *c)
 	}
 }
 
+/* Content without a name need not survive. */
+static bool
+unlinked(const struct model *m, const struct call *c)
+{
+	const struct inode *i = model_find(m, c->ino);
+
+	return i != NULL && i->nlink == 0;
+}
+
 void
 fate_done(struct sim *sim, struct call *c)
 {
@@ -258,7 +265,8 @@ fate_done(struct sim *sim, struct call *c)
 	for (size_t i = 0; i < j->count; i++) {
 		struct call *old = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
-		if (old != NULL && old->mount == c->mount && old->error == 0 && old->done < c->invoked && promised(c, old))
+		if (old != NULL && old->mount == c->mount && old->error == 0 && old->done < c->invoked && promised(c, old) &&
+		    !unlinked(j->model, old))
 			old->durable = true;
 	}
 }
@@ -280,6 +288,15 @@ named(const struct model *m, uint64_t dir, uint8_t name)
 	const struct inode *i = model_find(m, dir);
 
 	return i == NULL || i->entries == NULL || name == NAME_NONE ? 0 : i->entries[name];
+}
+
+void
+fate_weigh(const struct model *before, struct call *c)
+{
+	if (c->type == OP_CREATE)
+		c->idle = model_find(before, c->child) != NULL && !(c->flags & O_TRUNC);
+	if (c->type == OP_RENAME)
+		c->idle = named(before, c->ino, c->name) == named(before, c->ino2, c->name2);
 }
 
 /* The inodes it changes in this state. */
@@ -398,6 +415,13 @@ forget_versions(struct fact *fact, uint64_t step)
 }
 
 static void
+drop_versions(struct fact *fact)
+{
+	while (fact->versions_count > 0)
+		fate_free_inode(fact->versions[--fact->versions_count].inode);
+}
+
+static void
 add_version(struct facts *f, uint64_t ino, uint64_t step)
 {
 	struct inode *i = (struct inode *)(uintptr_t)model_find(f->model, ino);
@@ -443,8 +467,9 @@ follow(struct facts *f, const struct call *c, bool after)
 				fact_of(f, doubt[i])->doubtful = true;
 		return;
 	}
-	if (c->error == 0) {
-		shown(f, c, c->ino);
+	/* A name may be known without its inode being leased; attributes and content may not. */
+	if (c->error == 0 && (c->has_attr || c->type == OP_READ || c->type == OP_LSEEK || changes_content(c))) {
+		shown(f, c, c->type == OP_LOOKUP ? 0 : c->ino);
 		shown(f, c, c->child);
 	}
 	if (after) {
@@ -459,7 +484,9 @@ follow(struct facts *f, const struct call *c, bool after)
 		struct fact *fact = fact_of(f, inos[i]);
 
 		fact->changer = c->mount;
-		if (c->mount == f->dead && fact->versions_count == 0)
+		if (c->mount != f->dead)
+			drop_versions(fact);
+		else if (fact->versions_count == 0)
 			add_version(f, inos[i], 0);
 	}
 	if (c->mount != f->dead || c->error != 0)
@@ -567,13 +594,15 @@ by_value(const void *a, const void *b)
 static size_t
 edges_of(const struct fact *f, uint64_t size, uint64_t **ret)
 {
-	size_t count = 2, most = 2;
+	size_t count = 2, most = 2 + size / REGION_SIZE;
 	uint64_t *edges;
 
 	for (size_t v = 0; v < f->versions_count; v++)
 		most += 1 + 2 * f->versions[v].inode->runs_count;
 	edges = sim_alloc(most * sizeof *edges);
 	edges[1] = size;
+	for (uint64_t at = REGION_SIZE; at <= size; at += REGION_SIZE)
+		edges[count++] = at;	/* regions arrive one by one */
 	for (size_t v = 0; v < f->versions_count; v++) {
 		const struct inode *i = f->versions[v].inode;
 
@@ -684,9 +713,12 @@ judge_inode(const struct image *image, struct fact *f, const struct inode *i, st
 	as = duplicate(i);
 	as->mtime = (struct when){ ns_of(o->attr.mtime), ns_of(o->attr.mtime) };
 	as->ctime = (struct when){ ns_of(o->attr.ctime), ns_of(o->attr.ctime) };
-	good = size_possible(f, o->attr.size) && image_content(image, o, content);
-	if (!good)
-		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", which it never had, or misses a block", i->ino, o->attr.size);
+	if (!(good = size_possible(f, o->attr.size)))
+		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", but it had %zu others, %" PRIu64 " to %" PRIu64, i->ino,
+		    o->attr.size, f->versions_count, f->versions[0].inode->size,
+		    f->versions[f->versions_count - 1].inode->size);
+	else if (!(good = image_content(image, o, content)))
+		snprintf(why, size, "%" PRIu64 " misses a block", i->ino);
 	else
 		good = take_content(f, content, o->attr.size, as, why, size);
 	free(content);
@@ -783,7 +815,7 @@ promises_kept(struct judge *j, const struct mount *m, char *why, size_t size)
 		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 		char text[400];
 
-		if (c == NULL || c->mount != m || !c->voided || !c->durable)
+		if (c == NULL || c->mount != m || !c->voided || !c->durable || c->idle)
 			continue;
 		call_text(c, text, sizeof text);
 		snprintf(why, size, "synced work is lost: %s", text);

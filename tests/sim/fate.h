@@ -36,6 +36,8 @@ void	fate_crashed(struct sim *sim, uint64_t kept);
 
 /* A call was done: what does it promise? */
 void	fate_done(struct sim *sim, struct call *c);
+/* Does a call, done in this state, change anything? */
+void	fate_weigh(const struct model *before, struct call *c);
 /* Finds out what is to be found out, once every letter is verified. */
 void	fate_poll(struct judge *j);
 /* Every letter is: a good moment for a death. */

@@ -40,7 +40,12 @@ partition(struct sim *sim)
 	uint64_t term = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000);
 	bool past = sim->plan.evictions && rng_chance(&sim->faults, 400);
 
-	client_partition(some_client(sim), past ? term + rng_below(&sim->faults, 10 * S) :
+	struct client *c = some_client(sim);
+
+	/* Several short ones in a row would be a long one. */
+	if (!past && sim->now_us < c->unreachable_until_us + term / 2)
+		return;
+	client_partition(c, past ? term + rng_below(&sim->faults, 10 * S) :
 	    rng_between(&sim->faults, 100 * MS, term / 3));
 }
 

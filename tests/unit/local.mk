@@ -83,3 +83,8 @@ TESTS += tests/unit/test_server_commit
 tests_unit_test_server_commit_SOURCES = tests/unit/test_server_commit.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_commit_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_settings
+TESTS += tests/unit/test_settings
+tests_unit_test_settings_SOURCES = tests/unit/test_settings.c \
+	server/settings.c server/settings.h server/event.c server/event.h
