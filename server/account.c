@@ -22,7 +22,12 @@
 #include "server/outbox.h"
 #include "server/session.h"
 
-enum { STRANGER_LOG_MS = 1000, VALID_MAX_S = 366 * 24 * 60 * 60 };
+enum {
+	STRANGER_LOG_MS	= 1000,			/* between lines about strangers */
+	VALID_MAX_S	= 366 * 24 * 60 * 60,	/* of an invitation */
+	KEPT_S		= 30 * 24 * 60 * 60,	/* after it expired */
+	PRUNE_BYTES	= 1 << 20,		/* of deletions at one start */
+};
 
 static const uint8_t zeros[KEY_SIZE];
 
@@ -265,7 +270,37 @@ server_invite(struct server *s, const uint8_t token_hash[KEY_SIZE], uint64_t val
 	return r;
 }
 
-/* ---- volumes ---- */
+/* ---- old invitations ---- */
+
+struct pruning {
+	struct batch	batch;
+	uint64_t	before_s;
+};
+
+static int
+prune_row(void *arg, struct bytes key, struct bytes value)
+{
+	struct pruning *p = arg;
+	struct invitation_row row;
+
+	if (invitation_row_decode(&row, value) == 0 && row.expiry_s < p->before_s)
+		batch_delete(&p->batch, key);
+	return p->batch.len > PRUNE_BYTES;
+}
+
+void
+account_prune(struct server *s)
+{
+	struct key from = key_table(ROW_INVITATION), to = key_table_last(ROW_INVITATION);
+	struct pruning p = { .before_s = calendar_s(s) > KEPT_S ? calendar_s(s) - KEPT_S : 0 };
+	uint64_t pos;
+
+	if (store_scan(s->store, key_bytes(&from), key_bytes(&to), prune_row, &p) >= 0 && p.batch.len > 0)
+		store_apply(s->store, &p.batch, STORE_FREES, &pos);
+	batch_done(&p.batch);
+}
+
+/* ---- making and listing volumes ---- */
 
 static int
 create_rows(struct server *s, struct conn *c, const struct msg_volume_create *m, uint32_t number, uint64_t *ret_pos)

@@ -14,6 +14,8 @@ int	account_load(struct server *s);		/* the volumes */
 /* Enrolled, with its DEVICE_ flags (may be NULL). */
 bool	account_enrolled(struct server *s, const uint8_t device[KEY_SIZE], uint8_t *ret_flags);
 bool	account_member(struct server *s, const uint8_t device[KEY_SIZE], const struct volume *v);
+/* Forgets invitations that expired a month ago; at the start, when the clock is set. */
+void	account_prune(struct server *s);
 /* Notes a stranger in the log, once a key and not too often. */
 void	account_stranger(struct server *s, const uint8_t device[KEY_SIZE], const char *request);
 

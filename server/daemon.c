@@ -27,6 +27,7 @@
 
 enum {
 	UNPROVEN_MAX	= 256,		/* connections that have not attached: beyond, the oldest is cut */
+	CLOSING_MS	= 2000,		/* for a peer to take our last words */
 	COMPACT_S	= 1,		/* between looks for segments worth compacting */
 	COMPACT_PERCENT	= 50,		/* live in a segment: below, it is */
 	COMPACT_FULL	= 95,		/* while space is refused */
@@ -44,6 +45,7 @@ struct daemon {
 	struct table		 links;		/* struct link_place, by connection id */
 	uint64_t		 next_conn, synced;
 	TAILQ_HEAD(, link_place) unproven;	/* oldest first */
+	TAILQ_HEAD(, link_place) closing;	/* by cut_ms */
 	unsigned		 link_count, unproven_count;
 	bool			 stopping, failed;
 
@@ -112,6 +114,33 @@ unproven_begin(struct daemon *d, struct link_place *p)
 }
 
 static void
+closing_begin(struct daemon *d, struct link_place *p)
+{
+	p->cut_ms = clock_ms(CLOCK_BOOTTIME) + CLOSING_MS;
+	TAILQ_INSERT_TAIL(&d->closing, p, of_closing);
+}
+
+static void
+closing_end(struct daemon *d, struct link_place *p)
+{
+	if (p->cut_ms != 0)
+		TAILQ_REMOVE(&d->closing, p, of_closing);
+	p->cut_ms = 0;
+}
+
+static void
+cut_closing(struct daemon *d)
+{
+	uint64_t now_ms = clock_ms(CLOCK_BOOTTIME);
+	struct link_place *p;
+
+	while ((p = TAILQ_FIRST(&d->closing)) != NULL && p->cut_ms <= now_ms) {
+		closing_end(d, p);
+		link_cut(p->link);
+	}
+}
+
+static void
 route(struct daemon *d, struct server_action *a)
 {
 	struct link *l = link_find(d, a->conn);
@@ -119,6 +148,8 @@ route(struct daemon *d, struct server_action *a)
 	if (l != NULL) {
 		if (a->kind == SERVER_SEND && a->message.type == MSG_attached)
 			unproven_end(d, link_place(l));
+		if (a->kind == SERVER_CLOSE)
+			closing_begin(d, link_place(l));
 		link_post(l, a);
 		return;
 	}
@@ -227,6 +258,7 @@ daemon_disconnected(struct daemon *d, struct link *l)
 	if (link_place(l)->connected)
 		server_disconnected(d->server, link_place(l)->node.key);
 	unproven_end(d, link_place(l));
+	closing_end(d, link_place(l));
 	table_remove(&d->links, &link_place(l)->node);
 	leave(d, &chores);
 	do_chores(d, &chores);
@@ -248,6 +280,7 @@ daemon_tick(struct daemon *d)
 
 	enter(d);
 	server_tick(d->server);
+	cut_closing(d);
 	leave(d, &chores);
 	do_chores(d, &chores);
 }
@@ -516,6 +549,7 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	randombytes_buf(&seed, sizeof seed);
 	table_init(&d->links, seed);
 	TAILQ_INIT(&d->unproven);
+	TAILQ_INIT(&d->closing);
 	d->home = home;
 	d->connections_max = config->connections_max;
 	listen_advertise(config, d->address, sizeof d->address);

@@ -182,6 +182,7 @@ server_clock(struct server *s, uint64_t now_ms)
 	s->grace_end_ms = s->now_ms + s->config.term_ms + s->config.skew_ms;
 	session_start(s);
 	block_start(s);
+	account_prune(s);
 }
 
 void

@@ -30,6 +30,12 @@ event_level_parse(const char *name, enum event_level *ret_level)
 	return -EINVAL;
 }
 
+bool
+event_enabled(enum event_level level)
+{
+	return level <= event_level;
+}
+
 void
 event_log(enum event_level level, const char *format, ...)
 {

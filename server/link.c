@@ -5,7 +5,7 @@
  *
  * Until the peer has attached, its frames may be small only.  Closing: the
  * writer has sent all and shut its side; the reader drops what still comes,
- * for a moment, so that the last answer is not lost to a reset.
+ * until the daemon cuts it, so that the last answer is not lost to a reset.
  */
 #include "server/link.h"
 
@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -37,7 +38,9 @@
 enum {
 	HANDSHAKE_MS	= 10 * 1000,
 	SEND_TIMEOUT_S	= 30,
-	CLOSING_S	= 2,
+	KEEPALIVE_S	= 60,			/* of silence, before the kernel asks whether the peer is there */
+	KEEPALIVE_EVERY_S = 15,
+	KEEPALIVE_COUNT	= 4,
 	STRANGE_BODY	= 64 * 1024,		/* a frame's body before ATTACH */
 	PAUSE_BYTES	= 8 * 1024 * 1024,	/* queued: the reader waits */
 	PAUSE_COUNT	= 4096,
@@ -161,6 +164,24 @@ fail(struct link *l)
 	link_cut(l);
 }
 
+/* TCP's options fail on a Unix socket, which needs none. */
+static void
+tune(int fd)
+{
+	static const struct { int level, option, value; } options[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_EVERY_S },
+		{ IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT },
+	};
+	struct timeval send = { .tv_sec = SEND_TIMEOUT_S };
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof options[i].value);
+}
+
 /* Over a long way BBR fills the pipe where loss-based control does not; not all kernels have it. */
 static void
 tune_far(int fd)
@@ -195,6 +216,22 @@ link_post(struct link *l, struct server_action *a)
 		event_log(EVENT_WARNING, "event=cut peer=%s reason=slow-reader", l->peer);
 		link_cut(l);
 	}
+}
+
+/* Every message, for who looks for the cause of a standstill. */
+static void
+trace(const struct link *l, const char *direction, const struct message *m)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f;
+
+	if (!event_enabled(EVENT_DEBUG) || (f = open_memstream(&text, &size)) == NULL)
+		return;
+	message_print(m, f);
+	if (fclose(f) == 0)
+		event_log(EVENT_DEBUG, "event=%s conn=%" PRIu64 " message=\"%s\"", direction, l->place.node.key, text);
+	free(text);
 }
 
 /* ---- sending ---- */
@@ -254,6 +291,7 @@ send_message(struct link *l, const struct message *m)
 
 	if (size == 0)
 		return false;
+	trace(l, "send", m);
 	if (frame <= OUT_SIZE) {
 		if (l->out_len + frame > OUT_SIZE && !flush(l))
 			return false;
@@ -286,6 +324,7 @@ send_block(struct link *l, struct server_action *a)
 	m.block.status = r == 0 ? STATUS_OK : r == -EINVAL ? STATUS_INVALID : r == -ENOMEM ? STATUS_BUSY : STATUS_IO;
 	if (m.block.status == STATUS_IO)
 		event_log(EVENT_ERROR, "event=damage what=block block=%s error=\"%s\"", a->text, strerror(-r));
+	trace(l, "send", &m);
 	len = flush(l) ? seal(l, &m, message_size(&m), payload, head) : -EPIPE;
 	iov[0] = (struct iovec){ head, len > 0 ? (size_t)len : 0 };
 	iov[1] = (struct iovec){ data, payload.len };
@@ -297,12 +336,9 @@ send_block(struct link *l, struct server_action *a)
 static void
 begin_closing(struct link *l)
 {
-	struct timeval soon = { .tv_sec = CLOSING_S };
-
 	pthread_mutex_lock(&l->lock);
 	l->closing = true;
 	pthread_mutex_unlock(&l->lock);
-	setsockopt(l->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
 	shutdown(l->fd, SHUT_WR);
 }
 
@@ -518,6 +554,8 @@ handle(struct link *l, const uint8_t header[FRAME_HEADER], uint8_t *frame, size_
 	pthread_mutex_lock(&l->lock);
 	closing = l->closing;
 	pthread_mutex_unlock(&l->lock);
+	if (r == 0)
+		trace(l, "receive", &m);
 	if (r == 0 && !closing)
 		daemon_received(l->daemon, l, &m);
 	arena_free(&arena);
@@ -584,13 +622,10 @@ reader(void *arg)
 {
 	struct link *l = arg;
 	struct daemon *d = l->daemon;
-	struct timeval send = { .tv_sec = SEND_TIMEOUT_S };
 	uint8_t device[KEY_SIZE];
-	int one = 1, r;
+	int r;
 
-	setsockopt(l->fd, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
-	setsockopt(l->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-	setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	tune(l->fd);
 	r = shake_hands(l, device);
 	if (r == 0) {
 		daemon_connected(d, l, device);

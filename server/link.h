@@ -25,8 +25,9 @@ struct server_action;
 struct link;
 struct link_place {
 	struct table_node	 node;		/* by connection id */
-	TAILQ_ENTRY(link_place)	 of_unproven;
+	TAILQ_ENTRY(link_place)	 of_unproven, of_closing;
 	struct link		*link;
+	uint64_t		 cut_ms;	/* when it is cut, once a CLOSE was posted; else 0 */
 	bool			 connected;	/* the handshake is over */
 	bool			 unproven;	/* has not attached, and not been cut for that */
 };

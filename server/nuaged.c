@@ -17,7 +17,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -167,6 +169,31 @@ parse(struct request *r, int argc, char **argv, int *status)
 
 /* ---- serving ---- */
 
+/* The connection stays in the backlog; others must end first. */
+static void
+pause_accepting(int error)
+{
+	const struct timespec pause = { .tv_nsec = TICK_MS * 1000 * 1000 };
+	static time_t logged;
+
+	if (time(NULL) > logged + 1)
+		event_log(EVENT_WARNING, "event=refused reason=\"%s\"", strerror(-error));
+	logged = time(NULL);
+	nanosleep(&pause, NULL);
+}
+
+/* As many files as we may have: each connection is one, and each segment of the log. */
+static void
+raise_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 /* Accepts, ticks and serves the admin socket until a signal comes or the store fails. */
 static void
 run(struct daemon *d, const struct listener *l, int admin, int signals)
@@ -187,8 +214,8 @@ run(struct daemon *d, const struct listener *l, int admin, int signals)
 					fd = listen_accept(l->fds[i], peer, sizeof peer);
 					if (fd >= 0)
 						daemon_accept(d, fd, peer);
-					else if (fd == -EMFILE || fd == -ENFILE)
-						event_log(EVENT_WARNING, "event=refused reason=\"%s\"", strerror(-fd));
+					else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+						pause_accepting(fd);
 				}
 			if (p[l->count].revents != 0)
 				admin_serve(admin, d);
@@ -238,6 +265,7 @@ serve(const struct settings *config)
 	event_set_level(config->log_level);
 	if (!home_open(&home, config->data, true))
 		return EXIT_FAILED;
+	raise_files();
 	signals = block_signals();
 	if (listen_open(&listener, config) && daemon_open(&d, config, &home)) {
 		admin = admin_listen(&home);

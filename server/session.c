@@ -27,7 +27,7 @@
 #include "server/pin.h"
 #include "server/wait.h"
 
-enum { DAY_S = 24 * 60 * 60, UNSEEN_MAX_S = 30 * DAY_S };
+enum { DAY_S = 24 * 60 * 60, UNSEEN_MAX_S = 30 * DAY_S, BULK_LANES_MAX = 16 };
 #define RANGES_MAX (UINT64_C(1) << 46)
 
 struct volume *
@@ -316,8 +316,13 @@ attached(struct server *s, struct conn *c, const struct session *n, uint64_t req
 static void
 attach_bulk(struct server *s, struct conn *c, struct session *n, const struct message *m)
 {
-	if (m->attach.generation != n->row.generation) {
-		outbox_done(s, c, m->id, STATUS_STALE, NULL, 0);
+	struct conn *lane;
+	unsigned lanes = 0;
+
+	LIST_FOREACH(lane, &n->conns, of_session)
+		lanes++;
+	if (m->attach.generation != n->row.generation || lanes > BULK_LANES_MAX) {
+		outbox_done(s, c, m->id, m->attach.generation != n->row.generation ? STATUS_STALE : STATUS_BUSY, NULL, 0);
 		return;
 	}
 	conn_attach(s, c, n, LANE_BULK);

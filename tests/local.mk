@@ -2,7 +2,6 @@
 EXTRA_DIST += tests/tap.h tests/lib.sh tests/test_lib.sh
 TESTS += tests/test_lib.sh
 include tests/unit/local.mk
-include tests/sim/local.mk
 include tests/fuzz/local.mk
 include tests/interop/local.mk
 include tests/meta/local.mk

@@ -308,6 +308,26 @@ test_directories(void)
 	world_done(&w);
 }
 
+/* A record that is changed and then falls into a range is taken away once. */
+static void
+test_range_after_change(void)
+{
+	struct msg_change changes[] = { change_unlink(OID_ROOT, 1), change_entry(OID_ROOT, 2, 0),
+	    change_cut(OID_ROOT, KIND_ENTRY) };
+	struct msg_base base = { .oid = OID_ROOT };
+	struct world w;
+	struct client a;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	make_tree(&a);
+	changes[1].orefs.at[0] = oid(&a, F);
+	ok(client_commit(&a, &base, 1, changes, 3)->status == STATUS_OK && world_check(&w), "a range after single changes");
+	world_pass(&w, 300);
+	ok(client_lease(&a, oid(&a, D), MODE_SHARED)->status == STATUS_NOENT && world_check(&w), "takes all once");
+	world_done(&w);
+}
+
 /* ---- pins ---- */
 
 static void
@@ -452,6 +472,11 @@ test_blocks(void)
 	ok(has(&a, 9), "and over a restart");
 	world_pass(&w, 5500);
 	ok(!has(&a, 9), "but not for ever");
+	client_put(&a, 11);
+	world_pass(&w, 4000);
+	client_put(&a, 11);
+	world_pass(&w, 4000);
+	ok(get(&a, 11) == STATUS_OK, "a second upload counts from anew");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -542,6 +567,8 @@ test_volumes_apart(void)
 	world_send(&w, b.bulk, &put);
 	back = world_take(&w, b.bulk, MSG_stored);
 	ok(back != NULL && back->stored.status == STATUS_DENIED, "nor takes their names");
+	client_lease(&b, OID_ROOT, MODE_EXCLUSIVE);
+	ok(commit(&b, change_region(OID_ROOT, 1, 7), nothing) == STATUS_INVALID, "nor refers to them");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -614,6 +641,7 @@ main(void)
 	test_births();
 	test_form();
 	test_overlay();
+	test_range_after_change();
 	test_directories();
 	test_pins();
 	test_pin_before_birth();

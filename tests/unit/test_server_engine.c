@@ -161,6 +161,26 @@ test_volumes(void)
 	world_done(&w);
 }
 
+static void
+test_old_invitations(void)
+{
+	uint8_t token[SECRET_SIZE] = { 79 }, hash[KEY_SIZE];
+	const struct message *back;
+	struct world w;
+	uint64_t pos;
+
+	world_init(&w, NULL);
+	crypto_generichash(hash, sizeof hash, token, sizeof token, NULL, 0);
+	server_invite(w.server, hash, 10, &pos);
+	w.now_ms += 1000 * UINT64_C(86400) * 29;
+	world_restart(&w, UINT64_MAX);
+	ok(redeem(&w, world_connect(&w, 51), token, &back) == STATUS_USED, "an expired invitation is known for a while");
+	w.now_ms += 1000 * UINT64_C(86400) * 2;
+	world_restart(&w, UINT64_MAX);
+	ok(redeem(&w, world_connect(&w, 51), token, &back) == STATUS_DENIED, "but not for ever");
+	world_done(&w);
+}
+
 /* ---- the gate ---- */
 
 static void
@@ -315,7 +335,11 @@ test_lease(void)
 	recall = recalled(&a);
 	ok(recall != NULL && recall->grant == 0, "by grant 0");
 	client_release(&a, a.at.first_oid, MODE_NONE, 0);
-	ok(granted(&b)->mode == MODE_SHARED, "which is released by its number too");
+	got = granted(&b);
+	ok(got->mode == MODE_SHARED, "which is released by its number too");
+	client_lease(&a, a.at.first_oid, MODE_SHARED);
+	client_release(&b, a.at.first_oid, MODE_EXCLUSIVE, got->grant);
+	ok(world_check(&w), "a RELEASE never makes more of a lease");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -449,6 +473,15 @@ test_under_lease(void)
 	world_done(&w);
 }
 
+static uint16_t
+first_type(const struct world *w, uint64_t conn)
+{
+	for (const struct mail *m = w->mail; m != NULL; m = m->next)
+		if (m->action->conn == conn)
+			return m->action->message.type;
+	return 0;
+}
+
 /* GRANTED waits for the log, and the RECALL of its grant behind it. */
 static void
 test_unsynced(void)
@@ -476,8 +509,9 @@ test_unsynced(void)
 	ok(recalled(&b) == NULL, "a RECALL does not overtake its grant");
 	world_sync(&w);
 	ok(world_take(&w, a.control, MSG_committed) != NULL, "once synced, the commit is told");
-	grant = w.mail == NULL ? 0 : granted(&b)->grant;
-	ok(grant != 0 && recalled(&b)->grant == grant, "and the grant, and its recall");
+	ok(first_type(&w, b.control) == MSG_granted, "and the grant");
+	grant = granted(&b)->grant;
+	ok(recalled(&b)->grant == grant, "and then its recall");
 	world_done(&w);
 }
 
@@ -506,6 +540,11 @@ test_children(void)
 	ok(back->granted.answers.at[1].oid == a.at.first_oid + 1 && back->granted.answers.at[1].records.count == 1 &&
 	    back->granted.answers.at[1].mode == MODE_SHARED, "with a lease and their attributes");
 	ok(recalled(&a) == NULL, "and nobody is asked for the others");
+	client_lease(&a, a.at.first_oid + 2, MODE_EXCLUSIVE);
+	m.id = 0;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 3, "nor is what somebody waits for given away");
 	m.id = 0;
 	m.read.budget = 7;
 	world_send(&w, b.control, &m);
@@ -531,20 +570,25 @@ test_reclaim(void)
 	const struct msg_recall *recall;
 	struct world w;
 	struct client a, b;
+	uint64_t f;
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
 	make_tree(&a, 1);
+	f = a.at.first_oid;
 	b = client_new(&w, 2);
 	client_lease(&b, OID_ROOT, MODE_SHARED);
-	client_lease(&b, a.at.first_oid, MODE_SHARED);
+	client_lease(&b, f, MODE_SHARED);
 	recalled(&a);
 	recalled(&a);
 	client_attach(&a);
+	client_lease(&b, f, MODE_EXCLUSIVE);
 	ok(granted(&b) == NULL && recalled(&a) == NULL, "until it has reclaimed, leases stay and no RECALL is sent");
+	ok(client_lease(&a, OID_RENAME, MODE_SHARED) == NULL, "and its own READs wait");
 	client_reclaim(&a, leases, 1, &lost);
-	ok(lost.lost.count == 0, "what it still holds is not lost");
-	ok(granted(&b) != NULL && granted(&b) != NULL, "what it claims less of, or not, goes to who waits");
+	ok(lost.lost.count == 0 && granted(&a) != NULL, "what it still holds is not lost");
+	ok(granted(&b) != NULL && granted(&b) != NULL && granted(&b) != NULL,
+	    "what it claims less of, or not, goes to who waits");
 	client_lease(&b, OID_ROOT, MODE_EXCLUSIVE);
 	ok((recall = recalled(&a)) != NULL && recall->grant == 1, "and recalls go on");
 	client_attach(&a);
@@ -557,7 +601,7 @@ test_reclaim(void)
 static void
 test_restart(void)
 {
-	struct msg_lease claim = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 1, .base = 0 };
+	struct msg_lease claim = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 5, .base = 0 };
 	struct msg_reclaimed lost;
 	struct world w;
 	struct client a, b, c;
@@ -580,7 +624,7 @@ test_restart(void)
 	client_reclaim(&a, &claim, 1, &lost);
 	ok(lost.lost.count == 0, "the holder gets back what nobody changed but him");
 	ok(granted(&c) != NULL, "then waiting READs are granted");
-	ok(granted(&b) == NULL && recalled(&a)->grant == 1, "or the reclaimed is recalled, by its number");
+	ok(granted(&b) == NULL && recalled(&a)->grant == 5, "or the reclaimed is recalled, by its number");
 	ok(world_check(&w), "and all is well");
 
 	world_restart(&w, UINT64_MAX);
@@ -705,6 +749,7 @@ main(void)
 {
 	test_strangers();
 	test_volumes();
+	test_old_invitations();
 	test_gate();
 	test_fencing();
 	test_attach_durable();

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""linearize.py DIR_A DIR_B [--ops N] [--workers N] [--seed N]  |  linearize.py --selftest
+"""orders.py DIR_A DIR_B [--ops N] [--workers N] [--seed N]  |  orders.py --selftest
 
 Two views of one directory are worked on at once, and then an order of all
 operations is looked for that explains every result: one in which each takes
