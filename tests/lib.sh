@@ -171,7 +171,11 @@ cleanup() {
 	for where in $server_ns $client_ns; do
 		ip netns del "$where"
 	done
-	[ -n "${NUAGE_KEEP-}" ] || rm -rf --one-file-system "$T"
+	if [ -n "${NUAGE_KEEP-}" ]; then
+		echo "# kept: $T"
+	else
+		rm -rf --one-file-system "$T"
+	fi
 	exit $status
 }
 
