@@ -22,8 +22,6 @@ fill() {
 		sha256sum "$M/$1.$n" >>"$T/sums"
 		n=$((n + 1))
 	done
-	# The piece that did not fit waits in the client until it does, or goes.
-	rm -f "$M/$1.$n"
 	echo $n >"$T/$1.count"
 	echo "$n pieces, then: $error"
 	grep -q 'No space left on device' <<<"$error"
@@ -46,6 +44,8 @@ still_usable() {	# reading, listing, removing, statfs
 }
 
 small_survives_restart() {
+	# The piece that did not fit waits in the client until it does, or goes.
+	rm -f "$M/second.$(cat "$T/second.count")"
 	remount_client ann vol && nothing_lost
 }
 
