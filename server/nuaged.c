@@ -269,12 +269,13 @@ serve(const struct settings *config)
 		return EXIT_FAILED;
 	raise_files();
 	signals = block_signals();
-	if (listen_open(&listener, config) && daemon_open(&d, config, &home)) {
+	/* Whoever reaches the port finds the admin socket too. */
+	if (daemon_open(&d, config, &home)) {
 		admin = admin_listen(&home);
 		if (admin < 0)
 			fprintf(stderr, "nuaged: %s/admin.sock: %s\n", home.path, strerror(-admin));
 	}
-	if (admin >= 0) {
+	if (admin >= 0 && listen_open(&listener, config)) {
 		announce(&home, &listener);
 		run(d, &listener, admin, signals);
 		status = EXIT_FINE;
