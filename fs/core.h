@@ -104,6 +104,8 @@ struct engine {
 	bool		 running;
 
 	bool		 attached, reclaiming;
+	bool		 expired;		/* the kernel has been told that the term is over */
+	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
@@ -185,6 +187,7 @@ void		 lease_swept(struct engine *e, struct object *o);
 void		 lease_reclaim(struct engine *e);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
+void		 lease_expired(struct engine *e);
 void		 lease_trim(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
 
@@ -240,6 +243,7 @@ void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t v
 void		 txn_resupplied(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
+void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 bool		 txn_pending(const struct engine *e, const struct object *o);

@@ -463,8 +463,10 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 {
 	e->attached = true;
 	e->term_ms = a->term_ms;
-	/* The request left at most one connection attempt ago. */
-	extend_term(e, e->now_ms - (a->term_ms / 4 < e->now_ms ? a->term_ms / 4 : e->now_ms));
+	/* The request left at most one connection attempt ago.  Leases count again when they are reclaimed. */
+	e->attached_at = e->now_ms - (a->term_ms / 4 < e->now_ms ? a->term_ms / 4 : e->now_ms);
+	if (fresh)
+		extend_term(e, e->attached_at);
 	e->keepalive_at = e->now_ms;
 	e->sessions = a->sessions;
 	if (a->version > e->version)
@@ -513,6 +515,8 @@ engine_received(struct engine *e, const struct message *m)
 	case MSG_reclaimed:
 		e->reclaiming = false;
 		lease_reclaimed(e, &m->reclaimed);
+		extend_term(e, e->attached_at);
+		wake(e, WAIT_ATTACH, 0);
 		break;
 	case MSG_allocated:
 		take_range(e, m->allocated.first_oid, m->allocated.oid_count);
@@ -582,6 +586,12 @@ engine_tick(struct engine *e)
 		e->keepalive_request = ++e->next_request;
 		if ((a = send_message(e, MSG_keepalive, e->keepalive_request)) == NULL)
 			e->keepalive_at = 0;
+	}
+	if (lease_valid(e))
+		e->expired = false;
+	else if (!e->expired) {
+		e->expired = true;
+		lease_expired(e);
 	}
 	data_flush_step(e);
 	unpin_step(e);

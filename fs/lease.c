@@ -116,7 +116,8 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		s->missing = true;
 		return NULL;
 	}
-	if (o->dead) {
+	/* What has no name and is not open goes with the commit that says so: nothing can be changed after it. */
+	if (o->dead || (mode == MODE_EXCLUSIVE && o->gone && o->opens == 0 && !o->pinned_elsewhere)) {
 		s->fail = -ESTALE;
 		return NULL;
 	}
@@ -754,17 +755,25 @@ lease_reclaim(struct engine *e)
 	} while (o != NULL);
 }
 
+static bool
+unsaved(const struct object *o)
+{
+	return data_dirty(o) || o->dirty || o->inflight > 0;
+}
+
 /* The lease is gone without our release: what was not committed under it is lost. */
 void
 lease_lost(struct engine *e, struct object *o)
 {
-	if (data_dirty(o) || o->dirty || o->inflight > 0) {
+	if (unsaved(o)) {
 		o->error = -EIO;
 		o->error_seq = ++e->error_counter;
 		e->stats.lost_objects++;
 		data_drop(e, o);
 		txn_clean(e, o);
 	}
+	if (o->mode != MODE_NONE)
+		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
 	o->born = false;
 	recall_set(e, o, RECALL_NONE);
@@ -777,13 +786,35 @@ lease_lost(struct engine *e, struct object *o)
 void
 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 {
+	bool part = false;
+
 	for (uint32_t i = 0; i < m->lost.count; i++) {
 		struct object *o = object_find(e, m->lost.at[i].oid);
 
-		if (o != NULL && o->mode != MODE_NONE && !o->born)
-			lease_lost(e, o);
+		if (o == NULL || o->mode == MODE_NONE || o->born)
+			continue;
+		if (o->gone && o->opens == 0 && !o->pinned_elsewhere) {
+			freed(e, o);	/* as it should be */
+			continue;
+		}
+		part |= unsaved(o);
+		lease_lost(e, o);
 	}
+	/* Operations change several objects: without one of them the others would not fit together. */
+	if (part)
+		txn_lose_running(e);
 	e->stats.replays++;
+}
+
+/* The term is over: the kernel must not go on where we may not. */
+void
+lease_expired(struct engine *e)
+{
+	struct object *o;
+
+	TAILQ_FOREACH(o, &e->lru, lru_link)
+		if (o->mode != MODE_NONE && (o->lookups > 0 || o->oid == OID_ROOT))
+			sweep(e, o);
 }
 
 /* Gives clean objects back that neither the kernel nor an operation uses. */

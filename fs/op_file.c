@@ -199,7 +199,8 @@ pins_resume(struct engine *e, bool fresh)
 			o->unpin_sent = false;
 			o->pinned = !fresh;	/* to be taken back once more */
 		}
-		if (o->opens > 0 && (pinned || o->mode == MODE_NONE))
+		/* A closed one too: commits that speak of it may still be on their way. */
+		if (pinned || (o->opens > 0 && o->mode == MODE_NONE))
 			object_pin(e, o, true);
 	}
 }
@@ -214,11 +215,9 @@ op_release(struct engine *e, struct op *op)
 	op->handle = 0;
 	if (o == NULL || --o->opens > 0)
 		return 0;
-	/* What was removed of a directory must still be said: the server frees only empty ones. */
-	if (o->gone && !o->pinned_elsewhere && !S_ISDIR(o->attr.mode)) {
+	/* Its records stay listed: the commit that removes its last name keeps its lease. */
+	if (o->gone && !o->pinned_elsewhere)
 		data_drop(e, o);
-		txn_clean(e, o);
-	}
 	if (o->pinned && !o->unpin) {
 		/* Not before commits that still speak of it: the server would have freed it. */
 		o->unpin = true;

@@ -482,6 +482,30 @@ txn_commit(struct engine *e)
 	txn_step(e);
 }
 
+/* Nothing names the block any more.  One that is being stored again is freed when that has ended. */
+static void
+let_go(struct engine *e, struct flush_state *f)
+{
+	e->dirty_bytes -= f->flush.len;
+	f->kept = false;
+	if (f->stored || f->failed)
+		flush_free(e, f);
+}
+
+/* What named these blocks was cut away or removed again before it came into a commit. */
+static void
+forget_carried(struct engine *e)
+{
+	struct flush_state *f;
+
+	while ((f = TAILQ_FIRST(&e->carried)) != NULL) {
+		TAILQ_REMOVE(&e->carried, f, link);
+		let_go(e, f);
+	}
+	e->running_bytes = e->carried_count = e->kept_bytes = 0;
+	wake(e, WAIT_ROOM, 0);
+}
+
 void
 txn_step(struct engine *e)
 {
@@ -500,6 +524,8 @@ txn_step(struct engine *e)
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
 	}
+	if (TAILQ_EMPTY(&e->dirty) && !TAILQ_EMPTY(&e->carried))
+		forget_carried(e);
 	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
 		freeze(e);
 		if (!TAILQ_EMPTY(&e->flushing))
@@ -553,8 +579,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	}
 	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
 		TAILQ_REMOVE(&s->kept, f, link);
-		e->dirty_bytes -= f->flush.len;
-		flush_free(e, f);
+		let_go(e, f);
 	}
 	unpin_step(e);
 	wake(e, WAIT_COMMIT, c->sequence);
@@ -671,23 +696,29 @@ txn_resupplied(struct engine *e)
 	}
 }
 
-/* The server refused s for good: what is in it, and after it, was changed without a lease. */
-static void
-lose_from(struct engine *e, struct commit_state *s)
+void
+txn_lose_running(struct engine *e)
 {
 	struct object *o;
 
-	if (s != NULL) {
-		thaw_from(e, s);
-		e->sequence++;		/* its sequence is consumed, those after it are not */
-	}
 	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
 		lease_lost(e, o);
 		txn_clean(e, o);
 	}
+	begin_age(e);
+}
+
+/* The server refused s for good: what is in it, and after it, was changed without a lease. */
+static void
+lose_from(struct engine *e, struct commit_state *s)
+{
+	if (s != NULL) {
+		thaw_from(e, s);
+		e->sequence++;		/* its sequence is consumed, those after it are not */
+	}
+	txn_lose_running(e);
 	if (e->inflight_count == 0)
 		e->acknowledged = e->sequence;
-	e->dirty_since = 0;
 	e->stats.rejected++;
 	send_message(e, MSG_reset, ++e->next_request);
 	wake(e, WAIT_COMMIT, UINT64_MAX);

@@ -55,6 +55,7 @@ bail() {	# MESSAGE FILE
 check() {
 	local name=$1 status
 	shift
+	case_began=$SECONDS
 	# Not in a condition, where set -e would be off inside the function.
 	( set -e; "$@" ) >"$T/case.out" 2>&1
 	status=$?
@@ -68,6 +69,7 @@ report() {	# NAME STATUS, with $T/case.out
 		fail "$1"
 		{ echo "status $2"; tail -n 25 "$T/case.out"; } | note
 	fi
+	[ $((SECONDS - case_began)) -lt 5 ] || echo "it took $((SECONDS - case_began)) s" | note
 	return "$2"
 }
 
@@ -76,6 +78,7 @@ report() {	# NAME STATUS, with $T/case.out
 check_here() {
 	local name=$1 status
 	shift
+	case_began=$SECONDS
 	"$@" >"$T/case.out" 2>&1
 	status=$?
 	report "$name" $status
@@ -168,7 +171,11 @@ cleanup() {
 	for where in $server_ns $client_ns; do
 		ip netns del "$where"
 	done
-	[ -n "${NUAGE_KEEP-}" ] || rm -rf --one-file-system "$T"
+	if [ -n "${NUAGE_KEEP-}" ]; then
+		echo "# kept: $T"
+	else
+		rm -rf --one-file-system "$T"
+	fi
 	exit $status
 }
 

@@ -1,13 +1,11 @@
 # The tests, a fragment a family.
 EXTRA_DIST += tests/tap.h tests/lib.sh tests/test_lib.sh
-EXTRA_DIST += tests/tap.h tests/lib.sh
 TESTS += tests/test_lib.sh
-include tests/sim/local.mk
 include tests/unit/local.mk
-include tests/sim/local.mk
 include tests/fuzz/local.mk
 include tests/interop/local.mk
 include tests/meta/local.mk
 include tests/tools/local.mk
 include tests/integration/local.mk
 include tests/bench/local.mk
+include tests/mutants/local.mk

@@ -21,7 +21,7 @@ slow_copy() {
 }
 
 copy_is_right() {
-	wait_for 40 test -e "$T/copy.status" && is 0 "$(cat "$T/copy.status")" &&
+	wait_for 40 test -e "$T/copy.status" && cat "$T/copy.log" && is 0 "$(cat "$T/copy.status")" &&
 		diff -r --no-dereference "$T/tree" "$M/tree" && cmp "$T/large" "$M/large"
 }
 
@@ -42,14 +42,18 @@ server_stays_away() {	# a copy in progress waits, and goes on by itself
 	sleep 0.5
 	kill_server
 	sleep 6
-	is yes "$([ -e "$T/copy.status" ] && grep -qv 0 "$T/copy.status" || echo yes)" || return
+	# Done already or waiting, but not failed.
+	local early=0
+	[ ! -e "$T/copy.status" ] || early=$(cat "$T/copy.status")
 	start_server
-	copy_is_right
+	cat "$T/copy.log"
+	is 0 "$early" && copy_is_right
 }
 
-# writer FILE: appends numbered records, each fsynced, reporting each after its fsync.
+# writer FILE: appends numbered records, each fsynced, reporting each after its
+# fsync.  For the background: $! is the process.
 writer() {
-	python3 - "$1" <<-'PY'
+	exec python3 - "$1" <<-'PY'
 	import os, sys
 	fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
 	dir = os.open(os.path.dirname(sys.argv[1]), os.O_RDONLY)
@@ -66,6 +70,7 @@ writer() {
 
 # reported_is_there FILE REPORT LEAST: and at least so many records were reported.
 reported_is_there() {
+	cat "$T/writer.log"
 	python3 - "$@" <<-'PY'
 	import sys
 	data, lines = open(sys.argv[1], "rb").read(), open(sys.argv[2]).read().split()
@@ -78,7 +83,7 @@ reported_is_there() {
 }
 
 client_killed() {
-	writer "$M/records" >"$T/report" 2>&1 &
+	writer "$M/records" >"$T/report" 2>"$T/writer.log" &
 	local pid=$!
 	sleep 2
 	kill_client $who || return
@@ -87,8 +92,16 @@ client_killed() {
 	reported_is_there "$M/records" "$T/report" 20
 }
 
+client_killed_after_a_while() {	# what nobody synced is on the server some seconds later
+	rm -rf "$M/behind" && cp -r "$T/tree" "$M/behind" || return
+	sleep 8
+	kill_client $who || return
+	mount_client $who vol
+	diff -r --no-dereference "$T/tree" "$M/behind"
+}
+
 both_killed() {
-	writer "$M/records2" >"$T/report2" 2>&1 &
+	writer "$M/records2" >"$T/report2" 2>"$T/writer.log" &
 	local pid=$!
 	sleep 1
 	kill_server
@@ -119,7 +132,7 @@ power_cut() {
 
 power_cut_once() {	# SEED LEAST
 	local writer_pid copy_pid
-	writer "$M/power$1" >"$T/report" 2>&1 &
+	writer "$M/power$1" >"$T/report" 2>"$T/writer.log" &
 	writer_pid=$!
 	cp -r "$T/tree" "$M/tree$1" &
 	copy_pid=$!
@@ -134,7 +147,7 @@ power_cut_once() {	# SEED LEAST
 	# Read from the server, not from what the client still knows.
 	remount_client $who vol &&
 		reported_is_there "$M/power$1" "$T/report" "$2" &&
-		diff -r --no-dereference "$T/tree" "$M/tree$1" && "$NUAGED" check --data "$server_data"
+		diff -r --no-dereference "$T/tree" "$M/tree$1"
 }
 
 power_cuts() {
@@ -145,11 +158,13 @@ power_cuts() {
 	for seed in 1 2 3; do
 		diff -r --no-dereference "$T/tree" "$M/tree$seed" || return
 	done
+	umount_client $who && stop_server && "$NUAGED" check --data "$server_data"
 }
 
 check_here "a server killed in mid-copy: the copy goes on by itself" server_killed
 check_here "a server away for longer than the term" server_stays_away
 check_here "a killed client: every fsynced byte is there" client_killed
+check_here "a killed client: what was written some seconds before is there" client_killed_after_a_while
 check_here "client and server killed" both_killed
 
 if [ ! -x "$tools/forgetfs" ]; then

@@ -13,7 +13,7 @@ INTEGRATION_TESTS = \
 LONG_TESTS = \
 	tests/integration/big_long.sh \
 	tests/integration/self_long.sh
-EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/linearize.py
+EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py
 
 TESTS += tests/integration/test_linearize.sh
 EXTRA_DIST += tests/integration/test_linearize.sh

@@ -56,16 +56,21 @@ def stop_server():
 
 
 def start_server():
-    """Starts it, after a kill when it runs, and waits until it listens."""
+    """Starts it, after a kill when it runs, and waits until it takes orders and connections."""
     global running
     stop_server()
     running = subprocess.Popen([sys.argv[1], '--data', sys.argv[2], '--listen', '127.0.0.1:%d' % PORT],
                                stderr=open(sys.argv[2] + '.log', 'a'))
-    for _ in range(200):
-        try:
-            return socket.create_connection(('127.0.0.1', PORT)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
+    for _ in range(400):
+        for family, address in ((socket.AF_UNIX, sys.argv[2] + '/admin.sock'), (socket.AF_INET, ('127.0.0.1', PORT))):
+            try:
+                with socket.socket(family) as s:
+                    s.connect(address)
+            except OSError:
+                break
+        else:
+            return
+        time.sleep(0.05)
     sys.exit('Bail out! the server does not start')
 
 

@@ -188,6 +188,9 @@ if [ -x "$build/nuage" ] && [ -e man/nuage.1 ]; then
 			options man/nuage.1 "$build/nuage" "$command"
 		done
 	} | check "nuage.1 has every command and option"
+	"$build/nuage" mount --help | sed -n 's/^     *\([a-z_][a-z_]*\)\(=[^ ]*\)\{0,1\}  .*/\1/p' | while read -r option; do
+		grep -qE "(Cm|Ic|Sy|Li|Ql|Fl|Ar) $option(=| |\$)" man/nuage.1 || echo "mount -o $option is not in man/nuage.1"
+	done | check "nuage.1 has every option of a mount"
 else
 	skip "nuage.1 has every command and option" "nuage or its page is not here"
 fi
@@ -197,6 +200,10 @@ else
 	skip "nuaged.8 has every option" "nuaged or its page is not here"
 fi
 
+sed -n 's/^[[:space:]]*{ "\([a-z_]*\)", FIELD_.*/\1/p' server/settings.c | while read -r key; do
+	grep -q "^\.It Cm $key\b" man/nuaged.conf.5 || echo "$key is not in man/nuaged.conf.5"
+done | check "nuaged.conf.5 has every key"
+
 if command -v mandoc >/dev/null; then
 	mandoc -Tlint -W warning man/*.[1-8] 2>&1 | check "the pages pass mandoc's lint"
 else
@@ -204,6 +211,11 @@ else
 fi
 
 # ---- the code ----
+
+# Fragments are merged line by line.
+find . -path ./build -prune -o -name '*.mk' -print | xargs cat Makefile.am |
+    sed -n 's/^\([a-zA-Z0-9_]*\) = .*/\1 is set/p; s/^include \(.*\)/\1 is included/p' | sort | uniq -d |
+    sed 's/$/ twice/' | check "no makefile says a thing twice"
 
 marks='TO''DO|FIX''ME|XX''X'
 find proto fs server tests man -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.[1-8]' \) |

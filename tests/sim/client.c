@@ -210,12 +210,9 @@ client_lost(struct mount *m, struct conn *c)
 	m->control = NULL;
 	for (unsigned i = 0; i < BULK_LANES; i++)
 		close_bulk(m, i);
-	if (m->said_bye) {
-		/* It may be lost: say it again. */
-		m->said_bye = false;
-		sim_after(sim, 1, leave, m, 0);
-	}
-	if (m->state != MOUNT_CONNECTING) {
+	if (m->said_bye)
+		m->state = MOUNT_CONNECTING;	/* it may be lost: to be said again, without the engine */
+	else if (m->state != MOUNT_CONNECTING) {
 		m->state = MOUNT_CONNECTING;
 		engine_detached(mount_clocked(m));
 		mount_drain(m);
@@ -224,10 +221,24 @@ client_lost(struct mount *m, struct conn *c)
 }
 
 static void
+say_bye(struct mount *m)
+{
+	struct message msg = { .type = MSG_bye, .id = ATTACH_ID - 1 };
+
+	m->said_bye = true;
+	net_to_server(m->control, &msg);
+}
+
+static void
 attached(struct mount *m, const struct message *msg)
 {
 	bool fresh = m->session != msg->attached.session;
 
+	if (m->said_bye) {
+		m->state = MOUNT_LEAVING;
+		say_bye(m);
+		return;
+	}
 	m->session = msg->attached.session;
 	memcpy(m->secret, msg->attached.secret, SECRET_SIZE);
 	if (fresh && m->mounted)
@@ -563,9 +574,27 @@ sweep(struct sim *sim, void *what, uint64_t number)
 		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, oid);
 }
 
+/* message_print() shows the first few objects; for finding out what went wrong one needs all. */
+static void
+trace_objects(struct mount *m, const struct action *a)
+{
+	const struct msg_lease *l = a->kind == ACTION_SEND && a->message.type == MSG_reclaim ? a->message.reclaim.leases.at : NULL;
+	uint32_t count = a->kind == ACTION_COMMIT ? a->commit->bases_count : l != NULL ? a->message.reclaim.leases.count : 0;
+	char text[500];
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < count && at < sizeof text - 32; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, " %" PRIu64,
+		    l != NULL ? l[i].oid : a->commit->bases[i].oid);
+	if (count > 0)
+		sim_trace(m->sim, "c%u: %s%s", m->client->index, l != NULL ? "reclaims" : "changes", text);
+}
+
 static void
 carry_out(struct mount *m, struct action *a)
 {
+	if (m->sim->options.trace)
+		trace_objects(m, a);
 	switch (a->kind) {
 	case ACTION_SEND:
 		if (m->control != NULL && m->state != MOUNT_CONNECTING)
@@ -767,15 +796,13 @@ synced(struct call *c)
 {
 	struct mount *m = c->mount;
 	struct engine_status s;
-	struct message msg = { .type = MSG_bye, .id = ATTACH_ID - 1 };
 
 	engine_status(m->engine, &s);
 	if (c->error != 0 || m->state != MOUNT_LEAVING || s.dirty_objects > 0 || s.commits_pending > 0) {
 		sim_after(m->sim, 500000, leave, m, 0);
 		return;
 	}
-	m->said_bye = true;
-	net_to_server(m->control, &msg);
+	say_bye(m);
 }
 
 static void

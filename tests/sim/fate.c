@@ -779,6 +779,16 @@ void_after(struct judge *j, const struct mount *m, uint64_t step)
 	}
 }
 
+/* Without a name, and nobody has it open. */
+static bool
+is_gone(const struct inode *i)
+{
+	for (unsigned c = 0; c < CLIENTS_MAX; c++)
+		if (i->opens[c] > 0)
+			return false;
+	return i->nlink == 0;
+}
+
 /* One boundary between what stayed and what is void: does it explain everything? */
 static bool
 try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t size)
@@ -797,7 +807,7 @@ try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t 
 		const struct inode *i = model_find(facts.model, f->ino);
 		struct inode *as = NULL;
 
-		if (i == NULL || i->nlink == 0 || (f->changer != m && !(f->doubtful && f->changer == NULL)))
+		if (i == NULL || is_gone(i) || (f->changer != m && !(f->doubtful && f->changer == NULL)))
 			continue;
 		good = judge_inode(&image, f, i, &as, why, size);
 		if (as != NULL)

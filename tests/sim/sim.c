@@ -205,7 +205,7 @@ make_plan(struct sim *sim)
 	p->faults_min = (unsigned)rng_between(&r, 5, 9);
 	p->fault_gap_ms = (uint32_t)ONE_OF(&r, 1, 50, 1000);
 	p->idle_ms = (uint32_t)ONE_OF(&r, 300, 3000, 60000);
-	p->fresh_ms = (uint32_t)ONE_OF(&r, 3000, 60000);
+	p->fresh_ms = (uint32_t)ONE_OF(&r, 30000, 60000);
 	if (sim->options.ops == 0)
 		sim->options.ops = 500;
 	if (sim->options.check_every == 0)

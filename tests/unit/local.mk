@@ -74,10 +74,6 @@ tests_unit_test_recovery_SOURCES = tests/unit/test_recovery.c $(store_test_commo
 tests_unit_test_recovery_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_damage_SOURCES = tests/unit/test_damage.c $(store_test_common)
 tests_unit_test_damage_LDADD = $(STORE_TEST_LIBS)
-# For a build inside a mount, which cannot run what mounts.
-.PHONY: print-unit-tests
-print-unit-tests:
-	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))
 check_PROGRAMS += tests/unit/test_server_commit
 TESTS += tests/unit/test_server_commit
 tests_unit_test_server_commit_SOURCES = tests/unit/test_server_commit.c \
@@ -96,3 +92,7 @@ tests_unit_test_server_memory_SOURCES = tests/unit/test_server_memory.c \
 tests_unit_test_server_memory_LDADD = $(SERVER_TEST_LIBS)
 tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
 	-Wl,--wrap=server_received,--wrap=server_tick
+# For a build inside a mount, which cannot run what mounts.
+.PHONY: print-unit-tests
+print-unit-tests:
+	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))

@@ -1,0 +1,71 @@
+#!/bin/bash
+# test_mutants.sh - the runner tells killed from survived, and works in a copy.
+: "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
+command -v python3 >/dev/null || { echo "1..0 # SKIP no python3"; exit 0; }
+dir=$(mktemp -d "${TMPDIR:-/tmp}/mutants-test.XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+count=0 failed=0
+ok() {	# STATUS NAME
+	count=$((count + 1))
+	[ "$1" = 0 ] || { failed=$((failed + 1)); sed 's/^/# /' "$dir/out"; }
+	echo "$([ "$1" = 0 ] || echo 'not ')ok $count - $2"
+}
+
+mkdir -p "$dir/p/tests" "$dir/p/build"
+cat >"$dir/p/sum.c" <<'C'
+int sum(int a, int b);
+int sum(int a, int b)
+{
+	int unused = 3;
+
+	while (a > 100)
+		a--;
+	return a + b + 0 * unused;
+}
+C
+cat >"$dir/p/tests/test_sum.c" <<'C'
+#include <stdio.h>
+int sum(int a, int b);
+int main(void)
+{
+	printf("%sok 1 - sum\n", sum(101, 2) == 102 ? "" : "not ");
+	return 0;
+}
+C
+cat >"$dir/p/configure" <<'SH'
+#!/bin/sh
+mkdir -p tests
+printf 'all:\n\ntests/test_sum: ../sum.c ../tests/test_sum.c\n\tcc -o $@ ../sum.c ../tests/test_sum.c\n' >Makefile
+SH
+chmod +x "$dir/p/configure"
+cp -r "$dir/p" "$dir/before"
+
+mutant() {	# NAME OLD NEW
+	printf 'name: %s\nwhy: for the test\nfile: sum.c\nold: %s\nnew: %s\ntest: tests/test_sum\n\n' "$@"
+}
+{
+	mutant wrong 'return a + b + 0 * unused;' 'return a - b;'
+	mutant harmless 'int unused = 3;' 'int unused = 4;'
+	mutant gone 'return a * b;' 'return 0;'
+	mutant no-c 'int unused = 3;' 'int unused = ;'
+	mutant endless 'a--;' 'continue;'
+	mutant wrong-again 'while (a > 100)' 'while (a > 101)'
+} >"$dir/list"
+run() { python3 "$top_srcdir/tests/mutants/mutants.py" --source "$dir/p" --list "$dir/list" --timeout 3 "$@" >"$dir/out" 2>&1; }
+
+run
+[ $? = 1 ]
+ok $? "a survivor fails the run"
+[ "$(sed -n 's/^\([a-z]*\)  *\([a-z-]*\)  .*/\1 \2/p' "$dir/out" | tr '\n' ',')" = \
+	"killed wrong,survived harmless,stale gone,broken no-c,killed endless,killed wrong-again," ]
+ok $? "each verdict is right, and none is left over from the mutant before"
+diff -r "$dir/p" "$dir/before" >/dev/null
+ok $? "the sources are as they were"
+run wrong endless
+ok $? "mutants by name, all killed"
+sed -i 's/== 102/== 103/' "$dir/p/tests/test_sum.c"
+run wrong
+[ $? = 2 ] && grep -q 'does not pass unchanged' "$dir/out"
+ok $? "a test that fails by itself kills nothing"
+echo "1..$count"
+exit $((failed > 0))
