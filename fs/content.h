@@ -37,6 +37,7 @@ struct span {
 	struct range	 ranges[SPAN_RANGES + 1];
 	unsigned	 count;
 	bool		 frozen;
+	uint64_t	 newest, size;	/* when it was frozen: the newest span's number, and the file's size */
 	unsigned	 pending;	/* flushes not stored yet */
 	struct flush_list flushes;
 };

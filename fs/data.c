@@ -263,6 +263,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	uint8_t value[VALUE_MAX];
 	struct bytes content;
 	struct rec *rec = NULL;
+	struct span *span;
 	ssize_t len;
 	int r;
 
@@ -308,6 +309,8 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	o->attr.size = size;
 	if (!o->hold && o->stable_size > size)
 		o->stable_size = size;
+	TAILQ_FOREACH(span, &o->spans, link)
+		span->size = span->size < size ? span->size : size;
 	if (!o->hold)
 		settle_size(e, o);
 	txn_touch_attr(e, o);

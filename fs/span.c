@@ -207,6 +207,45 @@ span_write(struct engine *e, struct span *s, uint32_t from, const uint8_t *data,
 
 /* ---- sizes ---- */
 
+/* What was held back is true from now on. */
+static void
+let_go(struct engine *e, struct object *o)
+{
+	o->hold = false;
+	o->stable_size = 0;
+	data_list(e, o);
+	txn_touch_attr(e, o);	/* the last one that was sent told of the old content */
+}
+
+/*
+ * A span frozen when the file had this size has arrived.  What is written
+ * since then may still be on its way: the size of that moment counts all the
+ * same, or an fsync of that moment would not.
+ */
+static void
+arrived(struct engine *e, struct object *o, uint64_t newest, uint64_t size)
+{
+	const struct span *s;
+
+	TAILQ_FOREACH(s, &o->spans, link) {
+		uint64_t at = s->region * REGION_SIZE + (s->count > 0 ? s->ranges[0].from : 0);
+
+		if (s->number > newest)
+			continue;
+		if (o->hold)
+			return;
+		size = at < size ? at : size;
+	}
+	if (o->hold)
+		let_go(e, o);
+	size = size < o->attr.size ? size : o->attr.size;
+	if (size > o->stable_size || o->stable_flags != o->attr.flags) {
+		o->stable_size = size > o->stable_size ? size : o->stable_size;
+		o->stable_flags = o->attr.flags;
+		txn_touch_attr(e, o);
+	}
+}
+
 /* The size a commit may state follows what has arrived. */
 void
 settle_size(struct engine *e, struct object *o)
@@ -216,12 +255,8 @@ settle_size(struct engine *e, struct object *o)
 
 	if (o->hold && data_dirty(o))
 		return;
-	if (o->hold) {
-		o->hold = false;
-		o->stable_size = 0;
-		data_list(e, o);
-		txn_touch_attr(e, o);	/* the last one that was sent told of the old content */
-	}
+	if (o->hold)
+		let_go(e, o);
 	TAILQ_FOREACH(s, &o->spans, link) {
 		uint64_t at = s->region * REGION_SIZE + (s->count > 0 ? s->ranges[0].from : 0);
 
@@ -285,6 +320,8 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 		TAILQ_INSERT_TAIL(&e->flushes, f, all_link);
 	}
 	s->frozen = true;
+	s->newest = e->span_number;
+	s->size = o->attr.size;
 	s->pending = s->count;
 	for (struct flush_state *f = TAILQ_FIRST(&s->flushes); f != NULL; f = TAILQ_NEXT(f, link))
 		store(e, f);
@@ -426,6 +463,7 @@ span_lost(struct engine *e, struct object *o, struct span *s, int error)
 static void
 span_apply(struct engine *e, struct object *o, struct span *s)
 {
+	uint64_t newest = s->newest, size = s->size;
 	struct region_map m;
 	struct flush_state *f;
 	int r = extent_load(&m, o, s->region);
@@ -461,6 +499,7 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 		txn_keep(e, f);
 	}
 	span_free(e, o, s);
+	arrived(e, o, newest, size);
 }
 
 static void

@@ -45,6 +45,8 @@ still_usable() {	# reading, listing, removing, statfs
 }
 
 small_survives_restart() {
+	# The piece that did not fit waits in the client until it does, or goes.
+	rm -f "$M/second.$(cat "$T/second.count")"
 	remount_client ann vol && nothing_lost
 }
 
