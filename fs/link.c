@@ -344,7 +344,7 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 		l->fd = -1;
 		l->next_id = 1;
 		l->keys = sodium_malloc(sizeof *l->keys);
-		l->in = buffer_new(RECEIVE_ROOM);
+		l->in = buffer_new_raw(RECEIVE_ROOM);
 		l->out_size = SEND_ROOM;
 		l->out = malloc(l->out_size);
 		list = strdup(to->addresses);
@@ -469,7 +469,7 @@ make_room(struct link *l, size_t need)
 	if (b->refs == 1 && need <= b->capacity) {
 		memmove(b->data, b->data + l->start, have);
 	} else {
-		b = buffer_new(need > RECEIVE_ROOM ? need : RECEIVE_ROOM);
+		b = buffer_new_raw(need > RECEIVE_ROOM ? need : RECEIVE_ROOM);
 		if (b == NULL)
 			return -ENOMEM;
 		memcpy(b->data, l->in->data + l->start, have);
