@@ -2,11 +2,13 @@
  * core.h - the engine's struct and the calls between its rooms.
  *
  * engine.c   events, actions, parked operations
- * lease.c    needs, READ and GRANTED, RECALL, RELEASE, RECLAIM
+ * need.c     needs, READ and GRANTED
+ * lease.c    RECALL, RELEASE, RECLAIM, loss
  * txn.c      the running transaction, commits under way
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
+ * audit.c    status and invariants
  *
  * Not included outside these files.
  */
@@ -162,7 +164,7 @@ struct object	*object_get(struct engine *e, uint64_t oid);	/* makes it */
 void		 object_drop(struct engine *e, struct object *o);	/* if nothing needs it */
 uint64_t	 oid_new(struct engine *e);			/* 0: none left now */
 
-/* ---- lease.c ---- */
+/* ---- need.c ---- */
 bool		 lease_valid(const struct engine *e);
 /* The object under a lease of at least this mode, attributes known; NULL: noted as missing. */
 struct object	*need_object(struct engine *e, struct op *op, uint64_t oid, enum mode mode);
@@ -175,10 +177,15 @@ bool		 need_record(struct engine *e, struct op *op, struct object *o, uint8_t ki
 bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto);
 /* True when a need of this attempt is missing. */
 bool		 needs_missing(const struct op *op);
+bool		 need_named(const struct op_state *s, uint64_t oid);	/* among those that are missing */
 void		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
+
+/* ---- lease.c ---- */
+void		 recall_set(struct engine *e, struct object *o, enum recall_state state);
+void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody names or pins it */
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */

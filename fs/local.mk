@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
 	fs/cell.c \
 	fs/content.h \
@@ -10,6 +11,7 @@ fs_libfs_a_SOURCES = \
 	fs/extent.c \
 	fs/layer.c \
 	fs/lease.c \
+	fs/need.c \
 	fs/object.c fs/object.h \
 	fs/op_dir.c \
 	fs/op_file.c \
