@@ -55,7 +55,7 @@ struct op_state {
 	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;
-	uint64_t	 flush_number, sequence, errors;
+	uint64_t	 flush_number, sequence, errors, size;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -78,7 +78,7 @@ struct flush_state {
 	struct flush	 flush;
 	struct object	*object;
 	struct span	*span;			/* NULL once applied, or cut away */
-	uint64_t	 region;
+	uint64_t	 oid, region;
 	uint32_t	 offset;		/* of the run in its region */
 	bool		 stored, failed, kept;
 	bool		 reserved;		/* its bytes are in engine.carrying */
@@ -105,14 +105,16 @@ struct engine {
 	uint64_t	 next_request, replies;
 	bool		 running;
 
-	bool		 attached, reclaiming;
+	bool		 attached, reclaiming, had_session;
+	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
 	uint32_t	 oids_left, next_oids_left;
-	uint64_t	 next_range;
+	uint64_t	 highest_oid;		/* end of all ranges so far */
+	uint64_t	 next_range, alloc_request, alloc_after;
 	bool		 allocating;
 	struct msg_space space;
 	uint64_t	 space_at;
@@ -263,6 +265,9 @@ int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t off
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
 void		 data_flush_all(struct engine *e);
+/* All that was written while the file was `size` long has arrived: a commit may say so. */
+void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
+void		 data_arrived_all(struct engine *e);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */

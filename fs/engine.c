@@ -175,9 +175,11 @@ oid_new(struct engine *e)
 		e->oids_left = e->next_oids_left;
 		e->next_oids_left = 0;
 	}
-	if (e->oids_left < 4096 && e->next_oids_left == 0 && !e->allocating &&
-	    (a = send_message(e, MSG_alloc, ++e->next_request)) != NULL)
+	if (e->oids_left < 4096 && e->next_oids_left == 0 && !e->allocating && e->now_ms >= e->alloc_after &&
+	    (a = send_message(e, MSG_alloc, ++e->next_request)) != NULL) {
 		e->allocating = true;
+		e->alloc_request = e->next_request;
+	}
 	if (e->oids_left == 0)
 		return 0;
 	e->oids_left--;
@@ -187,6 +189,11 @@ oid_new(struct engine *e)
 static void
 take_range(struct engine *e, uint64_t first, uint32_t count)
 {
+	/* Ids below, or given out before, are not the server's to give. */
+	if (first < OID_RESERVED || first < e->highest_oid || first + count < first)
+		count = 0;
+	if (count > 0)
+		e->highest_oid = first + count;
 	if (e->oids_left == 0) {
 		e->next_oid = first;
 		e->oids_left = count;
@@ -471,15 +478,17 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		e->version = a->version;
 	e->allocating = false;
 	if (fresh) {
-		if (e->sequence > 0 || !TAILQ_EMPTY(&e->dirty))
+		if (e->had_session)
 			lose_session(e);
+		e->had_session = true;
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
 	pins_resume(e, fresh);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		lease_reclaim(e);
-		if (a->rejected && TAILQ_EMPTY(&e->inflight))
+		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
+		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))
 			send_message(e, MSG_reset, ++e->next_request);
 		txn_resume(e, a->sequence, a->rejected, a->version);
 	}
@@ -511,8 +520,10 @@ engine_received(struct engine *e, const struct message *m)
 		txn_committed(e, &m->committed);
 		break;
 	case MSG_reclaimed:
-		e->reclaiming = false;
 		lease_reclaimed(e, &m->reclaimed);
+		if (e->reclaims > 0 && --e->reclaims > 0)
+			break;
+		e->reclaiming = false;
 		extend_term(e, e->attached_at);
 		wake(e, WAIT_ATTACH, 0);
 		break;
@@ -590,6 +601,11 @@ engine_tick(struct engine *e)
 	else if (!e->expired) {
 		e->expired = true;
 		lease_expired(e);
+	}
+	if (e->oids_left == 0 && e->next_oids_left == 0 && !e->allocating && e->alloc_after != 0 &&
+	    e->now_ms >= e->alloc_after && e->attached && send_message(e, MSG_alloc, ++e->next_request) != NULL) {
+		e->allocating = true;
+		e->alloc_request = e->next_request;
 	}
 	data_flush_step(e);
 	unpin_step(e);

@@ -272,6 +272,10 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 {
 	struct op_state *s;
 
+	if (e->allocating && request == e->alloc_request) {
+		e->allocating = false;
+		e->alloc_after = e->now_ms + 1000;
+	}
 	TAILQ_FOREACH(s, &e->parked, link)
 		if (s->wait == WAIT_READ && s->request == request)
 			break;
@@ -296,6 +300,7 @@ lease_reclaim(struct engine *e)
 	struct object *o = TAILQ_FIRST(&e->lru);
 
 	e->reclaiming = true;
+	e->reclaims = 0;
 	do {
 		struct action *a = send_message(e, MSG_reclaim, ++e->next_request);
 		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, LEASE_LIST_MAX * sizeof *at);
@@ -310,6 +315,7 @@ lease_reclaim(struct engine *e)
 		a->message.reclaim.leases.at = at;
 		a->message.reclaim.leases.count = count;
 		a->message.reclaim.last = o == NULL;
+		e->reclaims++;
 	} while (o != NULL);
 }
 
@@ -330,6 +336,8 @@ lease_lost(struct engine *e, struct object *o)
 		data_drop(e, o);
 		txn_clean(e, o);
 	}
+	if (o->opens > 0 && !o->pinned)
+		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;

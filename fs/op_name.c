@@ -129,7 +129,7 @@ static struct object *
 birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 {
 	uint64_t oid = oid_new(e);
-	struct object *o = oid == 0 ? NULL : object_get(e, oid);
+	struct object *o = oid == 0 || object_find(e, oid) != NULL ? NULL : object_get(e, oid);
 	struct attr a = { .mode = mode, .uid = op->uid, .gid = op->gid, .nlink = S_ISDIR(mode) ? 2 : 1,
 	    .rdev = op->attr.rdev, .atime = e->real, .mtime = e->real, .ctime = e->real, .btime = e->real };
 
