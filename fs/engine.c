@@ -708,6 +708,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->attached = e->attached;
 	to->version = e->version;
 	to->sessions = e->sessions;
+	to->alone = e->sessions == 1 && e->now_ms < e->lease_until;
 	to->dirty_bytes = e->dirty_bytes;
 	to->commits_pending = e->inflight_count;
 	to->objects = e->objects;

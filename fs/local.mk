@@ -23,8 +23,10 @@ fs_libfs_a_SOURCES += \
 	fs/home.c fs/home.h \
 	fs/link.c fs/link.h \
 	fs/lock.h \
+	fs/locks.c fs/locks.h \
 	fs/log.c fs/log.h \
 	fs/mount.c fs/mount.h \
+	fs/mount_locks.c fs/mount_locks.h \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \

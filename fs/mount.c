@@ -17,8 +17,8 @@
  * libfuse before 3.17.1 does not tell the kernel PARALLEL_DIROPS and knows
  * no HANDLE_KILLPRIV_V2: device_writev() adds both to the reply to INIT.
  */
-#define FUSE_USE_VERSION 314
 #include "fs/mount.h"
+#include "fs/mount_locks.h"
 #include "fs/shell.h"	/* before <sys/mount.h>, whose BLOCK_SIZE is a macro */
 
 #include <errno.h>
@@ -67,6 +67,7 @@ struct mount {
 	const struct mount_options *options;
 	struct fuse_session	*session;
 	struct shell		*shell;
+	struct mount_locks	*locks;		/* NULL: left to the kernel */
 	_Atomic bool		 mounted;
 	uint64_t		 init_unique;	/* of the INIT request; 0 once answered */
 	uint32_t		 kernel_minor;
@@ -134,10 +135,11 @@ fill_entry(const struct mount *m, const struct op *op, struct fuse_entry_param *
 }
 
 static void
-fill_file(const struct op *op, struct fuse_file_info *fi)
+fill_file(const struct mount *m, const struct op *op, struct fuse_file_info *fi)
 {
-	*fi = (struct fuse_file_info){ .fh = op->handle, .keep_cache = op->keep_cache,
-	    .direct_io = op->direct_io, .noflush = (op->flags & O_ACCMODE) == O_RDONLY };
+	/* A close gives back ranges that the process locked, through other handles too. */
+	*fi = (struct fuse_file_info){ .fh = op->handle, .keep_cache = op->keep_cache, .direct_io = op->direct_io,
+	    .noflush = m->locks == NULL && (op->flags & O_ACCMODE) == O_RDONLY };
 }
 
 static void
@@ -188,7 +190,7 @@ answer_create(struct request *r)
 	struct fuse_file_info fi;
 
 	fill_entry(r->mount, op, &e);
-	fill_file(op, &fi);
+	fill_file(r->mount, op, &fi);
 	if (fuse_reply_create(r->req, &e, &fi) == -ENOENT) {
 		abandon(r->mount, OP_RELEASE, op->child, op->handle, op->flags);
 		shell_forget(r->mount->shell, &(struct forget){ op->child, 1 }, 1);
@@ -201,7 +203,7 @@ answer_open(struct request *r)
 	struct op *op = &r->call.op;
 	struct fuse_file_info fi;
 
-	fill_file(op, &fi);
+	fill_file(r->mount, op, &fi);
 	if (fuse_reply_open(r->req, &fi) == -ENOENT)
 		abandon(r->mount, op->type == OP_OPEN ? OP_RELEASE : OP_RELEASEDIR, op->ino, op->handle, op->flags);
 }
@@ -687,12 +689,14 @@ do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void
 do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	mount_locks_flush(hand->mount->locks, ino, fi);
 	with_handle(req, OP_FLUSH, ino, fi, 0);
 }
 
 static void
 do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	mount_locks_release(hand->mount->locks, ino, fi);
 	with_handle(req, OP_RELEASE, ino, fi, (uint32_t)fi->flags);
 }
 
@@ -833,6 +837,12 @@ do_init(void *userdata, struct fuse_conn_info *conn)
 	conn->time_gran = 1;
 }
 
+struct mount_locks *
+mount_locks_of(fuse_req_t req)
+{
+	return ((struct mount *)fuse_req_userdata(req))->locks;
+}
+
 static const struct fuse_lowlevel_ops operations = {
 	.init = do_init, .lookup = do_lookup, .forget = do_forget, .forget_multi = do_forget_multi,
 	.getattr = do_getattr, .setattr = do_setattr, .readlink = do_readlink, .mknod = do_mknod,
@@ -936,6 +946,7 @@ tick(void *context)
 
 	if (!m->mounted)
 		return;
+	mount_locks_tick(m->locks);
 	{
 		LOCK_SCOPE(&m->lock);
 		for (struct request *r = m->interrupted; r != NULL && n < INTERRUPTED_MAX; r = r->next_interrupted) {
@@ -1028,6 +1039,7 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 {
 	static const struct fuse_custom_io io = { .writev = device_writev, .read = device_read };
 	const struct mount_options *o = m->options;
+	struct fuse_lowlevel_ops ops = operations;
 	char options[512];
 	char *argv[] = { "nuage", "-o", options, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
@@ -1037,7 +1049,15 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 	fuse_set_log_func(hear_libfuse);
 	snprintf(options, sizeof options, "default_permissions,fsname=%s,subtype=nuage%s%s%s", o->source,
 	    o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "", o->noatime ? ",noatime" : "");
-	m->session = fuse_session_new(&args, &operations, sizeof operations, m);
+	if (!o->local_locks) {
+		mount_locks_install(&ops);
+		r = mount_locks_new(&m->locks, shell);
+		if (r < 0) {
+			snprintf(why, size, "%s", strerror(-r));
+			return r;
+		}
+	}
+	m->session = fuse_session_new(&args, &ops, sizeof ops, m);
 	if (m->session == NULL) {
 		snprintf(why, size, "%s", mount_said[0] != '\0' ? mount_said : "libfuse refuses to start");
 		return -EINVAL;
@@ -1108,6 +1128,7 @@ mount_free(struct mount *m)
 			fuse_session_unmount(m->session);
 		fuse_session_destroy(m->session);
 	}
+	mount_locks_free(m->locks);
 	while ((r = m->pool) != NULL) {
 		m->pool = r->next;
 		free(r);

@@ -52,6 +52,7 @@ struct shell {
 	uint64_t		 highest;	/* version seen */
 	uint64_t		 serial;	/* of the last op submitted */
 	unsigned		 errands;	/* under way */
+	_Atomic bool		 alone;		/* written under the lock */
 
 	pthread_mutex_t		 queue_lock;
 	struct actions		 queue;		/* SEND and COMMIT */
@@ -467,6 +468,7 @@ say_attach(struct shell *s, struct link *link, enum lane lane, struct message *a
 static void
 adopt(struct shell *s, const struct msg_attached *a)
 {
+	struct engine_status status;
 	uint32_t generation;
 	struct action *old;
 	bool fresh;
@@ -484,7 +486,9 @@ adopt(struct shell *s, const struct msg_attached *a)
 		s->attached = true;
 		if (a->version > s->highest)
 			s->highest = a->version;
-		engine_attached(s->engine, a, fresh)
+		engine_attached(s->engine, a, fresh);
+		engine_status(s->engine, &status);
+		s->alone = status.alone
 	);
 	s->replaces = 0;
 	if (fresh && s->config.keeper != NULL)
@@ -669,6 +673,7 @@ tick(struct shell *s, unsigned *since_version)
 	EVENT(s,
 		engine_tick(s->engine);
 		engine_status(s->engine, &status);
+		s->alone = status.alone;
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
@@ -984,6 +989,12 @@ shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t si
 		engine_status(s->engine, to);
 	}
 	channel_trouble(s->control, trouble, size);
+}
+
+bool
+shell_alone(const struct shell *s)
+{
+	return s->alone;
 }
 
 void

@@ -7,6 +7,7 @@ INTEGRATION_TESTS = \
 	tests/integration/crash.sh \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
+	tests/integration/locks.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \
 	tests/integration/stranger.sh

@@ -49,6 +49,12 @@ check_PROGRAMS += tests/unit/test_client_engine
 TESTS += tests/unit/test_client_engine
 tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
 tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_locks
+TESTS += tests/unit/test_locks
+tests_unit_test_locks_SOURCES = tests/unit/test_locks.c
+tests_unit_test_locks_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
 SERVER_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
 
 check_PROGRAMS += tests/unit/test_server_engine
