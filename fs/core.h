@@ -52,6 +52,7 @@ struct op_state {
 	uint32_t	 wants_count;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
+	bool		 rechecked;		/* an entry that led to nothing was asked for again */
 	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;

@@ -148,7 +148,7 @@ waits(void)
 
 /* ---- the walk ---- */
 
-enum { OWNERS = 4, BYTES = 24, WAITS = 6 };
+enum { OWNERS = 4, BYTES = 24, WAITS = 6 };	/* the last byte stands for all behind it */
 
 struct model {
 	enum lock_mode	 at[2][OWNERS][BYTES];		/* by kind */
@@ -163,7 +163,6 @@ roll(uint64_t *state)
 	return *state;
 }
 
-/* flock's range is the whole model. */
 static uint64_t
 last_of(const struct lock_spec *s)
 {
@@ -207,7 +206,7 @@ same(struct locks *l, const struct model *m)
 static struct lock_spec
 any_spec(uint64_t *rng)
 {
-	uint64_t owner = roll(rng) % OWNERS, a = roll(rng) % BYTES, b = roll(rng) % BYTES;
+	uint64_t owner = roll(rng) % OWNERS, a = roll(rng) % (BYTES - 1), b = roll(rng) % (BYTES - 1);
 	enum lock_mode mode = roll(rng) % 3;
 
 	if (roll(rng) % 4 == 0)
