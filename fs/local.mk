@@ -21,18 +21,24 @@ fs_libfs_a_SOURCES = \
 
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \
+	fs/answer.c \
 	fs/channel.c fs/channel.h \
+	fs/clock.h \
+	fs/errand.c \
 	fs/home.c fs/home.h \
+	fs/lanes.c \
 	fs/link.c fs/link.h \
 	fs/lock.h \
 	fs/locks.c fs/locks.h \
 	fs/log.c fs/log.h \
 	fs/mount.c fs/mount.h \
 	fs/mount_locks.c fs/mount_locks.h \
+	fs/mount.c fs/mount.h fs/mount_room.h \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
-	fs/shell.c fs/shell.h \
+	fs/request.c \
+	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/workers.c fs/workers.h
 
 # The command.

@@ -67,7 +67,7 @@ owned() {	# HEADER_REGEX FILE...
 }
 owned 'lmdb\.h' server/kv.c
 owned 'xxhash\.h' server/kv.c server/segment.c
-owned '(linux/)?fuse[a-z0-9_/]*\.h' fs/mount.c fs/mount_locks.c fs/mount_locks.h
+owned '(linux/)?fuse[a-z0-9_/]*\.h' fs/mount_room.h fs/mount_locks.c fs/mount_locks.h
 owned 'zstd[a-z_]*\.h' proto/scratch.h
 owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h
 owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/noise.c proto/record.c \

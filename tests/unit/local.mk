@@ -102,3 +102,10 @@ tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=c
 .PHONY: print-unit-tests
 print-unit-tests:
 	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))
+
+check_PROGRAMS += tests/unit/test_home tests/unit/test_link
+TESTS += tests/unit/test_home tests/unit/test_link
+tests_unit_test_home_SOURCES = tests/unit/test_home.c
+tests_unit_test_home_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+tests_unit_test_link_SOURCES = tests/unit/test_link.c
+tests_unit_test_link_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
