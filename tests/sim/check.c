@@ -470,12 +470,14 @@ judge_settled(struct sim *sim)
 bool
 judge_all_freed(struct sim *sim)
 {
-	size_t blocks;
+	size_t objects, blocks;
 
 	if (sim->now_us - sim->judge->looked_us < LOOK_US)
 		return false;
 	sim->judge->looked_us = sim->now_us;
-	return image_garbage(sim, &blocks) == 0 && blocks == 0;
+	objects = image_garbage(sim, &blocks);
+	sim_trace(sim, "judge: %zu objects and %zu blocks are still to be freed", objects, blocks);
+	return objects == 0 && blocks == 0;
 }
 
 static void
