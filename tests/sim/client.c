@@ -962,7 +962,10 @@ clients_unmount(struct sim *sim)
 	for (unsigned i = 0; i < sim->plan.clients && !sim->report.failed; i++) {
 		struct mount *m = sim->clients[i]->mount;
 
-		if (m == NULL || m->leaving)
+		if (m == NULL)
+			continue;
+		m->again = false;
+		if (m->leaving)
 			continue;
 		m->leaving = true;
 		workload_leaving(sim, i);
