@@ -251,7 +251,7 @@ op_read(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if ((r = data_read(e, op, o, op->offset, op->size)) < 0)
 		return r;
-	o->read_replies++;
+	o->page_replies++;
 	return 0;
 }
 
@@ -269,6 +269,7 @@ op_write(struct engine *e, struct op *op)
 	if (o->attr.mode & (S_ISUID | S_ISGID) && op->uid != 0)
 		o->attr.mode &= ~(uint32_t)(S_ISUID | (o->attr.mode & S_IXGRP ? S_ISGID : 0));
 	o->attr.mtime = o->attr.ctime = e->real;
+	o->page_replies++;	/* the kernel keeps what it wrote */
 	op->written = op->data.len;
 	return 0;
 }

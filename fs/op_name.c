@@ -175,6 +175,8 @@ open_existing(struct engine *e, struct op *op, struct object *dir, const struct 
 		return -ENOMEM;
 	set_hint(o, dir, op->name);
 	answer_entry(op, dir, o);
+	/* The kernel takes attributes that come with CREATE for the newest, even on a file it knows better. */
+	op->cacheable = false;
 	return 0;
 }
 

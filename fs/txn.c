@@ -40,7 +40,7 @@ bool
 txn_pending(const struct engine *e, const struct object *o)
 {
 	(void)e;
-	return o->dirty || o->inflight > 0 || data_dirty(o);
+	return o->dirty || o->inflight > 0 || data_dirty(o) || o->hold;
 }
 
 void
