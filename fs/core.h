@@ -230,7 +230,7 @@ int		 op_copy(struct op *op, const void *data, size_t len);	/* as the one piece 
 struct handle	*op_open_handle(struct op *op, struct object *o);
 void		 unpin_step(struct engine *e);
 void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
-void		 pins_resume(struct engine *e, bool fresh);	/* after a new connection */
+void		 pins_resume(struct engine *e);	/* after a new connection */
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

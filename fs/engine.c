@@ -484,7 +484,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
-	pins_resume(e, fresh);		/* before leases that protect open files are given up */
+	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		lease_reclaim(e);
 		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||

@@ -119,7 +119,7 @@ drain(struct engine *e, struct object *o)
 {
 	recall_set(e, o, RECALL_DRAIN);
 	o->recall_after = e->replies;
-	o->read_replies = 0;
+	o->page_replies = 0;
 	lease_step(e, o);
 }
 
@@ -204,7 +204,7 @@ lease_swept(struct engine *e, struct object *o)
 		return;
 	if (o->recall != RECALL_SWEEP)
 		return;
-	if (o->read_replies > 0)
+	if (o->page_replies > 0)
 		drain(e, o);	/* pages came back meanwhile */
 	else {
 		recall_set(e, o, RECALL_FLUSH);

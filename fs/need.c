@@ -98,7 +98,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		return NULL;
 	}
 	/* What has no name and is not open goes with the commit that says so: nothing can be changed after it. */
-	if (o->dead || (mode == MODE_EXCLUSIVE && o->gone && o->opens == 0 && !o->pinned_elsewhere)) {
+	if (o->dead || (mode == MODE_EXCLUSIVE && o->gone && o->opens == 0)) {
 		s->fail = -ESTALE;
 		return NULL;
 	}

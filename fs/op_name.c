@@ -197,6 +197,8 @@ open_existing(struct engine *e, struct op *op, struct object *dir, const struct 
 		return -ENOMEM;
 	set_hint(o, dir, op->name);
 	answer_entry(op, dir, o);
+	/* The kernel takes attributes that come with CREATE for the newest, even on a file it knows better. */
+	op->cacheable = false;
 	return 0;
 }
 
@@ -304,6 +306,8 @@ drop_name(struct engine *e, struct object *o)
 			object_pin(e, o, true);
 	} else if (!o->pinned_elsewhere)
 		data_drop(e, o);
+	else if (data_dirty(o) || o->hold)
+		o->ordered = true;	/* who has it open elsewhere may close it: later is too late */
 }
 
 int

@@ -40,7 +40,7 @@ bool
 txn_pending(const struct engine *e, const struct object *o)
 {
 	(void)e;
-	return o->dirty || o->inflight > 0 || data_dirty(o);
+	return o->dirty || o->inflight > 0 || data_dirty(o) || o->hold;
 }
 
 void
@@ -106,7 +106,8 @@ txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subk
 		return 0;
 	r->absent = true;
 	r->oref = 0;
-	if (r->stored)
+	/* A commit under way may be refused, and what it did to this record must then be done once more. */
+	if (r->stored || r->sequence > e->acknowledged)
 		rec_dirty(e, o, r);
 	else
 		object_rec_remove(o, r);	/* created and removed: cancelled */
