@@ -185,7 +185,9 @@ wait_is_ended() {
 	wait $waiter || status=$?
 	end_holder
 	cat "$T/waiter.out"
-	[ $status != 0 ] && [ $status -lt 124 ] && umount_client bob
+	[ $status != 0 ]
+	[ $status -lt 124 ]
+	umount_client bob
 }
 
 left_to_the_kernel() {
