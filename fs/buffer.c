@@ -3,20 +3,30 @@
 
 #include <stdlib.h>
 
+static struct buffer *
+adopt(uint8_t *data, size_t capacity)
+{
+	struct buffer *b = data != NULL ? malloc(sizeof *b) : NULL;
+
+	if (b == NULL) {
+		free(data);
+		return NULL;
+	}
+	*b = (struct buffer){ .refs = 1, .capacity = capacity, .data = data };
+	return b;
+}
+
 struct buffer *
 buffer_new(size_t capacity)
 {
-	struct buffer *b = malloc(sizeof *b);
-
-	if (b == NULL)
-		return NULL;
 	/* Large zeroed allocations come from the kernel untouched: a sparse region stays sparse. */
-	*b = (struct buffer){ .refs = 1, .capacity = capacity, .data = calloc(1, capacity) };
-	if (b->data == NULL) {
-		free(b);
-		return NULL;
-	}
-	return b;
+	return adopt(calloc(1, capacity), capacity);
+}
+
+struct buffer *
+buffer_new_raw(size_t capacity)
+{
+	return adopt(malloc(capacity), capacity);
 }
 
 struct buffer *

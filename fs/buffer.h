@@ -13,11 +13,13 @@ struct buffer {
 	_Atomic int	 refs;
 	size_t		 size;		/* bytes in use */
 	size_t		 capacity;
-	uint8_t		*data;		/* zeroed when new */
+	uint8_t		*data;		/* zeroed when new, unless raw */
 };
 
 /* One reference for the caller; NULL when out of memory. */
 struct buffer	*buffer_new(size_t capacity);
+/* The same with bytes of no particular value, for a caller that writes all it uses. */
+struct buffer	*buffer_new_raw(size_t capacity);
 struct buffer	*buffer_get(struct buffer *b);
 void		 buffer_put(struct buffer *b);		/* NULL is fine */
 

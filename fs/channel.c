@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/clock.h"
 #include "fs/lock.h"
 #include "fs/log.h"
 
@@ -33,15 +34,6 @@ struct channel {
 	pthread_t		 reader, writer;
 	_Atomic uint64_t	 heard_ms;
 };
-
-static uint64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 int
 channel_new(struct channel **ret, const char *name, const struct link_target *target,
@@ -94,7 +86,7 @@ channel_try(struct channel *channel, char *why, size_t size)
 	}
 	{
 		LOCK_SCOPE(&channel->lock);
-		channel->heard_ms = now_ms();
+		channel->heard_ms = clock_ms(CLOCK_BOOTTIME);
 		if (r == 0) {
 			channel->up = channel->kicked = true;
 			channel->trouble[0] = '\0';
@@ -140,7 +132,7 @@ receive_all(struct channel *channel)
 		frame = NULL;
 		r = link_receive(channel->link, &m, &arena, &frame, -1);
 		if (r == 0) {
-			channel->heard_ms = now_ms();
+			channel->heard_ms = clock_ms(CLOCK_BOOTTIME);
 			channel->calls->received(channel->context, &m, frame);
 		}
 		arena_free(&arena);
@@ -191,11 +183,11 @@ reader_main(void *argument)
 				log_info("%s channel is up again", channel->name);
 			said[0] = '\0';
 		}
-		since = now_ms();
+		since = clock_ms(CLOCK_BOOTTIME);
 		receive_all(channel);
 		drop(channel);
 		/* A link that breaks as soon as it is up is as bad as none. */
-		if (now_ms() - since > SETTLED_MS) {
+		if (clock_ms(CLOCK_BOOTTIME) - since > SETTLED_MS) {
 			wait_ms = 0;
 		} else {
 			wait_ms = longer(wait_ms);
@@ -324,7 +316,7 @@ channel_up(struct channel *channel)
 unsigned
 channel_silence_ms(struct channel *channel)
 {
-	return channel_up(channel) ? (unsigned)(now_ms() - channel->heard_ms) : 0;
+	return channel_up(channel) ? (unsigned)(clock_ms(CLOCK_BOOTTIME) - channel->heard_ms) : 0;
 }
 
 void

@@ -27,9 +27,9 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "fs/clock.h"
 #include "proto/noise.h"
 #include "proto/preamble.h"
 
@@ -73,15 +73,6 @@ link_errno(enum status status)
 	return status < STATUS_COUNT ? -table[status] : -EPROTO;
 }
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* 0 once `events` came, -ETIMEDOUT at the deadline (0: none), or -errno. */
 static int
 wait_for(int fd, short events, uint64_t deadline)
@@ -92,7 +83,7 @@ wait_for(int fd, short events, uint64_t deadline)
 
 	for (;;) {
 		if (deadline != 0) {
-			now = now_ms();
+			now = clock_ms(CLOCK_MONOTONIC);
 			left = now >= deadline ? 0 : (int)(deadline - now);
 		}
 		r = poll(&p, 1, left);
@@ -136,7 +127,7 @@ connect_to(const struct sockaddr *address, socklen_t len, int timeout_ms, int *r
 		return -errno;
 	r = connect(fd, address, len) < 0 ? -errno : 0;
 	if (r == -EINPROGRESS) {
-		r = wait_for(fd, POLLOUT, now_ms() + (uint64_t)timeout_ms);
+		r = wait_for(fd, POLLOUT, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms);
 		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 			r = -errno;
 		if (r == 0)
@@ -296,7 +287,7 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 	len = noise_write(n, (struct bytes){ 0 }, first + PREAMBLE_SIZE, NOISE_MESSAGE_1);
 	r = len == NOISE_MESSAGE_1 ? send_all(l->fd, &iov, 1) : -EKEYREJECTED;
 	if (r == 0)
-		r = receive_exactly(l->fd, second, sizeof second, now_ms() + (uint64_t)timeout_ms);
+		r = receive_exactly(l->fd, second, sizeof second, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms);
 	/* A server that cannot open message 1 hangs up: it is another one. */
 	if (r == -ECONNRESET || r == -EPIPE)
 		r = -EKEYREJECTED;
@@ -344,7 +335,7 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 		l->fd = -1;
 		l->next_id = 1;
 		l->keys = sodium_malloc(sizeof *l->keys);
-		l->in = buffer_new(RECEIVE_ROOM);
+		l->in = buffer_new_raw(RECEIVE_ROOM);
 		l->out_size = SEND_ROOM;
 		l->out = malloc(l->out_size);
 		list = strdup(to->addresses);
@@ -469,7 +460,7 @@ make_room(struct link *l, size_t need)
 	if (b->refs == 1 && need <= b->capacity) {
 		memmove(b->data, b->data + l->start, have);
 	} else {
-		b = buffer_new(need > RECEIVE_ROOM ? need : RECEIVE_ROOM);
+		b = buffer_new_raw(need > RECEIVE_ROOM ? need : RECEIVE_ROOM);
 		if (b == NULL)
 			return -ENOMEM;
 		memcpy(b->data, l->in->data + l->start, have);
@@ -510,7 +501,7 @@ gather(struct link *l, size_t need, uint64_t deadline)
 int
 link_receive(struct link *l, struct message *m, struct arena *a, struct buffer **frame, int timeout_ms)
 {
-	uint64_t deadline = timeout_ms < 0 ? 0 : now_ms() + (uint64_t)timeout_ms;
+	uint64_t deadline = timeout_ms < 0 ? 0 : clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms;
 	const struct message_info *info;
 	struct bytes body, payload;
 	size_t sealed, payload_len;

@@ -20,7 +20,7 @@
 #include "proto/message.h"
 
 enum {
-	LINK_PORT		= 7171,		/* when an address names none */
+	LINK_PORT		= 7440,		/* when an address names none */
 	LINK_CONNECT_MS		= 5000,		/* an address */
 	LINK_HANDSHAKE_MS	= 5000,
 	LINK_ANSWER_MS		= 10000,	/* a peer that owes an answer longer is dead */

@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
 	fs/cell.c \
 	fs/content.h \
@@ -10,6 +11,7 @@ fs_libfs_a_SOURCES = \
 	fs/extent.c \
 	fs/layer.c \
 	fs/lease.c \
+	fs/need.c \
 	fs/object.c fs/object.h \
 	fs/op_dir.c \
 	fs/op_file.c \
@@ -19,16 +21,24 @@ fs_libfs_a_SOURCES = \
 
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \
+	fs/answer.c \
 	fs/channel.c fs/channel.h \
+	fs/clock.h \
+	fs/errand.c \
 	fs/home.c fs/home.h \
+	fs/lanes.c \
 	fs/link.c fs/link.h \
 	fs/lock.h \
+	fs/locks.c fs/locks.h \
 	fs/log.c fs/log.h \
 	fs/mount.c fs/mount.h \
+	fs/mount_locks.c fs/mount_locks.h \
+	fs/mount.c fs/mount.h fs/mount_room.h \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
-	fs/shell.c fs/shell.h \
+	fs/request.c \
+	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/workers.c fs/workers.h
 
 # The command.

@@ -193,7 +193,7 @@ seal(struct job *job)
 	if (flush->sealed != NULL) {
 		sealed = buffer_get(flush->sealed);
 		len = (ssize_t)sealed->size;
-	} else if ((sealed = buffer_new(flush->len + SEALED_OVERHEAD)) != NULL) {
+	} else if ((sealed = buffer_new_raw(flush->len + SEALED_OVERHEAD)) != NULL) {
 		len = block_seal(m->keys, flush->buffer->data + flush->start, flush->len, ZSTD_LEVEL,
 		    flush->id, sealed->data);
 	}
@@ -267,7 +267,7 @@ open_cells(struct transfer *t)
 		if (r < 0)
 			break;
 		cell = (struct bytes){ t->payload.data + header.size + (offset - base), size };
-		f->cells[i] = buffer_new(CELL_SIZE);
+		f->cells[i] = buffer_new_raw(CELL_SIZE);
 		if (f->cells[i] == NULL)
 			return -ENOMEM;
 		len = cell_open(t->mover->keys, f->id, &header, f->first + i, cell, f->cells[i]->data);

@@ -302,6 +302,7 @@ op_fsync(struct engine *e, struct op *op)
 		}
 		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
 		s->flush_number = e->span_number;
+		s->size = o == NULL ? 0 : o->attr.size;
 		if (o != NULL && (data_dirty(o) || o->hold))
 			data_flush(e, o);
 		else if (op->type == OP_SYNC)
@@ -315,6 +316,10 @@ op_fsync(struct engine *e, struct op *op)
 				return e->error;
 			return park(op, WAIT_FLUSH, o != NULL ? o->oid : 0);
 		}
+		if (o != NULL && (data_dirty(o) || o->hold))
+			data_arrived(e, o, s->size);
+		else if (op->type == OP_SYNC)
+			data_arrived_all(e);
 		if (TAILQ_EMPTY(&e->dirty))
 			s->sequence = e->sequence;
 		else {

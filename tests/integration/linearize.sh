@@ -7,7 +7,7 @@ first_client ann vol
 another_client bob vol ann
 mount_client ann vol
 mount_client bob vol
-linearize=$top_srcdir/tests/integration/linearize.py
+linearize=$top_srcdir/tests/integration/orders.py
 seed=${SEED:-$RANDOM}
 
 two_mounts() {	# SEED WORKERS OPS: a directory of its own

@@ -1,4 +1,4 @@
 #!/bin/bash
 # test_linearize.sh - the linearizability checker accepts what is right and refuses what is not.
 command -v python3 >/dev/null || { echo "1..0 # SKIP no python3"; exit 0; }
-exec python3 "${top_srcdir:-$(dirname "$0")/../..}/tests/integration/linearize.py" --selftest
+exec python3 "${top_srcdir:-$(dirname "$0")/../..}/tests/integration/orders.py" --selftest

@@ -694,8 +694,17 @@ judge_inode(const struct image *image, struct fact *f, const struct inode *i, st
 	struct inode *as;
 	bool good;
 
-	if (o == NULL || !o->has_attr || !fate_same_object(i, o)) {
-		snprintf(why, size, "%" PRIu64 " is %s", i->ino, o == NULL || !o->has_attr ? "lost" : "not as its commits left it");
+	if (o == NULL || !o->has_attr) {
+		snprintf(why, size, "%" PRIu64 " is lost", i->ino);
+		return false;
+	}
+	if (!fate_same_object(i, o)) {
+		snprintf(why, size, "%" PRIu64 " is not as its commits left it: mode %o nlink %u parent %" PRIu64
+		    ", but expected %o %u %" PRIu64, i->ino, o->attr.mode, o->attr.nlink, o->parent, i->mode, i->nlink, i->parent);
+		for (unsigned n = 0; i->entries != NULL && n < NAMES; n++)
+			if (i->entries[n] != o->entries[n])
+				snprintf(why + strlen(why), size - strlen(why), " %.8s is %" PRIu64 " not %" PRIu64, name_text(n),
+				    o->entries[n], i->entries[n]);
 		return false;
 	}
 	if (!within(o->attr.mtime, i->mtime) || !within(o->attr.ctime, i->ctime)) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""linearize.py DIR_A DIR_B [--ops N] [--workers N] [--seed N]  |  linearize.py --selftest
+"""orders.py DIR_A DIR_B [--ops N] [--workers N] [--seed N]  |  orders.py --selftest
 
 Two views of one directory are worked on at once, and then an order of all
 operations is looked for that explains every result: one in which each takes
@@ -29,6 +29,7 @@ import errno
 import os
 import pickle
 import random
+import signal
 import struct
 import sys
 import time
@@ -38,6 +39,7 @@ GROUPS, DIRS, NAMES, REGISTERS = 3, 2, 3, 2
 SLOTS = DIRS * NAMES
 NOREPLACE, EXCHANGE = 1, 2
 AT_FDCWD = -100
+PR_SET_PDEATHSIG = 1
 
 # group is ("names", g) or ("register", g, r); args are slots or a value; result is an
 # errno's name, "ok", or what was seen.
@@ -262,8 +264,13 @@ def run(tops, ops, workers, seed):
     pipes, history = [], []
     for w in range(workers):
         r, out = os.pipe()
+        parent = os.getpid()
         if os.fork() == 0:
             status = 1
+            # A worker does not outlive a run that is cut short.
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(status)
             try:
                 with os.fdopen(out, "wb") as f:
                     pickle.dump(work(View(tops[w % 2]), w, ops // workers, seed, begin), f)

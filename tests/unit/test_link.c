@@ -1,0 +1,487 @@
+/*
+ * test_link.c - links against a responder in the same process that does all
+ * that a server can do wrong: another key, a torn handshake, silence, another
+ * version, damaged frames; and a channel that outlives all of them.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fs/channel.h"
+#include "fs/log.h"
+#include "proto/noise.h"
+#include "proto/preamble.h"
+#include "tests/tap.h"
+
+enum behaviour {
+	HONEST,			/* echoes keepalives and blocks, until the client leaves */
+	HANG_UP,		/* closes before it says anything */
+	TORN,			/* closes in the middle of message 2 */
+	SILENT,			/* accepts and says nothing */
+	GARBAGE,		/* answers message 1 with noise of the other kind */
+	OTHER_VERSION,		/* has no version in common */
+	MUTE,			/* an honest handshake, then nothing */
+	BAD_FRAME,		/* an honest handshake, then a frame with one bit flipped */
+	HUGE_FRAME,		/* a header that announces more than the limits */
+	CLIENT_TALK,		/* sends a message that only clients send */
+	CUT,			/* answers one message, then hangs up */
+};
+
+struct responder {
+	int			 fd, port;
+	_Atomic int		 behaviour;
+	_Atomic unsigned	 links;
+	uint8_t			 secret[KEY_SIZE], public[KEY_SIZE];
+	pthread_t		 thread;
+};
+
+static bool
+take(int fd, void *to, size_t len)
+{
+	return recv(fd, to, len, MSG_WAITALL) == (ssize_t)len;
+}
+
+static void
+give(int fd, const void *from, size_t len)
+{
+	if (send(fd, from, len, MSG_NOSIGNAL) < 0)
+		return;
+}
+
+/* The server's side of the handshake; false when it ends the link. */
+static bool
+shake(struct responder *r, int fd, struct frame_keys *to_client, struct frame_keys *from_client)
+{
+	uint8_t first[PREAMBLE_SIZE + NOISE_MESSAGE_1], second[NOISE_MESSAGE_2 + 2], hash[NOISE_HASH];
+	uint8_t version[2] = { 0, PROTOCOL_HIGHEST }, nothing[1];
+	int behaviour = r->behaviour;
+	struct noise *n = NULL;
+	bool good = false;
+
+	if (behaviour == HANG_UP || !take(fd, first, sizeof first))
+		return false;
+	if (behaviour == SILENT) {
+		take(fd, nothing, 1);
+		return false;
+	}
+	if (behaviour == GARBAGE) {
+		randombytes_buf(second, sizeof second);
+		give(fd, second, sizeof second);
+		return false;
+	}
+	n = noise_responder_new(r->secret, (struct bytes){ first, PREAMBLE_SIZE });
+	if (noise_read(n, (struct bytes){ first + PREAMBLE_SIZE, NOISE_MESSAGE_1 }, nothing, sizeof nothing) < 0)
+		goto out;		/* the client meant another server */
+	if (behaviour == OTHER_VERSION)
+		version[1] = 0;
+	noise_write(n, (struct bytes){ version, 2 }, second, sizeof second);
+	noise_split(n, to_client, from_client, hash);
+	give(fd, second, behaviour == TORN ? 20 : sizeof second);
+	good = behaviour != TORN && behaviour != OTHER_VERSION;
+out:
+	noise_free(n);
+	return good;
+}
+
+static void
+say(int fd, struct frame_keys *keys, const struct message *m, bool flip)
+{
+	size_t body = message_size(m), len = FRAME_HEADER + body + FRAME_TAG;
+	uint8_t *frame = malloc(len);
+	struct cursor c = cursor_over(frame + FRAME_HEADER, body);
+
+	message_encode(m, &c);
+	frame_seal(keys, (struct bytes){ frame + FRAME_HEADER, body }, m->payload, frame);
+	if (flip)
+		frame[len - 1] ^= 1;
+	give(fd, frame, len);
+	give(fd, m->payload.data, m->payload.len);
+	free(frame);
+}
+
+/* Answers one message as the behaviour says; false ends the link. */
+static bool
+respond(struct responder *r, int fd, struct frame_keys *to_client, struct frame_keys *from_client)
+{
+	static const uint8_t huge[FRAME_HEADER] = { 0x7f, 0xff, 0xff, 0xff };
+	uint8_t header[FRAME_HEADER], *rest = NULL;
+	struct message m, answer = { .type = MSG_alive };
+	struct arena arena = { 0 };
+	size_t sealed, payload;
+	struct bytes body;
+	bool go_on = false;
+
+	if (!take(fd, header, sizeof header) || frame_header_decode(header, &sealed, &payload) < 0)
+		return false;
+	rest = malloc(sealed + payload);
+	if (!take(fd, rest, sealed + payload) ||
+	    frame_open(from_client, header, rest, sealed, (struct bytes){ rest + sealed, payload }, &body) < 0 ||
+	    message_decode(&m, body, &arena) < 0)
+		goto out;
+	answer.id = m.id;
+	go_on = true;
+	switch (r->behaviour) {
+	case MUTE:
+		break;
+	case BAD_FRAME:
+		say(fd, to_client, &answer, true);
+		break;
+	case HUGE_FRAME:
+		give(fd, huge, sizeof huge);
+		break;
+	case CLIENT_TALK:
+		answer.type = MSG_keepalive;
+		say(fd, to_client, &answer, false);
+		break;
+	default:
+		if (m.type == MSG_put) {
+			answer.type = MSG_block;
+			answer.payload = (struct bytes){ rest + sealed, payload };
+		} else if (m.type == MSG_volume_list) {
+			answer.type = MSG_done;
+			answer.done.status = STATUS_DENIED;
+			answer.done.detail = (struct bytes){ (const uint8_t *)"not you", 7 };
+		}
+		say(fd, to_client, &answer, false);
+		go_on = r->behaviour != CUT;
+	}
+out:
+	arena_free(&arena);
+	free(rest);
+	return go_on;
+}
+
+static void *
+responder_main(void *argument)
+{
+	struct responder *r = argument;
+	struct frame_keys *keys = sodium_malloc(2 * sizeof *keys);
+	int fd;
+
+	while ((fd = accept(r->fd, NULL, NULL)) >= 0) {
+		r->links++;
+		if (shake(r, fd, &keys[0], &keys[1]))
+			while (respond(r, fd, &keys[0], &keys[1]))
+				continue;
+		close(fd);
+	}
+	sodium_free(keys);
+	return NULL;
+}
+
+static bool
+responder_start(struct responder *r)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof a;
+
+	noise_keypair(r->secret, r->public);
+	r->fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (r->fd < 0 || bind(r->fd, (struct sockaddr *)&a, len) < 0 || listen(r->fd, 16) < 0 ||
+	    getsockname(r->fd, (struct sockaddr *)&a, &len) < 0)
+		return false;
+	r->port = ntohs(a.sin_port);
+	return pthread_create(&r->thread, NULL, responder_main, r) == 0;
+}
+
+static char address[64];
+static uint8_t device[KEY_SIZE];
+
+static struct link_target
+target_of(const struct responder *r)
+{
+	struct link_target t = { .addresses = address, .device_secret = device, .connect_ms = 300, .handshake_ms = 300 };
+
+	snprintf(address, sizeof address, "127.0.0.1:%d", r->port);
+	memcpy(t.server_key, r->public, KEY_SIZE);
+	return t;
+}
+
+static int
+try(struct responder *r, enum behaviour behaviour, const struct link_target *t, char *why)
+{
+	struct link *l = NULL;
+	int error;
+
+	r->behaviour = behaviour;
+	error = link_open(&l, t, why, 256);
+	link_close(l);
+	return error;
+}
+
+static void
+opening(struct responder *r)
+{
+	struct link_target t = target_of(r), u = t;
+	char why[256];
+	int error;
+
+	ok(try(r, HONEST, &t, why) == 0, "an honest server");
+	u.server_key[0] ^= 1;
+	ok((error = try(r, HONEST, &u, why)) == -EKEYREJECTED, "another key than the server's: %s", why);
+	ok(try(r, HANG_UP, &t, why) == -EKEYREJECTED, "a server that hangs up");
+	ok(try(r, TORN, &t, why) == -EKEYREJECTED, "a handshake torn in the middle");
+	ok(try(r, GARBAGE, &t, why) == -EKEYREJECTED, "one that answers nonsense");
+	ok(try(r, SILENT, &t, why) == -ETIMEDOUT, "one that is silent: %s", why);
+	ok(try(r, OTHER_VERSION, &t, why) == -EPROTONOSUPPORT, "one of another version: %s", why);
+	u = t;
+	u.addresses = "127.0.0.1:1";
+	ok(try(r, HONEST, &u, why) == -ECONNREFUSED && strstr(why, "refused") != NULL, "a port where nobody listens: %s", why);
+	u.addresses = "no-such-host.invalid";
+	ok(try(r, HONEST, &u, why) == -ENXIO, "a name that is none: %s", why);
+	u.addresses = "";
+	ok(try(r, HONEST, &u, why) == -ENXIO, "no address at all");
+	u.addresses = "unix:/nonexistent/socket";
+	ok(try(r, HONEST, &u, why) == -ENOENT, "no such socket: %s", why);
+	char list[128];
+	snprintf(list, sizeof list, "127.0.0.1:1,%s", address);
+	u.addresses = list;
+	ok(try(r, HONEST, &u, why) == 0, "the second address of a list");
+}
+
+/* Sends a keepalive and waits for what comes. */
+static int
+exchange(struct responder *r, enum behaviour behaviour, const struct link_target *t, int timeout_ms)
+{
+	struct message m = { .type = MSG_keepalive, .id = 5 }, got = { 0 };
+	struct buffer *frame = NULL;
+	struct arena arena = { 0 };
+	struct link *l = NULL;
+	char why[256];
+	int error;
+
+	r->behaviour = behaviour;
+	error = link_open(&l, t, why, sizeof why);
+	if (error == 0 && (error = link_put(l, &m)) == 0 && (error = link_flush(l)) == 0)
+		error = link_receive(l, &got, &arena, &frame, timeout_ms);
+	if (error == 0 && (got.type != MSG_alive || got.id != 5))
+		error = -EILSEQ;
+	arena_free(&arena);
+	buffer_put(frame);
+	link_close(l);
+	return error;
+}
+
+static void
+frames(struct responder *r)
+{
+	struct link_target t = target_of(r);
+
+	ok(exchange(r, HONEST, &t, 2000) == 0, "a message and its answer");
+	ok(exchange(r, MUTE, &t, 100) == -ETIMEDOUT, "no answer");
+	ok(exchange(r, BAD_FRAME, &t, 2000) == -EBADMSG, "a damaged frame");
+	ok(exchange(r, HUGE_FRAME, &t, 2000) == -EBADMSG, "a frame over the limits");
+	ok(exchange(r, CLIENT_TALK, &t, 2000) == -EBADMSG, "a message that only clients send");
+}
+
+static void
+calls(struct responder *r)
+{
+	struct link_target t = target_of(r);
+	struct message request = { .type = MSG_volume_list }, answer;
+	struct buffer *frame = NULL;
+	struct arena arena = { 0 };
+	struct link *l = NULL;
+	char why[256] = "";
+
+	r->behaviour = HONEST;
+	ok(link_open(&l, &t, why, sizeof why) == 0 &&
+	    link_call(l, &request, MSG_volumes, &answer, &arena, &frame, why, sizeof why) == -EACCES &&
+	    strcmp(why, "not you") == 0, "a refusal comes with its text");
+	arena_free(&arena);
+	buffer_put(frame);
+	link_close(l);
+}
+
+/* Blocks of every awkward size go out, come back, and stay while later ones are received. */
+static void
+blocks(struct responder *r)
+{
+	static const size_t sizes[] = { 1, 100, 65536, 131072, 131073, 500000, BLOCK_SEALED_MAX, 7, BLOCK_SEALED_MAX };
+	enum { COUNT = sizeof sizes / sizeof *sizes };
+	struct link_target t = target_of(r);
+	uint8_t *data = malloc(BLOCK_SEALED_MAX);
+	struct buffer *kept[COUNT] = { NULL };
+	struct bytes payload[COUNT];
+	struct arena arena = { 0 };
+	struct link *l = NULL;
+	struct message m;
+	char why[256];
+	bool good;
+
+	randombytes_buf(data, BLOCK_SEALED_MAX);
+	r->behaviour = HONEST;
+	good = link_open(&l, &t, why, sizeof why) == 0;
+	for (int i = 0; good && i < COUNT; i++) {
+		m = (struct message){ .type = MSG_put, .id = (uint64_t)i + 1, .payload = { data, sizes[i] } };
+		good = link_put(l, &m) == 0 && link_flush(l) == 0 &&
+		    link_receive(l, &m, &arena, &kept[i], 5000) == 0 && m.type == MSG_block && m.id == (uint64_t)i + 1;
+		payload[i] = m.payload;
+	}
+	ok(good, "blocks come back");
+	for (int i = 0; good && i < COUNT; i++)
+		good = payload[i].len == sizes[i] && memcmp(payload[i].data, data, sizes[i]) == 0;
+	ok(good, "and none was overwritten by a later one");
+	for (int i = 0; i < COUNT; i++)
+		buffer_put(kept[i]);
+	arena_free(&arena);
+	link_close(l);
+	free(data);
+}
+
+static void *
+shut_down(void *argument)
+{
+	usleep(100000);
+	link_shutdown(argument);
+	return NULL;
+}
+
+static void
+shutting_down(struct responder *r)
+{
+	struct link_target t = target_of(r);
+	struct buffer *frame = NULL;
+	struct arena arena = { 0 };
+	struct link *l = NULL;
+	struct message m;
+	pthread_t thread;
+	char why[256];
+
+	r->behaviour = MUTE;
+	if (link_open(&l, &t, why, sizeof why) < 0 || pthread_create(&thread, NULL, shut_down, l) != 0) {
+		ok(false, "a link to shut down");
+		return;
+	}
+	ok(link_receive(l, &m, &arena, &frame, -1) < 0, "another thread's shutdown ends a receive that waits for ever");
+	pthread_join(thread, NULL);
+	ok(link_put(l, &(struct message){ .type = MSG_keepalive }) == -ECONNRESET, "and later sending");
+	link_close(l);
+}
+
+/* ---- a channel ---- */
+
+struct user {
+	_Atomic unsigned attached, lost, heard, filled, outside;
+	_Atomic bool	 up;
+	struct channel	*channel;
+};
+
+static int
+user_attach(void *context, struct link *link, char *why, size_t size)
+{
+	struct user *u = context;
+
+	(void)link;
+	(void)why;
+	(void)size;
+	u->outside += u->up;
+	u->up = true;
+	u->attached++;
+	return 0;
+}
+
+static void
+user_received(void *context, const struct message *m, struct buffer *frame)
+{
+	struct user *u = context;
+
+	(void)m;
+	(void)frame;
+	u->outside += !u->up;
+	u->heard++;
+}
+
+static int
+user_fill(void *context, struct link *link)
+{
+	struct user *u = context;
+
+	u->outside += !u->up;
+	u->filled++;
+	return link_put(link, &(struct message){ .type = MSG_keepalive, .id = u->filled });
+}
+
+static void
+user_lost(void *context)
+{
+	struct user *u = context;
+
+	u->outside += !u->up;
+	u->up = false;
+	u->lost++;
+}
+
+static bool
+reaches(_Atomic unsigned *number, unsigned value)
+{
+	for (int i = 0; i < 600 && *number < value; i++)
+		usleep(10000);
+	return *number >= value;
+}
+
+static void
+channels(struct responder *r)
+{
+	static const struct channel_calls calls = { user_attach, user_received, user_fill, user_lost };
+	struct link_target t = target_of(r);
+	struct user u = { .attached = 0 };
+	unsigned heard;
+	char why[256];
+
+	r->behaviour = HONEST;
+	ok(channel_new(&u.channel, "test", &t, &calls, &u) == 0 && channel_try(u.channel, why, sizeof why) == 0 &&
+	    channel_start(u.channel) == 0, "a channel is up");
+	ok(reaches(&u.heard, 1), "what was queued before it was up leaves");
+	heard = u.heard;
+	channel_kick(u.channel);
+	ok(reaches(&u.heard, heard + 1), "a kick is answered");
+	channel_break(u.channel);
+	ok(reaches(&u.attached, 2) && u.lost == 1, "a broken link is opened again");
+	r->behaviour = CUT;
+	channel_kick(u.channel);
+	ok(reaches(&u.attached, 4), "and again, when the server hangs up after each answer");
+	r->behaviour = SILENT;
+	channel_break(u.channel);
+	usleep(800000);
+	channel_trouble(u.channel, why, sizeof why);
+	ok(!channel_up(u.channel) && strstr(why, "timed out") != NULL, "a silent server is named: %s", why);
+	r->behaviour = HONEST;
+	heard = u.attached;
+	channel_hurry(u.channel);
+	ok(reaches(&u.attached, heard + 1), "and found again");
+	channel_trouble(u.channel, why, sizeof why);
+	channel_stop(u.channel);
+	ok(u.attached == u.lost && !u.up, "every attach is followed by a loss");
+	ok(u.outside == 0, "nothing is called outside of attach and loss");
+	channel_free(u.channel);
+}
+
+int
+main(void)
+{
+	struct responder r = { .behaviour = HONEST };
+
+	if (sodium_init() < 0 || !responder_start(&r))
+		return 1;
+	log_set_level(LOG_AT_ERROR);
+	randombytes_buf(device, sizeof device);
+	opening(&r);
+	frames(&r);
+	calls(&r);
+	blocks(&r);
+	shutting_down(&r);
+	channels(&r);
+	shutdown(r.fd, SHUT_RDWR);
+	pthread_join(r.thread, NULL);
+	close(r.fd);
+	return tap_done();
+}
