@@ -56,10 +56,11 @@ fill_entry(const struct mount *m, const struct op *op, struct fuse_entry_param *
 }
 
 static void
-fill_file(const struct op *op, struct fuse_file_info *fi)
+fill_file(const struct mount *m, const struct op *op, struct fuse_file_info *fi)
 {
-	*fi = (struct fuse_file_info){ .fh = op->handle, .keep_cache = op->keep_cache,
-	    .direct_io = op->direct_io, .noflush = (op->flags & O_ACCMODE) == O_RDONLY };
+	/* A close gives back ranges that the process locked, through other handles too. */
+	*fi = (struct fuse_file_info){ .fh = op->handle, .keep_cache = op->keep_cache, .direct_io = op->direct_io,
+	    .noflush = m->locks == NULL && (op->flags & O_ACCMODE) == O_RDONLY };
 }
 
 static void
@@ -110,7 +111,7 @@ answer_create(struct request *r)
 	struct fuse_file_info fi;
 
 	fill_entry(r->mount, op, &e);
-	fill_file(op, &fi);
+	fill_file(r->mount, op, &fi);
 	if (fuse_reply_create(r->req, &e, &fi) == -ENOENT) {
 		abandon(r->mount, OP_RELEASE, op->child, op->handle, op->flags);
 		shell_forget(r->mount->shell, &(struct forget){ op->child, 1 }, 1);
@@ -123,7 +124,7 @@ answer_open(struct request *r)
 	struct op *op = &r->call.op;
 	struct fuse_file_info fi;
 
-	fill_file(op, &fi);
+	fill_file(r->mount, op, &fi);
 	if (fuse_reply_open(r->req, &fi) == -ENOENT)
 		abandon(r->mount, op->type == OP_OPEN ? OP_RELEASE : OP_RELEASEDIR, op->ino, op->handle, op->flags);
 }

@@ -63,6 +63,10 @@ take_option(struct mount_command *m, const char *name, const char *value)
 		if (value == NULL || (strcmp(value, "raw") != 0 && strcmp(value, "mine") != 0))
 			return "ids= takes raw or mine";
 		o->raw_ids = strcmp(value, "raw") == 0;
+	} else if (strcmp(name, "locks") == 0) {
+		if (value == NULL || strcmp(value, "local") != 0)
+			return "locks= takes local";
+		o->local_locks = true;
 	} else if (value != NULL) {
 		return "no such option, or it takes no value";
 	} else if (strcmp(name, "ro") == 0) {
@@ -301,6 +305,8 @@ const struct cmd cmd_mount = {
 	"       nonempty           the directory may hold files, which are hidden\n"
 	"       ids=raw|mine       show owners as stored (default for root), or all as\n"
 	"                          the mounting user's (default for others)\n"
+	"       locks=local        file locks hold on this machine alone; default: they\n"
+	"                          fail while another client has the volume mounted\n"
 	"       commit=SECONDS     changes go to the server after that at the latest;\n"
 	"                          default 2\n"
 	"       cache=SIZE         memory for file contents, with K, M or G; default 64M\n"

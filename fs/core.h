@@ -2,11 +2,13 @@
  * core.h - the engine's struct and the calls between its rooms.
  *
  * engine.c   events, actions, parked operations
- * lease.c    needs, READ and GRANTED, RECALL, RELEASE, RECLAIM
+ * need.c     needs, READ and GRANTED
+ * lease.c    RECALL, RELEASE, RECLAIM, loss
  * txn.c      the running transaction, commits under way
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
+ * audit.c    status and invariants
  *
  * Not included outside these files.
  */
@@ -50,10 +52,11 @@ struct op_state {
 	uint32_t	 wants_count;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
+	bool		 rechecked;		/* an entry that led to nothing was asked for again */
 	int		 refused;		/* the server would not answer */
 	/* of operations in several steps */
 	int		 step;
-	uint64_t	 flush_number, sequence, errors;
+	uint64_t	 flush_number, sequence, errors, size;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -76,7 +79,7 @@ struct flush_state {
 	struct flush	 flush;
 	struct object	*object;
 	struct span	*span;			/* NULL once applied, or cut away */
-	uint64_t	 region;
+	uint64_t	 oid, region;
 	uint32_t	 offset;		/* of the run in its region */
 	bool		 stored, failed, kept;
 	bool		 reserved;		/* its bytes are in engine.carrying */
@@ -103,14 +106,16 @@ struct engine {
 	uint64_t	 next_request, replies;
 	bool		 running;
 
-	bool		 attached, reclaiming;
+	bool		 attached, reclaiming, had_session;
+	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
 	uint32_t	 oids_left, next_oids_left;
-	uint64_t	 next_range;
+	uint64_t	 highest_oid;		/* end of all ranges so far */
+	uint64_t	 next_range, alloc_request, alloc_after;
 	bool		 allocating;
 	struct msg_space space;
 	uint64_t	 space_at;
@@ -162,7 +167,7 @@ struct object	*object_get(struct engine *e, uint64_t oid);	/* makes it */
 void		 object_drop(struct engine *e, struct object *o);	/* if nothing needs it */
 uint64_t	 oid_new(struct engine *e);			/* 0: none left now */
 
-/* ---- lease.c ---- */
+/* ---- need.c ---- */
 bool		 lease_valid(const struct engine *e);
 /* The object under a lease of at least this mode, attributes known; NULL: noted as missing. */
 struct object	*need_object(struct engine *e, struct op *op, uint64_t oid, enum mode mode);
@@ -175,10 +180,15 @@ bool		 need_record(struct engine *e, struct op *op, struct object *o, uint8_t ki
 bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto);
 /* True when a need of this attempt is missing. */
 bool		 needs_missing(const struct op *op);
+bool		 need_named(const struct op_state *s, uint64_t oid);	/* among those that are missing */
 void		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
+
+/* ---- lease.c ---- */
+void		 recall_set(struct engine *e, struct object *o, enum recall_state state);
+void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody names or pins it */
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
@@ -220,7 +230,7 @@ int		 op_copy(struct op *op, const void *data, size_t len);	/* as the one piece 
 struct handle	*op_open_handle(struct op *op, struct object *o);
 void		 unpin_step(struct engine *e);
 void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
-void		 pins_resume(struct engine *e, bool fresh);	/* after a new connection */
+void		 pins_resume(struct engine *e);	/* after a new connection */
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);
@@ -256,6 +266,9 @@ int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t off
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
 void		 data_flush_all(struct engine *e);
+/* All that was written while the file was `size` long has arrived: a commit may say so. */
+void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
+void		 data_arrived_all(struct engine *e);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */

@@ -21,8 +21,6 @@
  */
 #include "fs/core.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 
 enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024 };
 
@@ -177,9 +175,11 @@ oid_new(struct engine *e)
 		e->oids_left = e->next_oids_left;
 		e->next_oids_left = 0;
 	}
-	if (e->oids_left < 4096 && e->next_oids_left == 0 && !e->allocating &&
-	    (a = send_message(e, MSG_alloc, ++e->next_request)) != NULL)
+	if (e->oids_left < 4096 && e->next_oids_left == 0 && !e->allocating && e->now_ms >= e->alloc_after &&
+	    (a = send_message(e, MSG_alloc, ++e->next_request)) != NULL) {
 		e->allocating = true;
+		e->alloc_request = e->next_request;
+	}
 	if (e->oids_left == 0)
 		return 0;
 	e->oids_left--;
@@ -189,6 +189,11 @@ oid_new(struct engine *e)
 static void
 take_range(struct engine *e, uint64_t first, uint32_t count)
 {
+	/* Ids below, or given out before, are not the server's to give. */
+	if (first < OID_RESERVED || first < e->highest_oid || first + count < first)
+		count = 0;
+	if (count > 0)
+		e->highest_oid = first + count;
 	if (e->oids_left == 0) {
 		e->next_oid = first;
 		e->oids_left = count;
@@ -473,15 +478,17 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		e->version = a->version;
 	e->allocating = false;
 	if (fresh) {
-		if (e->sequence > 0 || !TAILQ_EMPTY(&e->dirty))
+		if (e->had_session)
 			lose_session(e);
+		e->had_session = true;
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
-	pins_resume(e, fresh);		/* before leases that protect open files are given up */
+	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		lease_reclaim(e);
-		if (a->rejected && TAILQ_EMPTY(&e->inflight))
+		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
+		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))
 			send_message(e, MSG_reset, ++e->next_request);
 		txn_resume(e, a->sequence, a->rejected, a->version);
 	}
@@ -513,8 +520,10 @@ engine_received(struct engine *e, const struct message *m)
 		txn_committed(e, &m->committed);
 		break;
 	case MSG_reclaimed:
-		e->reclaiming = false;
 		lease_reclaimed(e, &m->reclaimed);
+		if (e->reclaims > 0 && --e->reclaims > 0)
+			break;
+		e->reclaiming = false;
 		extend_term(e, e->attached_at);
 		wake(e, WAIT_ATTACH, 0);
 		break;
@@ -592,6 +601,11 @@ engine_tick(struct engine *e)
 	else if (!e->expired) {
 		e->expired = true;
 		lease_expired(e);
+	}
+	if (e->oids_left == 0 && e->next_oids_left == 0 && !e->allocating && e->alloc_after != 0 &&
+	    e->now_ms >= e->alloc_after && e->attached && send_message(e, MSG_alloc, ++e->next_request) != NULL) {
+		e->allocating = true;
+		e->alloc_request = e->next_request;
 	}
 	data_flush_step(e);
 	unpin_step(e);
@@ -697,114 +711,4 @@ engine_format(struct engine *e, uint32_t uid, uint32_t gid, uint32_t mode)
 	root->entries.all = root->xattrs.all = root->regions.all = true;
 	txn_touch_attr(e, root);
 	return txn_put(e, meta, KIND_META, NULL, 0, (struct bytes){ value, len }, OID_ROOT, NULL, 0);
-}
-
-/* ---- what is going on ---- */
-
-void
-engine_status(const struct engine *e, struct engine_status *to)
-{
-	*to = e->stats;
-	to->attached = e->attached;
-	to->version = e->version;
-	to->sessions = e->sessions;
-	to->dirty_bytes = e->dirty_bytes;
-	to->commits_pending = e->inflight_count;
-	to->objects = e->objects;
-	to->cached_bytes = e->cells_bytes;
-	to->ops_parked = e->parked_count;
-	to->error = e->error;
-	to->dirty_objects = e->unsaved;
-}
-
-static void
-path_of(struct engine *e, const struct object *o, char *to, size_t size)
-{
-	char *at = to + size - 1;
-
-	*at = '\0';
-	for (unsigned depth = 0; o != NULL && o->oid != OID_ROOT && depth < 256; depth++) {
-		const char *name = o->hint_name != NULL ? o->hint_name : "?";
-		size_t len = strlen(name);
-
-		if ((size_t)(at - to) < len + 1)
-			break;
-		at -= len;
-		memcpy(at, name, len);
-		*--at = '/';
-		o = object_find(e, o->hint_parent);
-	}
-	if (*at == '\0' && at > to)
-		*--at = '/';
-	memmove(to, at, strlen(at) + 1);
-}
-
-void
-engine_unsaved(struct engine *e, void (*report)(void *context, const char *path, bool lost), void *context)
-{
-	struct object *o;
-	char path[4096];
-
-	TAILQ_FOREACH(o, &e->lru, lru_link)
-		if (o->error != 0 || txn_pending(e, o)) {
-			path_of(e, o, path, sizeof path);
-			report(context, path, o->error != 0);
-		}
-}
-
-static bool
-fail_check(char *why, size_t size, const struct object *o, const char *text)
-{
-	snprintf(why, size, "object %" PRIu64 ": %s", o == NULL ? 0 : o->oid, text);
-	return false;
-}
-
-bool
-engine_check(struct engine *e, char *why, size_t size)
-{
-	struct object *o;
-	struct commit_state *s;
-	struct flush_state *f;
-	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
-	uint64_t sequence = e->sequence - e->inflight_count;
-	size_t unsaved = 0;
-
-	TAILQ_FOREACH(o, &e->lru, lru_link) {
-		const struct rec *r;
-
-		listed++;
-		on_dirty += o->dirty;
-		unsaved += o->dirty || o->on_data_list;
-		recalling += o->recall != RECALL_NONE;
-		if (o->mode == MODE_NONE && (o->root != NULL || o->attr_known || o->dirty))
-			return fail_check(why, size, o, "known without a lease");
-		if (o->dirty && o->mode != MODE_EXCLUSIVE)
-			return fail_check(why, size, o, "dirty without an exclusive lease");
-		if (!o->dirty && (o->attr_dirty || !TAILQ_EMPTY(&o->dirty_recs)))
-			return fail_check(why, size, o, "dirty records of a clean object");
-		TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
-			if (!r->dirty)
-				return fail_check(why, size, o, "a clean record is listed as dirty");
-		if (o->on_data_list != (data_dirty(o) || o->hold))
-			return fail_check(why, size, o, "its content is not listed");
-		if (data_dirty(o) && o->mode != MODE_EXCLUSIVE)
-			return fail_check(why, size, o, "content written without an exclusive lease");
-		if (S_ISREG(o->attr.mode) && o->attr_known && !o->hold && o->stable_size > o->attr.size)
-			return fail_check(why, size, o, "stable size beyond the end");
-	}
-	if (listed != e->objects || unsaved != e->unsaved)
-		return fail_check(why, size, NULL, "objects are miscounted");
-	TAILQ_FOREACH(o, &e->dirty, dirty_link)
-		on_dirty--;
-	TAILQ_FOREACH(o, &e->recalling, recall_link)
-		on_recall++;
-	if (on_dirty != 0 || on_recall != recalling)
-		return fail_check(why, size, NULL, "a list of objects is wrong");
-	TAILQ_FOREACH(s, &e->inflight, link)
-		if (s->commit->sequence != ++sequence)
-			return fail_check(why, size, NULL, "sequences of commits are not consecutive");
-	TAILQ_FOREACH(f, &e->flushes, all_link)
-		if (f->span == NULL && f->object != NULL)
-			return fail_check(why, size, f->object, "a flush without a span");
-	return true;
 }

@@ -195,7 +195,8 @@ void	action_free(struct action *a);
 struct engine_status {
 	bool		attached;
 	uint64_t	version;		/* highest of the volume seen */
-	uint32_t	sessions;
+	uint32_t	sessions;		/* of the volume, when the server was last heard */
+	bool		alone;			/* it is the only one, and its term is not over */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;

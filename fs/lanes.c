@@ -163,6 +163,7 @@ say_attach(struct shell *s, struct link *link, enum lane lane, struct message *a
 static void
 adopt(struct shell *s, const struct msg_attached *a)
 {
+	struct engine_status status;
 	uint32_t generation;
 	bool fresh;
 
@@ -175,7 +176,9 @@ adopt(struct shell *s, const struct msg_attached *a)
 		s->attached = true;
 		if (a->version > s->highest)
 			s->highest = a->version;
-		engine_attached(s->engine, a, fresh)
+		engine_attached(s->engine, a, fresh);
+		engine_status(s->engine, &status);
+		s->alone = status.alone
 	);
 	s->replaces = 0;
 	if (fresh && s->config.keeper != NULL)

@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
 	fs/cell.c \
 	fs/content.h \
@@ -10,6 +11,7 @@ fs_libfs_a_SOURCES = \
 	fs/extent.c \
 	fs/layer.c \
 	fs/lease.c \
+	fs/need.c \
 	fs/object.c fs/object.h \
 	fs/op_dir.c \
 	fs/op_file.c \
@@ -27,7 +29,10 @@ fs_libfs_a_SOURCES += \
 	fs/lanes.c \
 	fs/link.c fs/link.h \
 	fs/lock.h \
+	fs/locks.c fs/locks.h \
 	fs/log.c fs/log.h \
+	fs/mount.c fs/mount.h \
+	fs/mount_locks.c fs/mount_locks.h \
 	fs/mount.c fs/mount.h fs/mount_room.h \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \

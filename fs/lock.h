@@ -13,6 +13,7 @@
  *	shell->lock	the engine and everything that must agree with it
  *	the lock of one queue (channel, mover, sealer, notifier), never two at once
  *	link->send_lock	never held together with a queue's
+	locks->lock	of mount_locks: alone
  *
  * The log and libfuse lock inside themselves; nothing of theirs is called
  * with one of ours held.

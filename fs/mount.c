@@ -20,6 +20,12 @@ enum {
 	NOTIFY_INC_EPOCH = 8,
 };
 
+struct mount_locks *
+mount_locks_of(fuse_req_t req)
+{
+	return ((struct mount *)fuse_req_userdata(req))->locks;
+}
+
 static void
 do_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -95,8 +101,10 @@ tick(void *context)
 {
 	struct mount *m = context;
 
-	if (m->mounted)
-		request_judge(m);
+	if (!m->mounted)
+		return;
+	mount_locks_tick(m->locks);
+	request_judge(m);
 }
 
 const struct kernel_calls mount_kernel_calls = { forget_all_names, forget_one_inode, tick };
@@ -180,6 +188,14 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 	snprintf(options, sizeof options, "default_permissions,fsname=%s,subtype=nuage%s%s%s", o->source,
 	    o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "", o->noatime ? ",noatime" : "");
 	operations.init = do_init;
+	if (!o->local_locks) {
+		mount_locks_install(&operations);
+		r = mount_locks_new(&m->locks, shell);
+		if (r < 0) {
+			snprintf(why, size, "%s", strerror(-r));
+			return r;
+		}
+	}
 	m->session = fuse_session_new(&args, &operations, sizeof operations, m);
 	if (m->session == NULL) {
 		snprintf(why, size, "%s", mount_said[0] != '\0' ? mount_said : "libfuse refuses to start");
@@ -251,6 +267,7 @@ mount_free(struct mount *m)
 			fuse_session_unmount(m->session);
 		fuse_session_destroy(m->session);
 	}
+	mount_locks_free(m->locks);
 	while ((r = m->pool) != NULL) {
 		m->pool = r->next;
 		free(r);

@@ -17,6 +17,8 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 
+#include "fs/mount_locks.h"
+
 enum {
 	MOUNT_THREADS_MAX	= 8,
 	MOUNT_EPOCH_MINOR	= 44,		/* protocol that has FUSE_NOTIFY_INC_EPOCH */
@@ -54,6 +56,7 @@ struct mount {
 	const struct mount_options *options;
 	struct fuse_session	*session;
 	struct shell		*shell;
+	struct mount_locks	*locks;		/* NULL: left to the kernel */
 	_Atomic bool		 mounted;
 	uint64_t		 init_unique;	/* of the INIT request; 0 once answered */
 	uint32_t		 kernel_minor;

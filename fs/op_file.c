@@ -188,20 +188,20 @@ unpin_heard(struct engine *e, uint64_t request)
 
 /* PINs may have been lost with the connection, or with the server: says all of them again. */
 void
-pins_resume(struct engine *e, bool fresh)
+pins_resume(struct engine *e)
 {
 	struct object *o;
 
 	TAILQ_FOREACH(o, &e->lru, lru_link) {
-		bool pinned = o->pinned;
-
-		if (o->unpin_sent) {
-			o->unpin_sent = false;
-			o->pinned = !fresh;	/* to be taken back once more */
+		if (o->unpin_sent && o->opens == 0) {
+			unpin(e, o);
+			continue;
 		}
 		/* A closed one too: commits that speak of it may still be on their way. */
-		if (pinned || (o->opens > 0 && o->mode == MODE_NONE))
+		if (o->pinned || o->unpin_sent || (o->opens > 0 && o->mode == MODE_NONE))
 			object_pin(e, o, true);
+		if (o->unpin_sent)
+			unpin_end(e, o);
 	}
 }
 
@@ -251,7 +251,7 @@ op_read(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if ((r = data_read(e, op, o, op->offset, op->size)) < 0)
 		return r;
-	o->read_replies++;
+	o->page_replies++;
 	return 0;
 }
 
@@ -269,6 +269,7 @@ op_write(struct engine *e, struct op *op)
 	if (o->attr.mode & (S_ISUID | S_ISGID) && op->uid != 0)
 		o->attr.mode &= ~(uint32_t)(S_ISUID | (o->attr.mode & S_IXGRP ? S_ISGID : 0));
 	o->attr.mtime = o->attr.ctime = e->real;
+	o->page_replies++;	/* the kernel keeps what it wrote */
 	op->written = op->data.len;
 	return 0;
 }
@@ -301,6 +302,7 @@ op_fsync(struct engine *e, struct op *op)
 		}
 		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
 		s->flush_number = e->span_number;
+		s->size = o == NULL ? 0 : o->attr.size;
 		if (o != NULL && (data_dirty(o) || o->hold))
 			data_flush(e, o);
 		else if (op->type == OP_SYNC)
@@ -314,6 +316,10 @@ op_fsync(struct engine *e, struct op *op)
 				return e->error;
 			return park(op, WAIT_FLUSH, o != NULL ? o->oid : 0);
 		}
+		if (o != NULL && (data_dirty(o) || o->hold))
+			data_arrived(e, o, s->size);
+		else if (op->type == OP_SYNC)
+			data_arrived_all(e);
 		if (TAILQ_EMPTY(&e->dirty))
 			s->sequence = e->sequence;
 		else {

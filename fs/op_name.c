@@ -43,6 +43,28 @@ find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes nam
 	return 0;
 }
 
+/*
+ * The object a name leads to, leased; NULL as need_object().  A name whose
+ * object is gone can only be an old one: it is forgotten and asked for again,
+ * once.
+ */
+static struct object *
+need_child(struct engine *e, struct op *op, struct object *dir, const struct entry *entry, enum mode mode)
+{
+	uint64_t oid = entry->rec->oref;
+	struct object *o = object_find(e, oid);
+	struct rec *again;
+
+	if (o != NULL && o->dead && !op->state->rechecked && entry->rec->stored && !entry->rec->dirty) {
+		op->state->rechecked = true;
+		object_rec_remove(dir, entry->rec);
+		dir->entries = (struct cover){ 0 };
+		need_record(e, op, dir, KIND_ENTRY, entry->token, TOKEN_SIZE, &again);
+		return NULL;
+	}
+	return need_object(e, op, oid, mode);
+}
+
 static void
 set_hint(struct object *o, const struct object *dir, struct bytes name)
 {
@@ -89,7 +111,7 @@ op_lookup(struct engine *e, struct op *op)
 		op->cacheable = dir->recall == RECALL_NONE;
 		return -ENOENT;
 	}
-	if ((o = need_object(e, op, entry.rec->oref, MODE_SHARED)) == NULL)
+	if ((o = need_child(e, op, dir, &entry, MODE_SHARED)) == NULL)
 		return -EAGAIN;
 	set_hint(o, dir, op->name);
 	answer_entry(op, dir, o);
@@ -129,7 +151,7 @@ static struct object *
 birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 {
 	uint64_t oid = oid_new(e);
-	struct object *o = oid == 0 ? NULL : object_get(e, oid);
+	struct object *o = oid == 0 || object_find(e, oid) != NULL ? NULL : object_get(e, oid);
 	struct attr a = { .mode = mode, .uid = op->uid, .gid = op->gid, .nlink = S_ISDIR(mode) ? 2 : 1,
 	    .rdev = op->attr.rdev, .atime = e->real, .mtime = e->real, .ctime = e->real, .btime = e->real };
 
@@ -157,7 +179,7 @@ static int
 open_existing(struct engine *e, struct op *op, struct object *dir, const struct entry *entry)
 {
 	bool truncate = op->flags & O_TRUNC;
-	struct object *o = need_object(e, op, entry->rec->oref, truncate ? MODE_EXCLUSIVE : MODE_SHARED);
+	struct object *o = need_child(e, op, dir, entry, truncate ? MODE_EXCLUSIVE : MODE_SHARED);
 	int r;
 
 	if (o == NULL)
@@ -175,6 +197,8 @@ open_existing(struct engine *e, struct op *op, struct object *dir, const struct 
 		return -ENOMEM;
 	set_hint(o, dir, op->name);
 	answer_entry(op, dir, o);
+	/* The kernel takes attributes that come with CREATE for the newest, even on a file it knows better. */
+	op->cacheable = false;
 	return 0;
 }
 
@@ -282,6 +306,8 @@ drop_name(struct engine *e, struct object *o)
 			object_pin(e, o, true);
 	} else if (!o->pinned_elsewhere)
 		data_drop(e, o);
+	else if (data_dirty(o) || o->hold)
+		o->ordered = true;	/* who has it open elsewhere may close it: later is too late */
 }
 
 int
@@ -300,7 +326,7 @@ op_unlink(struct engine *e, struct op *op)
 		return r;
 	if (entry.rec == NULL)
 		return -ENOENT;
-	if ((o = need_object(e, op, entry.rec->oref, MODE_EXCLUSIVE)) == NULL)
+	if ((o = need_child(e, op, dir, &entry, MODE_EXCLUSIVE)) == NULL)
 		return -EAGAIN;
 	if (S_ISDIR(o->attr.mode) != rmdir)
 		return rmdir ? -ENOTDIR : -EISDIR;
@@ -367,9 +393,9 @@ rename_gather(struct engine *e, struct op *op, struct renaming *n)
 		return -ENOENT;
 	if (n->to->gone)
 		return -ENOENT;
-	n->moved = need_object(e, op, n->source.rec->oref, MODE_EXCLUSIVE);
+	n->moved = need_child(e, op, n->from, &n->source, MODE_EXCLUSIVE);
 	if (n->target.rec != NULL)
-		n->replaced = need_object(e, op, n->target.rec->oref, MODE_EXCLUSIVE);
+		n->replaced = need_child(e, op, n->to, &n->target, MODE_EXCLUSIVE);
 	return n->moved == NULL || (n->target.rec != NULL && n->replaced == NULL) ? -EAGAIN : 0;
 }
 

@@ -331,12 +331,14 @@ do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void
 do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	mount_locks_flush(request_hand->mount->locks, ino, fi);
 	with_handle(req, OP_FLUSH, ino, fi, 0);
 }
 
 static void
 do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	mount_locks_release(request_hand->mount->locks, ino, fi);
 	with_handle(req, OP_RELEASE, ino, fi, (uint32_t)fi->flags);
 }
 

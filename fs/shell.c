@@ -258,6 +258,7 @@ tick(struct shell *s, unsigned *since_version)
 	EVENT(s,
 		engine_tick(s->engine);
 		engine_status(s->engine, &status);
+		s->alone = status.alone;
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
@@ -441,6 +442,12 @@ shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t si
 		engine_status(s->engine, to);
 	}
 	channel_trouble(s->control, trouble, size);
+}
+
+bool
+shell_alone(const struct shell *s)
+{
+	return s->alone;
 }
 
 void

@@ -90,6 +90,12 @@ void	shell_replied(struct shell *s, struct call *c);
 /* Interrupts the op if it is parked and this is still the submission meant. */
 void	shell_interrupt(struct shell *s, struct call *c, uint64_t serial);
 struct forget { uint64_t oid, n; };
+/*
+ * No other session is attached to the volume; as of the last tick, without a
+ * lock.  A session hears of an earlier one when it attaches and of a later one
+ * at the next sign of life, so that two never both are alone.
+ */
+bool	shell_alone(const struct shell *s);
 void	shell_forget(struct shell *s, const struct forget *list, size_t count);
 
 /*

@@ -314,6 +314,7 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 		f->flush.carried = txn_carry(e, f);
 		f->flush.state = f;
 		f->object = o;
+		f->oid = o->oid;
 		f->span = s;
 		f->region = s->region;
 		TAILQ_INSERT_TAIL(&s->flushes, f, link);
@@ -623,5 +624,35 @@ data_flush_all(struct engine *e)
 	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, data_link);
 		data_flush(e, o);
+	}
+}
+
+/* All that was written while the file was `size` long has arrived: newer bytes must not hide it. */
+void
+data_arrived(struct engine *e, struct object *o, uint64_t size)
+{
+	if (o->hold) {
+		o->hold = false;
+		o->stable_size = 0;
+		data_list(e, o);
+	}
+	size = size < o->attr.size ? size : o->attr.size;
+	o->stable_size = o->stable_size > size ? o->stable_size : size;
+	o->stable_flags = o->attr.flags;
+	txn_touch_attr(e, o);
+}
+
+/*
+ * The same for every file written on meanwhile.  Their sizes of then are not
+ * kept: until the newer bytes arrive a crash may leave zeros in their place.
+ */
+void
+data_arrived_all(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, data_link);
+		data_arrived(e, o, o->attr.size);
 	}
 }

@@ -40,7 +40,7 @@ bool
 txn_pending(const struct engine *e, const struct object *o)
 {
 	(void)e;
-	return o->dirty || o->inflight > 0 || data_dirty(o);
+	return o->dirty || o->inflight > 0 || data_dirty(o) || o->hold;
 }
 
 void
@@ -106,7 +106,8 @@ txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subk
 		return 0;
 	r->absent = true;
 	r->oref = 0;
-	if (r->stored)
+	/* A commit under way may be refused, and what it did to this record must then be done once more. */
+	if (r->stored || r->sequence > e->acknowledged)
 		rec_dirty(e, o, r);
 	else
 		object_rec_remove(o, r);	/* created and removed: cancelled */
@@ -359,7 +360,7 @@ static void
 freeze(struct engine *e)
 {
 	struct object *o, *next;
-	struct flush_state *f;
+	struct flush_state *f, *nextf;
 	struct commit *c;
 	size_t changes = 0, objects = 0;
 
@@ -401,15 +402,23 @@ freeze(struct engine *e)
 		} else if (count_changes(o) > 0)
 			mark_frozen(e, o, c->sequence);
 	}
-	while ((f = TAILQ_FIRST(&e->carried)) != NULL) {
+	c->state->bytes = e->running_bytes;
+	e->inflight_bytes += e->running_bytes;
+	e->running_bytes = e->carried_count = e->kept_bytes = 0;
+	for (f = TAILQ_FIRST(&e->carried); f != NULL; f = nextf) {
+		nextf = TAILQ_NEXT(f, link);
+		o = object_find(e, f->oid);
+		if (o != NULL && o->hold) {	/* its record is held back, so it is not named yet */
+			e->kept_bytes += f->flush.len;
+			e->running_bytes += RECORD_BYTES + ID_SIZE + (f->flush.carried ? f->flush.len : 0);
+			e->carried_count += f->flush.carried;
+			continue;
+		}
 		TAILQ_REMOVE(&e->carried, f, link);
 		TAILQ_INSERT_TAIL(&c->state->kept, f, link);
 		if (f->flush.carried)
 			c->blocks[c->blocks_count++] = &f->flush;
 	}
-	c->state->bytes = e->running_bytes;
-	e->inflight_bytes += e->running_bytes;
-	e->running_bytes = e->carried_count = e->kept_bytes = 0;
 	begin_age(e);
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
@@ -656,7 +665,7 @@ resupply(struct engine *e, struct commit_state *s)
 
 	s->missing = true;
 	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->flush.carried) {
+		if (!f->flush.carried && f->stored) {	/* others are under way already */
 			struct action *a = action_add(e, ACTION_STORE);
 
 			if (a == NULL)

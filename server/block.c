@@ -282,8 +282,12 @@ block_written(struct server *s, struct server_action *a, int result)
 	a->ticket = NULL;
 	if (result == 0)
 		result = r;
-	if (c != NULL)
-		stored(s, c, a->request, outbox_status(s, result), result == 0 ? pos : 0);
+	if (c == NULL)
+		return;
+	/* Who uploads what a recall waits for is getting on. */
+	if (result == 0 && c->session != NULL)
+		c->session->progress_ms = s->now_ms;
+	stored(s, c, a->request, outbox_status(s, result), result == 0 ? pos : 0);
 }
 
 void

@@ -8,6 +8,8 @@
  * Exit status: 0; 1 failed; 2 wrong usage.  Of check: 0 clean; 1 damage; 2 it
  * could not look.
  */
+#include <fcntl.h>
+#include <sys/file.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -267,12 +269,13 @@ serve(const struct settings *config)
 		return EXIT_FAILED;
 	raise_files();
 	signals = block_signals();
-	if (listen_open(&listener, config) && daemon_open(&d, config, &home)) {
+	/* Whoever reaches the port finds the admin socket too. */
+	if (daemon_open(&d, config, &home)) {
 		admin = admin_listen(&home);
 		if (admin < 0)
 			fprintf(stderr, "nuaged: %s/admin.sock: %s\n", home.path, strerror(-admin));
 	}
-	if (admin >= 0) {
+	if (admin >= 0 && listen_open(&listener, config)) {
 		announce(&home, &listener);
 		run(d, &listener, admin, signals);
 		status = EXIT_FINE;
@@ -292,14 +295,34 @@ serve(const struct settings *config)
 
 /* ---- inviting ---- */
 
+enum { START_TRIES = 100 };	/* a tenth of a second each, for one that is just starting */
+
+/* Is there a nuaged that has the store, but not its admin socket yet (or no longer)? */
+static bool
+store_is_held(const struct home *home)
+{
+	int fd = openat(home->fd, "lock", O_RDONLY | O_CLOEXEC);
+	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return held;
+}
+
 /* Through the running daemon, or else with the store to ourselves; the address to print, unless one was given. */
 static bool
 enter_invitation(const struct settings *config, const struct home *home, const uint8_t hash[KEY_SIZE],
     uint64_t valid_s, char *address, size_t size)
 {
 	struct daemon *d = NULL;
-	int r = admin_invite(home, hash, valid_s, address, size);
+	int r;
 
+	for (unsigned tries = 0;; tries++) {
+		r = admin_invite(home, hash, valid_s, address, size);
+		if ((r != -ENOENT && r != -ECONNREFUSED) || tries == START_TRIES || !store_is_held(home))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
+	}
 	if (r == 0)
 		return true;
 	if (r == -EACCES || (home->foreign && (r == -ENOENT || r == -ECONNREFUSED))) {

@@ -379,5 +379,6 @@ read_answer(struct server *s, struct wait *w)
 		server_action_free(a);
 		a = NULL;
 	}
+	s->answered += r.size;
 	outbox_send(s, n->control, a, r.need);
 }

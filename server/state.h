@@ -176,6 +176,7 @@ struct server {
 	uint32_t		 next_volume;
 	struct table		 conns, sessions, volumes;
 	struct object_list	 kicked;	/* whose waits and recalls are to be looked at */
+	size_t			 answered;	/* bytes of answers made in this event */
 	struct object_list	 touched;	/* changed and not synced, by position */
 	struct object_list	 dying;		/* to be freed */
 	struct table		 idle_table;

@@ -19,7 +19,10 @@
 #include "server/read.h"
 #include "server/session.h"
 
-enum { WAITS_MAX = 1024 };			/* READs of one session that wait */
+enum {
+	WAITS_MAX	= 1024,			/* READs of one session that wait */
+	ANSWERED_MAX	= 32 * 1024 * 1024,	/* bytes of answers made in one event */
+};
 #define TICKET_MAX	(UINT64_C(1) << 62)	/* a larger one is nobody's */
 
 /* ---- arrival ---- */
@@ -233,7 +236,9 @@ wait_run(struct server *s)
 	struct object *o;
 	struct wait_node *n, *next;
 
-	while ((o = TAILQ_FIRST(&s->kicked)) != NULL) {
+	s->answered = 0;
+	/* What is too much for one event stays kicked for the next: a hostile member asks for more than memory holds. */
+	while ((o = TAILQ_FIRST(&s->kicked)) != NULL && s->answered < ANSWERED_MAX) {
 		TAILQ_REMOVE(&s->kicked, o, of_kicked);
 		o->kicked = false;
 		TAILQ_EACH_SAFE(n, &o->waits, of_object, next)

@@ -259,7 +259,8 @@ start_server() {
 }
 
 server_is_up_or_gone() {
-	! kill -0 $server_pid 2>/dev/null || ( server_answers )
+	# The port is open a moment before the socket through which invite speaks to the daemon.
+	! kill -0 $server_pid 2>/dev/null || { [ -S "$server_data/admin.sock" ] && ( server_answers ); }
 }
 
 stop_server() {

@@ -1,6 +1,7 @@
 # The tests, a fragment a family.
 EXTRA_DIST += tests/tap.h tests/lib.sh tests/test_lib.sh
 TESTS += tests/test_lib.sh
+include tests/sim/local.mk
 include tests/unit/local.mk
 include tests/fuzz/local.mk
 include tests/interop/local.mk

@@ -252,6 +252,8 @@ class Nuage(System):
         self.spawn(self.daemon, "--data", self.store, "--listen", f"{self.network.host}:{port}",
                    where=self.network.server)
         self.wait_for_port(port)
+        # The port is open a moment before the socket through which invite speaks to the daemon.
+        wait_until(lambda: os.path.exists(f"{self.store}/admin.sock"), "nuaged's admin socket")
         self.call("join", run(self.daemon, "invite", "--data", self.store).strip())
         self.call("create", "bench")
         self.mount()

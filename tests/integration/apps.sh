@@ -110,7 +110,8 @@ builds() {
 	"$M/build/prog"
 	is "" "$(make -s -C "$M/build" prog)"
 	touch "$M/build/f3.c"
-	make -C "$M/build" | grep -q f3
+	make -C "$M/build" >"$T/made"
+	grep -q f3 "$T/made"
 }
 
 editors() {	# write beside, fsync, rename over, as editors and office programs do

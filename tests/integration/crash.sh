@@ -68,6 +68,9 @@ writer() {
 	PY
 }
 
+# So that a slow machine tests the same: REPORT has so many lines.
+reports() { [ "$(wc -l <"$1")" -ge "$2" ]; }
+
 # reported_is_there FILE REPORT LEAST: and at least so many records were reported.
 reported_is_there() {
 	cat "$T/writer.log"
@@ -85,11 +88,11 @@ reported_is_there() {
 client_killed() {
 	writer "$M/records" >"$T/report" 2>"$T/writer.log" &
 	local pid=$!
-	sleep 2
+	wait_for 20 reports "$T/report" 50 || return
 	kill_client $who || return
 	kill_and_wait $pid
 	mount_client $who vol
-	reported_is_there "$M/records" "$T/report" 20
+	reported_is_there "$M/records" "$T/report" 50
 }
 
 client_killed_after_a_while() {	# what nobody synced is on the server some seconds later
@@ -103,13 +106,13 @@ client_killed_after_a_while() {	# what nobody synced is on the server some secon
 both_killed() {
 	writer "$M/records2" >"$T/report2" 2>"$T/writer.log" &
 	local pid=$!
-	sleep 1
+	wait_for 20 reports "$T/report2" 50 || return
 	kill_server
 	kill_client $who || return
 	kill_and_wait $pid
 	start_server
 	mount_client $who vol
-	reported_is_there "$M/records2" "$T/report2" 20
+	reported_is_there "$M/records2" "$T/report2" 50
 }
 
 # ---- the same with the power cut under the store ----
@@ -134,14 +137,17 @@ power_cut_once() {	# SEED LEAST
 	local writer_pid copy_pid
 	writer "$M/power$1" >"$T/report" 2>"$T/writer.log" &
 	writer_pid=$!
+	wait_for 20 reports "$T/report" 50 || return
 	cp -r "$T/tree" "$M/tree$1" &
 	copy_pid=$!
-	sleep 1.5
+	sleep 0.5
 	power_cut || return
+	local before
+	before=$(wc -l <"$T/report")
 	disk_up --keep-some --seed "$1" || return
 	start_server
 	# Writer and copy go on by themselves.
-	sleep 1
+	wait_for 30 reports "$T/report" $((before + 50)) || return
 	kill_and_wait $writer_pid TERM
 	wait $copy_pid || return
 	# Read from the server, not from what the client still knows.
@@ -153,7 +159,7 @@ power_cut_once() {	# SEED LEAST
 power_cuts() {
 	local seed
 	for seed in 1 2 3; do
-		power_cut_once $seed 20 || return
+		power_cut_once $seed 100 || return
 	done
 	for seed in 1 2 3; do
 		diff -r --no-dereference "$T/tree" "$M/tree$seed" || return

@@ -8,7 +8,7 @@ start_server
 first_client ann vol
 mount_client ann vol
 M=$(mnt ann)
-make_tree "$T/tree" 800
+make_tree "$T/tree" 300
 random_file "$T/large" 30000000
 
 cut_in_mid_copy() {

@@ -1,4 +1,4 @@
-# Scripts on real mounts, each on its own server.  They join TESTS as they come to pass.
+# Scripts on real mounts, each on its own server.
 INTEGRATION_TESTS = \
 	tests/integration/apps.sh \
 	tests/integration/basic.sh \
@@ -7,6 +7,7 @@ INTEGRATION_TESTS = \
 	tests/integration/crash.sh \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
+	tests/integration/locks.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \
 	tests/integration/stranger.sh
@@ -15,7 +16,7 @@ LONG_TESTS = \
 	tests/integration/self_long.sh
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py
 
-TESTS += tests/integration/test_linearize.sh
+TESTS += $(INTEGRATION_TESTS) tests/integration/test_linearize.sh
 EXTRA_DIST += tests/integration/test_linearize.sh
 
 # What takes minutes or gigabytes.

@@ -11,6 +11,7 @@ first_client ann vol
 mount_client ann vol
 M=$(mnt ann)
 random_file "$T/piece" 8000000
+free_at_first=$(df -m --output=avail "$M" | tail -1)
 
 # fill PREFIX: pieces, each fsynced, until one fails; their number goes to $T/PREFIX.count.
 fill() {
@@ -22,8 +23,6 @@ fill() {
 		sha256sum "$M/$1.$n" >>"$T/sums"
 		n=$((n + 1))
 	done
-	# The piece that did not fit waits in the client until it does, or goes.
-	rm -f "$M/$1.$n"
 	echo $n >"$T/$1.count"
 	echo "$n pieces, then: $error"
 	grep -q 'No space left on device' <<<"$error"
@@ -46,6 +45,8 @@ still_usable() {	# reading, listing, removing, statfs
 }
 
 small_survives_restart() {
+	# The piece that did not fit waits in the client until it does, or goes.
+	rm -f "$M/second.$(cat "$T/second.count")"
 	remount_client ann vol && nothing_lost
 }
 
@@ -71,13 +72,17 @@ one_more() {
 	cp "$T/piece" "$M/more" && sync "$M/more" && cmp "$T/piece" "$M/more"
 }
 
+free_mb() { df -m --output=avail "$M" | tail -1; }
+free_again() { [ "$(free_mb)" -ge $((free_at_first * 7 / 10)) ]; }
+
 emptied() {
 	rm -f "$M"/first.* "$M/more"
 	flush_client ann
 	: >"$T/sums"
-	wait_for 30 one_more
-	sleep 3
+	# The server frees in the background, after a delay.
+	wait_for 40 free_again
 	fill second
+	rm "$M/second.$(cat "$T/second.count")"		# or it stays unsaved, and the mount with it
 	[ "$(cat "$T/second.count")" -ge $(($(cat "$T/first.count") / 2)) ]
 	nothing_lost
 }

@@ -15,7 +15,7 @@
 enum {
 	WINDOW_MAX	= 60,		/* calls that are permuted at once */
 	TRIES_MAX	= 200000,
-	SEEN_MAX	= 1 << 12,
+	SEEN_MAX	= 1 << 14,
 	NOSPC_US	= 10 * 1000000,	/* how long a client may take to notice that there is room again */
 	LOOK_US		= 1000000,
 };
@@ -260,6 +260,47 @@ try_orders(struct search *s, const struct model *m, uint64_t left, unsigned dept
 	return false;
 }
 
+static bool
+try_this(struct search *s, const struct model *m, unsigned count)
+{
+	struct model *at = model_copy(m);
+	uint64_t left = (UINT64_C(1) << s->count) - 1;
+	char why[256];
+	bool good = true;
+
+	for (unsigned k = 0; k < count && good; k++) {
+		good = may_be_next(s, left, s->chosen[k]) && apply(at, &s->letters[s->chosen[k]], why, sizeof why);
+		left &= ~(UINT64_C(1) << s->chosen[k]);
+	}
+	model_free(at);
+	s->placed = count;
+	return good;
+}
+
+/* What mostly helps: the one that does not fit, or one done later, belongs further to the front. */
+static bool
+try_one_earlier(struct search *s, const struct model *m)
+{
+	unsigned must = 0;
+
+	while (must < s->count && (s->must >> must & 1))
+		must++;
+	for (unsigned moved = must - 1; moved < s->count; moved++)
+		for (unsigned at = must; at-- > 0; ) {
+			unsigned count = 0;
+
+			for (unsigned i = 0; i < must; i++) {
+				if (i == at)
+					s->chosen[count++] = moved;
+				if (i != moved)
+					s->chosen[count++] = i;
+			}
+			if (try_this(s, m, count))
+				return true;
+		}
+	return false;
+}
+
 /* The letters from `low` on in the order found; those that were not placed follow as they were. */
 static void
 take_order(struct judge *j, size_t low, const struct search *s, const size_t *from)
@@ -310,8 +351,8 @@ permute(struct judge *j, size_t low, uint64_t end)
 		s->letters[s->count++] = j->letters[i];
 	}
 	j->sim->report.searched++;
-	found = try_orders(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS],
-	    (UINT64_C(1) << s->count) - 1, 0);
+	found = try_one_earlier(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS]) ||
+	    try_orders(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS], (UINT64_C(1) << s->count) - 1, 0);
 	if (found) {
 		sim_trace(j->sim, "judge: another order of %u calls", s->placed);
 		take_order(j, low, s, from);
@@ -470,12 +511,14 @@ judge_settled(struct sim *sim)
 bool
 judge_all_freed(struct sim *sim)
 {
-	size_t blocks;
+	size_t objects, blocks;
 
 	if (sim->now_us - sim->judge->looked_us < LOOK_US)
 		return false;
 	sim->judge->looked_us = sim->now_us;
-	return image_garbage(sim, &blocks) == 0 && blocks == 0;
+	objects = image_garbage(sim, &blocks);
+	sim_trace(sim, "judge: %zu objects and %zu blocks are still to be freed", objects, blocks);
+	return objects == 0 && blocks == 0;
 }
 
 static void

@@ -26,6 +26,7 @@ enum {
 	SILENCE_US	= 15 * 1000000,		/* after which a connection is given up */
 	UID		= 1000,
 	ATTACH_ID	= UINT16_MAX,
+	BYE_ID		= ATTACH_ID - 1,
 	UNSAVED_TEXT	= 200,
 };
 
@@ -223,7 +224,7 @@ client_lost(struct mount *m, struct conn *c)
 static void
 say_bye(struct mount *m)
 {
-	struct message msg = { .type = MSG_bye, .id = ATTACH_ID - 1 };
+	struct message msg = { .type = MSG_bye, .id = BYE_ID };
 
 	m->said_bye = true;
 	net_to_server(m->control, &msg);
@@ -309,7 +310,7 @@ received_control(struct mount *m, struct conn *c, struct message *msg)
 			send_attach(m, c);
 		return;
 	}
-	if (m->said_bye && msg->type == MSG_done) {
+	if (m->said_bye && msg->type == MSG_done && msg->id == BYE_ID) {
 		mount_gone(m);
 		return;
 	}
@@ -961,7 +962,10 @@ clients_unmount(struct sim *sim)
 	for (unsigned i = 0; i < sim->plan.clients && !sim->report.failed; i++) {
 		struct mount *m = sim->clients[i]->mount;
 
-		if (m == NULL || m->leaving)
+		if (m == NULL)
+			continue;
+		m->again = false;
+		if (m->leaving)
 			continue;
 		m->leaving = true;
 		workload_leaving(sim, i);

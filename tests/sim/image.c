@@ -381,19 +381,45 @@ count_idle(void *arg, struct bytes key, struct bytes value)
 	return 0;
 }
 
+static int
+show_pin(void *arg, struct bytes key, struct bytes value)
+{
+	struct bytes rest;
+	uint64_t session;
+	uint32_t vol;
+
+	(void)value;
+	if (key_split(key, &vol, &session, &rest) == 0) {
+		struct cursor c = cursor_read(rest.data, rest.len);
+
+		sim_trace(arg, "image: session %" PRIu64 " pins %" PRIu64, session, cursor_get_u64(&c));
+	}
+	return 0;
+}
+
 size_t
 image_garbage(struct sim *sim, size_t *ret_blocks)
 {
 	struct key from = key_volume(ROW_IDLE, VOLUME), to = key_volume_last(ROW_IDLE, VOLUME);
+	struct key first_pin = key_volume(ROW_PIN, VOLUME), last_pin = key_volume_last(ROW_PIN, VOLUME);
 	struct image image;
 	size_t objects = 0;
 
+	if (sim->options.trace)
+		store_scan(sim->daemon->store, key_bytes(&first_pin), key_bytes(&last_pin), show_pin, sim);
 	*ret_blocks = 0;
 	store_scan(sim->daemon->store, key_bytes(&from), key_bytes(&to), count_idle, ret_blocks);
 	image_read(sim, &image);
 	image_check(&image);
 	for (size_t i = 0; i < image.count; i++)
-		objects += image.objects[i].oid >= OID_RESERVED && image.objects[i].names == 0;
+		if (image.objects[i].oid >= OID_RESERVED && image.objects[i].names == 0) {
+			struct key orphan = key_u64(ROW_ORPHAN, VOLUME, image.objects[i].oid);
+			struct bytes value;
+
+			sim_trace(sim, "image: %" PRIu64 " has no name, count %" PRIu64 "%s", image.objects[i].oid,
+			    image.objects[i].count, store_get(sim->daemon->store, key_bytes(&orphan), &value) == 0 ? ", orphan" : "");
+			objects++;
+		}
 	image_free(&image);
 	return objects;
 }

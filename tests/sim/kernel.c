@@ -193,7 +193,7 @@ attr_take(struct kernel *k, uint64_t ino, const struct call *c, bool always)
 	if (n == NULL || !c->has_attr || (!always && n->version > c->attr_version))
 		return;
 	n->attr = c->got;
-	n->attr_valid = c->cacheable;
+	n->attr_valid = c->cacheable && c->type != OP_LINK;	/* the mount answers LINK with a timeout of 0 */
 	if (S_ISREG(c->got.mode)) {
 		if (c->got.size < n->size)
 			pages_drop(n, c->got.size, UINT64_MAX);
@@ -389,6 +389,14 @@ finish(struct kernel *k, struct call *c)
 	run_queue(k);
 }
 
+static uint64_t
+looked_up(const struct kernel *k, uint64_t parent, uint8_t name, uint64_t before)
+{
+	const struct dentry *d = dentry_find(k, parent, name);
+
+	return d == NULL ? before : d->child;
+}
+
 static void
 start(struct kernel *k, struct call *c)
 {
@@ -396,6 +404,11 @@ start(struct kernel *k, struct call *c)
 	c->invoked = ++k->sim->step;
 	c->invoked_ns = sim_real_ns(k->sim);
 	c->attr_version = k->version;
+	/* The kernel looks names up again under the lock. */
+	if (c->type == OP_UNLINK || c->type == OP_RMDIR || c->type == OP_RENAME) {
+		c->victim = looked_up(k, c->ino, c->name, c->victim);
+		c->victim2 = c->type == OP_RENAME ? looked_up(k, c->ino2, c->name2, c->victim2) : 0;
+	}
 	c->next = k->active;
 	k->active = c;
 	if (!served(k, c)) {

@@ -35,3 +35,12 @@ tests/sim/server-engine.o: server/libserver.a
 	$(CC) -r -nostdlib -o $@.tmp $(SIM_ENTRIES:%=-Wl,-u,%) server/libserver.a && \
 	objcopy -w $(SIM_VISIBLE:%=--keep-global-symbol=%) $@.tmp $@ && rm -f $@.tmp
 CLEANFILES += tests/sim/server-engine.o
+
+TESTS += tests/sim/test_sim.sh
+EXTRA_DIST += tests/sim/test_sim.sh
+
+# make sim-long RANGE=1-1000000: goes on where it was stopped.
+RANGE = 1-100000
+sim-long: tests/sim/nuage-sim
+	$(builddir)/tests/sim/nuage-sim --seeds $(RANGE) --jobs `nproc` --resume sim-long.$(RANGE)
+.PHONY: sim-long

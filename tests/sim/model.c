@@ -162,8 +162,11 @@ model_close_all(struct model *m, unsigned client)
 void
 model_adopt(struct model *m, const struct inode *as)
 {
-	struct inode *i = own(m, as->ino);
+	struct inode *i;
 
+	if (model_find(m, as->ino) == NULL)
+		return;			/* its making turned out to be void */
+	i = own(m, as->ino);
 	i->size = as->size;
 	i->mtime = as->mtime;
 	i->ctime = as->ctime;

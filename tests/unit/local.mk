@@ -49,6 +49,12 @@ check_PROGRAMS += tests/unit/test_client_engine
 TESTS += tests/unit/test_client_engine
 tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
 tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_locks
+TESTS += tests/unit/test_locks
+tests_unit_test_locks_SOURCES = tests/unit/test_locks.c
+tests_unit_test_locks_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
 SERVER_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
 
 check_PROGRAMS += tests/unit/test_server_engine
@@ -85,6 +91,13 @@ TESTS += tests/unit/test_settings
 tests_unit_test_settings_SOURCES = tests/unit/test_settings.c \
 	server/settings.c server/settings.h server/event.c server/event.h
 
+check_PROGRAMS += tests/unit/test_server_memory
+TESTS += tests/unit/test_server_memory
+tests_unit_test_server_memory_SOURCES = tests/unit/test_server_memory.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_memory_LDADD = $(SERVER_TEST_LIBS)
+tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	-Wl,--wrap=server_received,--wrap=server_tick
 # For a build inside a mount, which cannot run what mounts.
 .PHONY: print-unit-tests
 print-unit-tests:

@@ -109,7 +109,7 @@ world_pump(struct world *w)
 			case SERVER_READ_BLOCK: read_block(w, a); break;
 			case SERVER_LOG: note_log(w, a); break;
 			}
-		if (w->no_sync || store_synced(w->store) == store_end(w->store))
+		if (w->no_sync || store_failed(w->store) != NULL || store_synced(w->store) == store_end(w->store))
 			return;
 		world_sync(w);
 	}

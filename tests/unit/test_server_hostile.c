@@ -278,6 +278,8 @@ reclaim(struct dice *d, const struct held *h, struct client *c)
 static void
 come_back(struct dice *d, struct client *clients, struct client *c)
 {
+	if (store_failed(c->w->store) != NULL)
+		return;
 	if (roll(d, 3) == 0)
 		server_disconnected(c->w->server, c->control);
 	world_pump(c->w);
@@ -317,6 +319,11 @@ happen(struct dice *d, struct world *w, struct client *clients)
 
 	if (world_closed(w, c->control))
 		come_back(d, clients, c);
+	/* A failed disk is mended by a restart only. */
+	if (store_failed(w->store) != NULL && roll(d, 20) == 0) {
+		count_stats(w);
+		world_restart(w, store_synced(w->store));
+	}
 	switch (roll(d, 60)) {
 	case 0: come_back(d, clients, c); break;
 	case 1: server_disconnected(w->server, c->bulk); break;
@@ -335,6 +342,10 @@ happen(struct dice *d, struct world *w, struct client *clients)
 	case 5: w->no_sync = roll(d, 2); world_sync(w); break;
 	case 6: world_sync(w); break;
 	case 7: w->no_write = roll(d, 2); break;
+	case 8:
+		if (roll(d, 20) == 0)
+			memstore_fail(w->store, "the disk is gone");
+		break;
 	default: say_something(d, clients, c); break;
 	}
 }

@@ -1,0 +1,449 @@
+/*
+ * need.c - what operations need: wants, READ and its answer.
+ *
+ * An operation names everything it needs, held or not, as one set.  The server
+ * grants a set whole, in the order of tickets; so the oldest operation always
+ * gets on, and nothing is held while waiting (R6: no deadlock).
+ *
+ * Invariant: an object with records is leased; mode NONE means nothing is
+ * known.  What is known already is at least as new as any answer, and stays.
+ */
+#include "fs/core.h"
+
+static const uint8_t low_key[SUBKEY_MAX];
+static const uint8_t high_key[SUBKEY_MAX] = {
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+};
+
+enum {
+	LISTING_FIRST = 512,	/* entries read when a directory is first touched */
+	LISTING_MORE = 2048,
+	REGIONS_FIRST = 64,
+	REGIONS_MORE = 2048,
+	READ_BUDGET = 4096,
+};
+
+bool
+lease_valid(const struct engine *e)
+{
+	return e->now_ms < e->lease_until;
+}
+
+/* ---- needs ---- */
+
+static struct msg_want *
+want_add(struct op *op, uint64_t oid, enum mode mode)
+{
+	struct op_state *s = op->state;
+	struct msg_want *w;
+
+	if (s->wants == NULL && (s->wants = arena_alloc(&op->arena, NEEDS_MAX * sizeof *s->wants)) == NULL) {
+		s->fail = -ENOMEM;
+		return NULL;
+	}
+	if (s->wants_count == NEEDS_MAX) {
+		s->fail = -ELOOP;	/* a path of directories deeper than any we move */
+		return NULL;
+	}
+	w = &s->wants[s->wants_count++];
+	*w = (struct msg_want){ .oid = oid, .mode = mode };
+	return w;
+}
+
+static void
+want_range(struct msg_want *w, uint8_t kind, const uint8_t *from, const uint8_t *to, size_t len, uint32_t limit)
+{
+	if (w == NULL)
+		return;
+	w->kind = w->last_kind = kind;
+	w->from = (struct bytes){ from, len };
+	w->to = (struct bytes){ to, len };
+	w->limit = limit;
+}
+
+static void
+want_attributes(struct msg_want *w)
+{
+	if (w == NULL)
+		return;
+	w->kind = KIND_ATTR;
+	w->last_kind = KIND_INLINE;
+	w->limit = 8;
+}
+
+/* An object in its first hour: leased here, unknown to the server. */
+static bool
+only_here(const struct object *o)
+{
+	return o->born;
+}
+
+static struct object *
+need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attributes)
+{
+	struct object *o = object_get(e, oid);
+	struct op_state *s = op->state;
+	struct msg_want *w;
+
+	if (o == NULL) {
+		s->fail = -ENOMEM;
+		return NULL;
+	}
+	TAILQ_REMOVE(&e->lru, o, lru_link);
+	TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+	if (o->recall == RECALL_FLUSH && !(o->recall_mode >= mode && o->mode >= mode)) {
+		s->wait = WAIT_OBJECT;
+		s->key = oid;
+		s->missing = true;
+		return NULL;
+	}
+	/* What has no name and is not open goes with the commit that says so: nothing can be changed after it. */
+	if (o->dead || (mode == MODE_EXCLUSIVE && o->gone && o->opens == 0)) {
+		s->fail = -ESTALE;
+		return NULL;
+	}
+	if (!lease_valid(e)) {
+		s->missing = true;
+		return NULL;
+	}
+	if (s->held_count < HELD_MAX) {
+		s->held[s->held_count].oid = oid;
+		s->held[s->held_count++].mode = mode;
+	}
+	if (only_here(o) || (o->mode >= mode && (!attributes || o->attr_known)))
+		return o;
+	if (o->attr_damaged && o->mode >= mode) {
+		s->fail = -EIO;
+		return NULL;
+	}
+	s->missing = true;
+	w = want_add(op, oid, mode);
+	if (attributes && !(o->mode != MODE_NONE && o->attr_known))
+		want_attributes(w);
+	return NULL;
+}
+
+struct object *
+need_object(struct engine *e, struct op *op, uint64_t oid, enum mode mode)
+{
+	return need(e, op, oid, mode, true);
+}
+
+struct object *
+need_lease(struct engine *e, struct op *op, uint64_t oid, enum mode mode)
+{
+	return need(e, op, oid, mode, false);
+}
+
+bool
+needs_missing(const struct op *op)
+{
+	return op->state->missing || op->state->fail != 0;
+}
+
+static enum mode
+wanted_mode(const struct op *op, uint64_t oid)
+{
+	const struct op_state *s = op->state;
+	enum mode mode = MODE_SHARED;
+
+	for (uint32_t i = 0; i < s->held_count; i++)
+		if (s->held[i].oid == oid && s->held[i].mode > mode)
+			mode = s->held[i].mode;
+	for (uint32_t i = 0; i < op->state->wants_count; i++)
+		if (op->state->wants[i].oid == oid && op->state->wants[i].mode > mode)
+			mode = op->state->wants[i].mode;
+	return mode;
+}
+
+static struct cover *
+cover_of(struct object *o, uint8_t kind)
+{
+	return kind == KIND_ENTRY ? &o->entries : kind == KIND_REGION ? &o->regions :
+	    kind == KIND_XATTR ? &o->xattrs : NULL;
+}
+
+static size_t
+subkey_len(uint8_t kind)
+{
+	return kind == KIND_REGION ? 8 : TOKEN_SIZE;
+}
+
+/* The next stretch of a kind that is not known yet. */
+static void
+want_more(struct op *op, struct object *o, uint8_t kind)
+{
+	const struct cover *c = cover_of(o, kind);
+	size_t len = subkey_len(kind);
+	struct msg_want *w = want_add(op, o->oid, wanted_mode(op, o->oid));
+	uint8_t *from = arena_alloc(&op->arena, SUBKEY_MAX);
+	uint32_t first = kind == KIND_REGION ? REGIONS_FIRST : LISTING_FIRST;
+
+	op->state->missing = true;
+	if (w == NULL || from == NULL) {
+		op->state->fail = -ENOMEM;
+		return;
+	}
+	if (c->some) {
+		memcpy(from, c->upto, len);
+		for (size_t i = len; i-- > 0 && ++from[i] == 0;)
+			continue;
+		first = kind == KIND_REGION ? REGIONS_MORE : LISTING_MORE;
+	} else
+		memcpy(from, low_key, len);
+	want_range(w, kind, from, high_key, len, first);
+}
+
+bool
+need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
+    const uint8_t *subkey, size_t len, struct rec **ret)
+{
+	struct rec *r;
+	struct msg_want *w;
+	uint8_t *key;
+
+	(void)e;
+	*ret = NULL;
+	if (object_knows(o, kind, subkey, len) || only_here(o)) {
+		r = object_rec(o, kind, subkey, len);
+		*ret = r == NULL || r->absent ? NULL : r;
+		return true;
+	}
+	op->state->missing = true;
+	w = want_add(op, o->oid, wanted_mode(op, o->oid));
+	if (cover_of(o, kind) == NULL) {
+		want_attributes(w);
+		return false;
+	}
+	if ((key = arena_alloc(&op->arena, SUBKEY_MAX)) == NULL) {
+		op->state->fail = -ENOMEM;
+		return false;
+	}
+	memcpy(key, subkey, len);
+	want_range(w, kind, key, key, len, 1);
+	if (!cover_of(o, kind)->some)
+		want_more(op, o, kind);
+	return false;
+}
+
+bool
+need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto)
+{
+	const struct cover *c = cover_of(o, kind);
+
+	(void)e;
+	if (only_here(o) || c->all || (upto != NULL && object_covered(c, upto, subkey_len(kind))))
+		return true;
+	want_more(op, o, kind);
+	return false;
+}
+
+/* ---- READ and its answer ---- */
+
+bool
+need_named(const struct op_state *s, uint64_t oid)
+{
+	for (uint32_t i = 0; i < s->wants_count; i++)
+		if (s->wants[i].oid == oid)
+			return true;
+	return false;
+}
+
+void
+lease_send_read(struct engine *e, struct op *op)
+{
+	struct op_state *s = op->state;
+	struct action *a;
+	struct msg_read *m;
+
+	/* The whole set, held or not (R6): the server keeps held ones from younger operations. */
+	for (uint32_t i = 0; i < s->held_count; i++) {
+		const struct object *o = object_find(e, s->held[i].oid);
+
+		if (o != NULL && !only_here(o) && o->mode >= s->held[i].mode && !need_named(s, o->oid))
+			want_add(op, o->oid, s->held[i].mode);
+	}
+	s->request = ++e->next_request;
+	if ((a = send_message(e, MSG_read, s->request)) == NULL)
+		return;
+	m = &a->message.read;
+	m->ticket = s->ticket;
+	m->budget = READ_BUDGET;
+	if ((m->wants.at = arena_alloc(&a->arena, s->wants_count * sizeof *s->wants)) == NULL)
+		return;
+	memcpy(m->wants.at, s->wants, s->wants_count * sizeof *s->wants);
+	m->wants.count = s->wants_count;
+	for (uint32_t i = 0; i < s->wants_count; i++) {
+		struct msg_want *w = &m->wants.at[i];
+		uint8_t *keys = arena_alloc(&a->arena, 2 * SUBKEY_MAX);
+
+		if (keys == NULL) {
+			m->wants.count = i;
+			return;
+		}
+		if (w->kind == KIND_ENTRY)
+			m->depth = 1;
+		if (w->from.len > 0)
+			memcpy(keys, w->from.data, w->from.len);
+		if (w->to.len > 0)
+			memcpy(keys + SUBKEY_MAX, w->to.data, w->to.len);
+		w->from.data = keys;
+		w->to.data = keys + SUBKEY_MAX;
+	}
+}
+
+/* Adds one record; what is known already is at least as new, and stays. */
+static void
+take_record(struct object *o, const struct msg_record *m)
+{
+	struct attr attr;
+	struct rec *r;
+
+	if (m->kind == KIND_ATTR) {
+		if (o->attr_known)
+			return;
+		if (m->value.data == NULL || attr_decode(&attr, m->value) < 0 || object_set_attr(o, &attr) < 0)
+			o->attr_damaged = true;
+		o->gone = o->attr_known && o->attr.nlink == 0;
+		o->stable_size = o->attr.size;
+		o->stable_flags = o->attr.flags;
+		return;
+	}
+	if (object_knows(o, m->kind, m->subkey.data, m->subkey.len) ||
+	    (r = object_rec_make(o, m->kind, m->subkey.data, m->subkey.len)) == NULL)
+		return;
+	r->stored = true;
+	if (m->value.data == NULL || object_rec_fill(r, m->value, m->orefs.count > 0 ? m->orefs.at[0] : 0,
+	    m->brefs.at, m->brefs.count) < 0) {
+		r->absent = false;
+		r->damaged = true;
+	}
+}
+
+/* The range of want w, answered by a, is known from now on; as a prefix when it continues one. */
+static void
+take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *a)
+{
+	struct cover *c = cover_of(o, w->kind);
+	size_t len = c == NULL ? 0 : subkey_len(w->kind);
+	const uint8_t *upto = high_key;
+	uint8_t next[SUBKEY_MAX];
+	struct rec *r;
+
+	if (w->limit == 0)
+		return;
+	if (c == NULL) {
+		if (w->last_kind == KIND_INLINE && !a->more)
+			o->parents_known = true;
+		return;
+	}
+	if (w->from.len != len || c->all)
+		return;
+	if (memcmp(w->from.data, w->to.data, len) == 0) {
+		if (a->records.count == 0 && !a->more &&
+		    (r = object_rec_make(o, w->kind, w->from.data, len)) != NULL)
+			(void)r;	/* a new one is absent: now known to be */
+		return;
+	}
+	if (c->some) {
+		memcpy(next, c->upto, len);
+		for (size_t i = len; i-- > 0 && ++next[i] == 0;)
+			continue;
+	} else
+		memcpy(next, low_key, len);
+	if (memcmp(w->from.data, next, len) > 0)
+		return;		/* it does not continue what is known now */
+	if (a->more) {
+		if (a->records.count == 0)
+			return;
+		upto = a->records.at[a->records.count - 1].subkey.data;
+		if (a->records.at[a->records.count - 1].subkey.len != len)
+			return;
+	}
+	if (c->some && memcmp(upto, c->upto, len) <= 0)
+		return;
+	c->some = true;
+	memcpy(c->upto, upto, len);
+	c->all = !a->more && memcmp(w->to.data, high_key, len) == 0;
+}
+
+static void
+take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w)
+{
+	struct object *o = object_get(e, a->oid);
+	uint8_t mode = a->mode;
+
+	if (o == NULL)
+		return;
+	/* Our RELEASE crossed this answer. */
+	if (o->released && request <= o->released_request && a->grant <= o->released_grant && mode > o->released_mode)
+		mode = o->released_mode;
+	if (a->status == STATUS_NOENT) {
+		if (!o->born)
+			lease_freed(e, o);
+		return;
+	}
+	if (o->born)
+		return;		/* nobody can know more of it than we do */
+	if (a->status == STATUS_IO) {
+		o->attr_damaged = !o->attr_known;
+		if (w == NULL || w->kind != KIND_ATTR)
+			o->attr_damaged = o->attr_damaged && w == NULL;
+	}
+	if (mode != MODE_NONE) {
+		if (o->mode == MODE_NONE) {
+			object_forget(o);
+			recall_set(e, o, RECALL_NONE);
+		}
+		if (o->grant != a->grant && o->recall != RECALL_NONE) {
+			/* A stronger grant came instead: the recall of the old one is void. */
+			recall_set(e, o, RECALL_NONE);
+			wake(e, WAIT_OBJECT, o->oid);
+		}
+		o->mode = mode;
+		o->grant = a->grant;
+		o->dead = false;
+		o->pinned_elsewhere = a->pinned;
+	}
+	if (o->mode == MODE_NONE)
+		return;
+	if (a->version > o->version)
+		o->version = a->version;
+	for (uint32_t i = 0; i < a->records.count; i++)
+		take_record(o, &a->records.at[i]);
+	if (w != NULL)
+		take_cover(o, w, a);
+	else if (o->attr_known && S_ISDIR(o->attr.mode))
+		o->parents_known = true;	/* children come with ATTR and PARENT */
+}
+
+void
+lease_granted(struct engine *e, const struct message *m)
+{
+	const struct msg_granted *g = &m->granted;
+	struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->wait == WAIT_READ && s->request == m->id)
+			break;
+	if (s != NULL && g->ticket != 0)
+		s->ticket = g->ticket;
+	for (uint32_t i = 0; i < g->answers.count; i++)
+		take_answer(e, m->id, &g->answers.at[i],
+		    s != NULL && i < s->wants_count && s->wants[i].oid == g->answers.at[i].oid ? &s->wants[i] : NULL);
+	if (s != NULL)
+		wake(e, WAIT_READ, m->id);
+	/* What waited for these leases runs before a recall takes them away again. */
+	run_all(e);
+	for (uint32_t i = 0; i < g->answers.count; i++) {
+		struct object *o = object_find(e, g->answers.at[i].oid);
+
+		if (o != NULL && o->mode != MODE_NONE && o->early_grant == o->grant && o->early_grant != 0) {
+			struct msg_recall r = { .oid = o->oid, .grant = o->grant, .mode = o->early_mode,
+			    .ticket = o->early_ticket };
+
+			o->early_grant = 0;
+			lease_recalled(e, &r);
+		}
+	}
+}
