@@ -227,7 +227,7 @@ int op_listxattr(struct engine *e, struct op *op);
 /* Shared by them. */
 void		 op_answer(struct op *op, const struct object *o);	/* its attributes */
 int		 op_copy(struct op *op, const void *data, size_t len);	/* as the one piece */
-struct handle	*op_open_handle(struct op *op, struct object *o);
+struct handle	*op_open_handle(struct engine *e, struct op *op, struct object *o);
 void		 unpin_step(struct engine *e);
 void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
 void		 pins_resume(struct engine *e);	/* after a new connection */

@@ -151,6 +151,22 @@ lease_changed(struct engine *e, const struct op *op, struct object *o)
 	a->oid = o->oid;
 }
 
+/*
+ * Has a parked request locked pages of o in the kernel?  The sweep waits for
+ * them, and the request for leases that others get after our release (R1).
+ */
+static bool
+pages_locked(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH) && s->op->ino == o->oid &&
+		    (s->op->type == OP_READ || s->op->type == OP_WRITE))
+			return true;
+	return false;
+}
+
 void
 lease_step(struct engine *e, struct object *o)
 {
@@ -170,6 +186,13 @@ lease_step(struct engine *e, struct object *o)
 			sweep(e, o);
 		}
 	}
+	/*
+	 * The release does not wait for that sweep; it ends when the request is
+	 * answered.  Files opened while others mount the volume have no pages, so
+	 * only older handles may see old bytes until then.
+	 */
+	if (o->recall == RECALL_SWEEP && pages_locked(e, o))
+		recall_set(e, o, RECALL_FLUSH);
 	if (o->recall != RECALL_FLUSH)
 		return;
 	if (data_dirty(o) || o->hold) {
@@ -231,6 +254,8 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 	if (o->mode <= m->mode)
 		return;
 	e->stats.recalls++;
+	if (e->sessions < 2)
+		e->sessions = 2;	/* somebody is there, whatever the last sign of life said */
 	if (o->recall != RECALL_NONE) {
 		if (m->ticket < o->recall_ticket)
 			o->recall_ticket = m->ticket;

@@ -98,7 +98,7 @@ op_readlink(struct engine *e, struct op *op)
 /* ---- open files ---- */
 
 struct handle *
-op_open_handle(struct op *op, struct object *o)
+op_open_handle(struct engine *e, struct op *op, struct object *o)
 {
 	struct handle *h = calloc(1, sizeof *h);
 
@@ -109,7 +109,8 @@ op_open_handle(struct op *op, struct object *o)
 	h->error_seen = o->error_seq;
 	o->opens++;
 	op->handle = (uintptr_t)h;
-	op->direct_io = op->flags & O_APPEND && (op->flags & O_ACCMODE) != O_RDONLY;
+	/* Pages of a file that others may change at any time are not worth a sweep for each change. */
+	op->direct_io = e->sessions > 1 || (op->flags & O_APPEND && (op->flags & O_ACCMODE) != O_RDONLY);
 	op->keep_cache = true;
 	return h;
 }
@@ -136,7 +137,7 @@ op_open(struct engine *e, struct op *op)
 			return r;
 		o->attr.mtime = o->attr.ctime = e->real;
 	}
-	return op_open_handle(op, o) == NULL ? -ENOMEM : 0;
+	return op_open_handle(e, op, o) == NULL ? -ENOMEM : 0;
 }
 
 /* Takes the pin back, and remembers that until the server has surely heard of it. */

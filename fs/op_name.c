@@ -193,7 +193,7 @@ open_existing(struct engine *e, struct op *op, struct object *dir, const struct 
 			return r;
 		o->attr.mtime = o->attr.ctime = e->real;
 	}
-	if (op_open_handle(op, o) == NULL)
+	if (op_open_handle(e, op, o) == NULL)
 		return -ENOMEM;
 	set_hint(o, dir, op->name);
 	answer_entry(op, dir, o);
@@ -231,7 +231,7 @@ op_make(struct engine *e, struct op *op)
 	if (e->oids_left == 0 && e->next_oids_left == 0)
 		return park(op, WAIT_OIDS, 0);
 	if ((o = birth(e, op, dir, mode)) == NULL ||
-	    (op->type == OP_CREATE && op_open_handle(op, o) == NULL) ||
+	    (op->type == OP_CREATE && op_open_handle(e, op, o) == NULL) ||
 	    (S_ISDIR(mode) && set_parent(e, o, dir->oid) < 0) ||
 	    add_entry(e, dir, &entry, op->name, IFTODT(mode), o->oid) < 0)
 		return -ENOMEM;
