@@ -18,6 +18,8 @@
 enum {
 	THREADS_MIN	= 2,
 	NOTIFY_INC_EPOCH = 8,
+	ALLOW_MMAP_MINOR = 39,		/* protocol that has FUSE_DIRECT_IO_ALLOW_MMAP */
+	ALLOW_MMAP_FLAG2 = 1 << 4,	/* its bit in flags2; older headers do not name it */
 };
 
 struct mount_locks *
@@ -65,7 +67,15 @@ device_writev(int fd, struct iovec *iov, int count, void *userdata)
 
 	if (m->init_unique != 0 && h->unique == m->init_unique && count == 2 && h->error == 0 &&
 	    iov[1].iov_len >= offsetof(struct fuse_init_out, max_write)) {
-		((struct fuse_init_out *)iov[1].iov_base)->flags |= FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2;
+		struct fuse_init_out *out = iov[1].iov_base;
+
+		out->flags |= FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2;
+		/* Shared maps of files that bypass the page cache otherwise. */
+		if (m->kernel_minor >= ALLOW_MMAP_MINOR &&
+		    iov[1].iov_len >= offsetof(struct fuse_init_out, flags2) + sizeof out->flags2) {
+			out->flags |= FUSE_INIT_EXT;
+			out->flags2 |= ALLOW_MMAP_FLAG2;
+		}
 		m->init_unique = 0;
 	}
 	return writev(fd, iov, count);
