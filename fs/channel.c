@@ -53,6 +53,8 @@ channel_new(struct channel **ret, const char *name, const struct link_target *ta
 	return 0;
 }
 
+static _Thread_local bool reading;	/* this thread is the reader of some channel */
+
 static bool
 stopping(struct channel *channel)
 {
@@ -168,6 +170,7 @@ reader_main(void *argument)
 	unsigned wait_ms = 0;
 	uint64_t since;
 
+	reading = true;
 	while (!stopping(channel)) {
 		if (!channel_up(channel)) {
 			why[0] = '\0';
@@ -197,19 +200,28 @@ reader_main(void *argument)
 	return NULL;
 }
 
+/* By whoever set `writing`. */
+static void
+fill(struct channel *channel, struct link *link)
+{
+	int r = channel->calls->fill(channel->context, link);
+
+	if (r == 0)
+		r = link_flush(link);
+	if (r < 0)
+		link_shutdown(link);
+}
+
 static void *
 writer_main(void *argument)
 {
 	struct channel *channel = argument;
 	struct link *link;
-	int r;
 
 	for (;;) {
 		{
 			LOCK_SCOPE(&channel->lock);
-			channel->writing = false;
-			pthread_cond_broadcast(&channel->change);
-			while (!channel->stopping && !(channel->up && channel->kicked))
+			while (!channel->stopping && !(channel->up && channel->kicked && !channel->writing))
 				pthread_cond_wait(&channel->change, &channel->lock);
 			if (channel->stopping)
 				return NULL;
@@ -217,11 +229,10 @@ writer_main(void *argument)
 			channel->writing = true;
 			link = channel->link;
 		}
-		r = channel->calls->fill(channel->context, link);
-		if (r == 0)
-			r = link_flush(link);
-		if (r < 0)
-			link_shutdown(link);
+		fill(channel, link);
+		LOCK_SCOPE(&channel->lock);
+		channel->writing = false;
+		pthread_cond_broadcast(&channel->change);
 	}
 }
 
@@ -288,6 +299,30 @@ channel_kick(struct channel *channel)
 	LOCK_SCOPE(&channel->lock);
 	channel->kicked = true;
 	if (channel->up && !channel->writing)
+		pthread_cond_broadcast(&channel->change);
+}
+
+void
+channel_send(struct channel *channel)
+{
+	struct link *link;
+
+	{
+		LOCK_SCOPE(&channel->lock);
+		if (!channel->up || channel->writing || reading) {
+			channel->kicked = true;
+			if (channel->up && !channel->writing)
+				pthread_cond_broadcast(&channel->change);
+			return;
+		}
+		channel->writing = true;
+		link = channel->link;
+	}
+	fill(channel, link);
+	LOCK_SCOPE(&channel->lock);
+	channel->writing = false;
+	/* The reader may wait for it, or the writer have been kicked meanwhile. */
+	if (channel->kicked || !channel->up)
 		pthread_cond_broadcast(&channel->change);
 }
 

@@ -3,7 +3,8 @@
  *
  * A channel owns two threads.  The reader connects, attaches, receives, and when
  * the link breaks starts again, after 0, 100, 200 ... 2000 ms.  The writer
- * calls fill() whenever the channel was kicked while it is up.  Both call back
+ * calls fill() whenever the channel was kicked while it is up; so does, in its
+ * stead, a thread that calls channel_send().  Both call back
  * without any lock held; for one channel the order is
  *
  *	attach (received | fill)* lost, again and again
@@ -46,6 +47,12 @@ int	channel_start(struct channel *channel);
 
 /* Something is queued: any thread, any lock held but the channel's. */
 void	channel_kick(struct channel *channel);
+/*
+ * The same, for little: when the writer is idle the caller fills and sends
+ * itself, which saves waking another thread.  No lock held; it may block as a
+ * send does.  A reader, who must not, wakes the writer.
+ */
+void	channel_send(struct channel *channel);
 /* Drops the present link, as if the peer had: any thread. */
 void	channel_break(struct channel *channel);
 /* Tries to connect now, whatever the backoff says: any thread. */

@@ -218,11 +218,11 @@ seal(struct job *job)
 		LOCK_SCOPE(&m->lock);
 		list_add(&m->puts, t);
 	}
-	m->calls->kick(m->context);
+	m->calls->kick(m->context, false);
 }
 
 void
-mover_store(struct mover *m, struct flush *flush)
+mover_store(struct mover *m, struct flush *flush, bool here)
 {
 	struct transfer *t = calloc(1, sizeof *t);
 	bool now;
@@ -241,7 +241,9 @@ mover_store(struct mover *m, struct flush *flush)
 		else
 			list_add(&m->waiting, t);
 	}
-	if (now)
+	if (now && here)
+		seal(&t->job);
+	else if (now)
 		workers_add(m->workers, &t->job, false);
 }
 
@@ -312,6 +314,7 @@ void
 mover_fetch(struct mover *m, struct fetch *fetch)
 {
 	struct transfer *t = calloc(1, sizeof *t);
+	bool light;
 
 	if (t == NULL) {
 		m->calls->fetched(m->context, fetch, -ENOMEM);
@@ -321,8 +324,9 @@ mover_fetch(struct mover *m, struct fetch *fetch)
 	{
 		LOCK_SCOPE(&m->lock);
 		list_add(&m->gets, t);
+		light = m->puts.first == NULL;
 	}
-	m->calls->kick(m->context);
+	m->calls->kick(m->context, light);
 }
 
 /* ---- the bulk lane ---- */
@@ -400,7 +404,7 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 		if (answer->type == MSG_block)
 			status = STATUS_INVALID;
 		put_done(m, t, link_errno(status));
-		m->calls->kick(m->context);
+		m->calls->kick(m->context, false);
 		return;
 	}
 	if (status == STATUS_OK && answer->type != MSG_block)

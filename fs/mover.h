@@ -24,7 +24,7 @@ struct mover;
 struct mover_calls {
 	void	(*stored)(void *context, struct flush *flush, int error);
 	void	(*fetched)(void *context, struct fetch *fetch, int error);
-	void	(*kick)(void *context);		/* something is ready to be sent */
+	void	(*kick)(void *context, bool light);	/* something is ready to be sent; light: little */
 };
 
 /* All borrowed for the mover's life. */
@@ -33,7 +33,8 @@ int	mover_new(struct mover **ret, struct workers *workers, const struct volume_k
 /* Only when neither lane nor workers run any more; NULL is fine. */
 void	mover_free(struct mover *m);
 
-void	mover_store(struct mover *m, struct flush *flush);
+/* `here`: seals in the caller's thread; stored() may then be called before it returns. */
+void	mover_store(struct mover *m, struct flush *flush, bool here);
 void	mover_fetch(struct mover *m, struct fetch *fetch);
 /* From now on nothing more is sealed: the workers are about to be ended. */
 void	mover_stop(struct mover *m);

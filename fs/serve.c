@@ -44,7 +44,7 @@ struct serve {
 	pthread_mutex_t		 lock;
 	pthread_cond_t		 change;
 	enum stage		 stage;
-	bool			 force;
+	bool			 force, released;	/* released: no request comes any more */
 	char			*lost[NAMED_MAX];
 	size_t			 lost_count, lost_more;
 
@@ -361,6 +361,10 @@ waiter_main(void *argument)
 	struct serve *s = argument;
 
 	mount_wait(s->mount);
+	{
+		LOCK_SCOPE(&s->lock);
+		s->released = true;
+	}
 	advance(s, STAGE_GONE, false);
 	return NULL;
 }
@@ -461,6 +465,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 		snprintf(why, size, "no thread can be started");
 		return -EAGAIN;
 	}
+	pthread_detach(s->signals);
 	/* The first request answered: the mount can be used. */
 	return stat(o->mount.directory, &st) < 0 ? -errno : 0;
 }
@@ -473,6 +478,7 @@ finish(struct serve *s)
 	struct unsaved u = { .count = 0 };
 	struct engine_status status;
 	char trouble[256];
+	bool clean;
 	int r;
 
 	shell_status(s->shell, &status, trouble, sizeof trouble);
@@ -494,11 +500,16 @@ finish(struct serve *s)
 		s->lost_more = u.more;
 	}
 	/*
-	 * A clean end frees everything; after a forced one requests may still
-	 * be parked, which only the end of the process ends.  Commands hear the
-	 * outcome, and the lock is free for the next mount, when all is done.
+	 * A clean end frees everything.  After a forced one, or while somebody
+	 * has files open, requests may still come or be parked: only the end of
+	 * the process ends them.  Commands hear the outcome, and the lock is
+	 * free for the next mount, when all is done.
 	 */
-	if (r == 0 && !forced(s)) {
+	{
+		LOCK_SCOPE(&s->lock);
+		clean = r == 0 && !s->force && s->released;
+	}
+	if (clean) {
 		shell_free(s->shell, true);
 		s->shell = NULL;
 	}
@@ -537,7 +548,10 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	ready(context, CMD_OK, "");
 	wait_stage(&s, STAGE_GONE, -1);
 	finish(&s);
-	if (s.shell == NULL)
+	if (s.shell == NULL) {
+		pthread_join(s.waiter, NULL);
+		mount_free(s.mount);
 		serve_secrets_done(&secrets);
+	}
 	return s.lost_count > 0 ? CMD_FAILED : CMD_OK;
 }

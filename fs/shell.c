@@ -29,6 +29,9 @@ enum {
 	TICK_MS		= 100,
 	VERSION_MS	= 10 * 1000,		/* between savings of the highest version */
 	WORKERS		= 2,
+	/* What is less is sealed and sent by the thread at hand: dearer to hand over. */
+	LIGHT_CHANGES	= 32,
+	LIGHT_BYTES	= 16 * 1024,
 };
 
 void
@@ -103,6 +106,8 @@ shell_leave(struct shell *s, struct outcome *o)
 	while ((a = engine_next(s->engine)) != NULL) {
 		if (a->kind == ACTION_REPLY)
 			((struct call *)a->op)->parked = false;
+		o->stores += a->kind == ACTION_STORE;
+		o->heavy |= a->kind == ACTION_COMMIT && a->commit->changes_count > LIGHT_CHANGES;
 		if (a->kind != ACTION_SEND && a->kind != ACTION_COMMIT) {
 			actions_add(&o->rest, a);
 			continue;
@@ -121,15 +126,18 @@ shell_carry_out(struct shell *s, struct outcome *o)
 	int r;
 
 	for (;;) {
-		if (o->kick)
+		if (o->kick && o->heavy)
 			channel_kick(s->control);
-		o->kick = false;
+		else if (o->kick)
+			channel_send(s->control);
+		o->kick = o->heavy = false;
 		a = actions_take(&o->rest);
 		if (a == NULL)
 			break;
 		switch (a->kind) {
 		case ACTION_STORE:
-			mover_store(s->mover, a->flush);
+			mover_store(s->mover, a->flush, o->stores == 1 && a->flush->len <= LIGHT_BYTES);
+			o->stores--;
 			break;
 		case ACTION_FETCH:
 			mover_fetch(s->mover, a->fetch);
@@ -214,11 +222,14 @@ fetched(void *context, struct fetch *fetch, int error)
 }
 
 static void
-kick_bulk(void *context)
+kick_bulk(void *context, bool light)
 {
 	struct shell *s = context;
 
-	channel_kick(s->bulk);
+	if (light)
+		channel_send(s->bulk);
+	else
+		channel_kick(s->bulk);
 }
 
 static void

@@ -69,7 +69,9 @@ void	action_drop(struct action *a);
 /* What one event asked for, to be carried out once the lock is dropped. */
 struct outcome {
 	struct actions	 rest;
-	bool		 kick;			/* something was queued for the control lane */
+	bool		 kick;			/* something was queued for the control lane ... */
+	bool		 heavy;			/* ... that takes long to seal */
+	unsigned	 stores;		/* STOREs in rest */
 };
 
 /* Sets the engine's clock; s->lock held, as for shell_leave(). */

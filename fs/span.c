@@ -178,7 +178,7 @@ span_reserve(struct span *s, size_t end)
 		capacity *= 2;
 	if (capacity > 64 * 1024)
 		capacity = REGION_SIZE;
-	if ((b = buffer_new(capacity)) == NULL)
+	if ((b = buffer_new_raw(capacity)) == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < s->count; i++)
 		memcpy(b->data + s->ranges[i].from, s->buffer->data + s->ranges[i].from,

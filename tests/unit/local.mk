@@ -109,3 +109,8 @@ tests_unit_test_home_SOURCES = tests/unit/test_home.c
 tests_unit_test_home_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
 tests_unit_test_link_SOURCES = tests/unit/test_link.c
 tests_unit_test_link_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_recovery
+TESTS += tests/unit/test_client_recovery
+tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c
+tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
