@@ -146,6 +146,72 @@ fail:
 
 /* ---- writing ---- */
 
+static void
+drop_records_from(struct engine *e, struct object *o, uint64_t region)
+{
+	uint8_t subkey[8];
+	struct rec *r, *after;
+	bool stored = false;
+
+	data_region_subkey(region, subkey);
+	for (r = object_rec_from(o, KIND_REGION, subkey, sizeof subkey); r != NULL && r->kind == KIND_REGION; r = after) {
+		after = object_rec_after(o, r);
+		stored |= r->stored;
+		object_rec_remove(o, r);
+	}
+	if (!stored && !o->wipe)
+		return;
+	o->wipe_from = o->wipe && o->wipe_from < region ? o->wipe_from : region;
+	o->wipe = true;
+	txn_touch(e, o);
+}
+
+static void
+drop_regions_from(struct engine *e, struct object *o, uint64_t region)
+{
+	struct span *s, *next;
+
+	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->region >= region)
+			span_free(e, o, s);
+	}
+	drop_records_from(e, o, region);
+}
+
+/*
+ * Content may arrive before the size that shows it, and whoever wrote it may
+ * have died then.  Before a file grows, what stands behind its end is removed,
+ * or it would come to light there instead of zeros.
+ */
+static int
+tidy_tail(struct engine *e, struct object *o)
+{
+	uint64_t region = o->attr.size / REGION_SIZE;
+	uint32_t in = o->attr.size % REGION_SIZE;
+	struct region_map m;
+	int r;
+
+	if (o->tail_tidy)
+		return 0;
+	if (content_inline(o))
+		drop_records_from(e, o, 0);
+	else {
+		drop_records_from(e, o, in == 0 ? region : region + 1);
+		if (in != 0) {
+			if ((r = extent_load(&m, o, region)) < 0)
+				return r;
+			if (m.count > 0 && m.extents[m.count - 1].offset + m.extents[m.count - 1].length > in) {
+				extent_set(&m, in, REGION_SIZE, NULL, 0);
+				if ((r = extent_store(e, o, region, &m)) < 0)
+					return r;
+			}
+		}
+	}
+	o->tail_tidy = true;
+	return 0;
+}
+
 int
 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data)
 {
@@ -170,8 +236,12 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		data_region_subkey(region, subkey);
 		need_record(e, op, o, KIND_REGION, subkey, sizeof subkey, &rec);
 	}
+	if (end > o->attr.size && !o->tail_tidy)
+		need_cover(e, op, o, KIND_REGION, NULL);
 	if (needs_missing(op))
 		return -EAGAIN;
+	if (end > o->attr.size && (r = tidy_tail(e, o)) < 0)
+		return r;
 	for (uint64_t at = offset; at < end; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
 		struct span *s = span_find(o, at / REGION_SIZE, false);
 
@@ -223,38 +293,12 @@ cut(struct engine *e, struct object *o, uint64_t region, uint32_t from, uint32_t
 		if (s->region == region)
 			span_cut(e, o, s, from, to);
 	}
-	if (content_inline(o))
+	if (content_inline(o) && region == 0)
 		return 0;
 	if ((r = extent_load(&m, o, region)) < 0 || m.count == 0)
 		return r;
 	extent_set(&m, from, to, NULL, 0);
 	return extent_store(e, o, region, &m);
-}
-
-static void
-drop_regions_from(struct engine *e, struct object *o, uint64_t region)
-{
-	struct span *s, *next;
-	uint8_t subkey[8];
-	struct rec *r, *after;
-	bool stored = false;
-
-	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (s->region >= region)
-			span_free(e, o, s);
-	}
-	data_region_subkey(region, subkey);
-	for (r = object_rec_from(o, KIND_REGION, subkey, sizeof subkey); r != NULL && r->kind == KIND_REGION; r = after) {
-		after = object_rec_after(o, r);
-		stored |= r->stored;
-		object_rec_remove(o, r);
-	}
-	if (!stored && !o->wipe)
-		return;
-	o->wipe_from = o->wipe && o->wipe_from < region ? o->wipe_from : region;
-	o->wipe = true;
-	txn_touch(e, o);
 }
 
 int
@@ -276,12 +320,15 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	need_cover(e, op, o, KIND_REGION, NULL);
 	if (needs_missing(op))
 		return -EAGAIN;
+	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
+		return r;
 	if (size == 0 && o->stable_size > 0 && !o->hold) {
 		o->hold = true;		/* the old size and content stay stable until the new has arrived */
 		data_list(e, o);
 		txn_touch(e, o);
 	}
 	if (size < o->attr.size) {
+		o->tail_tidy = true;
 		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);
 		if (size % REGION_SIZE != 0 &&
 		    (r = cut(e, o, size / REGION_SIZE, size % REGION_SIZE, REGION_SIZE)) < 0)

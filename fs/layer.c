@@ -62,10 +62,9 @@ paint_base(struct canvas *c, struct object *o, uint64_t region)
 	size_t count;
 	struct rec *r;
 
-	if (content_inline(o)) {
+	/* Of a file that outgrew its record, other regions may arrive before this one. */
+	if (content_inline(o) && region == 0) {
 		r = object_rec(o, KIND_INLINE, NULL, 0);
-		if (region > 0)
-			return 0;
 		if (r == NULL || r->damaged || r->absent || inline_decode(&content, (struct bytes){ r->value, r->value_len }) < 0)
 			return -EIO;
 		paint(c, (struct segment){ .from = 0, .to = content.len, .source = MEMORY, .memory = content.data });

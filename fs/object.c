@@ -208,6 +208,7 @@ object_forget(struct object *o)
 	o->attr = (struct attr){ 0 };
 	o->stable_size = 0;
 	o->stable_flags = 0;
+	o->tail_tidy = false;
 	o->next_read = 0;
 }
 

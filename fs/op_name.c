@@ -170,7 +170,7 @@ birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 		return NULL;
 	o->mode = MODE_EXCLUSIVE;
 	o->born = o->parents_known = true;
-	o->entries.all = o->regions.all = o->xattrs.all = true;
+	o->entries.all = o->regions.all = o->xattrs.all = o->tail_tidy = true;
 	txn_touch_attr(e, o);
 	return o;
 }

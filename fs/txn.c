@@ -452,9 +452,9 @@ ordered_ready(struct engine *e)
 	bool ready = true;
 
 	TAILQ_FOREACH(o, &e->dirty, dirty_link)
-		if (o->ordered && data_dirty(o)) {
+		if (o->ordered && (data_dirty(o) || o->hold)) {
 			data_flush(e, o);
-			ready &= !data_dirty(o);
+			ready &= !data_dirty(o) && !o->hold;
 		}
 	return ready;
 }

@@ -210,13 +210,13 @@ struct search {
 static uint64_t
 begins(const struct letter *l)
 {
-	return l->call->invoked;
+	return l->kind == LETTER_CALL ? l->call->invoked : l->step;
 }
 
 static uint64_t
 ends(const struct letter *l)
 {
-	return l->call->responded == 0 ? UINT64_MAX : l->call->responded;
+	return l->kind != LETTER_CALL ? l->step : l->call->responded == 0 ? UINT64_MAX : l->call->responded;
 }
 
 static bool
@@ -343,7 +343,7 @@ permute(struct judge *j, size_t low, uint64_t end)
 	bool found;
 
 	for (size_t i = low; i < j->count && s->count < WINDOW_MAX; i++) {
-		if (i > j->verified && (j->letters[i].kind != LETTER_CALL || begins(&j->letters[i]) >= end))
+		if (i > j->verified && begins(&j->letters[i]) >= end)
 			continue;
 		if (i <= j->verified)
 			s->must |= UINT64_C(1) << s->count;
@@ -353,6 +353,7 @@ permute(struct judge *j, size_t low, uint64_t end)
 	j->sim->report.searched++;
 	found = try_one_earlier(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS]) ||
 	    try_orders(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS], (UINT64_C(1) << s->count) - 1, 0);
+	sim_trace(j->sim, "judge: %u calls from letter %zu on, %u tries: %s", s->count, low, s->tries, found ? "fit" : "do not fit");
 	if (found) {
 		sim_trace(j->sim, "judge: another order of %u calls", s->placed);
 		take_order(j, low, s, from);
@@ -368,10 +369,9 @@ reach_back(const struct judge *j, size_t low)
 	size_t first = low, bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0;
 	uint64_t begun = UINT64_MAX;
 
-	bound = bound > j->barrier ? bound : j->barrier;
 	for (size_t i = low; i <= j->verified; i++)
 		begun = begins(&j->letters[i]) < begun ? begins(&j->letters[i]) : begun;
-	for (size_t i = low; i-- > bound && j->letters[i].kind == LETTER_CALL; )
+	for (size_t i = low; i-- > bound; )
 		if (ends(&j->letters[i]) > begun)
 			first = i;
 	return first;
@@ -424,9 +424,7 @@ judge_advance(struct judge *j)
 		int r;
 
 		if (apply(j->model, l, why, sizeof why)) {
-			if (l->kind != LETTER_CALL)
-				j->barrier = j->verified + 1;
-			else
+			if (l->kind == LETTER_CALL)
 				fate_weigh(before, l->call);
 			remember(j, before);
 			continue;

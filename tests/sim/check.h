@@ -20,6 +20,7 @@ struct letter {
 	enum letter_kind kind;
 	struct call	*call;		/* CALL */
 	struct mount	*mount;		/* DEATH, ADOPT: whose */
+	uint64_t	 step;		/* DEATH, ADOPT: when */
 	struct inode	*as;		/* ADOPT: content and size of a file as found after the death */
 };
 
@@ -34,7 +35,6 @@ struct judge {
 	struct sim	*sim;
 	struct letter	*letters;
 	size_t		 count, size, verified;
-	size_t		 barrier;	/* letters before it are not permuted any more */
 	struct model	*base, *model;	/* at the beginning; after the verified letters */
 	struct model	*before[SNAPSHOTS];	/* before letter i, at i % SNAPSHOTS */
 	struct call	**calls;	/* all there ever were */

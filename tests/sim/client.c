@@ -725,6 +725,7 @@ free_calls(struct mount *m)
 
 		if (c->mount != m || !c->in_engine)
 			continue;
+		judge_forget(m->sim, c);
 		for (size_t n = 0; n < c->op.pieces_count; n++)
 			buffer_put(c->op.pieces[n].buffer);
 		arena_free(&c->op.arena);

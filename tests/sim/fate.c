@@ -73,11 +73,13 @@ fate_killed(struct mount *m)
 {
 	struct judge *j = m->sim->judge;
 
+	uint64_t step = ++m->sim->step;
+
 	for (size_t i = 0; i < j->calls_count; i++)
 		if (j->calls[i]->mount == m && j->calls[i]->responded == 0)
-			j->calls[i]->responded = UINT64_MAX;
+			j->calls[i]->responded = step;
 	m->ledger->dead = m->ledger->stale = true;
-	judge_append(j, (struct letter){ .kind = LETTER_DEATH, .mount = m });
+	judge_append(j, (struct letter){ .kind = LETTER_DEATH, .mount = m, .step = step });
 	judge_advance(j);
 }
 
@@ -803,7 +805,7 @@ insert_adopted(struct judge *j, struct mount *m, struct inode *as)
 		at++;
 	judge_append(j, (struct letter){ .kind = LETTER_ADOPT });
 	memmove(j->letters + at + 2, j->letters + at + 1, (j->count - at - 2) * sizeof *j->letters);
-	j->letters[at + 1] = (struct letter){ .kind = LETTER_ADOPT, .mount = m, .as = as };
+	j->letters[at + 1] = (struct letter){ .kind = LETTER_ADOPT, .mount = m, .step = j->letters[at].step, .as = as };
 	if (j->verified > at)
 		j->verified++;
 }
