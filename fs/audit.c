@@ -13,6 +13,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->sessions = e->sessions;
 	to->alone = e->sessions == 1 && e->now_ms < e->lease_until;
 	to->dirty_bytes = e->dirty_bytes;
+	to->sequence = e->sequence;
 	to->commits_pending = e->inflight_count;
 	to->objects = e->objects;
 	to->cached_bytes = e->cells_bytes;

@@ -257,6 +257,7 @@ void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 bool		 txn_pending(const struct engine *e, const struct object *o);
+bool		 txn_all_sent(const struct engine *e);
 
 /* ---- data.c ---- */
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);

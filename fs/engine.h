@@ -195,6 +195,7 @@ void	action_free(struct action *a);
 struct engine_status {
 	bool		attached;
 	uint64_t	version;		/* highest of the volume seen */
+	uint64_t	sequence;		/* of the last commit frozen, sent or not */
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
 	size_t		dirty_bytes, dirty_objects, commits_pending;

@@ -178,7 +178,7 @@ lease_step(struct engine *e, struct object *o)
 			return;
 	}
 	/* The rename lease is kept until the move itself is durable. */
-	if (o->dirty || (o->oid == OID_RENAME && !TAILQ_EMPTY(&e->dirty))) {
+	if (o->dirty || (o->oid == OID_RENAME && !txn_all_sent(e))) {
 		txn_commit(e);
 		return;
 	}

@@ -385,6 +385,9 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	}
 	if (o->born)
 		return;		/* nobody can know more of it than we do */
+	/* It waited for the server's disk, and one about a newer lease came before it. */
+	if (o->mode != MODE_NONE && a->mode != MODE_NONE && a->grant < o->grant)
+		return;
 	if (a->status == STATUS_IO) {
 		o->attr_damaged = !o->attr_known;
 		if (w == NULL || w->kind != KIND_ATTR)

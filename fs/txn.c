@@ -335,11 +335,30 @@ commit_new(struct engine *e, size_t changes, size_t objects)
 	return NULL;
 }
 
-/* What is left, content not yet flushed included, has its own time to wait. */
+/*
+ * What is left, content not yet flushed included, goes on ageing; but after
+ * its time came once it has time again, or it would be flushed at every step.
+ */
 static void
 begin_age(struct engine *e)
 {
-	e->dirty_since = TAILQ_EMPTY(&e->dirty) && TAILQ_EMPTY(&e->with_data) ? 0 : e->now_ms;
+	if (TAILQ_EMPTY(&e->dirty) && TAILQ_EMPTY(&e->with_data))
+		e->dirty_since = 0;
+	else if (e->settle_until != 0 || e->dirty_since == 0)
+		e->dirty_since = e->now_ms;
+	e->settle_until = 0;
+}
+
+/* Nothing that could be sent now: what is dirty waits for content. */
+bool
+txn_all_sent(const struct engine *e)
+{
+	const struct object *o;
+
+	TAILQ_FOREACH(o, &e->dirty, dirty_link)
+		if (count_changes(o) > 0)
+			return false;
+	return true;
 }
 
 static void
@@ -377,7 +396,6 @@ freeze(struct engine *e)
 		objects += n > 0 || moot(o);
 	}
 	e->freeze_wanted = false;
-	e->settle_until = 0;
 	if (changes == 0) {
 		clean_moot(e);
 		e->running_bytes = 0;

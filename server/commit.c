@@ -540,6 +540,8 @@ commit_fresh(struct server *s, struct conn *conn, const struct message *m)
 		a = NULL;
 	}
 	s->stats.missing += status == STATUS_MISSING;
+	if (status == STATUS_NOSPC)
+		n->progress_ms = s->now_ms;	/* that it cannot give its leases back is not its fault */
 	table_done(&c.touched);
 	tally_done(&c.tally);
 	batch_done(&c.batch);

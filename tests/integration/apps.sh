@@ -91,6 +91,7 @@ fio_verifies() {	# RW ENGINE [OPTION...]
 }
 
 builds() {
+	unset MAKEFLAGS MFLAGS MAKELEVEL	# of the make that runs the tests
 	mkdir "$M/build"
 	cat >"$M/build/Makefile" <<-'MK'
 	objects = $(patsubst %.c,%.o,$(wildcard *.c))

@@ -273,6 +273,8 @@ ann.done('reset')
 
 # ---- fencing ----
 
+lanes = [bulk] + [ann.connect() for _ in range(16)]
+is_([ann.attach(volume, lane, 1) == 'BUSY' for lane in lanes[1:]], [False] * 15 + [True], 'a session has 16 bulk lanes')
 old, sequence = ann.control, ann.sequence
 ann.control = ann.connect()
 got = ann.attach(volume)

@@ -633,8 +633,14 @@ mount_drain(struct mount *m)
 	if (m->draining)
 		return;
 	m->draining = true;
-	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL)
+	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL) {
+		/* Calls done before the commit was frozen come before it in the queue. */
+		if (a->kind == ACTION_COMMIT)
+			fate_watch(m);
 		carry_out(m, a);
+	}
+	if (m->engine != NULL)
+		fate_watch(m);
 	m->draining = false;
 	if (++m->unchecked >= m->sim->options.check_every)
 		mount_check(m);

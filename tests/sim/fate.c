@@ -34,6 +34,8 @@ struct applied {
 };
 
 struct ledger {
+	struct { uint64_t step, event; bool taken; } *made;	/* when each sequence was last frozen: [sequence - 1] */
+	uint64_t	 sequence, made_size;
 	struct freeze	*frozen;		/* message id - 1 is the index */
 	size_t		 frozen_count, frozen_size;
 	struct applied	*applied;		/* in order */
@@ -54,6 +56,7 @@ fate_mount(struct mount *m)
 void
 fate_mount_free(struct mount *m)
 {
+	free(m->ledger->made);
 	free(m->ledger->frozen);
 	free(m->ledger->applied);
 	free(m->ledger);
@@ -102,6 +105,28 @@ commit_hash(const struct commit *c)
 	return h;
 }
 
+void
+fate_watch(struct mount *m)
+{
+	struct ledger *l = m->ledger;
+	struct engine_status s;
+
+	engine_status(m->engine, &s);
+	if (s.sequence > l->made_size) {
+		l->made_size = s.sequence * 2 + 16;
+		if ((l->made = realloc(l->made, l->made_size * sizeof *l->made)) == NULL)
+			abort();
+	}
+	if (s.sequence > l->sequence)
+		m->sim->step++;
+	for (; l->sequence < s.sequence; l->sequence++) {
+		l->made[l->sequence].step = m->sim->step;
+		l->made[l->sequence].event = m->sim->report.events;
+		l->made[l->sequence].taken = false;
+	}
+	l->sequence = s.sequence;
+}
+
 uint64_t
 fate_frozen(struct mount *m, const struct commit *commit)
 {
@@ -115,6 +140,12 @@ fate_frozen(struct mount *m, const struct commit *commit)
 		l->frozen_size = l->frozen_size * 2 + 16;
 		if ((l->frozen = realloc(l->frozen, l->frozen_size * sizeof *l->frozen)) == NULL)
 			abort();
+	}
+	/* It may have been frozen long before it could be sent. */
+	if (f.sequence <= l->sequence && !l->made[f.sequence - 1].taken) {
+		f.step = l->made[f.sequence - 1].step;
+		f.event = l->made[f.sequence - 1].event;
+		l->made[f.sequence - 1].taken = true;
 	}
 	l->frozen[l->frozen_count++] = f;
 	sim_trace(m->sim, "c%u: froze commit %" PRIu64 " of %u changes", m->client->index, f.sequence, commit->changes_count);
@@ -694,8 +725,17 @@ judge_inode(const struct image *image, struct fact *f, const struct inode *i, st
 	struct inode *as;
 	bool good;
 
-	if (o == NULL || !o->has_attr || !fate_same_object(i, o)) {
-		snprintf(why, size, "%" PRIu64 " is %s", i->ino, o == NULL || !o->has_attr ? "lost" : "not as its commits left it");
+	if (o == NULL || !o->has_attr) {
+		snprintf(why, size, "%" PRIu64 " is lost", i->ino);
+		return false;
+	}
+	if (!fate_same_object(i, o)) {
+		snprintf(why, size, "%" PRIu64 " is not as its commits left it: mode %o nlink %u parent %" PRIu64
+		    ", but expected %o %u %" PRIu64, i->ino, o->attr.mode, o->attr.nlink, o->parent, i->mode, i->nlink, i->parent);
+		for (unsigned n = 0; i->entries != NULL && n < NAMES; n++)
+			if (i->entries[n] != o->entries[n])
+				snprintf(why + strlen(why), size - strlen(why), " %.8s is %" PRIu64 " not %" PRIu64, name_text(n),
+				    o->entries[n], i->entries[n]);
 		return false;
 	}
 	if (!within(o->attr.mtime, i->mtime) || !within(o->attr.ctime, i->ctime)) {

@@ -24,7 +24,9 @@ void	fate_killed(struct mount *m);
 /* The engine began a new session although it had one. */
 void	fate_session_lost(struct mount *m);
 
-/* A commit was frozen: the id its message is to carry. */
+/* The engine has done something: notes which commits it froze. */
+void	fate_watch(struct mount *m);
+/* A commit is sent: the id its message is to carry. */
 uint64_t fate_frozen(struct mount *m, const struct commit *commit);
 /* Around the server's handling of a message. */
 void	fate_before(struct sim *sim, const struct conn *c, const struct message *m);
