@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fs/cmd.h"
+#include "fs/log.h"
 #include "fs/serve.h"
 #include "proto/invite.h"
 #include "proto/noise.h"
@@ -124,6 +125,7 @@ format_volume(const struct cmd *cmd, struct home *home, const struct home_server
 	r = serve_configure(&config, &secrets, home, server, v, why, sizeof why);
 	if (r < 0)
 		return cmd_fail(cmd, CMD_FAILED, "%s", why);
+	log_set_level(LOG_AT_ERROR);	/* its lanes come and go; what matters is in `why` */
 	r = shell_new(&shell, &config, why, sizeof why);
 	if (r == 0) {
 		r = shell_format(shell, geteuid(), getegid(), 0755);

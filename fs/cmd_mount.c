@@ -123,15 +123,15 @@ check_directory(const struct cmd *cmd, struct mount_command *m, const char *text
 	DIR *d;
 	int fd;
 
-	if (realpath(text, m->directory) == NULL) {
-		if (errno == ENOTCONN)
-			return cmd_fail(cmd, CMD_FAILED, "%s: a mount whose process died is still there; clear it with "
-			    "nuage umount --force %s", text, text);
+	if (realpath(text, m->directory) == NULL)
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s", text,
 		    errno == ENOENT ? "no such directory; make it first" : strerror(errno));
-	}
 	m->source[0] = '\0';
 	cmd_each_mount(match_directory, m);
+	/* A mount whose process died: there is nothing left in it to lose. */
+	if (m->source[0] != '\0' && stat(m->directory, &st) < 0 && errno == ENOTCONN &&
+	    mount_unmount(m->directory, true) == 0)
+		m->source[0] = '\0';
 	if (m->source[0] != '\0')
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s is mounted there already", text, m->source);
 	if (stat(m->directory, &st) < 0 || !S_ISDIR(st.st_mode))

@@ -3,15 +3,14 @@
  * brings all changes to the server, then this command unmounts, then the
  * process brings what the kernel still held, and says so.
  */
-#include "fs/cmd.h"	/* before <sys/mount.h>, whose BLOCK_SIZE is a macro */
-#include "fs/control.h"
-
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "fs/cmd.h"
+#include "fs/control.h"
+#include "fs/mount.h"
 
 struct heard {
 	const struct cmd	*cmd;
@@ -19,31 +18,6 @@ struct heard {
 	bool			 force, busy;
 	unsigned		 unsaved, lost;
 };
-
-/* As root by the system call, else by fusermount3; 0, -EBUSY or another errno. */
-static int
-detach(const char *directory, bool lazy)
-{
-	int status;
-	pid_t pid;
-
-	if (umount2(directory, lazy ? MNT_DETACH : 0) == 0)
-		return 0;
-	if (errno != EPERM)
-		return -errno;
-	pid = fork();
-	if (pid == 0) {
-		if (lazy)
-			execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", directory, (char *)NULL);
-		else
-			execlp("fusermount3", "fusermount3", "-u", "-q", "--", directory, (char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return -errno;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 :
-	    WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
-}
 
 static bool
 hear(void *context, const char *word, const char *rest)
@@ -60,7 +34,7 @@ hear(void *context, const char *word, const char *rest)
 			fputs("Changes of these files were lost:\n", stderr);
 		fprintf(stderr, "    %s\n", rest);
 	} else if (strcmp(word, "ready") == 0 && h->mounted->directory[0] != '\0') {
-		r = detach(h->mounted->directory, h->force);
+		r = mount_unmount(h->mounted->directory, h->force);
 		if (r == -EBUSY) {
 			h->busy = true;
 			cmd_fail(h->cmd, 0, "%s is in use: programs have files open or work in it; fuser -vm %s names them",
@@ -82,7 +56,7 @@ clear_dead(const struct cmd *cmd, const struct cmd_mounted *m)
 
 	if (m->directory[0] == '\0')
 		return cmd_fail(cmd, CMD_FAILED, "%s/%s is not mounted", m->volume.server, m->volume.name);
-	r = detach(m->directory, true);
+	r = mount_unmount(m->directory, true);
 	if (r < 0)
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s", m->directory, strerror(-r));
 	return cmd_fail(cmd, CMD_FAILED, "%s: its process was gone already; what it had not sent to the server was lost",

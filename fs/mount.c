@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/log.h"
+
 enum {
 	THREADS_MIN	= 2,
 	NOTIFY_INC_EPOCH = 8,
@@ -241,28 +243,37 @@ mount_wait(struct mount *m)
 	m->mounted = false;
 }
 
-void
-mount_detach(struct mount *m)
+int
+mount_unmount(const char *directory, bool lazy)
 {
+	char *argv[] = { "fusermount3", "-u", "-q", lazy ? "-z" : "--", "--", NULL, NULL };
+	int status;
 	pid_t pid;
 
-	if (umount2(m->options->directory, MNT_DETACH) == 0)
-		return;
+	if (umount2(directory, lazy ? MNT_DETACH : 0) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	argv[lazy ? 5 : 4] = (char *)(uintptr_t)directory;
 	pid = fork();
 	if (pid == 0) {
-		execlp("fusermount3", "fusermount3", "-q", "-u", "-z", "--", m->options->directory, (char *)NULL);
+		execvp(argv[0], argv);
 		_exit(127);
 	}
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return -errno;
+	if (!WIFEXITED(status))
+		return -EIO;
+	return WEXITSTATUS(status) == 0 ? 0 : WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
 }
 
 void
-mount_abort(struct mount *m)
+mount_detach(struct mount *m)
 {
-	/* Readers of the device see the end; what the kernel still asks fails with ENOTCONN. */
-	fuse_session_exit(m->session);
-	mount_detach(m);
+	int r = mount_unmount(m->options->directory, true);
+
+	if (r < 0 && r != -EINVAL)
+		log_error("unmounting %s: %s", m->options->directory, strerror(-r));
 }
 
 void

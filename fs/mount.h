@@ -40,7 +40,11 @@ int	mount_start(struct mount *m, struct shell *shell, char *why, size_t size);
 void	mount_wait(struct mount *m);
 /* Takes the mount out of sight (lazily); mount_wait() returns once the last user is gone. */
 void	mount_detach(struct mount *m);
-/* Ends it now, open files or not. */
-void	mount_abort(struct mount *m);
+/*
+ * Unmounts any FUSE mount of the caller's: by the system call, or, for those
+ * who may not, by fusermount3.  Lazily also one that is in use.  0, -EBUSY,
+ * -ENOENT (fusermount3 is missing), -EINVAL (nothing is mounted), or another.
+ */
+int	mount_unmount(const char *directory, bool lazy);
 
 #endif
