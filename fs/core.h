@@ -256,6 +256,8 @@ void		 txn_lose_all(struct engine *e);
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
+/* Empty, with room for that many; one reference for the caller.  NULL when out of memory. */
+struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
 

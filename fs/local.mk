@@ -4,6 +4,7 @@ fs_libfs_a_SOURCES = \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
 	fs/cell.c \
+	fs/commit.c \
 	fs/content.h \
 	fs/core.h \
 	fs/data.c \

@@ -302,39 +302,6 @@ send_commit(struct engine *e, struct commit *c)
 	}
 }
 
-void
-commit_put(struct commit *c)
-{
-	if (c != NULL && --c->refs == 0) {
-		arena_free(&c->arena);
-		free(c->state);
-		free(c);
-	}
-}
-
-static struct commit *
-commit_new(struct engine *e, size_t changes, size_t objects)
-{
-	struct commit *c = calloc(1, sizeof *c);
-	struct commit_state *s = calloc(1, sizeof *s);
-
-	if (c != NULL && s != NULL) {
-		c->refs = 1;
-		c->state = s;
-		s->commit = c;
-		TAILQ_INIT(&s->kept);
-		c->bases = arena_alloc(&c->arena, (objects + 1) * sizeof *c->bases);
-		c->changes = arena_alloc(&c->arena, (changes + 1) * sizeof *c->changes);
-		c->blocks = arena_alloc(&c->arena, (e->carried_count + 1) * sizeof(struct flush *));
-		if (c->bases != NULL && c->changes != NULL && c->blocks != NULL)
-			return c;
-		arena_free(&c->arena);
-	}
-	free(s);
-	free(c);
-	return NULL;
-}
-
 /*
  * What is left, content not yet flushed included, goes on ageing; but after
  * its time came once it has time again, or it would be flushed at every step.
