@@ -64,9 +64,11 @@ share_nothing() {
 	            if os.path.isfile(path):
 	                yield path, open(path, "rb").read()
 	def is_header(path, data, at):
-	    """In LMDB's pages: flags at 10, and at 12 where the table of offsets ends."""
+	    """In LMDB's pages, up to where nodes begin (14): the table of their offsets,
+	    and what it was when there were more; an overflow page (4) has a header only."""
 	    page = at - at % 4096
-	    return path.endswith(".mdb") and at < page + int.from_bytes(data[page + 12:page + 14], "little")
+	    flags, nodes = (int.from_bytes(data[page + i:page + i + 2], "little") for i in (10, 14))
+	    return path.endswith(".mdb") and at < page + (16 if flags & 4 else nodes)
 	def random_looking(run):
 	    return len(set(run)) >= 12		# padding and counters are not
 	seen = set()
