@@ -584,7 +584,7 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 		return;
 	}
 	if (s == NULL) {
-		txn_resupplied(e);
+		supply_step(e);
 		return;
 	}
 	if (--s->pending > 0)
@@ -613,6 +613,50 @@ data_drop(struct engine *e, struct object *o)
 		o->on_flush_list = false;
 	}
 	wake(e, WAIT_ROOM, 0);
+}
+
+void
+data_told(struct object *o, struct bytes value)
+{
+	struct attr attr;
+
+	if (value.data == NULL || attr_decode(&attr, value) < 0)
+		return;
+	o->told_size = attr.size;
+	o->told_flags = attr.flags;
+}
+
+static void
+forget_content(struct object *o, uint8_t kind)
+{
+	static const uint8_t first[8];
+	struct rec *r;
+
+	while ((r = object_rec_from(o, kind, first, kind == KIND_REGION ? sizeof first : 0)) != NULL && r->kind == kind)
+		object_rec_remove(o, r);
+}
+
+void
+data_lost(struct engine *e, struct object *o)
+{
+	uint32_t told = o->born ? 0 : o->told_flags & ATTR_INLINE;
+
+	data_drop(e, o);
+	forget_content(o, KIND_REGION);
+	forget_content(o, KIND_INLINE);
+	o->wipe = false;
+	/* Of what was born here the server has nothing yet, so all of that is known. */
+	o->regions = (struct cover){ .all = o->born };
+	o->parents_known = o->born;
+	o->tail_tidy = o->born;
+	o->attr.size = o->stable_size = o->born ? 0 : o->told_size;
+	o->attr.flags = o->stable_flags = (o->attr.flags & ~(uint32_t)ATTR_INLINE) | told;
+	o->error = -EIO;
+	o->error_seq = ++e->error_counter;
+	e->stats.lost_objects++;
+	txn_touch_attr(e, o);
+	if (o->lookups > 0)
+		lease_sweep(e, o);
 }
 
 /* Everything dirty starts on its way. */
