@@ -284,7 +284,7 @@ void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done
 void		 data_flush_all(struct engine *e);
 /* All that was written while the file was `size` long has arrived: a commit may say so. */
 void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
-void		 data_arrived_all(struct engine *e);
+void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */

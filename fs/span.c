@@ -159,6 +159,7 @@ span_open(struct engine *e, struct object *o, uint64_t region)
 		return s;
 	s->region = region;
 	s->number = ++e->span_number;
+	s->opened = o->attr.size;
 	TAILQ_INIT(&s->flushes);
 	TAILQ_INSERT_TAIL(&o->spans, s, link);
 	data_list(e, o);
@@ -686,17 +687,22 @@ data_arrived(struct engine *e, struct object *o, uint64_t size)
 	txn_touch_attr(e, o);
 }
 
-/*
- * The same for every file written on meanwhile.  Their sizes of then are not
- * kept: until the newer bytes arrive a crash may leave zeros in their place.
- */
+/* The same for every file written on meanwhile, with the size it had before the first span behind `number`. */
 void
-data_arrived_all(struct engine *e)
+data_arrived_all(struct engine *e, uint64_t number)
 {
 	struct object *o, *next;
+	const struct span *s;
 
 	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		uint64_t size = o->attr.size, first = UINT64_MAX;
+
 		next = TAILQ_NEXT(o, data_link);
-		data_arrived(e, o, o->attr.size);
+		TAILQ_FOREACH(s, &o->spans, link)
+			if (s->number > number && s->number < first) {
+				first = s->number;
+				size = s->opened;
+			}
+		data_arrived(e, o, size);
 	}
 }

@@ -99,7 +99,9 @@ take_content(const struct fact *f, const uint8_t *content, uint64_t size, struct
 
 		if (from == to)
 			continue;
-		while (v-- > 0 && runs_compare(f->versions[v].inode, from, content + from, to - from) < to - from)
+		/* Nothing stood behind the end of a version, not even zeros. */
+		while (v-- > 0 && (f->versions[v].inode->size <= from ||
+		    runs_compare(f->versions[v].inode, from, content + from, to - from) < to - from))
 			continue;
 		if ((good = v != SIZE_MAX)) {
 			const struct run *r = run_at(f->versions[v].inode, from);
