@@ -20,7 +20,7 @@ struct kernel_calls;
 struct mount_options {
 	const char	*directory;	/* absolute */
 	const char	*source;	/* shown as the device: "nuage:NAME" */
-	bool		 read_only, allow_other, noatime;
+	bool		 read_only, allow_other;
 	bool		 local_locks;	/* the kernel's business alone, whoever else mounts the volume */
 	bool		 raw_ids;	/* show the numbers stored; else `uid` and `gid` for all */
 	uint32_t	 uid, gid;
