@@ -286,7 +286,7 @@ attempt(struct engine *e, struct op *op)
 	s->missing = false;
 	s->fail = 0;
 	s->wait = WAIT_NONE;
-	op->cacheable = false;
+	op->cacheable = op->killed = false;
 	op->entries_count = 0;
 	/* On a full server nothing leaves, but removing must go on. */
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {

@@ -89,6 +89,7 @@ struct op {
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
 	bool		 cacheable;		/* the kernel may keep attributes and entry (long timeouts) */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
+	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 pieces_count, pieces_size;
 	struct dirent_out *entries;		/* READDIR */
