@@ -14,6 +14,7 @@
 #include "fs/link.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -561,6 +562,10 @@ link_call(struct link *l, struct message *request, uint16_t expect, struct messa
 		r = -EBADMSG;
 	snprintf(why, size, "%.*s", (int)answer->done.detail.len,
 	    answer->done.detail.len > 0 ? (const char *)answer->done.detail.data : "");
+	/* It may be shown on a terminal. */
+	for (char *at = why; *at != '\0'; at++)
+		if (!isprint((unsigned char)*at))
+			*at = '?';
 	if (r < 0 && why[0] == '\0')
 		snprintf(why, size, "%s", status_text(answer->done.status));
 	return r;
