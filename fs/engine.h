@@ -199,6 +199,7 @@ struct engine_status {
 	uint64_t	sequence;		/* of the last commit frozen, sent or not */
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
+	bool		lapsed;			/* its term is over */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;

@@ -270,6 +270,7 @@ tick(struct shell *s, unsigned *since_version)
 		engine_tick(s->engine);
 		engine_status(s->engine, &status);
 		s->alone = status.alone;
+		s->lapsed = status.lapsed;
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
@@ -459,6 +460,12 @@ bool
 shell_alone(const struct shell *s)
 {
 	return s->alone;
+}
+
+bool
+shell_lapsed(const struct shell *s)
+{
+	return s->lapsed;
 }
 
 void

@@ -389,7 +389,7 @@ list_member(void *arg, struct bytes key, struct bytes value)
 	v = container_of(n, struct volume, node);
 	info = &l->to->list.at[l->to->list.count++];
 	*info = (struct msg_volume_info){ .version = v->state.version, .objects = v->state.objects,
-	    .sessions = v->session_count };
+	    .sessions = session_present(l->server, v) };
 	memcpy(info->volume, v->id, VOLUME_ID_SIZE);
 	info->name = (struct bytes){ v->name, v->name_len };
 	return 0;

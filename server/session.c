@@ -71,7 +71,6 @@ session_add(struct server *s, struct session *n, uint64_t id)
 {
 	table_insert(&s->sessions, &n->node, id);
 	TAILQ_INSERT_TAIL(&n->volume->sessions, n, of_volume);
-	n->volume->session_count++;
 	s->stats.sessions++;
 }
 
@@ -262,7 +261,6 @@ session_free(struct server *s, struct session *n)
 	}
 	table_remove(&s->sessions, &n->node);
 	TAILQ_REMOVE(&n->volume->sessions, n, of_volume);
-	n->volume->session_count--;
 	s->stats.sessions--;
 	sodium_memzero(n->row.secret, sizeof n->row.secret);
 	free(n);
@@ -309,7 +307,7 @@ attached(struct server *s, struct conn *c, const struct session *n, uint64_t req
 	to->rejected = n->row.rejected;
 	to->version = n->volume->state.version;
 	to->term_ms = s->config.term_ms;
-	to->sessions = n->volume->session_count;
+	to->sessions = session_present(s, n->volume);
 	return a;
 }
 
@@ -518,16 +516,33 @@ session_alloc(struct server *s, struct conn *c, const struct message *m)
 
 /* ---- presence ---- */
 
+/* Its client may still serve under leases, as far as anybody here knows. */
+static bool
+present(const struct server *s, const struct session *n)
+{
+	return n->awaited || s->now_ms - n->seen_ms <= s->config.term_ms + s->config.skew_ms;
+}
+
 bool
 session_alone(const struct server *s, const struct session *n)
 {
 	struct session *other;
 
 	TAILQ_FOREACH(other, &n->volume->sessions, of_volume)
-		if (other != n && (other->awaited || !LIST_EMPTY(&other->leases) ||
-		    s->now_ms - other->seen_ms <= s->config.term_ms + s->config.skew_ms))
+		if (other != n && (!LIST_EMPTY(&other->leases) || present(s, other)))
 			return false;
 	return true;
+}
+
+uint32_t
+session_present(const struct server *s, const struct volume *v)
+{
+	const struct session *n;
+	uint32_t count = 0;
+
+	TAILQ_FOREACH(n, &v->sessions, of_volume)
+		count += present(s, n);
+	return count;
 }
 
 bool

@@ -140,7 +140,6 @@ struct volume {
 	uint64_t		 ticket;	/* the last one assigned or seen */
 	struct table		 objects, ranges;
 	TAILQ_HEAD(, session)	 sessions;
-	uint32_t		 session_count;
 	uint32_t		 unreclaimed;	/* stored sessions that have not reclaimed since the start */
 };
 

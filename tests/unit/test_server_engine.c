@@ -244,7 +244,14 @@ test_fencing(void)
 	a = client_new(&w, 1);
 	ok(a.at.session != old.at.session, "as another");
 	world_send(&w, a.control, &alive);
-	ok(world_take(&w, a.control, MSG_alive)->alive.sessions == 2, "the first is still remembered");
+	ok(world_take(&w, a.control, MSG_alive)->alive.sessions == 2, "the first is still counted");
+	for (unsigned i = 0; i < 11; i++) {
+		world_pass(&w, 5000);
+		world_send(&w, a.control, &alive);
+	}
+	world_forget(&w);
+	world_send(&w, a.control, &alive);
+	ok(world_take(&w, a.control, MSG_alive)->alive.sessions == 1, "but not when its term is over");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
