@@ -51,6 +51,7 @@ struct link_keys {
 struct link {
 	int			 fd;
 	struct link_keys	*keys;
+	uint8_t			 hash[NOISE_HASH];	/* of the handshake */
 	struct buffer		*in;
 	size_t			 start, end;	/* unread bytes of `in` */
 	uint8_t			*out;
@@ -275,7 +276,6 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 {
 	const struct preamble offer = { PROTOCOL_LOWEST, PROTOCOL_HIGHEST, PREAMBLE_SEALED };
 	uint8_t first[PREAMBLE_SIZE + NOISE_MESSAGE_1], second[NOISE_MESSAGE_2 + 2], version[2];
-	uint8_t hash[NOISE_HASH];
 	struct iovec iov = { first, sizeof first };
 	struct noise *n = NULL;
 	ssize_t len;
@@ -300,7 +300,7 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 	else if (version[0] != 0 || version[1] != PROTOCOL_HIGHEST)
 		r = -EPROTONOSUPPORT;
 	else
-		r = noise_split(n, &l->keys->send, &l->keys->receive, hash);
+		r = noise_split(n, &l->keys->send, &l->keys->receive, l->hash);
 out:
 	noise_free(n);
 	return r;
@@ -391,6 +391,12 @@ link_shutdown(struct link *l)
 		return;
 	l->closed = true;
 	shutdown(l->fd, SHUT_RDWR);
+}
+
+void
+link_proof(const struct link *l, const uint8_t secret[SECRET_SIZE], uint8_t ret_proof[PROOF_SIZE])
+{
+	noise_proof(secret, l->hash, ret_proof);
 }
 
 /* ---- sending ---- */

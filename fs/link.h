@@ -39,6 +39,9 @@ int	link_open(struct link **ret, const struct link_target *to, char *why, size_t
 void	link_close(struct link *l);		/* no thread may be inside; NULL is fine */
 void	link_shutdown(struct link *l);
 
+/* What shows that we know a session's secret, on this link alone. */
+void	link_proof(const struct link *l, const uint8_t secret[SECRET_SIZE], uint8_t ret_proof[PROOF_SIZE]);
+
 /* Frames m and buffers it; what is buffered leaves with link_flush() or when it has grown large. */
 int	link_put(struct link *l, const struct message *m);
 int	link_flush(struct link *l);

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/limits.h"
+#include "proto/noise.h"
 #include "server/settings.h"
 
 struct daemon;
@@ -42,7 +42,8 @@ const char *daemon_address(const struct daemon *d);
 /* ---- for links; without any lock ---- */
 
 const uint8_t *daemon_secret(const struct daemon *d);
-void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE]);
+void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
+	    const uint8_t hash[NOISE_HASH]);
 /* Carries out what the message brings, block writes included, which may block. */
 void	daemon_received(struct daemon *d, struct link *l, const struct message *m);
 /* Nothing is posted to l any more. */

@@ -38,6 +38,7 @@ struct conn {
 	struct session		*session;	/* NULL until attached */
 	LIST_ENTRY(conn)	 of_session;
 	uint8_t			 device[KEY_SIZE];
+	uint8_t			 hash[NOISE_HASH];	/* of its handshake */
 	uint8_t			 lane;
 	bool			 doomed;
 	uint64_t		 seen_ms;

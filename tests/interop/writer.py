@@ -84,8 +84,8 @@ class Client:
         c = connection or self.control
         if lane == 0:
             self.generation += 1
-        fields = {'volume': volume.volume, 'lane': lane, 'session': self.session, 'secret': self.session_secret,
-                  'generation': self.generation, 'replaces': 0, 'replaces_secret': bytes(32), **other}
+        fields = {'volume': volume.volume, 'lane': lane, 'session': self.session, 'proof': c.proof(self.session_secret),
+                  'generation': self.generation, 'replaces': 0, 'replaces_proof': bytes(32), **other}
         name, got, _ = c.answer(c.send('attach', **fields))
         if name == 'done':
             return c.page.status[got['status']]
