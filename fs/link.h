@@ -33,6 +33,7 @@ struct link_target {
 	const uint8_t	*device_secret;		/* KEY_SIZE bytes, borrowed for the call */
 	int		 connect_ms, handshake_ms;	/* 0: the above */
 	bool		 bulk;			/* tune the socket for blocks */
+	const int	*cancel_fd;		/* opening ends with -ECANCELED when that is readable; NULL: none */
 };
 
 int	link_open(struct link **ret, const struct link_target *to, char *why, size_t size);

@@ -39,6 +39,7 @@ fs_libfs_a_SOURCES += \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
 	fs/request.c \
+	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/workers.c fs/workers.h
 

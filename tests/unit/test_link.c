@@ -5,10 +5,12 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -367,6 +369,43 @@ shutting_down(struct responder *r)
 	link_close(l);
 }
 
+/* ---- a name server that does not answer ---- */
+
+static _Atomic bool answering;
+static _Atomic unsigned asked, answered;
+
+/* The C library's, as far as numbers go. */
+int
+getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret)
+{
+	static const struct sockaddr_in loopback = { .sin_family = AF_INET };
+	struct addrinfo *a;
+
+	if (hints->ai_flags & AI_NUMERICHOST && strcmp(host, "127.0.0.1") != 0)
+		return EAI_NONAME;
+	if (!(hints->ai_flags & AI_NUMERICHOST)) {
+		asked++;
+		while (!answering)
+			usleep(1000);
+		answered++;
+		if (strcmp(host, "elsewhere.test") != 0)
+			return EAI_NONAME;
+	}
+	a = calloc(1, sizeof *a + sizeof loopback);
+	*a = (struct addrinfo){ .ai_family = AF_INET, .ai_addr = (struct sockaddr *)(a + 1), .ai_addrlen = sizeof loopback };
+	memcpy(a->ai_addr, &loopback, sizeof loopback);
+	((struct sockaddr_in *)a->ai_addr)->sin_port = htons(atoi(port));
+	((struct sockaddr_in *)a->ai_addr)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*ret = a;
+	return 0;
+}
+
+void
+freeaddrinfo(struct addrinfo *a)
+{
+	free(a);
+}
+
 /* ---- a channel ---- */
 
 struct user {
@@ -465,6 +504,50 @@ channels(struct responder *r)
 	channel_free(u.channel);
 }
 
+/* Whatever the reader waits for, the end of the channel does not. */
+static void
+ends_at_once(struct responder *r, enum behaviour behaviour, const char *host, const char *what)
+{
+	static const struct channel_calls calls = { user_attach, user_received, user_fill, user_lost };
+	struct link_target t = target_of(r);
+	_Atomic unsigned *count = behaviour == SILENT ? &r->links : &asked;
+	unsigned began = *count;
+	struct user u = { .attached = 0 };
+	char where[64];
+
+	snprintf(where, sizeof where, "%s:%d", host, r->port);
+	t.addresses = where;
+	t.handshake_ms = t.connect_ms = 600 * 1000;
+	r->behaviour = behaviour;
+	ok(channel_new(&u.channel, "test", &t, &calls, &u) == 0 && channel_start(u.channel) == 0 &&
+	    reaches(count, began + 1), "a channel");
+	channel_free(u.channel);	/* would take ten minutes, or for ever */
+	ok(u.attached == 0 && answered == 0, "ends while %s", what);
+}
+
+static void
+names(struct responder *r)
+{
+	struct link_target t = target_of(r);
+	struct link *l = NULL;
+	char where[64], why[256];
+	unsigned began;
+
+	ends_at_once(r, SILENT, "127.0.0.1", "a server is silent");
+	ends_at_once(r, HONEST, "elsewhere.test", "no name server answers");
+	answering = true;
+	for (int i = 0; i < 600 && answered == 0; i++)
+		usleep(10000);		/* the thread that was left behind */
+	began = asked;
+	snprintf(where, sizeof where, "nowhere.test,elsewhere.test:%d", r->port);
+	t.addresses = where;
+	r->behaviour = HONEST;
+	ok(link_open(&l, &t, why, sizeof why) == 0 && asked == began + 2, "a name is looked up%s", why);
+	link_close(l);
+	t.addresses = "nowhere.test";
+	ok(link_open(&l, &t, why, sizeof why) == -ENXIO && strstr(why, "no such host") != NULL, "or not known: %s", why);
+}
+
 int
 main(void)
 {
@@ -480,6 +563,7 @@ main(void)
 	blocks(&r);
 	shutting_down(&r);
 	channels(&r);
+	names(&r);
 	shutdown(r.fd, SHUT_RDWR);
 	pthread_join(r.thread, NULL);
 	close(r.fd);
