@@ -166,6 +166,11 @@ ready(void *context, int code, const char *why)
 	char line[640];
 	int n;
 
+	if (code == SERVE_WAITING) {
+		if (r->fd >= 0)
+			cmd_fail(r->cmd, 0, "%s", why);	/* in the foreground the log says it */
+		return;
+	}
 	if (r->fd < 0) {
 		if (code != CMD_OK)
 			cmd_fail(r->cmd, code, "%s", why);

@@ -235,6 +235,7 @@ int op_link(struct engine *e, struct op *op);
 int op_unlink(struct engine *e, struct op *op);		/* and RMDIR */
 int op_rename(struct engine *e, struct op *op);
 int op_getattr(struct engine *e, struct op *op);
+int op_meta(struct engine *e, struct op *op);
 int op_setattr(struct engine *e, struct op *op);
 int op_readlink(struct engine *e, struct op *op);
 int op_open(struct engine *e, struct op *op);		/* and OPENDIR */

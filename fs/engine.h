@@ -45,6 +45,7 @@ enum op_type {
 	OP_STATFS, OP_GETXATTR, OP_SETXATTR, OP_LISTXATTR, OP_REMOVEXATTR,
 	OP_FALLOCATE, OP_LSEEK,
 	OP_SYNC,		/* everything acknowledged so far becomes durable */
+	OP_META,		/* the volume's feature flags; and META and the root are leased */
 	OP_COUNT
 };
 
@@ -100,6 +101,7 @@ struct op {
 	size_t		 entries_count;
 	uint64_t	 written;		/* WRITE; LSEEK: the offset */
 	struct { uint64_t total_bytes, free_bytes, objects; } space;
+	struct { uint32_t incompat, ro_compat; } features;	/* META */
 	/* the engine's own */
 	struct op_state	*state;
 	struct op	*next;

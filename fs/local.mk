@@ -27,6 +27,7 @@ fs_libfs_a_SOURCES += \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/errand.c \
+	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
 	fs/lanes.c \
 	fs/link.c fs/link.h \

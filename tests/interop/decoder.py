@@ -628,8 +628,8 @@ class Home:
             raise Malformed('the public key is not that of the secret')
         self.address, self.server = where['address'].split(',')[0].strip(), bytes.fromhex(where['key'])
         self.id = bytes.fromhex(what['id'])
-        key = open_wrap(wrap_key_of_device(self.secret), self.id, bytes.fromhex(what['wrap']))
-        self.volume = Volume(key, self.id)
+        self.key = open_wrap(wrap_key_of_device(self.secret), self.id, bytes.fromhex(what['wrap']))
+        self.volume = Volume(self.key, self.id)
 
 
 class Session:

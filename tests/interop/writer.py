@@ -49,8 +49,8 @@ class Volume(d.Volume):
     def parent(self, oid, parent):
         return self.put(oid, 2, b'\1' + u64(parent))
 
-    def meta(self):
-        return self.put(1, 3, b'\1' + u32(0) + u32(0) + u64(1000), orefs=[2])
+    def meta(self, incompat=0, ro_compat=0, format=1):
+        return self.put(1, 3, u8(format) + u32(incompat) + u32(ro_compat) + u64(1000), orefs=[2])
 
     def content(self, oid, content):
         return self.put(oid, 4, b'\1' + content)
