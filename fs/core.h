@@ -152,6 +152,9 @@ struct engine {
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
+	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
+	uint64_t	 busy_until;		/* it was lately */
+	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
 
 	size_t		 dirty_bytes;
 	uint64_t	 span_number;		/* of the newest span of all */
@@ -176,6 +179,7 @@ struct action	*action_add(struct engine *e, enum action_kind kind);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
+void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
 void		 run_all(struct engine *e);
 struct object	*object_find(struct engine *e, uint64_t oid);
@@ -286,6 +290,8 @@ void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 /* Empty, with room for that many; one reference for the caller.  NULL when out of memory. */
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
+void		 commit_send(struct engine *e, struct commit *c);
+void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
 

@@ -22,7 +22,7 @@
 #include "fs/core.h"
 
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 5000 };
 
 /* ---- actions ---- */
 
@@ -261,6 +261,13 @@ wake(struct engine *e, enum wait_kind wait, uint64_t key)
 		s->wait = WAIT_NONE;
 		e->parked_count--;
 	}
+}
+
+void
+engine_busy(struct engine *e)
+{
+	e->busy_ms = e->busy_ms == 0 ? BUSY_MIN_MS : e->busy_ms * 2 < BUSY_MAX_MS ? e->busy_ms * 2 : BUSY_MAX_MS;
+	e->busy_until = e->now_ms + BUSY_MAX_MS;
 }
 
 /* Adds to the running transaction, and can be made to wait for it. */

@@ -206,6 +206,7 @@ struct engine_status {
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
 	bool		lapsed;			/* its term is over */
+	bool		busy;			/* the server was too busy for something lately, which is tried again */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;

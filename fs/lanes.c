@@ -216,6 +216,8 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 		}
 		if (r == -ESTALE && answer.type == MSG_done && tries < ATTACH_TRIES)
 			continue;
+		if (r == -EBUSY)
+			snprintf(why, size, "the server is busy: it has as many mounts as it takes; try again later");
 		break;
 	}
 	if (r == 0) {

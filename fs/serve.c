@@ -264,6 +264,7 @@ say_status(struct serve *s, int fd)
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)
 		control_say(fd, "error %s", strerror(-e.error));
+	control_say(fd, "busy %d", e.busy);
 	control_say(fd, "version %" PRIu64, e.version);
 	control_say(fd, "sessions %" PRIu32, e.sessions);
 	control_say(fd, "dirty_bytes %zu", e.dirty_bytes);

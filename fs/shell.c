@@ -274,6 +274,7 @@ tick(struct shell *s, unsigned *since_version)
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
+	mover_tick(s->mover);
 	/* The engine asks for a sign of life every five seconds. */
 	if (channel_silence_ms(s->control) > LINK_ANSWER_MS) {
 		log_warning("the server has not answered for %d s", LINK_ANSWER_MS / 1000);
@@ -453,6 +454,7 @@ shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t si
 		LOCK_SCOPE(&s->lock);
 		engine_status(s->engine, to);
 	}
+	to->busy |= mover_busy(s->mover);
 	channel_trouble(s->control, trouble, size);
 }
 
