@@ -491,7 +491,10 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	}
 	pthread_detach(s->signals);
 	/* The first request answered: the mount can be used. */
-	return stat(o->mount.directory, &st) < 0 ? -errno : 0;
+	if (stat(o->mount.directory, &st) < 0)
+		return -errno;
+	mount_read_ahead(st.st_dev);
+	return 0;
 }
 
 /* ---- the end ---- */

@@ -293,6 +293,12 @@ for_others() {
 	remount_client ann vol -o allow_other
 }
 
+reads_ahead() {
+	local bdi
+	bdi=/sys/class/bdi/$(mountpoint -d "$M")/read_ahead_kb
+	[ ! -w "$bdi" ] || [ "$(cat "$bdi")" -ge 256 ]
+}
+
 access_times() {
 	grep " $M fuse.nuage [^ ]*noatime" /proc/self/mounts
 	touch -a -d 2001-02-03 "$M/x"
@@ -342,6 +348,7 @@ check "statfs" file_system
 check "a shared map" mapped
 check "fsync of file, of root, and nuage sync" synced
 check "reading changes no access time" access_times
+check "the kernel reads ahead" reads_ahead
 check_here "a remount keeps all" remount
 check "and contents of every size" sizes_again
 check_here "a server restart keeps all" restart_server
