@@ -268,6 +268,7 @@ lease_send_read(struct engine *e, struct op *op)
 		return;
 	m = &a->message.read;
 	m->ticket = s->ticket;
+	m->kinds = 1 << KIND_ATTR | 1 << KIND_PARENT;
 	m->budget = READ_BUDGET;
 	if ((m->wants.at = arena_alloc(&a->arena, s->wants_count * sizeof *s->wants)) == NULL)
 		return;

@@ -7,6 +7,12 @@
  * what was found, then children are added as far as the budget, the size of a
  * frame and other sessions allow.  An object whose rows are damaged is
  * answered IO, without a lease, and does not hold up the others.
+ *
+ * The answers are the queue of the walk over children, breadth first: those of
+ * a level are between those of the one before and the next.  Who holds a
+ * lease on a child knows it; so it is not told again, and a ring of
+ * references, or a child of two parents, ends the walk there.  A call costs at
+ * most CHILDREN_MAX children beside its wants.
  */
 #include "server/read.h"
 
@@ -23,6 +29,11 @@ enum {
 	ANSWER_SIZE	= 8 + 1 + 1 + 8 + 8 + 1 + 1 + 4,
 	RECORD_SIZE	= 1 + 2 + 8 + 4 + 4 + 2,	/* without its bytes and references */
 	ANSWERS_FIRST	= 16,
+	CHILD_LEAST	= 512,		/* left of `size`, or no child of a deeper level is begun */
+};
+
+static const uint8_t high_subkey[SUBKEY_MAX] = {
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
 };
 
 struct reply {
@@ -31,17 +42,19 @@ struct reply {
 	struct arena		*arena;
 	struct msg_granted	*granted;
 	uint32_t		 answers_size;	/* allocated */
-	uint32_t		 records, budget;
-	size_t			 size;
+	uint32_t		 records, budget, children;
+	size_t			 size, deep;	/* deep: left for more than direct children's ATTR and PARENT */
+	unsigned		 level;		/* of the children being added */
 	uint64_t		 need;
 	bool			 alone, no_memory;
 };
 
-/* The range being read into one answer. */
+/* The ranges being read into one answer. */
 struct fill {
 	struct reply		*reply;
 	struct msg_answer	*answer;
 	uint32_t		 limit, size;	/* records at most; allocated */
+	bool			 child;
 };
 
 /* ---- answers and their records ---- */
@@ -129,12 +142,13 @@ fill_record(void *arg, struct bytes key, struct bytes value)
 	if (key_split(key, &vol, &oid, &rest) < 0 || rest.len < 1 || record_decode(&row, value) < 0)
 		return -EBADMSG;
 	size = RECORD_SIZE + rest.len + row.orefs_count * 8 + row.brefs_count * ID_SIZE + row.value.len;
-	if (a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX) {
+	if (a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX ||
+	    (f->child && rest.data[0] > KIND_PARENT && size > r->deep)) {
 		a->more = 1;
 		return 1;
 	}
 	if (a->records.count == f->size) {
-		at = grown(r->arena, at, a->records.count, &f->size, f->limit < 8 ? f->limit : 8, sizeof *at);
+		at = grown(r->arena, at, a->records.count, &f->size, f->limit < 4 ? f->limit : 4, sizeof *at);
 		if (at == NULL)
 			return -ENOMEM;
 		a->records.at = at;
@@ -145,23 +159,47 @@ fill_record(void *arg, struct bytes key, struct bytes value)
 	a->records.count++;
 	r->records++;
 	r->size += size;
+	if (f->child && (rest.data[0] > KIND_PARENT || r->level > 1))
+		r->deep -= size < r->deep ? size : r->deep;
 	return 0;
 }
 
 /* Adds the records of a range of keys to the last answer; 0, -ENOMEM, or that of the damage. */
 static int
-fill_range(struct reply *r, struct msg_answer *a, struct key from, struct key to, uint32_t limit)
+fill_range(struct fill *f, struct key from, struct key to)
 {
-	struct fill f = { .reply = r, .answer = a, .limit = limit };
+	struct reply *r = f->reply;
 	size_t common = from.len < to.len ? from.len : to.len;
 	int cmp = memcmp(from.data, to.data, common), result;
 
-	if (limit == 0 || cmp > 0 || (cmp == 0 && from.len > to.len))
+	if (f->limit == 0 || cmp > 0 || (cmp == 0 && from.len > to.len))
 		return 0;
-	result = store_scan(r->server->store, key_bytes(&from), key_bytes(&to), fill_record, &f);
+	result = store_scan(r->server->store, key_bytes(&from), key_bytes(&to), fill_record, f);
 	if (result == -ENOMEM)
 		r->no_memory = true;
 	return result < 0 ? result : 0;
+}
+
+/* What a child brings: all its records of those kinds, of REGION the first; in their order until it is cut. */
+static int
+fill_kinds(struct reply *r, struct msg_answer *a, uint16_t kinds)
+{
+	struct fill f = { .reply = r, .answer = a, .child = true };
+	uint32_t number = r->session->volume->number;
+	int result = 0;
+
+	for (uint8_t kind = KIND_ATTR, last; kind <= KIND_MAX && result == 0 && !a->more; kind = last + 1) {
+		last = kind;
+		if (!(kinds >> kind & 1))
+			continue;
+		/* Neighbours are one range. */
+		while (kind != KIND_REGION && last + 1 != KIND_REGION && last < KIND_MAX && kinds >> (last + 1) & 1)
+			last++;
+		f.limit = kind == KIND_REGION ? a->records.count + 1 : UINT32_MAX;
+		result = fill_range(&f, key_record(number, a->oid, kind, (struct bytes){ NULL, 0 }),
+		    key_record(number, a->oid, last, (struct bytes){ high_subkey, sizeof high_subkey }));
+	}
+	return result;
 }
 
 static void
@@ -216,6 +254,7 @@ answer_want(struct reply *r, struct wait *w, const struct want *want)
 	struct header h = { 0 };
 	enum status status = look_up(r->server, v, want->oid, &h);
 	struct msg_answer *a = add_answer(r, want->oid, status, h.version);
+	struct fill f = { .reply = r, .answer = a, .limit = want->limit };
 
 	sees(r, o);
 	if (a == NULL)
@@ -226,9 +265,9 @@ answer_want(struct reply *r, struct wait *w, const struct want *want)
 	if (status != STATUS_OK)
 		return;
 	/* Kind 0 is the header, which is not a record. */
-	if (fill_range(r, a, want->kind == 0 ? key_record(v->number, want->oid, 1, (struct bytes){ NULL, 0 }) :
+	if (fill_range(&f, want->kind == 0 ? key_record(v->number, want->oid, 1, (struct bytes){ NULL, 0 }) :
 	    key_record(v->number, want->oid, want->kind, from),
-	    key_record(v->number, want->oid, want->last_kind, to), want->limit) < 0)
+	    key_record(v->number, want->oid, want->last_kind, to)) < 0)
 		damaged(r, a);
 }
 
@@ -265,32 +304,36 @@ give_leases(struct reply *r, struct wait *w)
 
 /* ---- children ---- */
 
-/* A lease on a child is a gift: only where nobody else holds or awaits anything. */
+/*
+ * A lease on a child is a gift: only where nobody else holds or awaits
+ * anything, and while the session has a quarter of its leases left to ask for.
+ */
 static struct lease *
 give_child(struct reply *r, struct object *o)
 {
 	struct session *n = r->session;
 	struct lease *l = lease_of(o, n);
 	uint8_t mode = r->alone ? MODE_EXCLUSIVE : MODE_SHARED;
+	uint32_t most = r->server->config.leases_max;
 
 	if (!TAILQ_EMPTY(&o->waits))
 		return NULL;
-	if (l == NULL && (n->lease_count >= r->server->config.leases_max || session_grace(n->volume)))
+	if (l == NULL && (n->lease_count >= most - most / 4 || session_grace(n->volume)))
 		return NULL;
 	if (lease_conflicts(o, n, mode)) {
 		mode = MODE_SHARED;
 		if (lease_conflicts(o, n, mode))
 			return NULL;
 	}
-	if (l != NULL && session_grace(n->volume))
-		mode = l->mode;
+	if (l != NULL && (l->mode >= mode || session_grace(n->volume)))
+		return NULL;	/* who holds it knows it */
 	l = lease_grant(r->server, n, o, mode);
 	r->no_memory |= l == NULL;
 	return l;
 }
 
 static void
-answer_child(struct reply *r, uint64_t oid)
+answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 {
 	struct server *s = r->server;
 	struct volume *v = r->session->volume;
@@ -310,12 +353,14 @@ answer_child(struct reply *r, uint64_t oid)
 	l = give_child(r, o);
 	if (l == NULL || (a = add_answer(r, oid, STATUS_OK, h.version)) == NULL)
 		return;
+	r->children++;
+	if (r->level > 1)
+		r->deep -= ANSWER_SIZE < r->deep ? ANSWER_SIZE : r->deep;
 	sees(r, o);
 	a->mode = l->mode;
 	a->grant = l->grant;
 	a->pinned = pinned_elsewhere(o, r->session);
-	if (fill_range(r, a, key_record(v->number, oid, KIND_ATTR, (struct bytes){ NULL, 0 }),
-	    key_record(v->number, oid, KIND_PARENT, (struct bytes){ NULL, 0 }), 2) < 0) {
+	if (fill_kinds(r, a, kinds) < 0) {
 		damaged(r, a);
 		r->granted->answers.count--;
 		if (!had)
@@ -323,22 +368,32 @@ answer_child(struct reply *r, uint64_t oid)
 	}
 }
 
-static void
-answer_children(struct reply *r)
+/* Two records and an answer must still fit. */
+static bool
+is_full(const struct reply *r)
 {
-	uint32_t count = r->granted->answers.count;
+	return r->no_memory || r->budget - r->records < 2 || r->children >= CHILDREN_MAX ||
+	    r->granted->answers.count == ANSWERS_MAX ||
+	    r->size + ANSWER_SIZE + 2 * (RECORD_SIZE + STORE_VALUE_MAX) > REPLY_MAX ||
+	    (r->level > 1 && r->deep < CHILD_LEAST);
+}
 
-	for (uint32_t i = 0; i < count; i++)
-		for (uint32_t k = 0; k < r->granted->answers.at[i].records.count; k++) {
-			const struct msg_record *record = &r->granted->answers.at[i].records.at[k];
+static void
+answer_children(struct reply *r, unsigned depth, uint16_t kinds)
+{
+	uint32_t i = 0, end;
 
-			/* Two records and an answer must still fit. */
-			if (r->no_memory || r->budget - r->records < 2 || r->granted->answers.count == ANSWERS_MAX ||
-			    r->size + ANSWER_SIZE + 2 * (RECORD_SIZE + STORE_VALUE_MAX) > REPLY_MAX)
-				return;
-			for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++)
-				answer_child(r, record->orefs.at[j]);
-		}
+	for (r->level = 1; r->level <= depth && i < (end = r->granted->answers.count); r->level++)
+		for (; i < end; i++)
+			for (uint32_t k = 0; k < r->granted->answers.at[i].records.count; k++) {
+				const struct msg_record *record = &r->granted->answers.at[i].records.at[k];
+
+				for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++) {
+					if (is_full(r))
+						return;
+					answer_child(r, record->orefs.at[j], kinds);
+				}
+			}
 }
 
 /* Leases given late still wait for all that the answer shows. */
@@ -360,7 +415,8 @@ read_answer(struct server *s, struct wait *w)
 	struct session *n = w->session;
 	struct server_action *a = outbox_message(n->control->node.key, MSG_granted, w->request);
 	struct reply r = { .server = s, .session = n, .alone = session_alone(s, n),
-	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget };
+	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget,
+	    .deep = w->size < DEEP_MAX ? w->size : DEEP_MAX };
 
 	if (a != NULL) {
 		r.arena = &a->arena;
@@ -372,7 +428,7 @@ read_answer(struct server *s, struct wait *w)
 		if (!r.no_memory)
 			give_leases(&r, w);
 		if (w->depth > 0 && !r.no_memory)
-			answer_children(&r);
+			answer_children(&r, w->depth, w->kinds);
 		note_told(&r, w);
 	}
 	if (r.no_memory) {
