@@ -36,6 +36,7 @@ lease_freed(struct engine *e, struct object *o)
 	txn_clean(e, o);
 	recall_set(e, o, RECALL_NONE);
 	o->mode = MODE_NONE;
+	scout_forgotten(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
 }
@@ -77,8 +78,10 @@ release(struct engine *e, struct object *o, enum mode kept)
 	o->released_grant = o->grant;
 	o->released_request = e->next_request;
 	o->mode = kept;
-	if (kept == MODE_NONE)
+	if (kept == MODE_NONE) {
+		scout_forgotten(e, o);
 		object_forget(o);
+	}
 	wake(e, WAIT_OBJECT, o->oid);
 }
 
@@ -301,6 +304,8 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 		e->allocating = false;
 		e->alloc_after = e->now_ms + 1000;
 	}
+	if (scout_refused(e, request))
+		return;
 	TAILQ_FOREACH(s, &e->parked, link)
 		if (s->wait == WAIT_READ && s->request == request)
 			break;
@@ -370,6 +375,7 @@ lease_lost(struct engine *e, struct object *o)
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		sweep(e, o);
+	scout_forgotten(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
 }

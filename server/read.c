@@ -8,11 +8,11 @@
  * frame and other sessions allow.  An object whose rows are damaged is
  * answered IO, without a lease, and does not hold up the others.
  *
- * The answers are the queue of the walk over children, breadth first: those of
- * a level are between those of the one before and the next.  Who holds a
- * lease on a child knows it; so it is not told again, and a ring of
- * references, or a child of two parents, ends the walk there.  A call costs at
- * most CHILDREN_MAX children beside its wants.
+ * The walk over children is breadth first.  A child's ENTRYs are added when
+ * the walk goes into it, together with its own children: names alone are of
+ * little use to who asked.  Who holds a lease on a child knows it; so it is
+ * not told again, and a ring of references, or a child of two parents, ends
+ * the walk there.  A call costs at most CHILDREN_MAX children beside its wants.
  */
 #include "server/read.h"
 
@@ -45,6 +45,8 @@ struct reply {
 	uint32_t		 records, budget, children;
 	size_t			 size, deep;	/* deep: left for more than direct children's ATTR and PARENT */
 	unsigned		 level;		/* of the children being added */
+	uint32_t		*parents;	/* answers to children with ENTRYs, to be gone into */
+	uint32_t		 parents_count, parents_size;
 	uint64_t		 need;
 	bool			 alone, no_memory;
 };
@@ -54,7 +56,7 @@ struct fill {
 	struct reply		*reply;
 	struct msg_answer	*answer;
 	uint32_t		 limit, size;	/* records at most; allocated */
-	bool			 child;
+	bool			 child, probe;	/* probe: only says by `more` whether there is any */
 };
 
 /* ---- answers and their records ---- */
@@ -142,7 +144,7 @@ fill_record(void *arg, struct bytes key, struct bytes value)
 	if (key_split(key, &vol, &oid, &rest) < 0 || rest.len < 1 || record_decode(&row, value) < 0)
 		return -EBADMSG;
 	size = RECORD_SIZE + rest.len + row.orefs_count * 8 + row.brefs_count * ID_SIZE + row.value.len;
-	if (a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX ||
+	if (f->probe || a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX ||
 	    (f->child && rest.data[0] > KIND_PARENT && size > r->deep)) {
 		a->more = 1;
 		return 1;
@@ -180,24 +182,56 @@ fill_range(struct fill *f, struct key from, struct key to)
 	return result < 0 ? result : 0;
 }
 
-/* What a child brings: all its records of those kinds, of REGION the first; in their order until it is cut. */
+static int
+fill_whole_kinds(struct fill *f, uint8_t first, uint8_t last)
+{
+	uint32_t number = f->reply->session->volume->number;
+	uint64_t oid = f->answer->oid;
+
+	return fill_range(f, key_record(number, oid, first, (struct bytes){ NULL, 0 }),
+	    key_record(number, oid, last, (struct bytes){ high_subkey, sizeof high_subkey }));
+}
+
+/* The answer that was added last is one to go into.  0 or -ENOMEM. */
+static int
+add_parent(struct reply *r)
+{
+	uint32_t *at = r->parents;
+
+	if (r->parents_count == r->parents_size) {
+		at = grown(r->arena, at, r->parents_count, &r->parents_size, ANSWERS_FIRST, sizeof *at);
+		if (at == NULL) {
+			r->no_memory = true;
+			return -ENOMEM;
+		}
+		r->parents = at;
+	}
+	at[r->parents_count++] = r->granted->answers.count - 1;
+	return 0;
+}
+
+/*
+ * What a child brings at first: its records of those kinds in their order,
+ * until it is cut, of REGION the first.  One with ENTRYs is cut before them.
+ */
 static int
 fill_kinds(struct reply *r, struct msg_answer *a, uint16_t kinds)
 {
 	struct fill f = { .reply = r, .answer = a, .child = true };
-	uint32_t number = r->session->volume->number;
 	int result = 0;
 
 	for (uint8_t kind = KIND_ATTR, last; kind <= KIND_MAX && result == 0 && !a->more; kind = last + 1) {
 		last = kind;
 		if (!(kinds >> kind & 1))
 			continue;
+		f.probe = kind == KIND_ENTRY;
 		/* Neighbours are one range. */
-		while (kind != KIND_REGION && last + 1 != KIND_REGION && last < KIND_MAX && kinds >> (last + 1) & 1)
+		while (last + 1 < KIND_ENTRY && kinds >> (last + 1) & 1)
 			last++;
 		f.limit = kind == KIND_REGION ? a->records.count + 1 : UINT32_MAX;
-		result = fill_range(&f, key_record(number, a->oid, kind, (struct bytes){ NULL, 0 }),
-		    key_record(number, a->oid, last, (struct bytes){ high_subkey, sizeof high_subkey }));
+		result = fill_whole_kinds(&f, kind, last);
+		if (f.probe && a->more && result == 0)
+			result = add_parent(r);
 	}
 	return result;
 }
@@ -378,22 +412,50 @@ is_full(const struct reply *r)
 	    (r->level > 1 && r->deep < CHILD_LEAST);
 }
 
-static void
-answer_children(struct reply *r, unsigned depth, uint16_t kinds)
+/* Adds what the ENTRYs of an answer refer to; false when there is no room for more. */
+static bool
+answer_children(struct reply *r, uint32_t parent, uint16_t kinds)
 {
-	uint32_t i = 0, end;
+	for (uint32_t k = 0; k < r->granted->answers.at[parent].records.count; k++) {
+		const struct msg_record *record = &r->granted->answers.at[parent].records.at[k];
 
-	for (r->level = 1; r->level <= depth && i < (end = r->granted->answers.count); r->level++)
-		for (; i < end; i++)
-			for (uint32_t k = 0; k < r->granted->answers.at[i].records.count; k++) {
-				const struct msg_record *record = &r->granted->answers.at[i].records.at[k];
+		for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++) {
+			if (is_full(r))
+				return false;
+			answer_child(r, record->orefs.at[j], kinds);
+		}
+	}
+	return true;
+}
 
-				for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++) {
-					if (is_full(r))
-						return;
-					answer_child(r, record->orefs.at[j], kinds);
-				}
-			}
+static void
+add_entries(struct reply *r, uint32_t parent)
+{
+	struct msg_answer *a = &r->granted->answers.at[parent];
+	struct fill f = { .reply = r, .answer = a, .limit = UINT32_MAX, .size = a->records.count, .child = true };
+
+	a->more = 0;
+	if (fill_whole_kinds(&f, KIND_ENTRY, KIND_ENTRY) < 0)
+		a->more = 1;		/* who asks for them by name is told of the damage */
+}
+
+static void
+answer_levels(struct reply *r, uint32_t wants, unsigned depth, uint16_t kinds)
+{
+	uint32_t next = 0, end;
+
+	r->level = 1;
+	for (uint32_t i = 0; depth > 0 && i < wants; i++)
+		if (!answer_children(r, i, kinds))
+			return;
+	while (++r->level <= depth && next < r->parents_count)
+		for (end = r->parents_count; next < end; next++) {
+			if (is_full(r))
+				return;
+			add_entries(r, r->parents[next]);
+			if (!answer_children(r, r->parents[next], kinds))
+				return;
+		}
 }
 
 /* Leases given late still wait for all that the answer shows. */
@@ -427,8 +489,8 @@ read_answer(struct server *s, struct wait *w)
 			answer_want(&r, w, &w->wants[i]);
 		if (!r.no_memory)
 			give_leases(&r, w);
-		if (w->depth > 0 && !r.no_memory)
-			answer_children(&r, w->depth, w->kinds);
+		if (!r.no_memory)
+			answer_levels(&r, w->want_count, w->depth, w->kinds);
 		note_told(&r, w);
 	}
 	if (r.no_memory) {
