@@ -8,7 +8,8 @@ INTEGRATION_TESTS = \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
 	tests/integration/secrecy.sh \
-	tests/integration/stranger.sh
+	tests/integration/stranger.sh \
+	tests/integration/wan.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
 	tests/integration/linearize.sh \
