@@ -72,7 +72,7 @@ engine_check(struct engine *e, char *why, size_t size)
 	struct flush_state *f;
 	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
 	uint64_t sequence = e->sequence - e->inflight_count;
-	size_t unsaved = 0, files_ahead = 0, bytes_ahead = 0;
+	size_t unsaved = 0, files_ahead = 0, files_old = 0, bytes_ahead = 0;
 
 	TAILQ_FOREACH(o, &e->lru, lru_link) {
 		const struct rec *r;
@@ -81,8 +81,9 @@ engine_check(struct engine *e, char *why, size_t size)
 		on_dirty += o->dirty;
 		unsaved += o->dirty || o->on_data_list;
 		recalling += o->recall != RECALL_NONE;
-		if (o->scouted == e->scout.count && !S_ISDIR(o->attr.mode)) {
+		if (o->scouted != 0 && o->scouted + 1 >= e->scout.count && !S_ISDIR(o->attr.mode)) {
 			files_ahead++;
+			files_old += o->scouted < e->scout.count;
 			bytes_ahead += o->scouted_bytes;
 		}
 		if (o->scouted != 0 && !o->attr_known)
@@ -105,7 +106,7 @@ engine_check(struct engine *e, char *why, size_t size)
 	}
 	if (listed != e->objects || unsaved != e->unsaved)
 		return fail_check(why, size, NULL, "objects are miscounted");
-	if (files_ahead != e->scout.files_ahead || bytes_ahead != e->scout.bytes_ahead)
+	if (files_ahead != e->scout.files_ahead || files_old != e->scout.files_old || bytes_ahead != e->scout.bytes_ahead)
 		return fail_check(why, size, NULL, "files brought ahead are miscounted");
 	TAILQ_FOREACH(o, &e->dirty, dirty_link)
 		on_dirty--;

@@ -90,19 +90,24 @@ struct flush_state {
 };
 TAILQ_HEAD(flush_list, flush_state);
 
+enum { SCOUT_MISSES = 16 };
 struct scout {
 	TAILQ_HEAD(, scout_read) reads;		/* unanswered */
 	unsigned	 reads_count;
 	size_t		 deep;			/* bytes that an answer may bring unasked */
 	uint64_t	 deep_ms;		/* when a listing brought ahead was used last */
-	unsigned	 window, files_ahead;	/* files fetched ahead: at most, now */
-	size_t		 bytes_ahead;
+	unsigned	 window, files_ahead, files_old;	/* files fetched ahead: at most, now, since before this turn */
+	size_t		 bytes_ahead, bytes_old;
+	unsigned	 turn_hits;		/* uses until the next turn */
 	uint64_t	 hit_ms;		/* when one of them was used last */
-	uint32_t	 count;			/* stamps them; those of another count are given up */
-	unsigned	 hits;			/* since the last miss */
+	uint32_t	 count;			/* of turns: stamps them */
+	unsigned	 hits;			/* since the window was last opened for a miss */
 	unsigned	 rest;			/* uses to let pass before looking again */
-	unsigned	 in_tokens, in_oids;	/* steps from one to the next in that order, the last ones */
-	bool		 by_oid;
+	enum { ORDER_TOKENS, ORDER_NAMES, ORDER_OIDS } order;	/* that the reader goes in */
+	unsigned	 in_order[3];		/* how well the last steps fit that one */
+	uint64_t	 missed[SCOUT_MISSES];	/* the last files */
+	unsigned	 missed_next;
+	bool		 at_home;		/* in the reader's own directory: what is there comes first */
 	uint64_t	 quiet_until;		/* the server had enough */
 	uint64_t	 last_dir, last_file, last_home;	/* missed last; the directory of last_file */
 };

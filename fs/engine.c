@@ -510,7 +510,7 @@ engine_detached(struct engine *e)
 {
 	e->attached = false;
 	e->reclaiming = false;
-	scout_lost(e);
+	scout_lost(e);	/* theirs, too, are not answered any more */
 }
 
 void

@@ -10,8 +10,9 @@
  *
  * Both windows open as TCP's does: by each listing or file brought ahead that
  * is then used.  They close by half when one is given back unused.  One miss
- * opens nothing, a second one near it does.  What was brought ahead and not
- * asked for in AGE_MS counts as unused and no more as ahead.
+ * opens nothing, a second one near it does.  When as many files have been used
+ * as were ahead at the last turn, what was ahead then and still is was passed
+ * by, and is given up; so is everything when nothing was used for AGE_MS.
  *
  *	dir->scouted	its listing came ahead, and nobody has asked for it yet
  *	file->scouted	the same of its content: counted in files_ahead, bytes_ahead
@@ -22,8 +23,8 @@
  * that answer, and asks itself if it did not come.
  *
  * Invariants: at most READS_MAX of our READs are unanswered; they end with the
- * connection.  files_ahead counts the files with `scouted` of the present
- * count, and bytes_ahead their bytes.
+ * connection.  files_ahead counts the files with `scouted` of the present turn
+ * or the last, files_old those of the last; and so for bytes.
  */
 #include "fs/ahead.h"
 
@@ -36,10 +37,12 @@ enum {
 	DEEP_HIT	= 8 * 1024,
 	FILES_FIRST	= 32,
 	FILES_HIT	= 2,
+	HITS_LEAST	= 4,			/* for each time a miss opens the window further */
 	FILES_MAX	= 1024,
 	BYTES_MAX	= 8 * 1024 * 1024,	/* or a quarter of the cache */
 	STEPS_REST	= 16,			/* uses between vain looks */
 	AGE_MS		= 5000,
+	ORDER_MAX	= 32,
 };
 
 static const uint8_t high_key[SUBKEY_MAX] = {
@@ -53,7 +56,7 @@ scout_init(struct engine *e)
 {
 	TAILQ_INIT(&e->scout.reads);
 	e->scout.deep = DEEP_FIRST;
-	e->scout.count = 1;
+	e->scout.count = 2;
 	if (e->config.eager)
 		e->scout.window = FILES_FIRST;
 }
@@ -91,7 +94,10 @@ bytes_max(const struct engine *e)
 bool
 ahead_wants_content(const struct engine *e)
 {
-	return e->scout.window > 0 && e->scout.files_ahead < e->scout.window && e->scout.bytes_ahead < bytes_max(e);
+	const struct scout *s = &e->scout;
+
+	return s->window > 0 && s->files_ahead < s->window + (s->at_home ? FILES_FIRST : 0) &&
+	    s->bytes_ahead < bytes_max(e) * (s->at_home ? 2 : 1);
 }
 
 uint16_t
@@ -106,6 +112,21 @@ scout_kinds(const struct engine *e)
 	return kinds;
 }
 
+/* Gives up what was ahead at the last turn already. */
+static void
+turn(struct engine *e)
+{
+	struct scout *s = &e->scout;
+
+	s->window -= s->files_old / 2 < s->window ? s->files_old / 2 : s->window;
+	s->files_ahead -= s->files_old;
+	s->bytes_ahead -= s->bytes_old;
+	s->files_old = s->files_ahead;
+	s->bytes_old = s->bytes_ahead;
+	s->turn_hits = s->files_ahead;
+	s->count++;
+}
+
 static void
 age(struct engine *e)
 {
@@ -113,16 +134,15 @@ age(struct engine *e)
 
 	if (s->files_ahead == 0 || e->now_ms - s->hit_ms <= AGE_MS)
 		return;
-	s->count++;
-	s->files_ahead = 0;
-	s->bytes_ahead = 0;
+	turn(e);
+	turn(e);
 	s->window = e->config.eager ? FILES_FIRST : 0;
 }
 
 bool
 ahead_is(const struct engine *e, const struct object *o)
 {
-	return o->scouted != 0 && (S_ISDIR(o->attr.mode) || o->scouted == e->scout.count);
+	return o->scouted != 0 && (S_ISDIR(o->attr.mode) || o->scouted + 1 >= e->scout.count);
 }
 
 bool
@@ -142,9 +162,13 @@ uncount(struct engine *e, struct object *o)
 {
 	struct scout *s = &e->scout;
 
-	if (o->scouted == s->count && !S_ISDIR(o->attr.mode)) {
+	if (ahead_is(e, o) && !S_ISDIR(o->attr.mode)) {
 		s->files_ahead--;
 		s->bytes_ahead -= o->scouted_bytes;
+		if (o->scouted != s->count) {
+			s->files_old--;
+			s->bytes_old -= o->scouted_bytes;
+		}
 	}
 	o->scouted = 0;
 }
@@ -404,20 +428,27 @@ is_near(struct engine *e, uint64_t a, uint64_t b)
 	return false;
 }
 
-/* Which order does the reader go in: that of a listing, or that of object ids, as of making? */
+/* Which order does the reader go in? */
 static void
 judge_order(struct engine *e, uint64_t before, const struct object *o)
 {
 	struct scout *s = &e->scout;
 	const struct object *last = object_find(e, before);
 	struct rec *a, *b;
+	bool in[3];
 
 	if (last == NULL || last == o || last->hint_parent != o->hint_parent || walk_above(e, last, &a) == NULL ||
 	    walk_above(e, o, &b) == NULL)
 		return;
-	s->in_tokens = memcmp(a->subkey, b->subkey, TOKEN_SIZE) < 0 ? s->in_tokens + 1 : 0;
-	s->in_oids = last->oid < o->oid ? s->in_oids + 1 : 0;
-	s->by_oid = s->in_oids > s->in_tokens;
+	in[ORDER_TOKENS] = memcmp(a->subkey, b->subkey, TOKEN_SIZE) < 0;
+	in[ORDER_NAMES] = strcmp(last->hint_name, o->hint_name) < 0;
+	in[ORDER_OIDS] = last->oid < o->oid;
+	s->order = ORDER_TOKENS;
+	for (unsigned i = 0; i < 3; i++) {
+		s->in_order[i] = in[i] ? s->in_order[i] + (s->in_order[i] < ORDER_MAX) : s->in_order[i] / 2;
+		if (s->in_order[i] > s->in_order[s->order])
+			s->order = i;
+	}
 }
 
 static void
@@ -462,6 +493,17 @@ lead_listing(struct engine *e, struct object *dir)
 	read_send(e, r);
 }
 
+/* It is, each time it is run again until what it waits for is there. */
+static bool
+missed_lately(struct scout *s, uint64_t oid)
+{
+	for (unsigned i = 0; i < SCOUT_MISSES; i++)
+		if (s->missed[i] == oid)
+			return true;
+	s->missed[s->missed_next++ % SCOUT_MISSES] = oid;
+	return false;
+}
+
 static void
 from_file(struct engine *e, struct object *o)
 {
@@ -480,7 +522,7 @@ lead_file(struct engine *e, struct object *o, bool missing)
 
 	age(e);
 	hit = ahead_is(e, o);
-	if (!hit && (!missing || s->last_file == o->oid))
+	if (!hit && (!missing || missed_lately(s, o->oid)))
 		return;
 	judge_order(e, s->last_file, o);
 	s->last_file = o->oid;
@@ -491,12 +533,16 @@ lead_file(struct engine *e, struct object *o, bool missing)
 		s->hit_ms = e->now_ms;
 		s->window = s->window + FILES_HIT < FILES_MAX ? s->window + FILES_HIT : FILES_MAX;
 		s->hits++;
+		if (s->turn_hits == 0 || --s->turn_hits == 0)
+			turn(e);
 	} else if (near) {
 		s->rest = 0;
 		/* The guess was good, but for the place: look here too. */
-		if (s->hits >= FILES_FIRST / 2 && s->window < s->files_ahead + FILES_FIRST)
-			s->window = s->files_ahead + FILES_FIRST < FILES_MAX ? s->files_ahead + FILES_FIRST : FILES_MAX;
-		s->hits = 0;
+		if (s->hits >= HITS_LEAST) {
+			s->hits = 0;
+			if (s->window < s->files_ahead + FILES_FIRST)
+				s->window = s->files_ahead + FILES_FIRST < FILES_MAX ? s->files_ahead + FILES_FIRST : FILES_MAX;
+		}
 		if (s->window < FILES_FIRST)
 			s->window = FILES_FIRST;
 	}

@@ -3,10 +3,10 @@
  *
  * Behind where it is: the rest of the directory, down into each directory
  * that is met, then what follows in the directory above.  Siblings come in the
- * order of a listing, or of object ids, which is that of their making and
- * what cp and rsync sort by in effect; which of the two is the scout's to say.
- * Programs keep to neither for sure, so what stands before the reader is
- * looked at too, though not below.
+ * order of a listing (find, grep -r), of inode numbers (cp -r), or of names
+ * (git, rsync, the shell); which of them is the scout's to say.  Programs keep
+ * to none for sure, so what stands before the reader is looked at too, though
+ * not below.
  *
  * It goes only over what is known and changes nothing but the READ it fills
  * and the fetches it starts; at most STEPS_MAX entries are looked at, under
@@ -168,28 +168,57 @@ visit(struct walk *w, struct object *dir, struct rec *r)
 	return NULL;
 }
 
-/* A directory on the way: where in it the walk is, by token, or in a list by object id. */
+struct item {
+	struct rec	*rec;
+	struct bytes	 name;		/* only in the order of names */
+};
+
+/* A directory on the way, and where in it the walk is. */
 struct frame {
 	struct object	*dir;
 	struct rec	*at;		/* the last one visited, NULL before the first */
-	struct rec	**list;		/* NULL: by token */
+	struct item	*list;		/* sorted; NULL: as they stand, by token */
 	unsigned	 count, next;
 };
 
 static int
 by_oid(const void *a, const void *b)
 {
-	const struct rec *x = *(struct rec *const *)a, *y = *(struct rec *const *)b;
+	const struct rec *x = ((const struct item *)a)->rec, *y = ((const struct item *)b)->rec;
 
 	return x->oref < y->oref ? -1 : x->oref > y->oref;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	struct bytes x = ((const struct item *)a)->name, y = ((const struct item *)b)->name;
+	size_t n = x.len < y.len ? x.len : y.len;
+	int c = n == 0 ? 0 : memcmp(x.data, y.data, n);
+
+	return c != 0 ? c : x.len < y.len ? -1 : x.len > y.len;
+}
+
+static struct item
+item_of(const struct walk *w, struct rec *r)
+{
+	struct item i = { .rec = r };
+	uint8_t type;
+
+	if (w->engine->scout.order == ORDER_NAMES && !r->absent && !r->damaged)
+		entry_decode(&i.name, &type, (struct bytes){ r->value, r->value_len });
+	return i;
 }
 
 /* Begins dir behind `after`, or at its first entry. */
 static void
 frame_begin(const struct walk *w, struct frame *f, struct object *dir, struct rec *after)
 {
+	int (*compare)(const void *, const void *) = w->engine->scout.order == ORDER_OIDS ? by_oid : by_name;
+	struct item last;
+
 	*f = (struct frame){ .dir = dir, .at = after };
-	if (!w->engine->scout.by_oid || (f->list = malloc(SORTED_MAX * sizeof(struct rec *))) == NULL)
+	if (w->engine->scout.order == ORDER_TOKENS || (f->list = malloc(SORTED_MAX * sizeof *f->list)) == NULL)
 		return;
 	for (struct rec *r = first_entry(dir); is_entry(dir, r); r = object_rec_after(dir, r)) {
 		if (f->count == SORTED_MAX) {
@@ -197,10 +226,12 @@ frame_begin(const struct walk *w, struct frame *f, struct object *dir, struct re
 			f->list = NULL;
 			return;
 		}
-		f->list[f->count++] = r;
+		f->list[f->count++] = item_of(w, r);
 	}
-	qsort(f->list, f->count, sizeof *f->list, by_oid);
-	while (after != NULL && f->next < f->count && by_oid(&f->list[f->next], &after) <= 0)
+	qsort(f->list, f->count, sizeof *f->list, compare);
+	if (after != NULL)
+		last = item_of(w, after);
+	while (after != NULL && f->next < f->count && compare(&f->list[f->next], &last) <= 0)
 		f->next++;
 }
 
@@ -210,7 +241,7 @@ frame_next(struct frame *f)
 	struct rec *r;
 
 	if (f->list != NULL)
-		return f->next < f->count ? f->list[f->next++] : NULL;
+		return f->next < f->count ? f->list[f->next++].rec : NULL;
 	r = f->at == NULL ? first_entry(f->dir) : object_rec_after(f->dir, f->at);
 	if (!is_entry(f->dir, r))
 		return NULL;
@@ -258,7 +289,6 @@ walk(struct walk *w, struct object *dir, struct rec *after)
 		}
 		if ((dir = walk_above(w->engine, f->dir, &r)) == NULL)
 			break;
-		/* Others may come in another order than ours. */
 		walk_flat(w, dir, NULL, r);
 		frame_begin(w, f, dir, r);
 	}
@@ -272,8 +302,10 @@ walk_ahead(struct engine *e, struct scout_read *to, struct object *dir, struct r
 	struct walk w = { .engine = e, .to = to, .steps = STEPS_MAX, .content = content };
 
 	if (content) {
+		e->scout.at_home = true;
 		walk_flat(&w, dir, after, NULL);
 		walk_flat(&w, dir, NULL, after);
+		e->scout.at_home = false;
 	}
 	walk(&w, dir, after);
 	return w.found;
