@@ -122,6 +122,7 @@ struct engine {
 	size_t		 table_size, objects;
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
+	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
 
 	struct scout	 scout;
 	struct action	*first, **last;

@@ -52,10 +52,15 @@ one_file() {	# is all that is fetched for who wants no more
 	cold cat "$M/part03/module030/3-"* && at_most 1 ann fetches && at_most 12 ann reads
 }
 
+# What ann has seen and does not change is shared with bob by the directory.
+looked_at_by_both() {
+	cold find "$M" && mount_client bob vol && ls -lR "$(mnt bob)" >"$T/bob.out" &&
+		grep -q module030 "$T/bob.out" && at_most 20 bob misses && at_most 20 ann recalls
+}
+
 # What ann has only been given ahead is given up to bob at once, and comes back changed.
 given_up() {
 	local d
-	mount_client bob vol
 	cold find "$M" || return
 	for d in "$(mnt bob)"/part0*/module00*; do
 		echo changed >"$d/new" || return
@@ -71,5 +76,6 @@ check_here "and grep -r of contents" searched
 check_here "and cp -r, which goes in another order" copied
 check "and all that in few messages" in_few_messages
 check_here "one file is read alone" one_file
+check_here "another client sees it all as fast" looked_at_by_both
 check_here "what was looked at ahead is given up to others" given_up
 tap_done
