@@ -3,9 +3,11 @@
  *
  * engine.c   events, actions, parked operations
  * need.c     needs, READ and GRANTED
+ * caller.c   look-ups of one system call
  * lease.c    RECALL, RELEASE, RECLAIM, loss
  * scout.c    what will be needed next;  walk.c: the way there
  * txn.c      the running transaction, commits under way
+ * supply.c   blocks that the server misses
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
@@ -37,7 +39,7 @@ enum wait_kind {
 };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
-enum { NEEDS_MAX = 128, HELD_MAX = 8 };
+enum { NEEDS_MAX = 128, HELD_MAX = 8, CALLERS_MAX = 1024 };
 
 struct op_state {
 	struct op	*op;
@@ -48,6 +50,7 @@ struct op_state {
 	uint64_t	 ticket;
 	uint64_t	 request;		/* READ: its own, or one of the scout's */
 	uint16_t	 kinds;			/* that children bring */
+	uint64_t	 began_ms;
 	struct { uint64_t oid; uint8_t mode; } held[HELD_MAX];	/* met needs of this attempt */
 	uint32_t	 held_count;
 	struct msg_want	*wants;			/* in the op's arena */
@@ -63,6 +66,17 @@ struct op_state {
 	uint64_t	 reply_number;
 };
 
+/* What a thread looked up last: see caller.c. */
+struct caller {
+	uint32_t	 id;			/* 0: nobody */
+	bool		 wounded;		/* was told to begin anew, once */
+	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
+	uint64_t	 child;			/* what it gave */
+	uint64_t	 seen_ms;
+	uint64_t	 ticket, second;	/* wounded: its age, the directory of its new name */
+	uint64_t	 told;			/* ... the look-up that was answered ESTALE, until the next one */
+};
+
 struct handle {
 	uint64_t	 oid;
 	uint32_t	 flags;
@@ -75,6 +89,7 @@ struct commit_state {
 	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
+	unsigned	 supplies;		/* how often it has */
 };
 
 struct flush_state {
@@ -130,6 +145,9 @@ struct engine {
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
 	size_t		 parked_count;
 	uint64_t	 next_request, replies;
+	uint64_t	 leases_taken;		/* so far: numbers them */
+	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled */
+	struct caller	 callers[CALLERS_MAX];
 	bool		 running;
 
 	bool		 attached, reclaiming, had_session;
@@ -162,6 +180,9 @@ struct engine {
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
+	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
+	uint64_t	 busy_until;		/* it was lately */
+	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
 
 	size_t		 dirty_bytes;
 	uint64_t	 span_number;		/* of the newest span of all */
@@ -186,6 +207,7 @@ struct action	*action_add(struct engine *e, enum action_kind kind);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
+void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
 void		 run_all(struct engine *e);
 struct object	*object_find(struct engine *e, uint64_t oid);
@@ -204,6 +226,8 @@ bool		 need_record(struct engine *e, struct op *op, struct object *o, uint8_t ki
 		    const uint8_t *subkey, size_t len, struct rec **ret);
 /* All records of a kind from the first one up to the key (NULL: to the end). */
 bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto);
+/* An object that is leased, and is to stay so until the operation is done. */
+void		 need_held(struct op *op, uint64_t oid, enum mode mode);
 /* True when a need of this attempt is missing. */
 bool		 needs_missing(const struct op *op);
 bool		 need_named(const struct op_state *s, uint64_t oid);	/* among those that are missing */
@@ -212,13 +236,23 @@ void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 
+/* ---- caller.c ---- */
+void		 caller_arrived(struct engine *e, struct op *op);
+/* Before a LOOKUP is answered.  0; -EAGAIN: a need is noted; -ESTALE: the system call is to begin anew. */
+int		 caller_looks_up(struct engine *e, struct op *op);
+void		 caller_looked_up(struct engine *e, struct op *op, const struct object *dir);
+void		 names_recalled(struct engine *e, struct object *o);
+bool		 names_quiet(const struct engine *e, const struct object *dir);	/* the kernel may keep them */
+
 /* ---- lease.c ---- */
+void		 lease_taken(struct engine *e, struct object *o, enum mode mode);	/* had none before */
 void		 recall_set(struct engine *e, struct object *o, enum recall_state state);
 void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody names or pins it */
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
+void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
 void		 lease_swept(struct engine *e, struct object *o);
 void		 lease_reclaim(struct engine *e);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
@@ -257,6 +291,7 @@ int op_link(struct engine *e, struct op *op);
 int op_unlink(struct engine *e, struct op *op);		/* and RMDIR */
 int op_rename(struct engine *e, struct op *op);
 int op_getattr(struct engine *e, struct op *op);
+int op_meta(struct engine *e, struct op *op);
 int op_setattr(struct engine *e, struct op *op);
 int op_readlink(struct engine *e, struct op *op);
 int op_open(struct engine *e, struct op *op);		/* and OPENDIR */
@@ -299,7 +334,12 @@ void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
 void		 txn_committed(struct engine *e, const struct msg_committed *m);
 void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
-void		 txn_resupplied(struct engine *e);
+/* s and those after it become part of the running transaction again: the server has consumed none of their sequences. */
+void		 txn_thaw(struct engine *e, struct commit_state *s);
+/* The same, to be tried again in a while; until then who waits is told the error. */
+void		 txn_postpone(struct engine *e, struct commit_state *s, int error);
+/* After txn_thaw(): what is left is committed at once, and who waited for the thawed waits for that. */
+void		 txn_refreeze(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
@@ -307,8 +347,14 @@ void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 /* Empty, with room for that many; one reference for the caller.  NULL when out of memory. */
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
+void		 commit_send(struct engine *e, struct commit *c);
+void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
+
+/* ---- supply.c ---- */
+void		 supply_missing(struct engine *e, struct commit_state *s, const struct msg_committed *m);
+void		 supply_step(struct engine *e);		/* a block was stored, or a commit acknowledged */
 
 /* ---- data.c ---- */
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);
@@ -320,10 +366,14 @@ void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done
 void		 data_flush_all(struct engine *e);
 /* All that was written while the file was `size` long has arrived: a commit may say so. */
 void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
-void		 data_arrived_all(struct engine *e);
+void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
+/* This ATTR is the server's. */
+void		 data_told(struct object *o, struct bytes value);
+/* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
+void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);
 /* No span made up to this number is left; see engine.span_number. */
 bool		 data_flushed(const struct object *o, uint64_t number);

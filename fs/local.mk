@@ -4,6 +4,7 @@ fs_libfs_a_SOURCES = \
 	fs/ahead.h \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
+	fs/caller.c \
 	fs/cell.c \
 	fs/commit.c \
 	fs/content.h \
@@ -20,6 +21,7 @@ fs_libfs_a_SOURCES = \
 	fs/op_name.c \
 	fs/scout.c \
 	fs/span.c \
+	fs/supply.c \
 	fs/txn.c \
 	fs/walk.c
 
@@ -29,6 +31,7 @@ fs_libfs_a_SOURCES += \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/errand.c \
+	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
 	fs/lanes.c \
 	fs/link.c fs/link.h \
@@ -41,7 +44,9 @@ fs_libfs_a_SOURCES += \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
+	fs/peek.c fs/peek.h \
 	fs/request.c \
+	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/workers.c fs/workers.h
 
