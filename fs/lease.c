@@ -256,10 +256,9 @@ lease_step(struct engine *e, struct object *o)
 		txn_commit(e);
 		return;
 	}
-	if (o->inflight == 0 && (o->oid != OID_RENAME || e->inflight_count == 0)) {
-		e->sharing = SHARED_MAX;
+	e->sharing = SHARED_MAX;
+	if (o->inflight == 0 && (o->oid != OID_RENAME || e->inflight_count == 0))
 		release(e, o, o->recall_mode);
-	}
 }
 
 void
