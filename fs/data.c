@@ -93,7 +93,7 @@ read_ahead(struct engine *e, struct object *o, uint64_t region)
 			if (extents[i].ref < r->brefs_count && extents[i].length > 0)
 				cell_fetch(e, r->brefs[extents[i].ref], extents[i].block_offset / CELL_SIZE,
 				    (extents[i].block_offset + extents[i].length - 1) / CELL_SIZE -
-				    extents[i].block_offset / CELL_SIZE + 1);
+				    extents[i].block_offset / CELL_SIZE + 1, true);
 	}
 }
 

@@ -504,6 +504,18 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 	arrived(e, o, newest, size);
 }
 
+/* All of it travels in the transaction, in room that is kept for it. */
+static bool
+has_room(const struct span *s)
+{
+	const struct flush_state *f;
+
+	TAILQ_FOREACH(f, &s->flushes, link)
+		if (!f->reserved)
+			return false;
+	return true;
+}
+
 static void
 flush_object(struct engine *e, struct object *o)
 {
@@ -515,7 +527,8 @@ flush_object(struct engine *e, struct object *o)
 		next = TAILQ_NEXT(s, link);
 		if (s->frozen && s->pending > 0)
 			continue;
-		if (s->frozen && must_wait(e, o)) {
+		if (s->frozen && must_wait(e, o) && !has_room(s)) {
+			e->freeze_wanted = true;	/* which makes room */
 			later = true;
 			continue;
 		}

@@ -112,7 +112,8 @@ struct wait {
 	LIST_ENTRY(wait)	 of_session;
 	struct session		*session;
 	uint64_t		 request, ticket;
-	uint32_t		 budget, want_count, node_count;
+	uint32_t		 budget, size, want_count, node_count;
+	uint16_t		 kinds;
 	uint8_t			 depth;
 	struct want		*wants;
 	struct wait_node	*nodes;		/* both in the wait's own memory */

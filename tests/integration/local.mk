@@ -11,7 +11,8 @@ INTEGRATION_TESTS = \
 	tests/integration/locks.sh \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
-	tests/integration/stranger.sh
+	tests/integration/stranger.sh \
+	tests/integration/wan.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
 	tests/integration/space.sh \

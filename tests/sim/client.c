@@ -88,7 +88,7 @@ mount_new(struct client *c, const struct mount *replaced)
 	struct engine_config config = {
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
-		.random = engine_random, .context = m,
+		.eager = sim->plan.eager, .random = engine_random, .context = m,
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };

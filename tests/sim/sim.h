@@ -54,6 +54,7 @@ struct plan {
 	uint32_t	 commit_ms;
 	size_t		 dirty_max, cache_max, objects_max, commit_max;
 	unsigned	 leases_max;
+	bool		 eager;
 	uint64_t	 file_max;		/* bytes */
 	unsigned	 big;			/* per mille of writes that are large */
 	unsigned	 fsync;			/* per mille */

@@ -532,11 +532,12 @@ test_unsynced(void)
 static void
 test_children(void)
 {
-	struct message m = { .type = MSG_read, .read = { .depth = 1 } };
+	struct message m = { .type = MSG_read, .read = { .depth = 1, .kinds = 1 << KIND_ATTR | 1 << KIND_PARENT } };
 	struct msg_want wants[1] = { { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .limit = 100 } };
 	const struct message *back;
 	struct world w;
-	struct client a, b;
+	struct client a, b, c;
+	uint64_t grants[4];
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
@@ -554,11 +555,23 @@ test_children(void)
 	ok(back->granted.answers.at[1].oid == a.at.first_oid + 1 && back->granted.answers.at[1].records.count == 1 &&
 	    back->granted.answers.at[1].mode == MODE_SHARED, "with a lease and their attributes");
 	ok(recalled(&a) == NULL, "and nobody is asked for the others");
+	for (unsigned i = 1; i < 4; i++)
+		grants[i] = back->granted.answers.at[i].grant;
+	m.id = 0;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 1, "what the session holds it is not told again");
+	c = client_new(&w, 3);
+	client_lease(&c, a.at.first_oid + 2, MODE_SHARED);
 	client_lease(&a, a.at.first_oid + 2, MODE_EXCLUSIVE);
+	for (unsigned i = 1; i < 4; i++)
+		client_release(&b, a.at.first_oid + i, MODE_NONE, grants[i]);
 	m.id = 0;
 	world_send(&w, b.control, &m);
 	back = world_take(&w, b.control, MSG_granted);
 	ok(back->granted.answers.count == 3, "nor is what somebody waits for given away");
+	client_release(&b, a.at.first_oid + 1, MODE_NONE, back->granted.answers.at[1].grant);
+	client_release(&b, a.at.first_oid + 3, MODE_NONE, back->granted.answers.at[2].grant);
 	m.id = 0;
 	m.read.budget = 7;
 	world_send(&w, b.control, &m);
