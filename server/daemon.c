@@ -30,7 +30,6 @@ enum {
 	CLOSING_MS	= 2000,		/* for a peer to take our last words */
 	COMPACT_S	= 1,		/* between looks for segments worth compacting */
 	COMPACT_PERCENT	= 50,		/* live in a segment: below, it is */
-	COMPACT_FULL	= 95,		/* while space is refused */
 	FULL_S		= 30,		/* so long after it was */
 	COMPACT_BYTES	= 16 * 1024 * 1024,
 	ADDRESS_MAX	= 256,
@@ -41,6 +40,8 @@ struct daemon {
 	pthread_cond_t		 changed;	/* the log grew, or the daemon stops */
 	pthread_cond_t		 synced_more;
 	pthread_cond_t		 links_gone;
+	pthread_cond_t		 space_wanted;	/* more refusals for lack of it, or the daemon stops */
+	uint64_t		 refusals;	/* so far */
 	struct server		*server;
 	struct table		 links;		/* struct link_place, by connection id */
 	uint64_t		 next_conn, synced;
@@ -170,6 +171,7 @@ append(struct server_action **list, struct server_action *a)
 static void
 drain(struct daemon *d, struct chores *chores)
 {
+	struct server_stats stats;
 	struct server_action *a;
 
 	while ((a = server_next(d->server)) != NULL)
@@ -180,6 +182,10 @@ drain(struct daemon *d, struct chores *chores)
 		}
 	if (store_end(d->store) > d->synced)
 		pthread_cond_signal(&d->changed);
+	server_stats(d->server, &stats);
+	if (stats.nospc != d->refusals)
+		pthread_cond_signal(&d->space_wanted);
+	d->refusals = stats.nospc;
 }
 
 static void
@@ -370,9 +376,12 @@ syncer(void *arg)
 	return NULL;
 }
 
-/* Waits a while; false when the daemon stops. */
+/*
+ * Waits a while, but not when space has been refused meanwhile; notes until
+ * when to go for the last bytes.  False when the daemon stops.
+ */
 static bool
-rest(struct daemon *d)
+rest(struct daemon *d, uint64_t *refusals, uint64_t *full_until_ms)
 {
 	struct timespec until;
 	bool go_on;
@@ -380,43 +389,30 @@ rest(struct daemon *d)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += COMPACT_S;
 	pthread_mutex_lock(&d->lock);
-	while (!d->stopping && pthread_cond_timedwait(&d->links_gone, &d->lock, &until) == 0)
+	while (!d->stopping && d->refusals == *refusals &&
+	    pthread_cond_timedwait(&d->space_wanted, &d->lock, &until) == 0)
 		;
+	if (d->refusals != *refusals)
+		*full_until_ms = clock_ms(CLOCK_BOOTTIME) + FULL_S * 1000;
+	*refusals = d->refusals;
 	go_on = !d->stopping;
 	pthread_mutex_unlock(&d->lock);
 	return go_on;
-}
-
-/* Space was refused since *nospc was noted. */
-static bool
-is_full(struct daemon *d, uint64_t *nospc)
-{
-	struct server_stats stats;
-	bool more;
-
-	pthread_mutex_lock(&d->lock);
-	server_stats(d->server, &stats);
-	pthread_mutex_unlock(&d->lock);
-	more = stats.nospc != *nospc;
-	*nospc = stats.nospc;
-	return more;
 }
 
 static void *
 compactor(void *arg)
 {
 	struct daemon *d = arg;
-	unsigned full_s = 0;
-	uint64_t nospc = 0;
+	uint64_t refusals = 0, full_until_ms = 0;
 	int r;
 
-	while (rest(d)) {
-		full_s = is_full(d, &nospc) ? FULL_S : full_s > 0 ? full_s - COMPACT_S : 0;
+	while (rest(d, &refusals, &full_until_ms)) {
 		do
-			r = diskstore_compact(d->store, &d->lock, full_s > 0 ? COMPACT_FULL : COMPACT_PERCENT,
-			    COMPACT_BYTES);
+			r = diskstore_compact(d->store, &d->lock,
+			    clock_ms(CLOCK_BOOTTIME) < full_until_ms ? COMPACT_FULL : COMPACT_PERCENT, COMPACT_BYTES);
 		while (r > 0 && !daemon_failed(d));
-		if (r < 0)
+		if (r < 0 && r != -ENOSPC)
 			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
 	}
 	return NULL;
@@ -516,7 +512,7 @@ stop(struct daemon *d)
 	pthread_mutex_lock(&d->lock);
 	d->stopping = true;
 	pthread_cond_broadcast(&d->changed);
-	pthread_cond_broadcast(&d->links_gone);
+	pthread_cond_broadcast(&d->space_wanted);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -546,6 +542,7 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	pthread_cond_init(&d->changed, NULL);
 	pthread_cond_init(&d->synced_more, NULL);
 	pthread_cond_init(&d->links_gone, NULL);
+	pthread_cond_init(&d->space_wanted, NULL);
 	randombytes_buf(&seed, sizeof seed);
 	table_init(&d->links, seed);
 	TAILQ_INIT(&d->unproven);
