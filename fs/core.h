@@ -57,6 +57,8 @@ struct op_state {
 	/* of operations in several steps */
 	int		 step;
 	uint64_t	 flush_number, sequence, errors, size;
+	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
+	uint64_t	 refusals;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -81,6 +83,7 @@ struct flush_state {
 	struct span	*span;			/* NULL once applied, or cut away */
 	uint64_t	 oid, region;
 	uint32_t	 offset;		/* of the run in its region */
+	uint64_t	 frees;			/* engine.frees when it was last on its way */
 	bool		 stored, failed, kept;
 	bool		 reserved;		/* its bytes are in engine.carrying */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
@@ -135,7 +138,10 @@ struct engine {
 	size_t		 carrying;		/* bytes that will travel, once sealed */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
+	uint64_t	 refusals;		/* how often it was set */
 	uint64_t	 retry_at;
+	uint64_t	 frees;			/* commits acknowledged that remove something */
+	uint64_t	 busy_since, again_at;	/* the server makes room: asked again then; or 0 */
 
 	size_t		 dirty_bytes;
 	uint64_t	 span_number;		/* of the newest span of all */
@@ -260,6 +266,22 @@ void		 txn_count(struct engine *e, struct object *o);	/* after a change of the l
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
+/* A new content's record waits until all of it can come (R4). */
+bool		 txn_held_back(const struct object *o, const struct rec *r);
+
+/* ---- full.c ---- */
+/*
+ * For what adds work: 0, or -ENOSPC if the server refused since the op began,
+ * or -EAGAIN while it is asked whether an older refusal still holds.
+ */
+int		 full_room(struct engine *e, struct op *op);
+void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
+void		 full_refused(struct engine *e, int error);
+/* The server would not take it now but soon.  False when that has gone on for too long. */
+bool		 full_patient(struct engine *e);
+/* Removals that the server has not heard of may make room; they are sent. */
+bool		 full_frees(struct engine *e);
+void		 full_committed(struct engine *e, const struct commit *c);
 
 /* ---- data.c ---- */
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);

@@ -540,6 +540,8 @@ engine_received(struct engine *e, const struct message *m)
 		break;
 	case MSG_space:
 		e->space = m->space;
+		if (e->error == -ENOSPC && m->space.free_bytes > 0)
+			e->retry_at = e->now_ms;
 		break;
 	case MSG_done:
 		lease_refused(e, m->id, m->done.status);

@@ -8,11 +8,11 @@ INTEGRATION_TESTS = \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
 	tests/integration/secrecy.sh \
+	tests/integration/space.sh \
 	tests/integration/stranger.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
 	tests/integration/linearize.sh \
-	tests/integration/space.sh \
 	tests/integration/self_long.sh
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py
 
