@@ -5,6 +5,11 @@
  * same hold of the lock: so what is for one connection is queued in the order
  * in which the engine said it, and a WRITE_BLOCK is carried out by the reader
  * that has the bytes.
+ *
+ * A failed store is the end (fail-stop): from then on nothing is answered and
+ * every connection is cut, so that clients wait and resume with the next
+ * daemon, which recovers.  An answer would tell their applications of an
+ * error that is none.
  */
 #include "server/daemon.h"
 
@@ -48,7 +53,7 @@ struct daemon {
 	TAILQ_HEAD(, link_place) unproven;	/* oldest first */
 	TAILQ_HEAD(, link_place) closing;	/* by cut_ms */
 	unsigned		 link_count, unproven_count;
-	bool			 stopping, failed;
+	bool			 stopping, failed, hung_up;
 
 	/* Constant. */
 	struct store		*store;
@@ -144,7 +149,7 @@ cut_closing(struct daemon *d)
 static void
 route(struct daemon *d, struct server_action *a)
 {
-	struct link *l = link_find(d, a->conn);
+	struct link *l = d->hung_up ? NULL : link_find(d, a->conn);
 
 	if (l != NULL) {
 		if (a->kind == SERVER_SEND && a->message.type == MSG_attached)
@@ -157,6 +162,20 @@ route(struct daemon *d, struct server_action *a)
 	if (a->kind == SERVER_READ_BLOCK)
 		store_block_put_ref(a->ref);
 	server_action_free(a);
+}
+
+/* The store has failed. */
+static void
+hang_up(struct daemon *d)
+{
+	struct table_node *n = NULL;
+	size_t slot = 0;
+
+	if (d->hung_up)
+		return;
+	d->hung_up = true;
+	while ((n = table_walk(&d->links, &slot, n)) != NULL)
+		link_cut(container_of(n, struct link_place, node)->link);
 }
 
 static void
@@ -174,6 +193,9 @@ drain(struct daemon *d, struct chores *chores)
 	struct server_stats stats;
 	struct server_action *a;
 
+	/* Looked at after the engine has: what it could not do for that reason is not told. */
+	if (store_failed(d->store) != NULL)
+		hang_up(d);
 	while ((a = server_next(d->server)) != NULL)
 		switch (a->kind) {
 		case SERVER_WRITE_BLOCK: append(&chores->writes, a); break;
@@ -310,7 +332,7 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 	bool room;
 
 	pthread_mutex_lock(&d->lock);
-	room = d->link_count < d->connections_max;
+	room = d->link_count < d->connections_max && !d->hung_up;
 	if (room)
 		l = link_new(d, fd, ++d->next_conn, peer);
 	if (l != NULL) {
@@ -368,6 +390,8 @@ syncer(void *arg)
 		}
 	}
 	d->failed = r < 0;
+	if (d->failed)
+		hang_up(d);
 	pthread_cond_broadcast(&d->synced_more);
 	pthread_mutex_unlock(&d->lock);
 	if (r < 0)
