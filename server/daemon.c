@@ -229,7 +229,7 @@ level_of(const char *text)
 {
 	if (strncmp(text, "event=damage", 12) == 0 || strncmp(text, "event=store-failed", 18) == 0)
 		return EVENT_ERROR;
-	return strncmp(text, "event=evict", 11) == 0 || strncmp(text, "event=stranger", 14) == 0 ||
+	return strncmp(text, "event=evict", 11) == 0 || strncmp(text, "event=fence", 11) == 0 || strncmp(text, "event=stranger", 14) == 0 ||
 	    strncmp(text, "event=reject", 12) == 0 ? EVENT_WARNING : EVENT_INFO;
 }
 

@@ -118,12 +118,19 @@ stall(struct sim *sim)
 	client_stall(some_client(sim), rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 300) ? 5 * S : 200 * MS));
 }
 
+static void
+deafen(struct sim *sim)
+{
+	client_deafen(some_client(sim));
+}
+
 static const struct {
 	void		(*happen)(struct sim *);
 	unsigned	 weight;
 } kinds[] = {
 	{ cut_control, 30 }, { cut_bulk, 10 }, { partition, 8 }, { crash_server, 16 }, { kill_client, 12 },
 	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 },
+	{ deafen, 4 },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

@@ -63,6 +63,7 @@ struct proc {
 	unsigned	 stage, count;
 	uint64_t	 offset;
 	struct file	*file;
+	bool		 looks;			/* its task leaves nothing behind */
 	/* looking at everything */
 	bool		 inspecting;
 	uint64_t	 queue[QUEUE_MAX];
@@ -848,12 +849,37 @@ ending(struct proc *p)
 
 static void inspect_next(struct proc *p);
 
+/* A task that leaves nothing behind. */
+static void
+look(struct proc *p)
+{
+	for (unsigned i = 0; i < FILES_MAX; i++)
+		if (p->files[i] != NULL) {
+			close_file(p, i);
+			return;
+		}
+	p->looks = true;
+	choose_path(p, &p->path[0], name_any(p));
+	walk_to(p, 1, roll(p, 8) == 0 ? act_readlink : act_stat);
+}
+
+bool
+workload_looks(struct sim *sim, unsigned client)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < sim->plan.processes; i++)
+		all &= sim->workload->procs[client][i].looks;
+	return all;
+}
+
 static void
 next_task(struct proc *p)
 {
 	bool any_file = false;
 
 	p->state = PROC_BUSY;
+	p->looks = false;
 	if (p->inspecting) {
 		inspect_next(p);
 		return;
@@ -867,6 +893,10 @@ next_task(struct proc *p)
 				return;
 			}
 		p->state = PROC_QUIET;
+		return;
+	}
+	if (p->mount->reading) {
+		look(p);
 		return;
 	}
 	p->slot = (unsigned)roll(p, FILES_MAX);
