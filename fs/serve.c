@@ -27,6 +27,7 @@
 #include "fs/control.h"
 #include "fs/lock.h"
 #include "fs/log.h"
+#include "fs/peek.h"
 #include "proto/noise.h"
 
 enum {
@@ -443,6 +444,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	if ((r = serve_configure(&config, secrets, o->home, &o->server, &o->volume, why, size)) < 0)
 		return r;
 	config.engine = o->engine;
+	config.engine.renames = peek_renames;
 	if ((r = mount_new(&s->mount, &o->mount)) < 0)
 		return r;
 	config.kernel = &mount_kernel_calls;

@@ -5,6 +5,7 @@ INTEGRATION_TESTS = \
 	tests/integration/cli.sh \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
+	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
 	tests/integration/secrecy.sh \
@@ -13,6 +14,7 @@ INTEGRATION_TESTS = \
 LONG_TESTS = \
 	tests/integration/big_long.sh \
 	tests/integration/linearize.sh \
+	tests/integration/space.sh \
 	tests/integration/self_long.sh
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py
 
