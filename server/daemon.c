@@ -45,7 +45,7 @@ struct daemon {
 	pthread_cond_t		 changed;	/* the log grew, or the daemon stops */
 	pthread_cond_t		 synced_more;
 	pthread_cond_t		 links_gone;
-	pthread_cond_t		 space_wanted;	/* more refusals for lack of it, or the daemon stops */
+	pthread_cond_t		 chore;		/* more refusals, a checkpoint is due, or the daemon stops */
 	uint64_t		 refusals;	/* so far */
 	struct server		*server;
 	struct table		 links;		/* struct link_place, by connection id */
@@ -61,7 +61,7 @@ struct daemon {
 	const struct home	*home;
 	uint32_t		 connections_max;
 	char			 address[ADDRESS_MAX];
-	pthread_t		 syncer, compactor;
+	pthread_t		 syncer, housekeeper;
 };
 
 /* What an event brought for its caller to do without the lock. */
@@ -206,8 +206,8 @@ drain(struct daemon *d, struct chores *chores, bool wake)
 	if (wake && store_end(d->store) > d->synced && !d->syncing)
 		pthread_cond_signal(&d->changed);
 	server_stats(d->server, &stats);
-	if (stats.nospc != d->refusals)
-		pthread_cond_signal(&d->space_wanted);
+	if (stats.nospc != d->refusals || diskstore_due(d->store))
+		pthread_cond_signal(&d->chore);
 	d->refusals = stats.nospc;
 }
 
@@ -363,7 +363,7 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 	close(fd);
 }
 
-/* ---- sync and compaction ---- */
+/* ---- sync, checkpoints and compaction ---- */
 
 /* One round, under the lock, which is let go meanwhile.  False when the store failed. */
 static bool
@@ -428,8 +428,8 @@ daemon_settle(struct daemon *d)
 }
 
 /*
- * Waits a while, but not when space has been refused meanwhile; notes until
- * when to go for the last bytes.  False when the daemon stops.
+ * Waits a while, but not when space has been refused meanwhile or a checkpoint
+ * is due; notes until when to go for the last bytes.  False when the daemon stops.
  */
 static bool
 rest(struct daemon *d, uint64_t *refusals, uint64_t *full_until_ms)
@@ -440,8 +440,8 @@ rest(struct daemon *d, uint64_t *refusals, uint64_t *full_until_ms)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += COMPACT_S;
 	pthread_mutex_lock(&d->lock);
-	while (!d->stopping && d->refusals == *refusals &&
-	    pthread_cond_timedwait(&d->space_wanted, &d->lock, &until) == 0)
+	while (!d->stopping && d->refusals == *refusals && !diskstore_due(d->store) &&
+	    pthread_cond_timedwait(&d->chore, &d->lock, &until) == 0)
 		;
 	if (d->refusals != *refusals)
 		*full_until_ms = clock_ms(CLOCK_BOOTTIME) + FULL_S * 1000;
@@ -451,18 +451,44 @@ rest(struct daemon *d, uint64_t *refusals, uint64_t *full_until_ms)
 	return go_on;
 }
 
+static bool
+is_due(struct daemon *d)
+{
+	bool due;
+
+	pthread_mutex_lock(&d->lock);
+	due = diskstore_due(d->store);
+	pthread_mutex_unlock(&d->lock);
+	return due;
+}
+
+/* So that the pause is short, what the log has not synced goes first, while others go on. */
+static void
+checkpoint(struct daemon *d)
+{
+	uint64_t pos;
+
+	if (!is_due(d) || store_sync(d->store, &pos) < 0)
+		return;
+	pthread_mutex_lock(&d->lock);
+	if (diskstore_due(d->store))
+		store_checkpoint(d->store);	/* its failure is the store's */
+	pthread_mutex_unlock(&d->lock);
+}
+
 static void *
-compactor(void *arg)
+housekeeper(void *arg)
 {
 	struct daemon *d = arg;
 	uint64_t refusals = 0, full_until_ms = 0;
 	int r;
 
 	while (rest(d, &refusals, &full_until_ms)) {
+		checkpoint(d);
 		do
 			r = diskstore_compact(d->store, &d->lock,
 			    clock_ms(CLOCK_BOOTTIME) < full_until_ms ? COMPACT_FULL : COMPACT_PERCENT, COMPACT_BYTES);
-		while (r > 0 && !daemon_failed(d));
+		while (r > 0 && !daemon_failed(d) && !is_due(d));
 		if (r < 0 && r != -ENOSPC)
 			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
 	}
@@ -563,7 +589,7 @@ stop(struct daemon *d)
 	pthread_mutex_lock(&d->lock);
 	d->stopping = true;
 	pthread_cond_broadcast(&d->changed);
-	pthread_cond_broadcast(&d->space_wanted);
+	pthread_cond_broadcast(&d->chore);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -572,7 +598,7 @@ start_threads(struct daemon *d)
 {
 	if (pthread_create(&d->syncer, NULL, syncer, d) != 0)
 		return false;
-	if (pthread_create(&d->compactor, NULL, compactor, d) == 0)
+	if (pthread_create(&d->housekeeper, NULL, housekeeper, d) == 0)
 		return true;
 	stop(d);
 	pthread_join(d->syncer, NULL);
@@ -593,7 +619,7 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	pthread_cond_init(&d->changed, NULL);
 	pthread_cond_init(&d->synced_more, NULL);
 	pthread_cond_init(&d->links_gone, NULL);
-	pthread_cond_init(&d->space_wanted, NULL);
+	pthread_cond_init(&d->chore, NULL);
 	randombytes_buf(&seed, sizeof seed);
 	table_init(&d->links, seed);
 	TAILQ_INIT(&d->unproven);
@@ -639,7 +665,7 @@ daemon_close(struct daemon *d)
 	pthread_mutex_unlock(&d->lock);
 	stop(d);
 	pthread_join(d->syncer, NULL);
-	pthread_join(d->compactor, NULL);
+	pthread_join(d->housekeeper, NULL);
 	server_free(d->server);
 	r = store_close(d->store);
 	if (r < 0)

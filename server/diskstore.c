@@ -6,6 +6,10 @@
  * syncs the log, for the committed index must not point at blocks that are
  * not there; afterwards segments without live blocks are dropped.
  *
+ * Everybody waits for a checkpoint, so it is to be short.  One is due long
+ * before it must be: whoever has the time syncs the log first, without the
+ * lock, and how much may be dirty then follows from how long it took.
+ *
  * All calls are under the engine's lock but those that store.h marks, which
  * touch only the log (it has its own locks) and what their ticket or
  * reference holds.
@@ -22,10 +26,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/diskstore_room.h"
 #include "server/recovery.h"
+
+enum {
+	PAUSE_MS	= 20,			/* what a checkpoint should take at most */
+	DIRTY_MIN	= 4 * 1024 * 1024,
+};
 
 struct disk_ref {
 	struct block_ref	 ref;
@@ -91,13 +101,34 @@ drop_dead(struct diskstore *d)
 	return rc;
 }
 
+static uint64_t
+clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* A checkpoint of so many bytes took so long.  One of few bytes tells nothing of the disk but its latency. */
+static void
+dirty_learn(struct diskstore *d, uint64_t dirty, uint64_t took_ms)
+{
+	if (dirty < d->dirty_due / 2)
+		return;
+	if (took_ms > PAUSE_MS && d->dirty_due > DIRTY_MIN)
+		d->dirty_due /= 2;
+	else if (took_ms < PAUSE_MS / 2 && d->dirty_due < d->config.dirty_max / 2)
+		d->dirty_due *= 2;
+}
+
 static int
 disk_checkpoint(struct store *s)
 {
 	struct diskstore *d = diskstore_of(s);
 	struct checkpoint now = { .seed = d->seed };
 	struct segment *current;
-	uint64_t synced;
+	uint64_t synced, dirty = kv_dirty_bytes(d->kv), begun_ms = clock_ms();
 	int rc;
 
 	if (log_failed(d->log) != NULL)
@@ -120,6 +151,7 @@ disk_checkpoint(struct store *s)
 	}
 	d->since_checkpoint = 0;
 	d->since_space = UINT64_MAX;
+	dirty_learn(d, dirty, clock_ms() - begun_ms);
 	return 0;
 }
 
@@ -225,6 +257,15 @@ disk_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *ret
 	}
 	rc = make_room(d, b->len, b->len, flags);
 	return rc != 0 ? rc : enter(d, (struct bytes){ b->data, b->len }, false, ret_pos);
+}
+
+bool
+diskstore_due(struct store *s)
+{
+	struct diskstore *d = diskstore_of(s);
+
+	return log_failed(d->log) == NULL &&
+	    (kv_dirty_bytes(d->kv) >= d->dirty_due || d->since_checkpoint >= d->config.log_max / 2);
 }
 
 static int
@@ -608,6 +649,7 @@ diskstore_open_counted(const char *path, const struct diskstore_config *config, 
 	d->config = *config;
 	d->dir = d->lock = -1;
 	d->since_space = UINT64_MAX;
+	d->dirty_due = DIRTY_MIN;
 	d->ledger = (struct ledger){ .report = config->report, .arg = config->report_arg };
 	rc = open_directory(d, path);
 	if (rc == 0 && config->segment_size == 0)

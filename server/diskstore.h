@@ -28,7 +28,7 @@ struct diskstore_config {
 						   a key whose own bytes changed is not found */
 	uint32_t	 segment_size;		/* bytes; no batch or block may be larger; 0: by the size of the file system */
 	uint64_t	 map_size;		/* address space for the records: their ceiling */
-	uint64_t	 dirty_max;		/* bytes of changed pages that bring a checkpoint */
+	uint64_t	 dirty_max;		/* bytes of changed pages that bring a checkpoint, wherever that happens */
 	uint64_t	 log_max;		/* bytes appended that bring one */
 	uint64_t	 reserve;		/* bytes kept for frees and checkpoints; 0: 1 %, at least a segment and dirty_max / 4 */
 	uint64_t	 capacity;		/* bytes that the store may take; 0: what the file system has */
@@ -44,6 +44,9 @@ void	diskstore_config_init(struct diskstore_config *config);
 int	diskstore_open(const char *path, const struct diskstore_config *config, struct store **ret_store);
 /* Frees the store as a crash would: what is not synced may be lost. */
 void	diskstore_abandon(struct store *s);
+
+/* A checkpoint had better be made now, by store_sync() and then store_checkpoint(): it would be a short one. */
+bool	diskstore_due(struct store *s);
 
 enum { COMPACT_FULL = 95 };	/* what is worth moving, in percent, when space is wanted: store.h's -EAGAIN counts on it */
 

@@ -22,6 +22,7 @@ struct diskstore {
 	bool			 torn;			/* a batch was applied in part */
 	unsigned		 damages;		/* found while opening */
 	uint64_t		 since_checkpoint;	/* bytes appended */
+	uint64_t		 dirty_due;		/* bytes of changed pages that make one due */
 	uint64_t		 since_space;		/* bytes appended since space was learnt */
 	uint64_t		 space_total, space_left, reserve;
 	bool			 cramped;		/* compaction found no space to move to, and nothing was freed since */

@@ -263,6 +263,61 @@ fill_records(struct store *s, int64_t *ret_rc)
 	return n - 1;
 }
 
+static int
+slow_commit(struct disk *disk)
+{
+	(void)disk;
+	usleep(50000);
+	return 0;
+}
+
+/* Puts records until a checkpoint is due, and makes it; how many those were. */
+static unsigned
+until_due(struct store *s, unsigned from)
+{
+	static char value[3000];
+	struct batch b = { 0 };
+	uint64_t synced;
+	unsigned n = 0;
+	char key[16];
+
+	memset(value, 'v', sizeof value - 1);
+	while (!diskstore_due(s) && n < 100000) {
+		sprintf(key, "d%07u", from + n++);
+		batch_put(&b, text(key), text(value));
+		apply(s, &b, 0);
+		batch_clear(&b);
+	}
+	store_sync(s, &synced);
+	store_checkpoint(s);
+	batch_done(&b);
+	return n;
+}
+
+/* A checkpoint is due when it would be short: the slower the disk, the sooner, within bounds. */
+static void
+test_due(void)
+{
+	struct disk slow = *disk_system();
+	struct diskstore_config config = small_config(NULL);
+	struct store *s = NULL;
+	unsigned first, later = 0, many = 0;
+	char path[1024];
+
+	config.segment_size = 16 << 20;
+	config.map_size = 1 << 30;
+	slow.commit = slow_commit;
+	config.disk = &slow;
+	clean("s");
+	diskstore_open(path_of(path, "s", ""), &config, &s);
+	first = until_due(s, 0);
+	for (unsigned i = 0; i < 3; i++)
+		later = until_due(s, many += 10000);
+	ok(first > 300 && first < 3000 && !diskstore_due(s), "a checkpoint is due after %u records", first);
+	ok(later <= first * 5 / 4 && later > 300, "and on a slow disk after no more: %u", later);
+	store_close(s);
+}
+
 /* Records leave free pages behind, which are space too. */
 static void
 test_full_records(void)
@@ -440,6 +495,7 @@ main(void)
 	test_space();
 	test_full();
 	test_full_records();
+	test_due();
 	test_segments();
 	test_threads();
 	return script_end();
