@@ -6,6 +6,7 @@
  * caller.c   look-ups of one system call
  * lease.c    RECALL, RELEASE, RECLAIM, loss
  * txn.c      the running transaction, commits under way
+ * supply.c   blocks that the server misses
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
@@ -88,6 +89,7 @@ struct commit_state {
 	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
+	unsigned	 supplies;		/* how often it has */
 };
 
 struct flush_state {
@@ -157,7 +159,10 @@ struct engine {
 	uint64_t	 refusals;		/* how often it was set */
 	uint64_t	 retry_at;
 	uint64_t	 frees;			/* commits acknowledged that remove something */
-	uint64_t	 busy_since, again_at;	/* the server makes room: asked again then; or 0 */
+	uint64_t	 again_at;		/* then blocks refused are stored again, for space may have come */
+	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
+	uint64_t	 busy_until;		/* it was lately */
+	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
 
 	size_t		 dirty_bytes;
 	uint64_t	 span_number;		/* of the newest span of all */
@@ -182,6 +187,7 @@ struct action	*action_add(struct engine *e, enum action_kind kind);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
+void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
 void		 run_all(struct engine *e);
 struct object	*object_find(struct engine *e, uint64_t oid);
@@ -226,6 +232,7 @@ void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
+void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
 void		 lease_swept(struct engine *e, struct object *o);
 void		 lease_reclaim(struct engine *e);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
@@ -241,6 +248,7 @@ int op_link(struct engine *e, struct op *op);
 int op_unlink(struct engine *e, struct op *op);		/* and RMDIR */
 int op_rename(struct engine *e, struct op *op);
 int op_getattr(struct engine *e, struct op *op);
+int op_meta(struct engine *e, struct op *op);
 int op_setattr(struct engine *e, struct op *op);
 int op_readlink(struct engine *e, struct op *op);
 int op_open(struct engine *e, struct op *op);		/* and OPENDIR */
@@ -283,7 +291,12 @@ void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
 void		 txn_committed(struct engine *e, const struct msg_committed *m);
 void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
-void		 txn_resupplied(struct engine *e);
+/* s and those after it become part of the running transaction again: the server has consumed none of their sequences. */
+void		 txn_thaw(struct engine *e, struct commit_state *s);
+/* The same, to be tried again in a while; until then who waits is told the error. */
+void		 txn_postpone(struct engine *e, struct commit_state *s, int error);
+/* After txn_thaw(): what is left is committed at once, and who waited for the thawed waits for that. */
+void		 txn_refreeze(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
@@ -291,6 +304,8 @@ void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 /* Empty, with room for that many; one reference for the caller.  NULL when out of memory. */
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
+void		 commit_send(struct engine *e, struct commit *c);
+void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
 /* A new content's record waits until all of it can come (R4). */
@@ -304,11 +319,16 @@ bool		 txn_held_back(const struct object *o, const struct rec *r);
 int		 full_room(struct engine *e, struct op *op);
 void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
 void		 full_refused(struct engine *e, int error);
-/* The server would not take it now but soon.  False when that has gone on for too long. */
-bool		 full_patient(struct engine *e);
-/* Removals that the server has not heard of may make room; they are sent. */
-bool		 full_frees(struct engine *e);
+/*
+ * The server has no space for f.  True if that is no news: removals that it had not heard of are on their
+ * way, and f is stored again.
+ */
+bool		 full_old_news(struct engine *e, const struct flush_state *f);
 void		 full_committed(struct engine *e, const struct commit *c);
+
+/* ---- supply.c ---- */
+void		 supply_missing(struct engine *e, struct commit_state *s, const struct msg_committed *m);
+void		 supply_step(struct engine *e);		/* a block was stored, or a commit acknowledged */
 
 /* ---- data.c ---- */
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);
@@ -320,10 +340,14 @@ void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done
 void		 data_flush_all(struct engine *e);
 /* All that was written while the file was `size` long has arrived: a commit may say so. */
 void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
-void		 data_arrived_all(struct engine *e);
+void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
+/* This ATTR is the server's. */
+void		 data_told(struct object *o, struct bytes value);
+/* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
+void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);
 /* No span made up to this number is left; see engine.span_number. */
 bool		 data_flushed(const struct object *o, uint64_t number);

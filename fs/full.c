@@ -1,46 +1,26 @@
 /*
  * full.c - a server that has no space.
  *
- *	NOSPC	the work is kept, fsync and what adds more get ENOSPC, and it is
- *		tried again each second, at once when somebody asks anew, and when
- *		something was removed
- *	BUSY	the server makes space: asked again soon, nobody is told
+ * What was refused is kept.  fsync and what adds more get ENOSPC, and it is
+ * tried again each second, at once when somebody asks anew, and when something
+ * was removed.  While the server makes space it says BUSY: then nobody is told.
  *
- * NOSPC counts as BUSY while a removal is on its way that the server may not
+ * A refusal is no news while a removal is on its way that the server may not
  * have known of: what follows rm finds its space, as on a local disk.
  */
 #include "fs/core.h"
 
-enum {
-	RETRY_MS	= 1000,
-	BUSY_MS		= 100,		/* at first; up to RETRY_MS */
-	PATIENCE_MS	= 30 * 1000,	/* then BUSY is taken for NOSPC */
-};
+enum { RETRY_MS = 1000, AGAIN_MS = 100 };
 
 void
 full_refused(struct engine *e, int error)
 {
-	/* Who was too patient once is not again until something is taken. */
-	if (error != -EBUSY)
-		e->busy_since = 0;
-	e->error = error == -EBUSY ? -ENOSPC : error;
+	e->error = error;
 	e->refusals++;
 	e->retry_at = e->now_ms + RETRY_MS;
 	wake(e, WAIT_FLUSH, 0);
 	wake(e, WAIT_COMMIT, UINT64_MAX);
 	wake(e, WAIT_ROOM, 0);
-}
-
-bool
-full_patient(struct engine *e)
-{
-	uint64_t wait_ms;
-
-	if (e->busy_since == 0)
-		e->busy_since = e->now_ms;
-	wait_ms = (e->now_ms - e->busy_since) / 2;
-	e->again_at = e->now_ms + (wait_ms < BUSY_MS ? BUSY_MS : wait_ms > RETRY_MS ? RETRY_MS : wait_ms);
-	return e->now_ms - e->busy_since < PATIENCE_MS;
 }
 
 static bool
@@ -52,8 +32,9 @@ removes(const struct commit *c)
 	return false;
 }
 
-bool
-full_frees(struct engine *e)
+/* Removals are under way; those that are not are sent. */
+static bool
+freeing(struct engine *e)
 {
 	const struct commit_state *s;
 	const struct object *o;
@@ -74,10 +55,18 @@ full_frees(struct engine *e)
 	return frees;
 }
 
+bool
+full_old_news(struct engine *e, const struct flush_state *f)
+{
+	if (f->frees == e->frees && !freeing(e))
+		return false;
+	e->again_at = e->now_ms + AGAIN_MS;
+	return true;
+}
+
 void
 full_committed(struct engine *e, const struct commit *c)
 {
-	e->busy_since = 0;
 	if (!removes(c))
 		return;
 	e->frees++;

@@ -20,6 +20,7 @@ fs_libfs_a_SOURCES = \
 	fs/op_file.c \
 	fs/op_name.c \
 	fs/span.c \
+	fs/supply.c \
 	fs/txn.c
 
 # The threads around the engine, and the home.
@@ -28,6 +29,7 @@ fs_libfs_a_SOURCES += \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/errand.c \
+	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
 	fs/lanes.c \
 	fs/link.c fs/link.h \
@@ -42,6 +44,7 @@ fs_libfs_a_SOURCES += \
 	fs/notifier.c fs/notifier.h \
 	fs/peek.c fs/peek.h \
 	fs/request.c \
+	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/workers.c fs/workers.h
 

@@ -256,13 +256,13 @@ do_chores(struct daemon *d, struct chores *chores)
 }
 
 void
-daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE])
+daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
 	struct chores chores = { NULL };
 
 	enter(d);
 	link_place(l)->connected = true;
-	server_connected(d->server, link_place(l)->node.key, device);
+	server_connected(d->server, link_place(l)->node.key, device, hash);
 	leave(d, &chores);
 	do_chores(d, &chores);
 }

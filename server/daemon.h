@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/limits.h"
+#include "proto/noise.h"
 #include "server/settings.h"
 
 struct daemon;
@@ -43,7 +43,8 @@ const char *daemon_address(const struct daemon *d);
 /* ---- for links; without any lock ---- */
 
 const uint8_t *daemon_secret(const struct daemon *d);
-void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE]);
+void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
+	    const uint8_t hash[NOISE_HASH]);
 /*
  * Carries out what the message brings, block writes included, which may block.
  * `light`: the caller is l's reader and will daemon_settle() before it sleeps,

@@ -539,10 +539,10 @@ receive_by(struct link *l, uint8_t *to, size_t len, uint64_t deadline_ms)
 }
 
 static int
-shake_hands(struct link *l, uint8_t ret_device[KEY_SIZE])
+shake_hands(struct link *l, uint8_t ret_device[KEY_SIZE], uint8_t ret_hash[NOISE_HASH])
 {
 	uint64_t deadline_ms = monotonic_ms() + HANDSHAKE_MS;
-	uint8_t first[PREAMBLE_SIZE], one[NOISE_MESSAGE_1], two[NOISE_MESSAGE_2 + 2], none[1], hash[NOISE_HASH];
+	uint8_t first[PREAMBLE_SIZE], one[NOISE_MESSAGE_1], two[NOISE_MESSAGE_2 + 2], none[1];
 	struct noise *n = NULL;
 	struct preamble theirs;
 	struct iovec iov;
@@ -573,7 +573,7 @@ shake_hands(struct link *l, uint8_t ret_device[KEY_SIZE])
 	else if (preamble_choose(&theirs) == 0)
 		r = -EPROTONOSUPPORT;
 	else
-		r = noise_split(n, &l->keys->send, &l->keys->receive, hash);
+		r = noise_split(n, &l->keys->send, &l->keys->receive, ret_hash);
 out:
 	noise_free(n);
 	return r;
@@ -689,13 +689,13 @@ reader(void *arg)
 {
 	struct link *l = arg;
 	struct daemon *d = l->daemon;
-	uint8_t device[KEY_SIZE];
+	uint8_t device[KEY_SIZE], hash[NOISE_HASH];
 	int r;
 
 	tune(l->fd);
-	r = shake_hands(l, device);
+	r = shake_hands(l, device, hash);
 	if (r == 0) {
-		daemon_connected(d, l, device);
+		daemon_connected(d, l, device, hash);
 		serve(l);
 	} else {
 		event_log(EVENT_INFO, "event=handshake-failed peer=%s error=\"%s\"", l->peer, strerror(-r));

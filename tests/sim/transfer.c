@@ -242,13 +242,13 @@ transfer_answered(struct mount *m, struct conn *c, const struct message *msg)
 		return;
 	}
 	t->conn = NULL;
-	if (status == STATUS_BUSY && msg->type != MSG_stored)
+	if (status == STATUS_BUSY)
 		sim_after(m->sim, BUSY_US, try_again, m, 0);
 	else if (msg->type == MSG_having && msg->having.present.len == 1 && msg->having.present.data[0] != 1) {
 		t->ask = false;
 		send_one(t);
 	} else if (msg->type == MSG_having || msg->type == MSG_stored)
-		stored(t, status == STATUS_OK ? 0 : status == STATUS_NOSPC ? -ENOSPC : status == STATUS_BUSY ? -EBUSY : -EIO);
+		stored(t, status == STATUS_OK ? 0 : status == STATUS_NOSPC ? -ENOSPC : -EIO);
 	else if (msg->type == MSG_block)
 		fetched(t, msg);
 }
