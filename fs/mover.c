@@ -439,7 +439,8 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 			back_off(m, t);
 			return;
 		}
-		m->busy_ms = 0;
+		if (t != NULL && (t->flush != NULL || m->busy_gets))
+			m->busy_ms = 0;
 	}
 	if (t == NULL)
 		return;
