@@ -62,6 +62,8 @@ struct op_state {
 	/* of operations in several steps */
 	int		 step;
 	uint64_t	 flush_number, sequence, errors, size;
+	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
+	uint64_t	 refusals;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -99,6 +101,7 @@ struct flush_state {
 	struct span	*span;			/* NULL once applied, or cut away */
 	uint64_t	 oid, region;
 	uint32_t	 offset;		/* of the run in its region */
+	uint64_t	 frees;			/* engine.frees when it was last on its way */
 	bool		 stored, failed, kept;
 	bool		 reserved;		/* its bytes are in engine.carrying */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
@@ -180,7 +183,10 @@ struct engine {
 	size_t		 carrying;		/* bytes that will travel, once sealed */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
+	uint64_t	 refusals;		/* how often it was set */
 	uint64_t	 retry_at;
+	uint64_t	 frees;			/* commits acknowledged that remove something */
+	uint64_t	 again_at;		/* then blocks refused are stored again, for space may have come */
 	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
 	uint64_t	 busy_until;		/* it was lately */
 	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
@@ -352,6 +358,23 @@ void		 commit_send(struct engine *e, struct commit *c);
 void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
+/* A new content's record waits until all of it can come (R4). */
+bool		 txn_held_back(const struct object *o, const struct rec *r);
+
+/* ---- full.c ---- */
+/*
+ * For what adds work: 0, or -ENOSPC if the server refused since the op began,
+ * or -EAGAIN while it is asked whether an older refusal still holds.
+ */
+int		 full_room(struct engine *e, struct op *op);
+void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
+void		 full_refused(struct engine *e, int error);
+/*
+ * The server has no space for f.  True if that is no news: removals that it had not heard of are on their
+ * way, and f is stored again.
+ */
+bool		 full_old_news(struct engine *e, const struct flush_state *f);
+void		 full_committed(struct engine *e, const struct commit *c);
 
 /* ---- supply.c ---- */
 void		 supply_missing(struct engine *e, struct commit_state *s, const struct msg_committed *m);

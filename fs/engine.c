@@ -22,7 +22,7 @@
 #include "fs/core.h"
 
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 5000 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000 };
 
 /* ---- actions ---- */
 
@@ -558,6 +558,8 @@ engine_received(struct engine *e, const struct message *m)
 		break;
 	case MSG_space:
 		e->space = m->space;
+		if (e->error == -ENOSPC && m->space.free_bytes > 0)
+			e->retry_at = e->now_ms;
 		break;
 	case MSG_done:
 		lease_refused(e, m->id, m->done.status);

@@ -12,6 +12,7 @@ fs_libfs_a_SOURCES = \
 	fs/data.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
+	fs/full.c \
 	fs/layer.c \
 	fs/lease.c \
 	fs/need.c \

@@ -25,7 +25,7 @@ enum {
 	SENT_MAX	= 16 * BLOCK_SIZE,	/* bytes of PUTs without an answer */
 	SLOT_BYTES	= 32 * 1024,
 	BUSY_MIN_MS	= 100,			/* how long all wait when the server is too busy for one, */
-	BUSY_MAX_MS	= 5000,			/* twice as long each time, until it takes one */
+	BUSY_MAX_MS	= 1000,			/* twice as long each time, until it takes one */
 	INLINE_CELLS	= 2,			/* opened by the reader itself: dearer to hand over */
 	ZSTD_LEVEL	= 1,
 };
@@ -51,7 +51,8 @@ struct mover {
 	struct transfers	 waiting, puts, gets, sent;
 	size_t			 sealed, puts_sent;	/* bytes of flushes, as slot_bytes() counts */
 	unsigned		 busy_ms;		/* 0: the last answer was not BUSY */
-	uint64_t		 busy_until;		/* nothing is said before; 0: now */
+	uint64_t		 busy_until;		/* nothing is said before, but GETs unless one of them */
+	bool			 busy_gets;		/* was answered BUSY; 0: now */
 	uint64_t		 next_id;
 	bool			 stopping;
 
@@ -352,10 +353,8 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 	struct transfer *t;
 
 	LOCK_SCOPE(&m->lock);
-	if (m->busy_until != 0)
-		return NULL;
-	t = list_take(&m->gets, 0);
-	if (t == NULL && m->puts_sent < SENT_MAX) {
+	t = m->busy_until != 0 && m->busy_gets ? NULL : list_take(&m->gets, 0);
+	if (t == NULL && m->busy_until == 0 && m->puts_sent < SENT_MAX) {
 		t = list_take(&m->puts, 0);
 		if (t != NULL)
 			m->puts_sent += slot_bytes(t->flush);
@@ -399,6 +398,7 @@ static void
 back_off(struct mover *m, struct transfer *t)
 {
 	list_add(t->flush != NULL ? &m->puts : &m->gets, t);
+	m->busy_gets |= t->fetch != NULL;
 	if (m->busy_until != 0)
 		return;			/* said in the same breath as another */
 	m->busy_ms = m->busy_ms == 0 ? BUSY_MIN_MS : m->busy_ms * 2 < BUSY_MAX_MS ? m->busy_ms * 2 : BUSY_MAX_MS;
@@ -420,6 +420,7 @@ mover_tick(struct mover *m)
 		if (m->busy_until == 0 || clock_ms(CLOCK_MONOTONIC) < m->busy_until)
 			return;
 		m->busy_until = 0;
+		m->busy_gets = false;
 	}
 	m->calls->kick(m->context, false);
 }
@@ -447,7 +448,8 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 			back_off(m, t);
 			return;
 		}
-		m->busy_ms = 0;
+		if (t != NULL && (t->flush != NULL || m->busy_gets))
+			m->busy_ms = 0;
 	}
 	if (t == NULL)
 		return;

@@ -90,6 +90,7 @@ struct session {
 	uint32_t		 claim;		/* counts control ATTACHes */
 	bool			 reclaimed;	/* since the last control ATTACH, or new */
 	bool			 awaited;	/* loaded at start, counted in volume.unreclaimed */
+	bool			 fenced;	/* made no progress: cut off until nobody can rely on its leases */
 	uint64_t		 seen_ms, progress_ms;
 };
 

@@ -269,6 +269,48 @@ client_partition(struct client *c, uint64_t for_us)
 	c->unreachable_until_us = c->sim->now_us + for_us;
 }
 
+static void
+look_no_more(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+
+	(void)sim;
+	(void)number;
+	m->reading = false;
+}
+
+static void
+deaf_when_saved(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+	uint64_t term_us = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000);
+	struct engine_status s;
+
+	if (m->state == MOUNT_GONE || m->leaving || sim->calm) {
+		m->reading = false;
+		return;
+	}
+	engine_status(m->engine, &s);
+	if (m->state != MOUNT_UP || s.dirty_objects > 0 || s.commits_pending > 0 || s.ops_parked > 0 ||
+	    !workload_looks(sim, m->client->index)) {
+		sim_after(sim, 10000, deaf_when_saved, m, number);
+		return;
+	}
+	sim->report.deafs++;
+	sim_trace(sim, "c%u: hears no recall", m->client->index);
+	m->deaf_until_us = sim->now_us + 2 * term_us;
+	sim_after(sim, 3 * term_us, look_no_more, m, 0);
+}
+
+void
+client_deafen(struct client *c)
+{
+	if (c->mount == NULL || c->mount->reading || c->mount->leaving)
+		return;
+	c->mount->reading = true;
+	deaf_when_saved(c->sim, c->mount, 0);
+}
+
 void
 client_stall(struct client *c, uint64_t for_us)
 {

@@ -715,6 +715,8 @@ test_eviction(void)
 	const struct msg_answer *got;
 	struct world w;
 	struct client a, b;
+	uint64_t heard_ms;
+	bool good = true;
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
@@ -737,16 +739,27 @@ test_eviction(void)
 	ok(lost.lost.count == 0, "but it can reclaim what nobody touched");
 
 	client_lease(&b, OID_ROOT, MODE_SHARED);
-	for (unsigned i = 0; i < 12; i++) {
+	for (unsigned i = 0; i < TERM_MS / KEEPALIVE_MS; i++) {
 		world_pass(&w, KEEPALIVE_MS);
 		alive.id = 0;
 		world_send(&w, a.control, &alive);
 		alive.id = 0;
 		world_send(&w, b.control, &alive);
 	}
-	ok(granted(&b) != NULL, "a holder that lives but does nothing about a recall is evicted too");
-	ok(world_closed(&w, a.control), "and its connection closed");
-	ok(strstr(w.log, "reason=no-progress") != NULL, "which the log tells");
+	heard_ms = w.now_ms;
+	world_pass(&w, 200);
+	ok(world_closed(&w, a.control), "a holder that lives but does nothing about a recall is cut off");
+	ok(strstr(w.log, "event=fence") != NULL, "which the log tells");
+	while (w.now_ms + KEEPALIVE_MS < heard_ms + TERM_MS + SKEW_MS) {
+		world_pass(&w, KEEPALIVE_MS);
+		alive.id = 0;
+		world_send(&w, b.control, &alive);
+		good &= granted(&b) == NULL && client_attach(&a) == STATUS_BUSY;
+	}
+	ok(good, "until its term is over nobody is granted its leases, nor is it let in");
+	world_pass(&w, 2 * KEEPALIVE_MS);
+	ok(granted(&b) != NULL && strstr(w.log, "reason=no-progress") != NULL, "then it is evicted");
+	ok(client_attach(&a) == STATUS_OK, "and may come back");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
