@@ -19,6 +19,7 @@ fs_libfs_a_SOURCES = \
 	fs/op_file.c \
 	fs/op_name.c \
 	fs/span.c \
+	fs/supply.c \
 	fs/txn.c
 
 # The threads around the engine, and the home.

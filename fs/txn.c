@@ -356,6 +356,7 @@ freeze(struct engine *e)
 		clean_moot(e);
 		e->running_bytes = 0;
 		begin_age(e);
+		wake(e, WAIT_COMMIT, UINT64_MAX);	/* what was waited for will not come */
 		return;
 	}
 	if ((c = commit_new(e, changes, objects)) == NULL)
@@ -542,9 +543,11 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		e->version = version;
 	for (uint32_t i = 0; i < c->changes_count; i++) {
 		const struct msg_change *m = &c->changes[i];
-		struct object *o = m->op == CHANGE_DELETE ? object_find(e, m->oid) : NULL;
+		struct object *o = m->op == CHANGE_DELETE || m->kind == KIND_ATTR ? object_find(e, m->oid) : NULL;
 		struct rec *r = o == NULL ? NULL : object_rec(o, m->kind, m->subkey.data, m->subkey.len);
 
+		if (o != NULL && m->kind == KIND_ATTR)
+			data_told(o, m->value);
 		/* A removed name need not be remembered where all names are known. */
 		if (r != NULL && r->absent && !r->dirty && r->sequence == c->sequence && m->kind == KIND_ENTRY && o->entries.all)
 			object_rec_remove(o, r);
@@ -568,6 +571,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		let_go(e, f);
 	}
 	unpin_step(e);
+	supply_step(e);
 	wake(e, WAIT_COMMIT, c->sequence);
 	wake(e, WAIT_ROOM, 0);
 	if (!TAILQ_EMPTY(&e->flushing))
@@ -621,8 +625,8 @@ thaw(struct engine *e, struct commit_state *s)
 }
 
 /* s and those after it: the server has consumed none of their sequences. */
-static void
-thaw_from(struct engine *e, struct commit_state *s)
+void
+txn_thaw(struct engine *e, struct commit_state *s)
 {
 	struct commit_state *next;
 
@@ -633,53 +637,17 @@ thaw_from(struct engine *e, struct commit_state *s)
 	}
 }
 
-/* Blocks it names are gone from the server: send them again, then the commit. */
-static void
-resupply(struct engine *e, struct commit_state *s)
-{
-	struct flush_state *f;
-	bool any = false;
-
-	s->missing = true;
-	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->flush.carried && f->stored) {	/* others are under way already */
-			struct action *a = action_add(e, ACTION_STORE);
-
-			if (a == NULL)
-				return;
-			f->stored = false;
-			e->storing++;
-			a->flush = &f->flush;
-			any = true;
-		}
-	if (!any)
-		txn_resupplied(e);	/* cannot happen with an honest server; it will say so again */
-}
-
-static bool
-all_stored(const struct commit_state *s)
-{
-	const struct flush_state *f;
-
-	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->stored)
-			return false;
-	return true;
-}
-
 void
-txn_resupplied(struct engine *e)
+txn_refreeze(struct engine *e)
 {
-	struct commit_state *s = TAILQ_FIRST(&e->inflight);
+	struct op_state *s;
 
-	while (s != NULL && !s->missing)
-		s = TAILQ_NEXT(s, link);
-	if (s == NULL || !e->attached || !all_stored(s))
-		return;
-	for (; s != NULL; s = TAILQ_NEXT(s, link)) {
-		s->missing = false;
-		commit_send(e, s->commit);
-	}
+	/* What waits for a later one waits for the next: all that is left goes into it. */
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->wait == WAIT_COMMIT && s->key > e->sequence)
+			s->key = s->sequence = e->sequence + 1;
+	txn_commit(e);
+	wake(e, WAIT_COMMIT, UINT64_MAX);
 }
 
 void
@@ -699,7 +667,7 @@ static void
 lose_from(struct engine *e, struct commit_state *s)
 {
 	if (s != NULL) {
-		thaw_from(e, s);
+		txn_thaw(e, s);
 		e->sequence++;		/* its sequence is consumed, those after it are not */
 	}
 	txn_lose_running(e);
@@ -716,10 +684,10 @@ txn_lose_all(struct engine *e)
 	lose_from(e, TAILQ_FIRST(&e->inflight));
 }
 
-static void
-no_space(struct engine *e, struct commit_state *s, int error)
+void
+txn_postpone(struct engine *e, struct commit_state *s, int error)
 {
-	thaw_from(e, s);
+	txn_thaw(e, s);
 	e->error = error;
 	e->retry_at = e->now_ms + RETRY_MS;
 	wake(e, WAIT_COMMIT, UINT64_MAX);
@@ -741,13 +709,13 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:
-		resupply(e, s);
+		supply_missing(e, s, m);
 		break;
 	case STATUS_REJECTED:
 		lose_from(e, s);
 		break;
 	case STATUS_NOSPC:
-		no_space(e, s, -ENOSPC);
+		txn_postpone(e, s, -ENOSPC);
 		break;
 	case STATUS_BUSY:
 		engine_busy(e);		/* not consumed: it goes again, with all behind it */
@@ -756,7 +724,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 	case STATUS_SEQUENCE:
 		break;		/* follows one that was refused; settled with that */
 	default:
-		no_space(e, s, -EIO);
+		txn_postpone(e, s, -EIO);
 		break;
 	}
 }
