@@ -87,9 +87,68 @@ test_levels(void)
 	world_done(&w);
 }
 
+static void
+test_children(void)
+{
+	struct message m = { .type = MSG_read, .read = { .depth = 1, .kinds = 1 << KIND_ATTR | 1 << KIND_PARENT } };
+	struct msg_want wants[1] = { { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .limit = 100 } };
+	const struct message *back;
+	struct world w;
+	struct client a, b, c;
+	uint64_t grants[4];
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 4);
+	b = client_new(&w, 2);
+	client_release(&a, OID_ROOT, MODE_NONE, 1);
+	client_release(&a, a.at.first_oid + 1, MODE_NONE, 0);
+	client_release(&a, a.at.first_oid + 2, MODE_SHARED, 0);
+	client_release(&a, a.at.first_oid + 3, MODE_NONE, 0);
+	m.read.wants.at = wants;
+	m.read.wants.count = 1;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back != NULL && back->granted.answers.count == 4, "children that nobody else has come along");
+	ok(back->granted.answers.at[1].oid == a.at.first_oid + 1 && back->granted.answers.at[1].records.count == 1 &&
+	    back->granted.answers.at[1].mode == MODE_SHARED, "with a lease and their attributes");
+	ok(world_take(&w, a.control, MSG_recall) == NULL, "and nobody is asked for the others");
+	for (unsigned i = 1; i < 4; i++)
+		grants[i] = back->granted.answers.at[i].grant;
+	m.id = 0;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 1, "what the session holds it is not told again");
+	c = client_new(&w, 3);
+	client_lease(&c, a.at.first_oid + 2, MODE_SHARED);
+	client_lease(&a, a.at.first_oid + 2, MODE_EXCLUSIVE);
+	for (unsigned i = 1; i < 4; i++)
+		client_release(&b, a.at.first_oid + i, MODE_NONE, grants[i]);
+	m.id = 0;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 3, "nor is what somebody waits for given away");
+	client_release(&b, a.at.first_oid + 1, MODE_NONE, back->granted.answers.at[1].grant);
+	client_release(&b, a.at.first_oid + 3, MODE_NONE, back->granted.answers.at[2].grant);
+	m.id = 0;
+	m.read.budget = 7;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 2 && back->granted.answers.at[0].more == 0, "as far as the budget goes");
+	m.id = 0;
+	m.read.budget = 3;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 1 && back->granted.answers.at[0].more == 1 &&
+	    back->granted.answers.at[0].records.count == 3, "which cuts ranges too");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
 int
 main(void)
 {
 	test_levels();
+	test_children();
 	return tap_done();
 }
