@@ -114,3 +114,9 @@ check_PROGRAMS += tests/unit/test_client_recovery
 TESTS += tests/unit/test_client_recovery
 tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c
 tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_limits
+TESTS += tests/unit/test_server_limits
+tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_limits_LDADD = $(SERVER_TEST_LIBS)

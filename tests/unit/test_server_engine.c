@@ -710,7 +710,7 @@ test_eviction(void)
 	ok(lost.lost.count == 0, "but it can reclaim what nobody touched");
 
 	client_lease(&b, OID_ROOT, MODE_SHARED);
-	for (unsigned i = 0; i < 12; i++) {
+	for (unsigned i = 0; i < 22; i++) {
 		world_pass(&w, KEEPALIVE_MS);
 		alive.id = 0;
 		world_send(&w, a.control, &alive);
