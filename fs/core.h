@@ -112,6 +112,7 @@ struct engine {
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
+	uint64_t	 boot;			/* of the server */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
@@ -197,7 +198,7 @@ void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
 void		 lease_swept(struct engine *e, struct object *o);
-void		 lease_reclaim(struct engine *e);
+void		 lease_reclaim(struct engine *e, bool restarted);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_expired(struct engine *e);

@@ -322,8 +322,11 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		return -EAGAIN;
 	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
 		return r;
-	if (size == 0 && o->stable_size > 0 && !o->hold) {
-		o->hold = true;		/* the old size and content stay stable until the new has arrived */
+	/* The old size and content stay stable until the new has arrived: those of a commit, for others are dropped here. */
+	if (size == 0 && o->stated_size > 0 && !o->hold) {
+		o->hold = true;
+		o->stable_size = o->stated_size;
+		o->stable_flags = o->stated_flags;
 		data_list(e, o);
 		txn_touch(e, o);
 	}

@@ -625,6 +625,10 @@ data_told(struct object *o, struct bytes value)
 		return;
 	o->told_size = attr.size;
 	o->told_flags = attr.flags;
+	if (o->inflight == 0) {
+		o->stated_size = attr.size;
+		o->stated_flags = attr.flags;
+	}
 }
 
 static void
