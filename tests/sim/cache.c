@@ -59,6 +59,7 @@ node_get(struct kernel *k, uint64_t ino)
 	if (n == NULL) {
 		n = sim_alloc(sizeof *n);
 		n->ino = ino;
+		n->version = k->evicted;	/* what is older may be of its last life (evict_ctr) */
 		TAILQ_INSERT_TAIL(&k->nodes, n, link);
 	}
 	return n;
@@ -531,6 +532,7 @@ kernel_shrink(struct kernel *k, unsigned per_mille)
 		if (d != NULL)
 			continue;
 		mount_forget(k->mount, n->ino, n->lookups);
+		k->evicted = ++k->version;
 		node_free(k, n);
 	}
 }

@@ -57,6 +57,8 @@ struct client {
 	struct mount	*mount;			/* NULL while there is none */
 	struct mount	*mounts;
 	uint64_t	 unreachable_until_us;
+	uint64_t	 away_us;		/* between unmounting and mounting again */
+	bool		 looking;		/* its processes open and change nothing */
 };
 
 void	clients_start(struct sim *sim);
@@ -74,9 +76,11 @@ void	client_device(const struct mount *m, uint8_t device[KEY_SIZE]);
 /* Faults: kill -9 and mount again later; unmount and mount again; no network; no CPU. */
 /* False: not just now, try a moment later. */
 bool	client_kill(struct client *c, uint64_t down_us);
-void	client_remount(struct client *c);
+void	client_remount(struct client *c, uint64_t away_us);
 void	client_partition(struct client *c, uint64_t for_us);
 void	client_stall(struct client *c, uint64_t for_us);
+/* It has nothing unsaved or open, and does nothing but look. */
+bool	client_only_looks(const struct client *c);
 
 /* From the network. */
 void	client_connected(struct mount *m, struct conn *c);

@@ -38,6 +38,7 @@ void	facts_free(struct facts *f);
  * the store as it may be?  The inode to adopt in *ret, or NULL when it is as
  * it was.
  */
-bool	remains_judge(const struct image *image, struct fact *f, const struct inode *i, struct inode **ret, char *why, size_t size);
+bool	remains_judge(const struct image *image, const struct mount *m, struct fact *f, const struct inode *i,
+	    struct inode **ret, char *why, size_t size);
 
 #endif

@@ -74,6 +74,7 @@ void		 task_sync(struct proc *p);
 void		 task_statfs(struct proc *p);
 void		 task_on_file(struct proc *p);		/* that in p->slot */
 void		 task_named(struct proc *p);
+void		 task_looking(struct proc *p);		/* one that opens and changes nothing */
 
 /* ---- inspect.c ---- */
 void		 inspect_next(struct proc *p);

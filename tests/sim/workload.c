@@ -81,25 +81,32 @@ ending(struct proc *p)
 	return p->sim->stopping || p->mount->leaving;
 }
 
+static struct file *
+any_file(struct proc *p, unsigned *ret_slot)
+{
+	for (*ret_slot = 0; *ret_slot < FILES_MAX; (*ret_slot)++)
+		if (p->files[*ret_slot] != NULL)
+			return p->files[*ret_slot];
+	return NULL;
+}
+
 static void
 next_task(struct proc *p)
 {
-	bool any_file = false;
+	unsigned slot;
 
 	p->state = PROC_BUSY;
 	if (p->inspecting) {
 		inspect_next(p);
 		return;
 	}
-	for (unsigned i = 0; i < FILES_MAX; i++)
-		any_file |= p->files[i] != NULL;
-	if (ending(p)) {
-		for (unsigned i = 0; i < FILES_MAX; i++)
-			if (p->files[i] != NULL) {
-				task_close(p, i);
-				return;
-			}
-		p->state = PROC_QUIET;
+	if (ending(p) || p->mount->client->looking) {
+		if (any_file(p, &slot) != NULL)
+			task_close(p, slot);
+		else if (ending(p))
+			p->state = PROC_QUIET;
+		else
+			task_looking(p);
 		return;
 	}
 	p->slot = (unsigned)proc_roll(p, FILES_MAX);
