@@ -17,6 +17,8 @@ note(const struct action *a)
 	struct said s = { .kind = a->kind, .oid = a->oid };
 	const struct message *m = &a->message;
 
+	if (a->kind == ACTION_INVALIDATE)
+		s.mode = a->directory | a->pages << 1;
 	if (a->kind == ACTION_SEND)
 		s.type = m->type;
 	if (a->kind == ACTION_SEND && m->type == MSG_release && m->release.leases.count > 0) {

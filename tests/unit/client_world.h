@@ -15,7 +15,7 @@ struct said {
 	enum action_kind kind;
 	uint16_t	 type;			/* of a message */
 	uint64_t	 oid, grant;		/* INVALIDATE, RELEASE, PIN: of the first; COMMIT: none */
-	uint8_t		 mode;			/* RELEASE: kept; PIN: on */
+	uint8_t		 mode;			/* RELEASE: kept; PIN: on; INVALIDATE: 1 names, 2 pages */
 };
 
 struct client_world {
