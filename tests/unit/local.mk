@@ -127,3 +127,8 @@ TESTS += tests/unit/test_client_leases
 tests_unit_test_client_leases_SOURCES = tests/unit/test_client_leases.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_leases_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_segments
+TESTS += tests/unit/test_segments
+tests_unit_test_segments_SOURCES = tests/unit/test_segments.c $(store_test_common)
+tests_unit_test_segments_LDADD = $(STORE_TEST_LIBS)
