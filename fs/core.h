@@ -283,8 +283,8 @@ int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t off
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
 void		 data_flush_all(struct engine *e);
-/* All that was written while the file was `size` long has arrived: a commit may say so. */
-void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
+/* All up to span `number`, written while the file was `size` long, has arrived: a commit may say so. */
+void		 data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size);
 void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);

@@ -302,6 +302,56 @@ test_gap(void)
 	world_teardown();
 }
 
+/* Truncated to be written anew, when what had arrived was in no commit yet. */
+static void
+test_held_size(void)
+{
+	struct op op = { .type = OP_FSYNCDIR, .ino = OID_ROOT }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, a;
+
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, 5000);
+	world_sync();
+	world_write(a, h, 0, REGION_SIZE);
+	world_stored(world_take_store_of(REGION_SIZE));
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, 0, 16);
+	world_submit(&op);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 5000,
+	    "a file that is written anew keeps the size of a commit, not one of content that no commit has");
+	answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* A SYNC waits for what was written before it, while others write on. */
+static void
+test_sync_beside_writers(void)
+{
+	struct op op = { .type = OP_SYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, g, a, b;
+
+	world_setup();
+	a = world_create("a", &h);
+	cut.ino = b = world_create("b", &g);
+	world_write(b, g, 0, 5000);
+	world_sync();
+	world_write(a, h, 0, 5000);
+	world_submit(&op);
+	world_write(a, h, 100000, 16);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(b, g, 0, 16);
+	world_stored(world_take_store_of(5000));
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) <= 100000, "its commit states no size of what has not arrived");
+	ok(world_committed_size(w.commits[0], b) == 5000, "and keeps what another writes anew");
+	answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
 /* Another has the file open: it will be freed when that one closes it. */
 static void
 test_removed_elsewhere_open(void)
@@ -705,6 +755,8 @@ main(void)
 	test_loss();
 	test_half_an_operation();
 	test_gap();
+	test_held_size();
+	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
 	test_early_recall();
