@@ -22,7 +22,7 @@
 #include "fs/core.h"
 
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 5000 };
 
 /* ---- actions ---- */
 
@@ -218,6 +218,7 @@ static int (*const run_op[OP_COUNT])(struct engine *e, struct op *op) = {
 	[OP_STATFS] = op_statfs, [OP_GETXATTR] = op_getxattr, [OP_SETXATTR] = op_setxattr,
 	[OP_LISTXATTR] = op_listxattr, [OP_REMOVEXATTR] = op_setxattr,
 	[OP_FALLOCATE] = op_fallocate, [OP_LSEEK] = op_lseek, [OP_SYNC] = op_fsync,
+	[OP_META] = op_meta,
 };
 
 int
@@ -262,6 +263,13 @@ wake(struct engine *e, enum wait_kind wait, uint64_t key)
 	}
 }
 
+void
+engine_busy(struct engine *e)
+{
+	e->busy_ms = e->busy_ms == 0 ? BUSY_MIN_MS : e->busy_ms * 2 < BUSY_MAX_MS ? e->busy_ms * 2 : BUSY_MAX_MS;
+	e->busy_until = e->now_ms + BUSY_MAX_MS;
+}
+
 /* Adds to the running transaction, and can be made to wait for it. */
 static bool
 adds_changes(enum op_type type)
@@ -286,7 +294,7 @@ attempt(struct engine *e, struct op *op)
 	s->missing = false;
 	s->fail = 0;
 	s->wait = WAIT_NONE;
-	op->cacheable = false;
+	op->cacheable = op->name_cacheable = op->killed = false;
 	op->entries_count = 0;
 	/* On a full server nothing leaves, but removing must go on. */
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
@@ -383,6 +391,8 @@ engine_submit(struct engine *e, struct op *op)
 		return true;
 	}
 	s->op = op;
+	s->began_ms = e->now_ms;
+	caller_arrived(e, op);
 	done = attempt(e, op);
 	if (done)
 		to_replying(e, s);
@@ -709,7 +719,8 @@ engine_format(struct engine *e, uint32_t uid, uint32_t gid, uint32_t mode)
 
 	if (meta == NULL || root == NULL || len < 0 || object_set_attr(root, &a) < 0)
 		return -ENOMEM;
-	meta->mode = root->mode = MODE_EXCLUSIVE;
+	lease_taken(e, meta, MODE_EXCLUSIVE);
+	lease_taken(e, root, MODE_EXCLUSIVE);
 	meta->born = root->born = root->parents_known = meta->parents_known = true;
 	root->entries.all = root->xattrs.all = root->regions.all = true;
 	txn_touch_attr(e, root);

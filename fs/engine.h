@@ -29,6 +29,8 @@ struct engine_config {
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	void		(*random)(void *context, void *to, size_t len);
+	/* Does this caller look up the new name for rename(2)?  Asked seldom; NULL: never. */
+	bool		(*renames)(void *context, uint32_t caller, struct bytes name);
 	void		*context;
 };
 
@@ -43,6 +45,7 @@ enum op_type {
 	OP_STATFS, OP_GETXATTR, OP_SETXATTR, OP_LISTXATTR, OP_REMOVEXATTR,
 	OP_FALLOCATE, OP_LSEEK,
 	OP_SYNC,		/* everything acknowledged so far becomes durable */
+	OP_META,		/* the volume's feature flags; and META and the root are leased */
 	OP_COUNT
 };
 
@@ -78,6 +81,7 @@ struct op {
 	struct bytes	 name, name2;		/* name2: RENAME's new name, SYMLINK's target */
 	struct bytes	 data;			/* WRITE, SETXATTR */
 	uint32_t	 uid, gid;		/* of the caller */
+	uint32_t	 caller;		/* the thread, by any number of its own; 0: unknown */
 	uint32_t	 flags;			/* open flags; RENAME_*, XATTR_*, FALLOC_*; SEEK_*; datasync */
 	uint32_t	 set;			/* SETATTR: enum set_field */
 	struct attr	 attr;			/* SETATTR, MKNOD, ...: wanted; answer: all attributes */
@@ -87,14 +91,17 @@ struct op {
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
-	bool		 cacheable;		/* the kernel may keep attributes and entry (long timeouts) */
+	bool		 cacheable;		/* the kernel may keep the attributes (long timeout) */
+	bool		 name_cacheable;	/* ... and the name, or that there is none */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
+	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 pieces_count, pieces_size;
 	struct dirent_out *entries;		/* READDIR */
 	size_t		 entries_count;
 	uint64_t	 written;		/* WRITE; LSEEK: the offset */
 	struct { uint64_t total_bytes, free_bytes, objects; } space;
+	struct { uint32_t incompat, ro_compat; } features;	/* META */
 	/* the engine's own */
 	struct op_state	*state;
 	struct op	*next;
@@ -198,9 +205,12 @@ struct engine_status {
 	uint64_t	sequence;		/* of the last commit frozen, sent or not */
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
+	bool		lapsed;			/* its term is over */
+	bool		busy;			/* the server was too busy for something lately, which is tried again */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
+	uint64_t	restarts;		/* system calls begun anew for a name that changed meanwhile */
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
 };
 void	engine_status(const struct engine *e, struct engine_status *to);

@@ -25,6 +25,14 @@ recall_set(struct engine *e, struct object *o, enum recall_state state)
 	o->recall = state;
 }
 
+void
+lease_taken(struct engine *e, struct object *o, enum mode mode)
+{
+	o->mode = mode;
+	o->leased_since = ++e->leases_taken;
+	o->hold_until = 0;
+}
+
 /* Its last name and pin are gone, and the server has freed it: what we still hold of it is moot. */
 void
 lease_freed(struct engine *e, struct object *o)
@@ -170,7 +178,7 @@ pages_locked(const struct engine *e, const struct object *o)
 void
 lease_step(struct engine *e, struct object *o)
 {
-	if (o->recall == RECALL_WAIT && !older_needs(e, o)) {
+	if (o->recall == RECALL_WAIT && e->now_ms >= o->hold_until && !older_needs(e, o)) {
 		if (o->recall_mode == MODE_SHARED)
 			recall_set(e, o, RECALL_FLUSH);
 		else {
@@ -254,6 +262,8 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 	if (o->mode <= m->mode)
 		return;
 	e->stats.recalls++;
+	if (m->mode == MODE_NONE && (!o->attr_known || S_ISDIR(o->attr.mode)))
+		names_recalled(e, o);
 	if (e->sessions < 2)
 		e->sessions = 2;	/* somebody is there, whatever the last sign of life said */
 	if (o->recall != RECALL_NONE) {
@@ -312,6 +322,7 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 		return;
 	}
 	/* This session has as many leases as it may: the operation goes on when some are given back. */
+	engine_busy(e);
 	shed(e);
 	s->wait = TAILQ_EMPTY(&e->recalling) ? WAIT_ATTACH : WAIT_OBJECT;
 	s->key = 0;

@@ -3,6 +3,7 @@ noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
+	fs/caller.c \
 	fs/cell.c \
 	fs/commit.c \
 	fs/content.h \
@@ -27,6 +28,7 @@ fs_libfs_a_SOURCES += \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/errand.c \
+	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
 	fs/lanes.c \
 	fs/link.c fs/link.h \
@@ -39,7 +41,9 @@ fs_libfs_a_SOURCES += \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
+	fs/peek.c fs/peek.h \
 	fs/request.c \
+	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/workers.c fs/workers.h
 
