@@ -185,9 +185,9 @@ answer_all(enum status status)
 	uint64_t list = 0;
 	bool first = true;
 
-	for (unsigned count = commit_count; count > 0; count--) {
-		list = list * 10 + commits[0]->sequence % 10;
-		answer(first || status == STATUS_OK ? status : STATUS_SEQUENCE);
+	for (unsigned count = w.commit_count; count > 0; count--) {
+		list = list * 10 + w.commits[0]->sequence % 10;
+		world_answer(first || status == STATUS_OK ? status : STATUS_SEQUENCE);
 		first = false;
 	}
 	return list;
@@ -198,40 +198,40 @@ test_busy(void)
 {
 	struct op op = { .type = OP_FSYNC };
 	struct engine_status status;
-	unsigned before = reply_count, waited = 0;
+	unsigned before = w.reply_count, waited = 0;
 	uint64_t h, g, sent_once, again = 0;
 
-	setup();
-	op.ino = create("a", &h);
+	world_setup();
+	op.ino = world_create("a", &h);
 	op.handle = h;
-	write_at(op.ino, h, 0, 10);
-	pass(3000);
-	pass(600);
-	create("b", &g);
-	before = reply_count;
-	submit(&op);
-	while (store_count > 0)
-		stored(take_store());
-	ok(commit_count == 2, "two commits are under way");
+	world_write(op.ino, h, 0, 10);
+	world_pass(3000);
+	world_pass(600);
+	world_create("b", &g);
+	before = w.reply_count;
+	world_submit(&op);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	ok(w.commit_count == 2, "two commits are under way");
 	sent_once = answer_all(STATUS_BUSY);
-	engine_status(engine, &status);
-	ok(reply_count == before && status.busy && status.error == 0 && commit_count == 0,
+	engine_status(w.engine, &status);
+	ok(w.reply_count == before && status.busy && status.error == 0 && w.commit_count == 0,
 	    "when the server is busy fsync waits, and status says it");
 	for (unsigned i = 0; i < 5; i++) {
-		for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
-			pass(100);
+		for (waited = 0; waited < 6000 && w.commit_count == 0; waited += 100)
+			world_pass(100);
 		again = answer_all(STATUS_BUSY);
 	}
 	ok(again == sent_once && waited >= 1600, "both go again and again, in their order, after %u ms at last", waited);
-	for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
-		pass(100);
+	for (waited = 0; waited < 6000 && w.commit_count == 0; waited += 100)
+		world_pass(100);
 	again = answer_all(STATUS_OK);
-	ok(again == sent_once && reply_count == before + 1 && op.error == 0, "until they are taken, and fsync is done");
-	pass(6000);
-	engine_status(engine, &status);
-	ok(!status.busy && commit_count == 0, "and nothing is said of it any more");
-	replied(&op);
-	teardown();
+	ok(again == sent_once && w.reply_count == before + 1 && op.error == 0, "until they are taken, and fsync is done");
+	world_pass(6000);
+	engine_status(w.engine, &status);
+	ok(!status.busy && w.commit_count == 0, "and nothing is said of it any more");
+	world_replied(&op);
+	world_teardown();
 }
 
 static void

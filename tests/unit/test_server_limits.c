@@ -205,7 +205,7 @@ test_end_waits(void)
 	world_send(&w, a.control, &bye);
 	conn = world_connect(&w, 1);
 	memcpy(attach.attach.volume, world_volume, VOLUME_ID_SIZE);
-	memcpy(attach.attach.secret, a.at.secret, SECRET_SIZE);
+	world_proof(conn, a.at.secret, attach.attach.proof);
 	attach.attach.session = a.at.session;
 	world_send(&w, conn, &attach);
 	ok(world_take(&w, conn, MSG_done) == NULL, "that a session has ended is told when it is durable");
@@ -274,7 +274,7 @@ attach_bulk(struct client *c, uint32_t generation)
 	const struct message *back;
 
 	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
-	memcpy(m.attach.secret, c->at.secret, SECRET_SIZE);
+	world_proof(conn, c->at.secret, m.attach.proof);
 	world_send(c->w, conn, &m);
 	if (world_take(c->w, conn, MSG_attached) != NULL)
 		return STATUS_OK;
