@@ -126,7 +126,8 @@ dentry_set(struct kernel *k, uint64_t parent, uint8_t name, uint64_t child, bool
 {
 	struct dentry *d = dentry_find(k, parent, name);
 
-	if (!valid) {
+	/* One that must be asked for again still tells what a call under its directory's lock is about. */
+	if (!valid && child == 0) {
 		dentry_remove(k, parent, name);
 		return;
 	}

@@ -340,7 +340,7 @@ client_only_looks(const struct client *c)
 	struct engine_status s;
 
 	if (c->mount == NULL || c->mount->state != MOUNT_UP || c->mount->leaving || !TAILQ_EMPTY(&c->mount->transfers) ||
-	    !kernel_only_looks(c->mount->kernel))
+	    !kernel_only_looks(c->mount->kernel) || !workload_only_looks(c->sim, c->index))
 		return false;
 	engine_status(c->mount->engine, &s);
 	return s.dirty_bytes == 0 && s.dirty_objects == 0 && s.commits_pending == 0;

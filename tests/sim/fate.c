@@ -320,8 +320,8 @@ remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 		bool mine = l->kind == LETTER_ADOPT && l->mount == m;
 
 		for (size_t n = 0; mine && n < f->count; n++)
-			if (f->at[n].ino == l->as->ino && f->at[n].changer != m)
-				mine = false;	/* somebody built on it */
+			if (f->at[n].ino == l->as->ino && f->at[n].built_on)
+				mine = false;
 		if (!mine) {
 			j->letters[count++] = *l;
 			continue;

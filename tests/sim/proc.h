@@ -44,6 +44,7 @@ struct proc {
 	uint64_t	 held[HELD_MAX];
 	unsigned	 held_count;
 	/* the task */
+	bool		 looks;			/* and opens and changes nothing */
 	struct path	 path[2];
 	unsigned	 paths, walking, component;
 	proc_step	*act;

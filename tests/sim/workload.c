@@ -100,13 +100,16 @@ next_task(struct proc *p)
 		inspect_next(p);
 		return;
 	}
+	p->looks = false;
 	if (ending(p) || p->mount->client->looking) {
 		if (any_file(p, &slot) != NULL)
 			task_close(p, slot);
 		else if (ending(p))
 			p->state = PROC_QUIET;
-		else
+		else {
+			p->looks = true;
 			task_looking(p);
+		}
 		return;
 	}
 	p->slot = (unsigned)proc_roll(p, FILES_MAX);
@@ -195,6 +198,15 @@ workload_leaving(struct sim *sim, unsigned client)
 			sim_after(sim, 1, think, p, p->life);
 		}
 	}
+}
+
+bool
+workload_only_looks(struct sim *sim, unsigned client)
+{
+	for (unsigned i = 0; sim->workload != NULL && i < sim->plan.processes; i++)
+		if (sim->workload->procs[client][i].state == PROC_BUSY && !sim->workload->procs[client][i].looks)
+			return false;
+	return true;
 }
 
 bool
