@@ -97,11 +97,11 @@ static void
 test_sweep(void)
 {
 	struct op look = { .type = OP_LOOKUP, .ino = OID_ROOT, .name = text("a") };
-	struct op read = { .type = OP_READ, .size = 4096 };
+	struct op read = { .type = OP_READ, .size = 4096 }, attr = { .type = OP_GETATTR };
 	uint64_t h, a;
 
 	world_setup();
-	read.ino = a = world_create("a", &h);
+	attr.ino = read.ino = a = world_create("a", &h);
 	read.handle = h;
 	world_sync();
 	world_submit(&look);
@@ -111,6 +111,9 @@ test_sweep(void)
 	world_recall(a, 0, MODE_NONE, 9);
 	ok(world_find(ACTION_INVALIDATE, 0, a) == 0 && w.said[0].mode == 2, "the pages of a file are swept");
 	ok(released(a) < 0, "before it is given back");
+	world_submit(&attr);
+	ok(attr.error == 0 && !attr.cacheable, "what is told of it meanwhile is not to be kept");
+	world_replied(&attr);
 	world_submit(&read);
 	world_replied(&read);
 	world_forget();
