@@ -9,6 +9,7 @@
 #include "tests/tap.h"
 
 struct client_world w;
+const struct attr world_file = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100 };
 static const uint8_t bytes[2 * REGION_SIZE];
 
 static void
@@ -296,6 +297,89 @@ world_recall(uint64_t oid, uint64_t grant, uint8_t mode, uint64_t ticket)
 
 	engine_received(w.engine, &m);
 	world_collect();
+}
+
+/* ---- for short ---- */
+
+struct bytes
+world_text(const char *s)
+{
+	return (struct bytes){ (const uint8_t *)s, strlen(s) };
+}
+
+bool
+world_sane(void)
+{
+	char why[200];
+
+	if (engine_check(w.engine, why, sizeof why))
+		return true;
+	printf("# %s\n", why);
+	return false;
+}
+
+bool
+world_wanted(uint64_t oid, uint8_t mode)
+{
+	for (uint32_t i = 0; i < w.read.wants.count; i++)
+		if (w.wants[i].oid == oid && w.wants[i].mode == mode)
+			return true;
+	return false;
+}
+
+/* Answers the last READ with one object alone. */
+void
+world_grant_one(uint64_t ticket, struct msg_answer answer)
+{
+	world_grant(w.last_read, ticket, &answer, 1);
+}
+
+/* FAR, a file of 100 bytes, is leased. */
+void
+world_lease_far(uint8_t mode, uint64_t grant)
+{
+	struct op op = { .type = mode == MODE_SHARED ? OP_GETATTR : OP_SETATTR, .ino = FAR };
+
+	world_submit(&op);
+	world_grant_one(1, world_object(FAR, mode, grant, 1, &world_file));
+	world_replied(&op);
+	world_forget();
+}
+
+/* A file that is made, committed and then only SHARED. */
+uint64_t
+world_make_shared(const char *name, uint64_t *ret_handle)
+{
+	uint64_t ino = world_create(name, ret_handle);
+
+	world_sync();
+	world_recall(ino, 0, MODE_SHARED, 1);
+	world_forget();
+	return ino;
+}
+
+void
+world_answer_all(void)
+{
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
+}
+
+int
+world_run(enum op_type type, uint64_t ino, uint64_t handle)
+{
+	struct op op = { .type = type, .ino = ino, .handle = handle };
+	unsigned before = w.reply_count;
+	bool done = world_submit(&op);
+
+	for (unsigned i = 0; i < 50 && !done && w.reply_count == before; i++) {
+		world_answer_all();
+		world_pass(100);
+	}
+	world_replied(&op);
+	return op.error;
 }
 
 /* ---- what it did ---- */

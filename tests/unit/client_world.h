@@ -9,6 +9,8 @@
 #include "proto/seal.h"
 
 enum { QUEUE_MAX = 64, SAID_MAX = 512 };
+enum { FAR = 5000000 };		/* an object that the client has not made */
+
 
 /* One thing that it did, in order. */
 struct said {
@@ -69,5 +71,16 @@ bool	world_commit_has(const struct commit *c, uint64_t oid, uint8_t kind);
 /* Position of the first such thing since world_forget(), or -1. */
 int	world_find(enum action_kind kind, uint16_t type, uint64_t oid);
 void	world_forget(void);
+
+/* For short. */
+extern const struct attr world_file;			/* of 100 bytes */
+struct bytes world_text(const char *s);
+bool	world_sane(void);				/* engine_check(), and its text as a TAP comment */
+bool	world_wanted(uint64_t oid, uint8_t mode);	/* by the last READ */
+void	world_grant_one(uint64_t ticket, struct msg_answer answer);	/* to the last READ */
+void	world_lease_far(uint8_t mode, uint64_t grant);	/* FAR is leased, a file of 100 bytes */
+uint64_t world_make_shared(const char *name, uint64_t *ret_handle);	/* made, committed, then recalled to SHARED */
+void	world_answer_all(void);				/* stores and commits */
+int	world_run(enum op_type type, uint64_t ino, uint64_t handle);	/* its error, after all the answers it takes */
 
 #endif

@@ -136,3 +136,9 @@ check_PROGRAMS += tests/unit/test_client_caller
 TESTS += tests/unit/test_client_caller
 tests_unit_test_client_caller_SOURCES = tests/unit/test_client_caller.c
 tests_unit_test_client_caller_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_content
+TESTS += tests/unit/test_client_content
+tests_unit_test_client_content_SOURCES = tests/unit/test_client_content.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_content_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
