@@ -446,19 +446,20 @@ test_part_of_reclaim(void)
 }
 
 static void
-test_hostile_range(void)
+test_hostile_range(uint64_t first_oid)
 {
-	struct msg_attached hostile = { .session = 1, .term_ms = TERM_MS, .first_oid = OID_ROOT, .oid_count = 3, .sessions = 1 };
-	struct engine_config config = { 0 };
+	struct msg_attached hostile = { .session = 1, .term_ms = TERM_MS, .first_oid = first_oid, .oid_count = 3, .sessions = 1 };
 	uint64_t h;
 
-	w.now_ms = 100000;
-	engine_new(&w.engine, &config, w.keys);
+	world_setup_bare();
+	engine_detached(w.engine);
+	engine_free(w.engine);
+	engine_new(&w.engine, &(struct engine_config){ 0 }, w.keys);
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
 	engine_attached(w.engine, &hostile, true);
 	engine_format(w.engine, 0, 0, 0755);
 	world_collect();
-	ok(world_create("f", &h) == 0, "ids that are not the server's to give are not used");
+	ok(world_create("f", &h) == 0, "ids that are not the server's to give are not used (%u)", (unsigned)first_oid);
 	while (w.commit_count > 0)
 		commit_put(w.commits[--w.commit_count]);
 }
@@ -479,6 +480,7 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
-	test_hostile_range();
+	test_hostile_range(OID_ROOT);
+	test_hostile_range(OID_RESERVED - 3);
 	return tap_done();
 }
