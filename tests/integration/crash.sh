@@ -86,6 +86,7 @@ reported_is_there() {
 }
 
 client_killed() {
+	: >"$T/report"
 	writer "$M/records" >"$T/report" 2>"$T/writer.log" &
 	local pid=$!
 	wait_for 20 reports "$T/report" 50 || return
@@ -135,6 +136,7 @@ power_cut() {
 
 power_cut_once() {	# SEED LEAST
 	local writer_pid copy_pid
+	: >"$T/report"		# not the last one's, while the writer is only being started
 	writer "$M/power$1" >"$T/report" 2>"$T/writer.log" &
 	writer_pid=$!
 	wait_for 20 reports "$T/report" 50 || return
