@@ -30,6 +30,7 @@ struct engine_config {
 	size_t		 objects_max;		/* cached objects; 0 = 200,000 */
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
+	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
 	/* Which name of a rename(2) does this caller look up?  Asked seldom; NULL: neither, ever. */
 	enum rename_part (*renames)(void *context, uint32_t caller, struct bytes name);
@@ -212,6 +213,8 @@ struct engine_status {
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
+	uint64_t	reads, fetches;		/* requests to the server for records, for cells */
+	uint64_t	misses;			/* those of both that were made when somebody waited already */
 	uint64_t	restarts;		/* system calls begun anew for a name that changed meanwhile */
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
 };

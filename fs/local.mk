@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/ahead.h \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
 	fs/caller.c \
@@ -11,6 +12,7 @@ fs_libfs_a_SOURCES = \
 	fs/data.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
+	fs/full.c \
 	fs/layer.c \
 	fs/lease.c \
 	fs/need.c \
@@ -18,9 +20,11 @@ fs_libfs_a_SOURCES = \
 	fs/op_dir.c \
 	fs/op_file.c \
 	fs/op_name.c \
+	fs/scout.c \
 	fs/span.c \
 	fs/supply.c \
-	fs/txn.c
+	fs/txn.c \
+	fs/walk.c
 
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \

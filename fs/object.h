@@ -133,6 +133,8 @@ struct object {
 	bool		 wipe;			/* regions from wipe_from on are deleted */
 	uint64_t	 wipe_from;
 	uint64_t	 next_read;		/* where a sequential reader goes on */
+	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
+	uint8_t		 relists;		/* times its children were asked for again */
 };
 
 int	object_key_compare(const struct rec *r, uint8_t kind, const uint8_t *subkey, size_t len);
