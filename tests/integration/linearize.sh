@@ -1,5 +1,5 @@
 #!/bin/bash
-# linearize.sh - ten thousand overlapping operations of two mounts have an order that explains them all.
+# linearize.sh - ten thousand overlapping operations of two mounts on 18 names have an order that explains them all.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 start_server
@@ -17,6 +17,6 @@ two_mounts() {	# SEED WORKERS OPS: a directory of its own
 
 check "two workers, seed $seed" two_mounts "$seed" 2 4000
 note <"$T/case.out"
-check "six workers, seed $seed" two_mounts "$seed" 6 6000
+check "six workers, seed $seed" two_mounts "$seed" 6 10002
 note <"$T/case.out"
 tap_done

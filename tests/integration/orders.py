@@ -35,7 +35,7 @@ import sys
 import time
 from collections import namedtuple
 
-GROUPS, DIRS, NAMES, REGISTERS = 3, 2, 3, 2
+GROUPS, DIRS, NAMES, REGISTERS = 2, 2, 3, 2
 SLOTS = DIRS * NAMES
 NOREPLACE, EXCHANGE = 1, 2
 AT_FDCWD = -100
