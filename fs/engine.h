@@ -19,6 +19,8 @@
 #include "proto/value.h"
 
 struct engine;
+struct engine_journal;
+struct replaying;
 struct volume_keys;
 
 struct engine_config {
@@ -28,6 +30,7 @@ struct engine_config {
 	size_t		 objects_max;		/* cached objects; 0 = 200,000 */
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
+	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
 	void		(*random)(void *context, void *to, size_t len);
 	void		*context;
 };
@@ -84,6 +87,7 @@ struct op {
 	uint64_t	 offset;
 	size_t		 size;
 	uint64_t	 handle;		/* of OPEN, CREATE, OPENDIR */
+	struct replaying *replay;		/* out of the journal, done again; else NULL */
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
@@ -96,6 +100,10 @@ struct op {
 	uint64_t	 written;		/* WRITE; LSEEK: the offset */
 	struct { uint64_t total_bytes, free_bytes, objects; } space;
 	/* the engine's own */
+	bool		 made;			/* CREATE: it did */
+	uint64_t	 moved;			/* by RENAME */
+	uint64_t	 victim, victim_version;	/* unlinked, or replaced */
+	uint32_t	 victim_nlink;
 	struct op_state	*state;
 	struct op	*next;
 	struct arena	 arena;
@@ -202,6 +210,9 @@ struct engine_status {
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
+	size_t		journal_bytes;		/* that are not known to be on the server */
+	bool		journal_full;		/* it cannot be kept: changes wait for the server */
+	bool		journal_stranded;	/* it holds what was lost here: for the next mount */
 };
 void	engine_status(const struct engine *e, struct engine_status *to);
 /* Calls report() with the path of each object that has changes not on the server, or lost ones. */

@@ -32,6 +32,7 @@ lease_freed(struct engine *e, struct object *o)
 	o->dead = true;
 	if (o->mode == MODE_NONE)
 		return;
+	journal_clean(e, o);
 	data_drop(e, o);
 	txn_clean(e, o);
 	recall_set(e, o, RECALL_NONE);
@@ -69,6 +70,7 @@ static void
 release(struct engine *e, struct object *o, enum mode kept)
 {
 	recall_set(e, o, RECALL_NONE);
+	journal_clean(e, o);
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	send_release(e, o, kept);
@@ -366,7 +368,7 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->mode != MODE_NONE)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
-	o->born = false;
+	o->born = o->adopted = false;
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		sweep(e, o);

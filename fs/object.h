@@ -59,6 +59,7 @@ struct object {
 	uint64_t	 grant;
 	uint64_t	 version;		/* base for commits */
 	bool		 born;			/* made here; the server has not acknowledged it */
+	bool		 adopted;		/* claimed for a killed mount, and not given away since */
 	bool		 dead;			/* the server says there is no such object */
 	bool		 pinned_elsewhere;
 	bool		 pinned;		/* our PIN was sent */
@@ -122,6 +123,11 @@ struct object {
 	bool		 wipe;			/* regions from wipe_from on are deleted */
 	uint64_t	 wipe_from;
 	uint64_t	 next_read;		/* where a sequential reader goes on */
+
+	/* journal */
+	uint64_t	 journaled;		/* last entry about its content that may be live; 0: none */
+	bool		 marked;		/* had content on its way at the journal's mark, and */
+	uint64_t	 mark_size;		/* this size */
 };
 
 int	object_key_compare(const struct rec *r, uint8_t kind, const uint8_t *subkey, size_t len);

@@ -378,6 +378,7 @@ freeze(struct engine *e)
 			return;
 		}
 	c->sequence = ++e->sequence;
+	journal_froze(e, c->sequence);
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, dirty_link);
 		if (moot(o)) {
@@ -581,6 +582,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	if (!TAILQ_EMPTY(&e->flushing))
 		data_flush_step(e);
 	commit_put(c);
+	journal_step(e);
 }
 
 /* A commit that was not applied becomes part of the running transaction again. */
@@ -695,6 +697,7 @@ txn_lose_running(struct engine *e)
 {
 	struct object *o;
 
+	journal_lost(e, e->sequence + 1);
 	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
 		lease_lost(e, o);
 		txn_clean(e, o);
@@ -707,6 +710,7 @@ static void
 lose_from(struct engine *e, struct commit_state *s)
 {
 	if (s != NULL) {
+		journal_lost(e, s->commit->sequence);
 		thaw_from(e, s);
 		e->sequence++;		/* its sequence is consumed, those after it are not */
 	}
@@ -746,6 +750,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		return;		/* about one that was resent or thawed meanwhile */
 	switch (m->status) {
 	case STATUS_OK:
+		journal_acked(e, m->sequence, m->version);
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:
