@@ -29,7 +29,7 @@ attr_timeout(const struct op *op)
 static double
 entry_timeout(const struct mount *m, const struct op *op)
 {
-	if (!op->cacheable)
+	if (!op->name_cacheable)
 		return 0;
 	return m->kernel_minor >= MOUNT_EPOCH_MINOR ? TIMEOUT_S : 1;
 }
@@ -289,7 +289,7 @@ answer(struct request *r)
 {
 	struct op *op = &r->call.op;
 
-	if (op->error == -ENOENT && op->type == OP_LOOKUP && op->cacheable) {
+	if (op->error == -ENOENT && op->type == OP_LOOKUP && op->name_cacheable) {
 		/* The kernel remembers that the name is not there. */
 		fuse_reply_entry(r->req, &(struct fuse_entry_param){ .entry_timeout = entry_timeout(r->mount, op) });
 	} else if (op->error != 0 || answers[op->type] == NULL) {

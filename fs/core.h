@@ -3,6 +3,7 @@
  *
  * engine.c   events, actions, parked operations
  * need.c     needs, READ and GRANTED
+ * caller.c   look-ups of one system call
  * lease.c    RECALL, RELEASE, RECLAIM, loss
  * txn.c      the running transaction, commits under way
  * data.c     content: dirty spans, flushing, reading, truncation
@@ -39,7 +40,7 @@ enum wait_kind {
 };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
-enum { NEEDS_MAX = 128, HELD_MAX = 8 };
+enum { NEEDS_MAX = 128, HELD_MAX = 8, CALLERS_MAX = 1024 };
 
 struct op_state {
 	struct op	*op;
@@ -49,6 +50,7 @@ struct op_state {
 	uint64_t	 key, key2;
 	uint64_t	 ticket;
 	uint64_t	 request;
+	uint64_t	 began_ms;
 	struct { uint64_t oid; uint8_t mode; } held[HELD_MAX];	/* met needs of this attempt */
 	uint32_t	 held_count;
 	struct msg_want	*wants;			/* in the op's arena */
@@ -64,6 +66,17 @@ struct op_state {
 	uint64_t	 flush_number, sequence, errors, size;
 	/* the reply */
 	uint64_t	 reply_number;
+};
+
+/* What a thread looked up last: see caller.c. */
+struct caller {
+	uint32_t	 id;			/* 0: nobody */
+	bool		 wounded;		/* was told to begin anew, once */
+	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
+	uint64_t	 child;			/* what it gave */
+	uint64_t	 seen_ms;
+	uint64_t	 ticket, second;	/* wounded: its age, the directory of its new name */
+	uint64_t	 told;			/* ... the look-up that was answered ESTALE, until the next one */
 };
 
 struct handle {
@@ -128,6 +141,9 @@ struct engine {
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
 	size_t		 parked_count;
 	uint64_t	 next_request, replies;
+	uint64_t	 leases_taken;		/* so far: numbers them */
+	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled */
+	struct caller	 callers[CALLERS_MAX];
 	bool		 running;
 
 	bool		 attached, reclaiming, had_session;
@@ -206,6 +222,8 @@ bool		 need_record(struct engine *e, struct op *op, struct object *o, uint8_t ki
 		    const uint8_t *subkey, size_t len, struct rec **ret);
 /* All records of a kind from the first one up to the key (NULL: to the end). */
 bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto);
+/* An object that is leased, and is to stay so until the operation is done. */
+void		 need_held(struct op *op, uint64_t oid, enum mode mode);
 /* True when a need of this attempt is missing. */
 bool		 needs_missing(const struct op *op);
 bool		 need_named(const struct op_state *s, uint64_t oid);	/* among those that are missing */
@@ -214,7 +232,16 @@ void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
 
+/* ---- caller.c ---- */
+void		 caller_arrived(struct engine *e, struct op *op);
+/* Before a LOOKUP is answered.  0; -EAGAIN: a need is noted; -ESTALE: the system call is to begin anew. */
+int		 caller_looks_up(struct engine *e, struct op *op);
+void		 caller_looked_up(struct engine *e, struct op *op, const struct object *dir);
+void		 names_recalled(struct engine *e, struct object *o);
+bool		 names_quiet(const struct engine *e, const struct object *dir);	/* the kernel may keep them */
+
 /* ---- lease.c ---- */
+void		 lease_taken(struct engine *e, struct object *o, enum mode mode);	/* had none before */
 void		 recall_set(struct engine *e, struct object *o, enum recall_state state);
 void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody names or pins it */
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);

@@ -297,7 +297,7 @@ attempt(struct engine *e, struct op *op)
 	s->missing = false;
 	s->fail = 0;
 	s->wait = WAIT_NONE;
-	op->cacheable = false;
+	op->cacheable = op->name_cacheable = false;
 	op->entries_count = 0;
 	if (s->through)
 		return went_through(e, op);
@@ -405,6 +405,8 @@ engine_submit(struct engine *e, struct op *op)
 		return true;
 	}
 	s->op = op;
+	s->began_ms = e->now_ms;
+	caller_arrived(e, op);
 	done = attempt(e, op);
 	if (done)
 		to_replying(e, s);
@@ -741,7 +743,8 @@ engine_format(struct engine *e, uint32_t uid, uint32_t gid, uint32_t mode)
 
 	if (meta == NULL || root == NULL || len < 0 || object_set_attr(root, &a) < 0)
 		return -ENOMEM;
-	meta->mode = root->mode = MODE_EXCLUSIVE;
+	lease_taken(e, meta, MODE_EXCLUSIVE);
+	lease_taken(e, root, MODE_EXCLUSIVE);
 	meta->born = root->born = root->parents_known = meta->parents_known = true;
 	root->entries.all = root->xattrs.all = root->regions.all = true;
 	txn_touch_attr(e, root);

@@ -32,6 +32,8 @@ struct engine_config {
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
 	void		(*random)(void *context, void *to, size_t len);
+	/* Does this caller look up the new name for rename(2)?  Asked seldom; NULL: never. */
+	bool		(*renames)(void *context, uint32_t caller, struct bytes name);
 	void		*context;
 };
 
@@ -81,6 +83,7 @@ struct op {
 	struct bytes	 name, name2;		/* name2: RENAME's new name, SYMLINK's target */
 	struct bytes	 data;			/* WRITE, SETXATTR */
 	uint32_t	 uid, gid;		/* of the caller */
+	uint32_t	 caller;		/* the thread, by any number of its own; 0: unknown */
 	uint32_t	 flags;			/* open flags; RENAME_*, XATTR_*, FALLOC_*; SEEK_*; datasync */
 	uint32_t	 set;			/* SETATTR: enum set_field */
 	struct attr	 attr;			/* SETATTR, MKNOD, ...: wanted; answer: all attributes */
@@ -91,7 +94,8 @@ struct op {
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
-	bool		 cacheable;		/* the kernel may keep attributes and entry (long timeouts) */
+	bool		 cacheable;		/* the kernel may keep the attributes (long timeout) */
+	bool		 name_cacheable;	/* ... and the name, or that there is none */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 pieces_count, pieces_size;
@@ -209,6 +213,7 @@ struct engine_status {
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
+	uint64_t	restarts;		/* system calls begun anew for a name that changed meanwhile */
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
 	size_t		journal_bytes;		/* that are not known to be on the server */
 	bool		journal_full;		/* it cannot be kept: changes wait for the server */

@@ -25,6 +25,14 @@ recall_set(struct engine *e, struct object *o, enum recall_state state)
 	o->recall = state;
 }
 
+void
+lease_taken(struct engine *e, struct object *o, enum mode mode)
+{
+	o->mode = mode;
+	o->leased_since = ++e->leases_taken;
+	o->hold_until = 0;
+}
+
 /* Its last name and pin are gone, and the server has freed it: what we still hold of it is moot. */
 void
 lease_freed(struct engine *e, struct object *o)
@@ -172,7 +180,7 @@ pages_locked(const struct engine *e, const struct object *o)
 void
 lease_step(struct engine *e, struct object *o)
 {
-	if (o->recall == RECALL_WAIT && !older_needs(e, o)) {
+	if (o->recall == RECALL_WAIT && e->now_ms >= o->hold_until && !older_needs(e, o)) {
 		if (o->recall_mode == MODE_SHARED)
 			recall_set(e, o, RECALL_FLUSH);
 		else {
@@ -256,6 +264,8 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 	if (o->mode <= m->mode)
 		return;
 	e->stats.recalls++;
+	if (m->mode == MODE_NONE && (!o->attr_known || S_ISDIR(o->attr.mode)))
+		names_recalled(e, o);
 	if (e->sessions < 2)
 		e->sessions = 2;	/* somebody is there, whatever the last sign of life said */
 	if (o->recall != RECALL_NONE) {

@@ -3,6 +3,7 @@ noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
+	fs/caller.c \
 	fs/cell.c \
 	fs/commit.c \
 	fs/content.h \
@@ -44,6 +45,7 @@ fs_libfs_a_SOURCES += \
 	fs/mover.c fs/mover.h \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
+	fs/peek.c fs/peek.h \
 	fs/request.c \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/shell_replay.c \

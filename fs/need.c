@@ -78,6 +78,17 @@ only_here(const struct object *o)
 	return o->born;
 }
 
+void
+need_held(struct op *op, uint64_t oid, enum mode mode)
+{
+	struct op_state *s = op->state;
+
+	if (s->held_count == HELD_MAX)
+		return;
+	s->held[s->held_count].oid = oid;
+	s->held[s->held_count++].mode = mode;
+}
+
 static struct object *
 need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attributes)
 {
@@ -106,10 +117,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		s->missing = true;
 		return NULL;
 	}
-	if (s->held_count < HELD_MAX) {
-		s->held[s->held_count].oid = oid;
-		s->held[s->held_count++].mode = mode;
-	}
+	need_held(op, oid, mode);
 	if (only_here(o) || (o->mode >= mode && (!attributes || o->attr_known)))
 		return o;
 	if (o->attr_damaged && o->mode >= mode) {
@@ -397,6 +405,7 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 		if (o->mode == MODE_NONE) {
 			object_forget(o);
 			recall_set(e, o, RECALL_NONE);
+			lease_taken(e, o, mode);
 		}
 		if (o->grant != a->grant && o->recall != RECALL_NONE) {
 			/* A stronger grant came instead: the recall of the old one is void. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int
 key_compare(uint8_t kind_a, const uint8_t *a, size_t a_len, uint8_t kind_b, const uint8_t *b, size_t b_len)
@@ -242,6 +243,7 @@ object_set_attr(struct object *o, const struct attr *a)
 	free((void *)(uintptr_t)o->attr.symlink.data);
 	o->attr = *a;
 	o->attr.symlink.data = copy;
+	o->linked |= !S_ISDIR(a->mode) && a->nlink > 1;
 	o->attr_known = true;
 	o->attr_damaged = false;
 	return 0;

@@ -57,6 +57,9 @@ struct object {
 	/* lease */
 	uint8_t		 mode;			/* enum mode; held since `grant` */
 	uint64_t	 grant;
+	uint64_t	 leased_since;		/* number of this stretch of holding it */
+	uint64_t	 hold_until;		/* no recall is followed before (caller.c) */
+	uint64_t	 demand_until;		/* names are not left to the kernel before */
 	uint64_t	 version;		/* base for commits */
 	bool		 born;			/* made here; the server has not acknowledged it */
 	bool		 adopted;		/* claimed for a killed mount, and not given away since */
@@ -90,6 +93,12 @@ struct object {
 	bool		 attr_known, attr_damaged;
 	bool		 attr_dirty;
 	bool		 parents_known;		/* PARENT .. INLINE were read too */
+	/*
+	 * It has, or had, several names.  The kernel counts one less by itself when
+	 * a name goes, even when our answer knew of that already: its count is not
+	 * to be kept.
+	 */
+	bool		 linked;
 	struct attr	 attr;			/* attr.size is the local size, ahead of the server's */
 	struct rec	*root;
 	struct cover	 entries, regions, xattrs;

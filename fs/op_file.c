@@ -14,7 +14,7 @@ op_answer(struct op *op, const struct object *o)
 	op->attr = o->attr;
 	op->attr.symlink = (struct bytes){ NULL, 0 };
 	op->child = o->oid;
-	op->cacheable = o->recall == RECALL_NONE;
+	op->cacheable = o->recall == RECALL_NONE && !o->linked;
 }
 
 int

@@ -79,11 +79,12 @@ touch_directory(struct engine *e, struct object *dir, int nlink)
 
 /* The answer of operations that give the kernel a name and its inode. */
 static void
-answer_entry(struct op *op, const struct object *dir, struct object *o)
+answer_entry(const struct engine *e, struct op *op, const struct object *dir, struct object *o)
 {
 	op_answer(op, o);
 	op->child = o->oid;
 	op->cacheable = op->cacheable && dir->recall == RECALL_NONE;
+	op->name_cacheable = o->recall == RECALL_NONE && dir->recall == RECALL_NONE && names_quiet(e, dir);
 	o->lookups++;
 }
 
@@ -92,23 +93,29 @@ op_lookup(struct engine *e, struct op *op)
 {
 	struct object *dir = need_object(e, op, op->ino, MODE_SHARED), *o;
 	struct entry entry;
-	int r;
+	int r, r2;
 
 	if ((r = check_name(op->name)) < 0)
 		return r;
+	if ((r = caller_looks_up(e, op)) == -ESTALE)
+		return r;
 	if (dir == NULL)
 		return -EAGAIN;
-	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
-		return r;
-	if (entry.rec == NULL) {
-		op->cacheable = dir->recall == RECALL_NONE;
-		return -ENOENT;
-	}
-	if ((o = op_need_child(e, op, dir, &entry, MODE_SHARED)) == NULL)
+	if ((r2 = op_find_entry(e, op, dir, op->name, &entry)) < 0)
+		return r2;
+	o = entry.rec == NULL ? NULL : op_need_child(e, op, dir, &entry, MODE_SHARED);
+	if (r < 0 || (entry.rec != NULL && o == NULL))
 		return -EAGAIN;
-	set_hint(o, dir, op->name);
-	answer_entry(op, dir, o);
-	return 0;
+	if (o == NULL) {
+		op->error = -ENOENT;
+		op->name_cacheable = dir->recall == RECALL_NONE && names_quiet(e, dir);
+	} else {
+		op->error = 0;
+		set_hint(o, dir, op->name);
+		answer_entry(e, op, dir, o);
+	}
+	caller_looked_up(e, op, dir);
+	return op->error;
 }
 
 /* ---- making ---- */
@@ -176,7 +183,7 @@ birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 	}
 	if (object_set_attr(o, &a) < 0)
 		return NULL;
-	o->mode = MODE_EXCLUSIVE;
+	lease_taken(e, o, MODE_EXCLUSIVE);
 	o->born = o->parents_known = true;
 	o->entries.all = o->regions.all = o->xattrs.all = o->tail_tidy = true;
 	txn_touch_attr(e, o);
@@ -204,9 +211,9 @@ open_existing(struct engine *e, struct op *op, struct object *dir, const struct 
 	if (op_open_handle(e, op, o) == NULL)
 		return -ENOMEM;
 	set_hint(o, dir, op->name);
-	answer_entry(op, dir, o);
+	answer_entry(e, op, dir, o);
 	/* The kernel takes attributes that come with CREATE for the newest, even on a file it knows better. */
-	op->cacheable = false;
+	op->cacheable = op->name_cacheable = false;
 	return 0;
 }
 
@@ -245,7 +252,7 @@ op_make(struct engine *e, struct op *op)
 		return -ENOMEM;
 	touch_directory(e, dir, S_ISDIR(mode) ? 1 : 0);
 	set_hint(o, dir, op->name);
-	answer_entry(op, dir, o);
+	answer_entry(e, op, dir, o);
 	op->made = true;
 	return 0;
 }
@@ -275,10 +282,11 @@ op_link(struct engine *e, struct op *op)
 	if ((r = add_entry(e, dir, &entry, op->name, IFTODT(o->attr.mode), o->oid)) < 0)
 		return r;
 	o->attr.nlink++;
+	o->linked = true;
 	o->attr.ctime = e->real;
 	txn_touch_attr(e, o);
 	touch_directory(e, dir, 0);
-	answer_entry(op, dir, o);
+	answer_entry(e, op, dir, o);
 	return 0;
 }
 

@@ -115,6 +115,7 @@ begin(fuse_req_t req, enum op_type type, fuse_ino_t ino)
 	op->ino = oid_of(ino);
 	op->uid = ctx->uid;
 	op->gid = ctx->gid;
+	op->caller = (uint32_t)ctx->pid;
 	return r;
 }
 

@@ -28,6 +28,7 @@
 #include "fs/journal_file.h"
 #include "fs/lock.h"
 #include "fs/log.h"
+#include "fs/peek.h"
 #include "fs/serve_journal.h"
 #include "proto/noise.h"
 
@@ -481,6 +482,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.keeper_context = s;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
+	config.engine.renames = peek_renames;
 	if ((r = mount_new(&s->mount, &o->mount)) < 0)
 		return r;
 	config.kernel = &mount_kernel_calls;

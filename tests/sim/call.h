@@ -56,7 +56,7 @@ struct call {
 	int		 error;
 	uint64_t	 child;
 	struct attr	 got;			/* when has_attr */
-	bool		 has_attr, cacheable, keep_cache, direct_io;
+	bool		 has_attr, cacheable, name_cacheable, keep_cache, direct_io;
 	uint8_t		*bytes;			/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 len;
 	uint64_t	 written;

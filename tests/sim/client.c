@@ -389,6 +389,7 @@ take_results(struct call *c)
 	c->error = op->error;
 	c->child = op->error == 0 ? op->child : 0;
 	c->cacheable = op->cacheable;
+	c->name_cacheable = op->name_cacheable;
 	c->keep_cache = op->keep_cache;
 	c->direct_io = op->direct_io;
 	c->written = op->written;

@@ -481,10 +481,10 @@ take_entry(struct kernel *k, struct call *c, uint64_t parent)
 {
 	if (c->error == 0 && c->child != 0) {
 		node_get(k, c->child)->lookups++;
-		dentry_set(k, parent, c->name, c->child, c->cacheable);
+		dentry_set(k, parent, c->name, c->child, c->name_cacheable);
 		attr_take(k, c->child, c, c->type == OP_CREATE || c->type == OP_LINK);
 	} else if (c->type == OP_LOOKUP && (c->error == 0 || c->error == -ENOENT))
-		dentry_set(k, parent, c->name, 0, c->cacheable);
+		dentry_set(k, parent, c->name, 0, c->name_cacheable);
 }
 
 static void

@@ -114,3 +114,8 @@ check_PROGRAMS += tests/unit/test_client_recovery
 TESTS += tests/unit/test_client_recovery
 tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c
 tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_caller
+TESTS += tests/unit/test_client_caller
+tests_unit_test_client_caller_SOURCES = tests/unit/test_client_caller.c
+tests_unit_test_client_caller_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)

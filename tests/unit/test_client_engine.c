@@ -370,10 +370,10 @@ test_names(void)
 	ino = create("a", &handle);
 	ok(ino != 0, "a file is created");
 	op = (struct op){ .type = OP_LOOKUP, .ino = OID_ROOT, .name = text("a") };
-	ok(run(&op) == 0 && op.child == ino && op.cacheable, "and found");
+	ok(run(&op) == 0 && op.child == ino && op.cacheable && op.name_cacheable, "and found");
 	done(&op);
 	op = (struct op){ .type = OP_LOOKUP, .ino = OID_ROOT, .name = text("b") };
-	ok(run(&op) == -ENOENT && op.cacheable, "a missing name is known to be missing");
+	ok(run(&op) == -ENOENT && op.name_cacheable, "a missing name is known to be missing");
 	done(&op);
 	op = (struct op){ .type = OP_MKDIR, .ino = OID_ROOT, .name = text("d"), .attr.mode = 0755 };
 	ok(run(&op) == 0 && op.attr.nlink == 2, "a directory is made");

@@ -1,0 +1,208 @@
+/*
+ * caller.c - look-ups that belong to one system call.
+ *
+ * rename(2) looks two names up, each by a request of its own, and then judges
+ * by itself, without asking us: two names of one inode are done, a directory
+ * does not replace a file, NOREPLACE finds a name taken.  Each answer is true
+ * when it is given, but the pair may never have been, when the directory of
+ * the first name was another client's in between.  The kernel holds the locks
+ * of both directories all the time; on a local disk that is enough.
+ *
+ * So what a thread looked up last is remembered, with the lease it was
+ * answered under.  When it looks up another name, not one below the first:
+ *
+ *	the lease is still ours    the second look-up names it as a need, so an
+ *	                           older operation keeps it (R6), and is answered
+ *	it went meanwhile          ESTALE: the kernel begins rename(2) anew, once,
+ *	                           with names asked for again
+ *
+ * (Asked whether a name it knows is still so, the kernel takes any error for
+ * a no, and asks once more, anew: the same answer is given then.)
+ *
+ * The second time the application would see ESTALE.  So who is wounded keeps
+ * its ticket (R6), needs the directory of the new name from its first look-up
+ * on, is not answered under a lease that is about to go, and what it looks
+ * into is held for HOLD_MS against a recall.  If all that was not enough, it
+ * is ESTALE: better an error than a rename that never was.
+ *
+ * A first name that was answered from the kernel's cache is not seen here.
+ * While a directory is in demand its names are not cached (names_quiet());
+ * when the first recall of a quiet one has just let names go, a look-up that
+ * may be such a second one is begun anew too.
+ *
+ * Other calls judge by one name, and some that make a name (mkdir(2)) would
+ * pass ESTALE on at once: so nobody is told it who is not within rename(2).
+ * Collisions in the table only lose the memory of somebody.
+ */
+#include "fs/core.h"
+
+enum {
+	PAIR_MS		= 1000,		/* no call takes longer between its look-ups, unless a need waits */
+	HOLD_MS		= 20,
+	DEMAND_MS	= 10000,	/* since its last recall a directory is in demand */
+	FRESH_MS	= 5,
+};
+
+static struct caller *
+caller_at(struct engine *e, uint32_t id)
+{
+	return id == 0 ? NULL : &e->callers[id % CALLERS_MAX];
+}
+
+static struct caller *
+caller_find(struct engine *e, const struct op *op)
+{
+	struct caller *c = caller_at(e, op->caller);
+
+	return c != NULL && c->id == op->caller ? c : NULL;
+}
+
+static bool
+still_leased(struct engine *e, uint64_t oid, uint64_t since)
+{
+	const struct object *o = object_find(e, oid);
+
+	return o != NULL && o->mode != MODE_NONE && o->leased_since == since;
+}
+
+static void
+hold(struct engine *e, uint64_t oid, uint64_t until)
+{
+	struct object *o = object_find(e, oid);
+
+	if (o != NULL)
+		o->hold_until = until;
+}
+
+/* Recalls go on when the event is settled. */
+static void
+unhold(struct engine *e, const struct caller *c)
+{
+	if (!c->wounded)
+		return;
+	hold(e, c->dir, 0);
+	hold(e, c->second, 0);
+}
+
+void
+caller_arrived(struct engine *e, struct op *op)
+{
+	struct caller *c = caller_find(e, op);
+
+	if (c == NULL || op->type == OP_GETATTR)	/* the kernel asks for it to judge permissions */
+		return;
+	if (e->now_ms - c->seen_ms > PAIR_MS) {
+		c->id = 0;
+		return;
+	}
+	if (c->wounded)
+		op->state->ticket = c->ticket;
+	if (op->type == OP_LOOKUP)
+		return;
+	unhold(e, c);
+	c->id = 0;
+}
+
+/* Never 0. */
+static uint64_t
+name_mark(const struct op *op)
+{
+	uint64_t h = 14695981039346656037u ^ op->ino;
+
+	for (size_t i = 0; i < op->name.len; i++)
+		h = (h ^ op->name.data[i]) * 1099511628211u;
+	return h | 1;
+}
+
+/* The call is to begin anew; true when it may be told so. */
+static bool
+wound(struct engine *e, struct op *op)
+{
+	struct caller *c = caller_at(e, op->caller);
+
+	if (e->config.renames == NULL || !e->config.renames(e->config.context, op->caller, op->name))
+		return false;
+	*c = (struct caller){ .id = op->caller, .wounded = true, .ticket = op->state->ticket,
+	    .second = op->ino, .told = name_mark(op), .seen_ms = e->now_ms };
+	e->stats.restarts++;
+	return true;
+}
+
+/* A recall of the directory has gone too far to be held up. */
+static bool
+leaving(struct engine *e, struct op *op, uint64_t oid)
+{
+	const struct object *dir = object_find(e, oid);
+
+	if (dir == NULL || dir->recall == RECALL_NONE || dir->recall == RECALL_WAIT)
+		return false;
+	op->state->missing = true;
+	park(op, WAIT_OBJECT, oid);
+	return true;
+}
+
+int
+caller_looks_up(struct engine *e, struct op *op)
+{
+	struct caller *c = caller_find(e, op);
+	bool again;
+
+	if (op->caller == 0)
+		return 0;
+	if (c != NULL && c->told != 0) {
+		again = c->told == name_mark(op);
+		c->told = 0;
+		if (again)
+			return -ESTALE;
+	}
+	if (c != NULL && c->wounded && (leaving(e, op, op->ino) ||
+	    (op->ino != c->second && need_lease(e, op, c->second, MODE_SHARED) == NULL)))
+		return -EAGAIN;
+	if (c != NULL && c->dir != 0) {
+		if (op->ino == c->child)	/* a step down */
+			unhold(e, c);
+		else if (still_leased(e, c->dir, c->leased_since))
+			need_held(op, c->dir, MODE_SHARED);
+		else if (wound(e, op))
+			return -ESTALE;
+	}
+	if (e->names_gone_ms != 0 && e->names_gone_ms + FRESH_MS >= op->state->began_ms &&
+	    !(c != NULL && c->wounded) && wound(e, op))
+		return -ESTALE;
+	return 0;
+}
+
+void
+caller_looked_up(struct engine *e, struct op *op, const struct object *dir)
+{
+	struct caller *c = caller_at(e, op->caller);
+
+	if (c == NULL)
+		return;
+	if (c->id != op->caller)
+		*c = (struct caller){ .id = op->caller };
+	c->dir = dir->oid;
+	c->leased_since = dir->leased_since;
+	c->child = op->error == 0 ? op->child : 0;
+	c->seen_ms = e->now_ms;
+	if (c->wounded) {
+		if (c->ticket == 0)
+			c->ticket = op->state->ticket;
+		hold(e, dir->oid, e->now_ms + HOLD_MS);
+		hold(e, c->second, e->now_ms + HOLD_MS);
+	}
+}
+
+void
+names_recalled(struct engine *e, struct object *o)
+{
+	if (names_quiet(e, o))
+		e->names_gone_ms = e->now_ms;
+	o->demand_until = e->now_ms + DEMAND_MS;
+}
+
+bool
+names_quiet(const struct engine *e, const struct object *dir)
+{
+	return e->now_ms >= dir->demand_until;
+}

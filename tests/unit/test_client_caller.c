@@ -1,0 +1,257 @@
+/*
+ * test_client_caller.c - the two look-ups of one rename(2), when the directory
+ * of the first name is another client's between them (fs/caller.c); and what
+ * of names and link counts the kernel may keep.
+ */
+#include "fs/engine.h"
+#include "proto/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/tap.h"
+
+enum { CALLER = 7 };
+
+static struct volume_keys *keys;
+static struct engine *engine;
+static uint64_t now_ms, version;
+static unsigned reads, releases;
+static struct msg_read last_read;
+static struct msg_want last_wants[16];
+static bool renaming;
+
+static bool
+renames(void *context, uint32_t caller, struct bytes name)
+{
+	(void)context;
+	(void)name;
+	return renaming && caller == CALLER;
+}
+
+/* Every commit is acknowledged, every invalidation carried out; READs are only noted. */
+static void
+collect(void)
+{
+	struct action *a;
+
+	while ((a = engine_next(engine)) != NULL) {
+		if (a->kind == ACTION_COMMIT) {
+			struct message m = { .type = MSG_committed, .committed = { .sequence = a->commit->sequence,
+			    .status = STATUS_OK, .version = ++version } };
+
+			engine_received(engine, &m);
+			commit_put(a->commit);
+		} else if (a->kind == ACTION_INVALIDATE)
+			engine_invalidated(engine, a->oid, 0);
+		else if (a->kind == ACTION_SEND && a->message.type == MSG_release)
+			releases++;
+		else if (a->kind == ACTION_SEND && a->message.type == MSG_read) {
+			reads++;
+			last_read = a->message.read;
+			memcpy(last_wants, last_read.wants.at, last_read.wants.count * sizeof last_wants[0]);
+		}
+		action_free(a);
+	}
+}
+
+static void
+pass(uint64_t ms)
+{
+	now_ms += ms;
+	engine_clock(engine, now_ms, (struct timespec){ .tv_sec = now_ms / 1000 });
+	engine_tick(engine);
+	collect();
+}
+
+static struct op
+named(enum op_type type, uint64_t dir, const char *name, mode_t mode)
+{
+	return (struct op){ .type = type, .ino = dir, .name = { (const uint8_t *)name, strlen(name) },
+	    .attr.mode = mode, .caller = CALLER };
+}
+
+/* 0 and its inode when it is done at once; its error; 1 when it waits, then forgotten with the engine. */
+static int
+run(struct op *op)
+{
+	bool done = engine_submit(engine, op);
+
+	collect();
+	if (!done)
+		return 1;
+	engine_replied(engine, op);
+	collect();
+	return op->error;
+}
+
+static uint64_t
+make(enum op_type type, uint64_t dir, const char *name)
+{
+	struct op op = named(type, dir, name, type == OP_MKDIR ? S_IFDIR | 0755 : S_IFREG | 0644);
+
+	return run(&op) == 0 ? op.child : 0;
+}
+
+static int
+look_up(uint64_t dir, const char *name)
+{
+	static struct op ops[16];	/* one that waits stays where it is */
+	static unsigned next;
+	struct op *op = &ops[next++ % 16];
+
+	*op = named(OP_LOOKUP, dir, name, 0);
+	return run(op);
+}
+
+static void
+recall(uint64_t oid, uint64_t ticket)
+{
+	struct message m = { .type = MSG_recall, .recall = { .oid = oid, .grant = 0, .mode = MODE_NONE,
+	    .ticket = ticket } };
+
+	engine_received(engine, &m);
+	collect();
+}
+
+static uint64_t a, b, x, y;
+
+/* Two directories, a with the file x and b with y. */
+static void
+setup(void)
+{
+	struct engine_config config = { .renames = renames };
+	struct msg_attached m = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = 1000,
+	    .oid_count = 60000, .sessions = 2 };
+	struct op op;
+
+	now_ms = 100000;
+	renaming = true;
+	engine_new(&engine, &config, keys);
+	engine_clock(engine, now_ms, (struct timespec){ 0 });
+	engine_attached(engine, &m, true);
+	collect();
+	engine_format(engine, 0, 0, 0755);
+	a = make(OP_MKDIR, OID_ROOT, "a");
+	b = make(OP_MKDIR, OID_ROOT, "b");
+	x = make(OP_MKNOD, a, "x");
+	y = make(OP_MKNOD, b, "y");
+	for (unsigned i = 0; i < 40; i++)
+		pass(100);
+	op = named(OP_GETATTR, OID_ROOT, "", 0);
+	op.caller = 0;
+	run(&op);
+	reads = releases = 0;
+}
+
+static bool
+wants(uint64_t oid)
+{
+	for (uint32_t i = 0; i < last_read.wants.count; i++)
+		if (last_wants[i].oid == oid)
+			return true;
+	return false;
+}
+
+static void
+test_pair(void)
+{
+	setup();
+	ok(a != 0 && b != 0 && x != 0 && y != 0 && look_up(a, "x") == 0 && look_up(b, "y") == 0,
+	    "two names are looked up in peace");
+	ok(look_up(a, "x") == 0, "the old name is looked up");
+	recall(a, 5);
+	ok(releases == 1, "its directory is given back");
+	ok(look_up(b, "y") == -ESTALE, "the new name cannot be judged with it: begin anew");
+	ok(look_up(b, "y") == -ESTALE, "the kernel asking the same at once is told the same");
+	ok(look_up(a, "x") == 1 && wants(a) && wants(b), "the second time both directories are asked for as one");
+	engine_free(engine);
+}
+
+static void
+test_held(void)
+{
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	look_up(b, "y");
+	ok(look_up(OID_ROOT, "b") == 0 && look_up(b, "y") == 0, "begun anew it looks again");
+	recall(b, 5);
+	ok(releases == 1, "where it looked is held for a moment");
+	pass(100);
+	ok(releases == 2, "and no longer");
+	ok(look_up(OID_ROOT, "nothing") == 1 && wants(b), "then it is asked for again with what is looked up next");
+	engine_free(engine);
+
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	look_up(b, "y");
+	look_up(OID_ROOT, "b");
+	look_up(b, "y");
+	recall(b, 5);
+	struct op op = named(OP_GETATTR, y, "", 0);
+	run(&op);
+	ok(releases == 1, "an attribute asked for is part of the call");
+	op = named(OP_RENAME, b, "y", 0);
+	op.ino2 = b;
+	op.name2 = (struct bytes){ (const uint8_t *)"z", 1 };
+	ok(run(&op) == 0 && releases == 2, "the call itself ends the hold");
+	engine_free(engine);
+}
+
+static void
+test_others(void)
+{
+	setup();
+	renaming = false;
+	look_up(a, "x");
+	recall(a, 5);
+	ok(look_up(b, "y") == 0, "who is not in rename(2) is not disturbed");
+	engine_free(engine);
+
+	setup();
+	look_up(OID_ROOT, "a");
+	now_ms += 20;
+	engine_clock(engine, now_ms, (struct timespec){ 0 });
+	ok(look_up(a, "x") == 0 && look_up(b, "y") == 0, "a walk down and a second path are no pair to worry about");
+	recall(a, 5);
+	ok(look_up(b, "y") == -ESTALE, "a first recall: the kernel may have used a name it had, unseen");
+	engine_free(engine);
+}
+
+static void
+test_kept(void)
+{
+	struct op op;
+
+	setup();
+	op = named(OP_LOOKUP, b, "y", 0);
+	ok(run(&op) == 0 && op.cacheable && op.name_cacheable, "a quiet name is the kernel's to keep");
+	op = named(OP_LINK, y, "y2", 0);
+	op.ino2 = b;
+	ok(run(&op) == 0, "a second name");
+	op = named(OP_GETATTR, y, "", 0);
+	ok(run(&op) == 0 && op.attr.nlink == 2 && !op.cacheable, "with two the count is asked for each time");
+	op = named(OP_UNLINK, b, "y2", 0);
+	run(&op);
+	op = named(OP_GETATTR, y, "", 0);
+	ok(run(&op) == 0 && op.attr.nlink == 1 && !op.cacheable, "and still when one has gone");
+	engine_free(engine);
+}
+
+int
+main(void)
+{
+	static const uint8_t key[KEY_SIZE], volume[VOLUME_ID_SIZE];
+
+	keys = volume_keys_new(key, volume);
+	test_pair();
+	test_held();
+	test_others();
+	test_kept();
+	volume_keys_free(keys);
+	return tap_done();
+}
