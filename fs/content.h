@@ -33,6 +33,7 @@ struct range {
 struct span {
 	TAILQ_ENTRY(span) link;
 	uint64_t	 region, number;
+	uint64_t	 opened;	/* the file's size when it was */
 	struct buffer	*buffer;	/* from the region's beginning */
 	struct range	 ranges[SPAN_RANGES + 1];
 	unsigned	 count;

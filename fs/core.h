@@ -6,6 +6,7 @@
  * caller.c   look-ups of one system call
  * lease.c    RECALL, RELEASE, RECLAIM, loss
  * txn.c      the running transaction, commits under way
+ * supply.c   blocks that the server misses
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
@@ -91,6 +92,7 @@ struct commit_state {
 	size_t		 bytes;			/* on the wire, about */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
+	unsigned	 supplies;		/* how often it has */
 };
 
 struct flush_state {
@@ -248,6 +250,7 @@ void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
+void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
 void		 lease_swept(struct engine *e, struct object *o);
 void		 lease_reclaim(struct engine *e);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
@@ -332,7 +335,13 @@ void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
 void		 txn_committed(struct engine *e, const struct msg_committed *m);
 void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
-void		 txn_resupplied(struct engine *e);
+/* s and those after it become part of the running transaction again: the server has consumed none of their sequences. */
+void		 txn_thaw(struct engine *e, struct commit_state *s);
+/* The same, to be tried again in a while; until then who waits is told the error. */
+void		 txn_postpone(struct engine *e, struct commit_state *s, int error);
+/* After txn_thaw(): what is left is committed at once, and who waited for the thawed waits for that. */
+void		 txn_refreeze(struct engine *e);
+void		 txn_send(struct engine *e, struct commit *c);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
@@ -342,6 +351,10 @@ void		 txn_count(struct engine *e, struct object *o);	/* after a change of the l
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
+
+/* ---- supply.c ---- */
+void		 supply_missing(struct engine *e, struct commit_state *s, const struct msg_committed *m);
+void		 supply_step(struct engine *e);		/* a block was stored, or a commit acknowledged */
 
 /* ---- data.c ---- */
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);
@@ -353,10 +366,14 @@ void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done
 void		 data_flush_all(struct engine *e);
 /* All that was written while the file was `size` long has arrived: a commit may say so. */
 void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
-void		 data_arrived_all(struct engine *e);
+void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
+/* This ATTR is the server's. */
+void		 data_told(struct object *o, struct bytes value);
+/* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
+void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);
 /* No span made up to this number is left; see engine.span_number. */
 bool		 data_flushed(const struct object *o, uint64_t number);

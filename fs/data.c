@@ -356,8 +356,10 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	o->attr.size = size;
 	if (!o->hold && o->stable_size > size)
 		o->stable_size = size;
-	TAILQ_FOREACH(span, &o->spans, link)
+	TAILQ_FOREACH(span, &o->spans, link) {
 		span->size = span->size < size ? span->size : size;
+		span->opened = span->opened < size ? span->opened : size;
+	}
 	if (!o->hold)
 		settle_size(e, o);
 	txn_touch_attr(e, o);

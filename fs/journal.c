@@ -446,7 +446,7 @@ journal_through(struct engine *e, struct op *op)
 	if (s->step == 1) {
 		if (!data_flushed_all(e, s->flush_number))
 			return e->error != 0 && e->storing == 0 ? e->error : park(op, WAIT_FLUSH, 0);
-		data_arrived_all(e);
+		data_arrived_all(e, s->flush_number);
 		s->sequence = e->sequence + 1;
 		s->step = 2;
 		e->freeze_wanted = true;

@@ -133,8 +133,8 @@ drain(struct engine *e, struct object *o)
 	lease_step(e, o);
 }
 
-static void
-sweep(struct engine *e, struct object *o)
+void
+lease_sweep(struct engine *e, struct object *o)
 {
 	struct action *a = action_add(e, ACTION_INVALIDATE);
 
@@ -193,7 +193,7 @@ lease_step(struct engine *e, struct object *o)
 			recall_set(e, o, RECALL_FLUSH);
 		else {
 			recall_set(e, o, RECALL_SWEEP);
-			sweep(e, o);
+			lease_sweep(e, o);
 		}
 	}
 	/*
@@ -381,7 +381,7 @@ lease_lost(struct engine *e, struct object *o)
 	o->born = o->adopted = false;
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
-		sweep(e, o);
+		lease_sweep(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
 }
@@ -417,7 +417,7 @@ lease_expired(struct engine *e)
 
 	TAILQ_FOREACH(o, &e->lru, lru_link)
 		if (o->mode != MODE_NONE && (o->lookups > 0 || o->oid == OID_ROOT))
-			sweep(e, o);
+			lease_sweep(e, o);
 }
 
 /* Gives clean objects back that neither the kernel nor an operation uses. */

@@ -24,6 +24,7 @@ fs_libfs_a_SOURCES = \
 	fs/replay_beside.c \
 	fs/replay_plan.c \
 	fs/span.c \
+	fs/supply.c \
 	fs/txn.c
 
 # The threads around the engine, and the home.

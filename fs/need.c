@@ -312,6 +312,7 @@ take_record(struct object *o, const struct msg_record *m)
 			return;
 		if (m->value.data == NULL || attr_decode(&attr, m->value) < 0 || object_set_attr(o, &attr) < 0)
 			o->attr_damaged = true;
+		data_told(o, m->value);
 		o->gone = o->attr_known && o->attr.nlink == 0;
 		o->stable_size = o->attr.size;
 		o->stable_flags = o->attr.flags;

@@ -126,6 +126,8 @@ struct object {
 	bool		 on_flush_list, on_data_list;
 	bool		 unsaved;		/* on the dirty list, or on that of content */
 	uint64_t	 stable_size;		/* the size a commit may state */
+	uint64_t	 told_size;		/* in the server's ATTR, as far as acknowledged */
+	uint32_t	 told_flags;
 	bool		 tail_tidy;		/* no record speaks of bytes behind the end */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */

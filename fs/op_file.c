@@ -323,7 +323,7 @@ op_fsync(struct engine *e, struct op *op)
 		if (o != NULL && (data_dirty(o) || o->hold))
 			data_arrived(e, o, s->size);
 		else if (op->type == OP_SYNC)
-			data_arrived_all(e);
+			data_arrived_all(e, s->flush_number);
 		if (TAILQ_EMPTY(&e->dirty))
 			s->sequence = e->sequence;
 		else {

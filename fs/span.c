@@ -159,6 +159,7 @@ span_open(struct engine *e, struct object *o, uint64_t region)
 		return s;
 	s->region = region;
 	s->number = ++e->span_number;
+	s->opened = o->attr.size;
 	TAILQ_INIT(&s->flushes);
 	TAILQ_INSERT_TAIL(&o->spans, s, link);
 	data_list(e, o);
@@ -584,7 +585,7 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 		return;
 	}
 	if (s == NULL) {
-		txn_resupplied(e);
+		supply_step(e);
 		return;
 	}
 	if (--s->pending > 0)
@@ -615,6 +616,50 @@ data_drop(struct engine *e, struct object *o)
 	wake(e, WAIT_ROOM, 0);
 }
 
+void
+data_told(struct object *o, struct bytes value)
+{
+	struct attr attr;
+
+	if (value.data == NULL || attr_decode(&attr, value) < 0)
+		return;
+	o->told_size = attr.size;
+	o->told_flags = attr.flags;
+}
+
+static void
+forget_content(struct object *o, uint8_t kind)
+{
+	static const uint8_t first[8];
+	struct rec *r;
+
+	while ((r = object_rec_from(o, kind, first, kind == KIND_REGION ? sizeof first : 0)) != NULL && r->kind == kind)
+		object_rec_remove(o, r);
+}
+
+void
+data_lost(struct engine *e, struct object *o)
+{
+	uint32_t told = o->born ? 0 : o->told_flags & ATTR_INLINE;
+
+	data_drop(e, o);
+	forget_content(o, KIND_REGION);
+	forget_content(o, KIND_INLINE);
+	o->wipe = false;
+	/* Of what was born here the server has nothing yet, so all of that is known. */
+	o->regions = (struct cover){ .all = o->born };
+	o->parents_known = o->born;
+	o->tail_tidy = o->born;
+	o->attr.size = o->stable_size = o->born ? 0 : o->told_size;
+	o->attr.flags = o->stable_flags = (o->attr.flags & ~(uint32_t)ATTR_INLINE) | told;
+	o->error = -EIO;
+	o->error_seq = ++e->error_counter;
+	e->stats.lost_objects++;
+	txn_touch_attr(e, o);
+	if (o->lookups > 0)
+		lease_sweep(e, o);
+}
+
 /* Everything dirty starts on its way. */
 void
 data_flush_all(struct engine *e)
@@ -642,17 +687,22 @@ data_arrived(struct engine *e, struct object *o, uint64_t size)
 	txn_touch_attr(e, o);
 }
 
-/*
- * The same for every file written on meanwhile.  Their sizes of then are not
- * kept: until the newer bytes arrive a crash may leave zeros in their place.
- */
+/* The same for every file written on meanwhile, with the size it had before the first span behind `number`. */
 void
-data_arrived_all(struct engine *e)
+data_arrived_all(struct engine *e, uint64_t number)
 {
 	struct object *o, *next;
+	const struct span *s;
 
 	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		uint64_t size = o->attr.size, first = UINT64_MAX;
+
 		next = TAILQ_NEXT(o, data_link);
-		data_arrived(e, o, o->attr.size);
+		TAILQ_FOREACH(s, &o->spans, link)
+			if (s->number > number && s->number < first) {
+				first = s->number;
+				size = s->opened;
+			}
+		data_arrived(e, o, size);
 	}
 }

@@ -291,8 +291,8 @@ mark_frozen(struct engine *e, struct object *o, uint64_t sequence)
 		undirty(e, o);
 }
 
-static void
-send_commit(struct engine *e, struct commit *c)
+void
+txn_send(struct engine *e, struct commit *c)
 {
 	struct action *a = action_add(e, ACTION_COMMIT);
 
@@ -367,6 +367,7 @@ freeze(struct engine *e)
 		clean_moot(e);
 		e->running_bytes = 0;
 		begin_age(e);
+		wake(e, WAIT_COMMIT, UINT64_MAX);	/* what was waited for will not come */
 		return;
 	}
 	if ((c = commit_new(e, changes, objects)) == NULL)
@@ -409,7 +410,7 @@ freeze(struct engine *e)
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
 	if (e->attached)
-		send_commit(e, c);
+		txn_send(e, c);
 }
 
 /* True when every object that must travel with its data is ready to. */
@@ -551,9 +552,11 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		e->version = version;
 	for (uint32_t i = 0; i < c->changes_count; i++) {
 		const struct msg_change *m = &c->changes[i];
-		struct object *o = m->op == CHANGE_DELETE ? object_find(e, m->oid) : NULL;
+		struct object *o = m->op == CHANGE_DELETE || m->kind == KIND_ATTR ? object_find(e, m->oid) : NULL;
 		struct rec *r = o == NULL ? NULL : object_rec(o, m->kind, m->subkey.data, m->subkey.len);
 
+		if (o != NULL && m->kind == KIND_ATTR)
+			data_told(o, m->value);
 		/* A removed name need not be remembered where all names are known. */
 		if (r != NULL && r->absent && !r->dirty && r->sequence == c->sequence && m->kind == KIND_ENTRY && o->entries.all)
 			object_rec_remove(o, r);
@@ -577,6 +580,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		let_go(e, f);
 	}
 	unpin_step(e);
+	supply_step(e);
 	wake(e, WAIT_COMMIT, c->sequence);
 	wake(e, WAIT_ROOM, 0);
 	if (!TAILQ_EMPTY(&e->flushing))
@@ -631,8 +635,8 @@ thaw(struct engine *e, struct commit_state *s)
 }
 
 /* s and those after it: the server has consumed none of their sequences. */
-static void
-thaw_from(struct engine *e, struct commit_state *s)
+void
+txn_thaw(struct engine *e, struct commit_state *s)
 {
 	struct commit_state *next;
 
@@ -643,53 +647,17 @@ thaw_from(struct engine *e, struct commit_state *s)
 	}
 }
 
-/* Blocks it names are gone from the server: send them again, then the commit. */
-static void
-resupply(struct engine *e, struct commit_state *s)
-{
-	struct flush_state *f;
-	bool any = false;
-
-	s->missing = true;
-	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->flush.carried && f->stored) {	/* others are under way already */
-			struct action *a = action_add(e, ACTION_STORE);
-
-			if (a == NULL)
-				return;
-			f->stored = false;
-			e->storing++;
-			a->flush = &f->flush;
-			any = true;
-		}
-	if (!any)
-		txn_resupplied(e);	/* cannot happen with an honest server; it will say so again */
-}
-
-static bool
-all_stored(const struct commit_state *s)
-{
-	const struct flush_state *f;
-
-	TAILQ_FOREACH(f, &s->kept, link)
-		if (!f->stored)
-			return false;
-	return true;
-}
-
 void
-txn_resupplied(struct engine *e)
+txn_refreeze(struct engine *e)
 {
-	struct commit_state *s = TAILQ_FIRST(&e->inflight);
+	struct op_state *s;
 
-	while (s != NULL && !s->missing)
-		s = TAILQ_NEXT(s, link);
-	if (s == NULL || !e->attached || !all_stored(s))
-		return;
-	for (; s != NULL; s = TAILQ_NEXT(s, link)) {
-		s->missing = false;
-		send_commit(e, s->commit);
-	}
+	/* What waits for a later one waits for the next: all that is left goes into it. */
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (s->wait == WAIT_COMMIT && s->key > e->sequence)
+			s->key = s->sequence = e->sequence + 1;
+	txn_commit(e);
+	wake(e, WAIT_COMMIT, UINT64_MAX);
 }
 
 void
@@ -711,7 +679,7 @@ lose_from(struct engine *e, struct commit_state *s)
 {
 	if (s != NULL) {
 		journal_lost(e, s->commit->sequence);
-		thaw_from(e, s);
+		txn_thaw(e, s);
 		e->sequence++;		/* its sequence is consumed, those after it are not */
 	}
 	txn_lose_running(e);
@@ -728,10 +696,10 @@ txn_lose_all(struct engine *e)
 	lose_from(e, TAILQ_FIRST(&e->inflight));
 }
 
-static void
-no_space(struct engine *e, struct commit_state *s, int error)
+void
+txn_postpone(struct engine *e, struct commit_state *s, int error)
 {
-	thaw_from(e, s);
+	txn_thaw(e, s);
 	e->error = error;
 	e->retry_at = e->now_ms + RETRY_MS;
 	wake(e, WAIT_COMMIT, UINT64_MAX);
@@ -754,18 +722,18 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:
-		resupply(e, s);
+		supply_missing(e, s, m);
 		break;
 	case STATUS_REJECTED:
 		lose_from(e, s);
 		break;
 	case STATUS_NOSPC:
-		no_space(e, s, -ENOSPC);
+		txn_postpone(e, s, -ENOSPC);
 		break;
 	case STATUS_SEQUENCE:
 		break;		/* follows one that was refused; settled with that */
 	default:
-		no_space(e, s, -EIO);
+		txn_postpone(e, s, -EIO);
 		break;
 	}
 }
@@ -784,6 +752,6 @@ txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
 	}
 	for (s = TAILQ_FIRST(&e->inflight); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
-		send_commit(e, s->commit);
+		txn_send(e, s->commit);
 	}
 }

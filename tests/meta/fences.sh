@@ -220,7 +220,7 @@ find . -path ./build -prune -o -name '*.mk' -print | xargs cat Makefile.am |
 marks='TO''DO|FIX''ME|XX''X'
 find proto fs server tests man -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.[1-8]' \) |
     xargs grep -nE "\\b($marks)\\b|^[[:space:]]*#[[:space:]]*if[[:space:]]+0" | check "no $marks and no #if 0"
-find proto fs server -type f -name '*.[ch]' | LC_ALL=C sort |
+find proto fs server tests -type f \( -name '*.[ch]' -o -name '*.py' -o -name '*.sh' \) | LC_ALL=C sort |
     xargs wc -l | awk '$1 > 800 && $2 != "total" { print $2 ": " $1 " lines" }' | check "no room has more than 800 lines"
 sources proto fs server tests | xargs grep -LE '^/\*' | check "every source begins with what it is for"
 

@@ -4,22 +4,35 @@
 A list of mutants is text, a mutant a stanza, blank lines between:
 
     name: commit-base-unchecked
+    rule: R5
     why:  a commit on an old version would overwrite another's
     file: server/commit.c
+    in:   check_bases
     old:  if (base->version != object->version)
     new:  if (false)
     test: tests/unit/test_server_commit
 
-`old` is one whole line of the file, but for the white space around it, and
-stands there once; `new` takes its place.  `test` is a command in the build
-directory; its first word is built first, if make can.  There may be several.
+`rule` is one of DESIGN's, R1 to R10, or what else it is about.  `old` is one
+whole line of the file, but for the white space around it, and stands there
+once; or once in the function `in`, if that is given.  `new` takes its place.
+`test` is a command in the build directory; its first word is built first, if
+make can.  There may be several.
 
 All happens in a copy.  First the tests must pass there as it is.  A mutant is
 killed when a test fails, says "not ok", or does not end; it survived when none
 does, and a survivor is what a test is missing for.  One whose line has changed
 is stale, one that does not compile is none; both fail the run as well.
+
+Arguments choose mutants: patterns of names, rules or files ('R4', 'server/*').
+With --resume the verdicts are kept in a file, and a run that was stopped goes
+on; a change of the sources, or of the stanza, makes them void.  At the end a
+table says what was killed by what, and by which seed of the simulator, counted
+from the first tried.
 """
 import argparse
+import fnmatch
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -27,6 +40,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 
 class Trouble(Exception):
@@ -34,21 +48,36 @@ class Trouble(Exception):
 
 
 class Mutant:
-    FIELDS = {"name", "why", "file", "old", "new", "test"}
+    FIELDS = {"name", "rule", "why", "file", "in", "old", "new", "test"}
 
-    def __init__(self, fields, tests):
-        missing = self.FIELDS - {"test"} - fields.keys()
+    def __init__(self, fields, tests, stanza):
+        missing = self.FIELDS - {"test", "in"} - fields.keys()
         if missing or not tests:
             raise Trouble(f"{fields.get('name', 'a mutant')} lacks {', '.join(sorted(missing)) or 'a test'}")
-        self.name, self.file, self.old, self.new = (fields[k] for k in ("name", "file", "old", "new"))
+        self.name, self.rule, self.file, self.old, self.new = (fields[k] for k in ("name", "rule", "file", "old", "new"))
+        self.function = fields.get("in")
         self.tests = tests
+        self.stanza = stanza
+
+    def chosen(self, patterns):
+        return not patterns or any(fnmatch.fnmatchcase(word, p) for p in patterns for word in (self.name, self.rule, self.file))
+
+    def span(self, lines):
+        """The lines to look in: all of them, or those of a function."""
+        if self.function is None:
+            return 0, len(lines)
+        begin = [i for i, line in enumerate(lines) if line.startswith(self.function + "(")]
+        if len(begin) != 1:
+            raise Trouble(f"stale: {self.function}() stands {len(begin)} times in {self.file}")
+        return begin[0], lines.index("}", begin[0])
 
     def apply(self, text):
         """The file's text with the line changed, its indentation kept."""
         lines = text.split("\n")
-        at = [i for i, line in enumerate(lines) if line.strip() == self.old]
+        first, end = self.span(lines)
+        at = [i for i in range(first, end) if lines[i].strip() == self.old]
         if len(at) != 1:
-            raise Trouble(f"stale: its line stands {len(at)} times in {self.file}")
+            raise Trouble(f"stale: its line stands {len(at)} times in {self.function or self.file}")
         indentation = re.match(r"\s*", lines[at[0]]).group()
         lines[at[0]] = indentation + self.new
         return "\n".join(lines)
@@ -70,12 +99,63 @@ def read_list(path):
                 fields[key] = value.strip()
         if not fields:
             continue
-        mutant = Mutant(fields, tests)
+        mutant = Mutant(fields, tests, stanza)
         if mutant.name in names:
             raise Trouble(f"{path}: {mutant.name} stands twice")
         names.add(mutant.name)
         mutants.append(mutant)
     return mutants
+
+
+def left_out(source):
+    """What a copy of the sources does without."""
+    def ignore(d, names):
+        return [n for n in names if n == ".git" or n.startswith("autom4te") or n == "__pycache__" or
+                (n.startswith("build") and n != "build-aux" and d == source)]
+    return ignore
+
+
+def digest(source):
+    """Of all that a verdict rests on."""
+    h = hashlib.sha256()
+    ignore = left_out(source)
+    for d, dirs, files in sorted(os.walk(source)):
+        skipped = set(ignore(d, dirs + files))
+        dirs[:] = sorted(n for n in dirs if n not in skipped)
+        for name in sorted(files):
+            if name in skipped or not name.endswith((".c", ".h", ".mk", ".am", ".ac", ".sh", ".py")):
+                continue
+            with open(os.path.join(d, name), "rb") as f:
+                h.update(f"{os.path.relpath(os.path.join(d, name), source)}\n".encode() + hashlib.sha256(f.read()).digest())
+    return h.hexdigest()
+
+
+class Verdicts:
+    """What is known already: lines of JSON, the first one of them the digest of the sources."""
+
+    def __init__(self, path, sources):
+        self.path, self.known = path, {}
+        if path is None:
+            return
+        try:
+            with open(path, encoding="utf-8") as f:
+                lines = [json.loads(line) for line in f]
+        except (OSError, ValueError):
+            lines = []
+        if lines and lines[0] == sources:
+            self.known = {v["stanza"]: v for v in lines[1:]}
+            return
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(json.dumps(sources) + "\n")
+
+    def find(self, mutant):
+        return self.known.get(mutant.stanza)
+
+    def add(self, verdict):
+        self.known[verdict["stanza"]] = verdict
+        if self.path is not None:
+            with open(self.path, "a", encoding="utf-8") as f:
+                f.write(json.dumps(verdict) + "\n")
 
 
 class Copy:
@@ -84,9 +164,7 @@ class Copy:
     def __init__(self, source, where, configure, timeout):
         self.top, self.build = os.path.join(where, "source"), os.path.join(where, "source", "build")
         self.timeout = timeout
-        shutil.copytree(source, self.top, symlinks=True,
-                        ignore=lambda d, names: [n for n in names if n == ".git" or n.startswith("build") and
-                                                 n != "build-aux" and d == source or n.startswith("autom4te")])
+        shutil.copytree(source, self.top, symlinks=True, ignore=left_out(source))
         os.makedirs(self.build, exist_ok=True)
         if not os.path.exists(os.path.join(self.top, "configure")):
             self.must(["./bootstrap", "prepare"], self.top)
@@ -107,7 +185,7 @@ class Copy:
         self.must(["make", "-s", f"-j{os.cpu_count()}", *sorted(goals)], self.build)
 
     def passes(self, test):
-        """Whether it does, and if not, how it failed."""
+        """Whether it does; if not, how it failed, and after how many seeds."""
         word = test.split()[0]
         if word.endswith((".sh", ".py")):
             test = f"{'bash' if word.endswith('.sh') else 'python3'} '{self.top}/{word}'{test[len(word):]}"
@@ -124,38 +202,42 @@ class Copy:
             except subprocess.TimeoutExpired:
                 os.killpg(p.pid, signal.SIGKILL)
                 p.communicate()
-            return False, "did not end"
+            return False, "did not end", None
+        seed = re.search(r"^# seed (\d+) failed: (.*)", output, re.M)
+        first = re.search(r"--seeds (\d+)", test)
+        if seed and first:
+            return False, f"seed {seed.group(1)}: {seed.group(2)}", int(seed.group(1)) - int(first.group(1)) + 1
         failed = re.search(r"^not ok.*|^Bail out.*", output, re.M)
         if failed:
-            return False, failed.group()
+            return False, failed.group(), None
         if re.search(r"^1\.\.0 # SKIP", output, re.M):
-            return True, "skipped"
-        return p.returncode == 0, f"status {p.returncode}"
+            return True, "skipped", None
+        return p.returncode == 0, f"status {p.returncode}", None
 
     def try_mutant(self, mutant):
-        """"killed", "survived" or "stale" and so on, and the reason."""
+        """"killed", "survived" or "stale" and so on; by which test; the reason; seeds."""
         path = os.path.join(self.top, mutant.file)
         try:
             with open(path, encoding="utf-8") as f:
                 original = f.read()
             changed = mutant.apply(original)
         except OSError as e:
-            return "stale", f"{mutant.file}: {e.strerror}"
+            return "stale", "", f"{mutant.file}: {e.strerror}", None
         except Trouble as e:
-            return "stale", str(e)
+            return "stale", "", str(e), None
         times = os.stat(path)
         try:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(changed)
-            try:
-                self.compile(mutant.tests)
-            except Trouble as e:
-                return "broken", "does not compile: " + str(e).strip().splitlines()[-1]
             for test in mutant.tests:
-                fine, how = self.passes(test)
+                try:
+                    self.compile([test])
+                except Trouble as e:
+                    return "broken", "", "does not compile: " + str(e).strip().splitlines()[-1], None
+                fine, how, seeds = self.passes(test)
                 if not fine:
-                    return "killed", f"{test}: {how}"
-            return "survived", ", ".join(mutant.tests)
+                    return "killed", test, how, seeds
+            return "survived", "", ", ".join(mutant.tests), None
         finally:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(original)
@@ -163,35 +245,63 @@ class Copy:
             os.utime(path, ns=(times.st_atime_ns, max(times.st_mtime_ns, os.stat(path).st_mtime_ns)))
 
 
+def rule_key(rule):
+    number = re.fullmatch(r"R(\d+)", rule)
+    return (0, int(number.group(1)), "") if number else (1, 0, rule)
+
+
+def print_table(rows):
+    """Rule, mutation, and the test that killed it."""
+    print(f"\n{'rule':8}{'mutation':34}{'verdict':10}{'seeds':>6}  killed by")
+    for m, v in sorted(rows, key=lambda row: rule_key(row[0].rule)):
+        by = re.sub(r" --seeds.*", "", v["test"]).rpartition("/")[2]
+        print(f"{m.rule:8}{m.name:34}{v['verdict']:10}{v['seeds'] or '':>6}  {by}")
+
+
+def run(options):
+    mutants = [m for m in read_list(options.list) if m.chosen(options.patterns)]
+    verdicts = Verdicts(options.resume, digest(options.source) if options.resume else None)
+    left = [m for m in mutants if verdicts.find(m) is None]
+    tally = {}
+    with tempfile.TemporaryDirectory(prefix="mutants.") as where:
+        if left:
+            copy = Copy(options.source, where, options.configure or ["CFLAGS=-O1"], options.timeout)
+            tests = sorted({t for m in left for t in m.tests})
+            copy.compile(tests)
+            for test in tests:
+                fine, how, _ = copy.passes(test)
+                if not fine or how == "skipped":
+                    raise Trouble(f"{test} does not pass unchanged: {how}")
+        for m in left:
+            begun = time.monotonic()
+            verdict, test, why, seeds = copy.try_mutant(m)
+            verdicts.add({"stanza": m.stanza, "verdict": verdict, "test": test, "why": why, "seeds": seeds,
+                          "seconds": round(time.monotonic() - begun, 1)})
+            print(f"{verdict:8}  {m.name}  ({test + ': ' if test else ''}{why})", flush=True)
+    rows = [(m, verdicts.find(m)) for m in mutants]
+    for _, v in rows:
+        tally[v["verdict"]] = tally.get(v["verdict"], 0) + 1
+    print_table(rows)
+    print(", ".join(f"{n} {verdict}" for verdict, n in sorted(tally.items())) or "no mutants")
+    return 0 if tally.keys() <= {"killed"} else 1
+
+
 def main():
     here = os.path.dirname(os.path.realpath(__file__))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="only these mutants")
-    parser.add_argument("--source", default=os.path.realpath(os.path.join(here, "../..")))
+    parser.add_argument("patterns", nargs="*", help="only these mutants")
+    parser.add_argument("--source", type=os.path.realpath, default=os.path.join(here, "../.."))
     parser.add_argument("--list", default=os.path.join(here, "mutants.txt"))
+    parser.add_argument("--resume", help="a file that keeps the verdicts")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one test (120)")
     parser.add_argument("--configure", action="append", default=[], help="an argument for configure")
     options = parser.parse_args()
-    tally = {}
+    options.source = os.path.realpath(options.source)
     try:
-        mutants = [m for m in read_list(options.list) if not options.names or m.name in options.names]
-        with tempfile.TemporaryDirectory(prefix="mutants.") as where:
-            copy = Copy(os.path.realpath(options.source), where, options.configure or ["CFLAGS=-O1"], options.timeout)
-            tests = sorted({t for m in mutants for t in m.tests})
-            copy.compile(tests)
-            for test in tests:
-                fine, how = copy.passes(test)
-                if not fine or how == "skipped":
-                    raise Trouble(f"{test} does not pass unchanged: {how}")
-            for mutant in mutants:
-                verdict, why = copy.try_mutant(mutant)
-                tally[verdict] = tally.get(verdict, 0) + 1
-                print(f"{verdict:8}  {mutant.name}  ({why})", flush=True)
+        return run(options)
     except (Trouble, OSError) as e:
         print(f"mutants: {e}", file=sys.stderr)
         return 2
-    print(", ".join(f"{n} {verdict}" for verdict, n in sorted(tally.items())) or "no mutants")
-    return 0 if tally.keys() <= {"killed"} else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ ok() {	# STATUS NAME
 mkdir -p "$dir/p/tests" "$dir/p/build"
 cat >"$dir/p/sum.c" <<'C'
 int sum(int a, int b);
-int sum(int a, int b)
+int
+sum(int a, int b)
 {
 	int unused = 3;
 
@@ -40,29 +41,42 @@ SH
 chmod +x "$dir/p/configure"
 cp -r "$dir/p" "$dir/before"
 
-mutant() {	# NAME OLD NEW
-	printf 'name: %s\nwhy: for the test\nfile: sum.c\nold: %s\nnew: %s\ntest: tests/test_sum\n\n' "$@"
+mutant() {	# NAME RULE OLD NEW
+	printf 'name: %s\nrule: %s\nwhy: for the test\nfile: sum.c\nold: %s\nnew: %s\ntest: tests/test_sum\n\n' "$@"
 }
 {
-	mutant wrong 'return a + b + 0 * unused;' 'return a - b;'
-	mutant harmless 'int unused = 3;' 'int unused = 4;'
-	mutant gone 'return a * b;' 'return 0;'
-	mutant no-c 'int unused = 3;' 'int unused = ;'
-	mutant endless 'a--;' 'continue;'
-	mutant wrong-again 'while (a > 100)' 'while (a > 101)'
+	mutant wrong R1 'return a + b + 0 * unused;' 'return a - b;'
+	mutant harmless R2 'int unused = 3;' 'int unused = 4;'
+	mutant gone other 'return a * b;' 'return 0;'
+	mutant no-c other 'int unused = 3;' 'int unused = ;'
+	mutant endless R10 'a--;' 'continue;'
+	mutant wrong-again other 'while (a > 100)' 'while (a > 101)'
+	mutant again R2 'int unused = 3;' 'int unused = a;' | sed 's/^file/in: sum\nfile/'
 } >"$dir/list"
 run() { python3 "$top_srcdir/tests/mutants/mutants.py" --source "$dir/p" --list "$dir/list" --timeout 3 "$@" >"$dir/out" 2>&1; }
 
 run
 [ $? = 1 ]
 ok $? "a survivor fails the run"
-[ "$(sed -n 's/^\([a-z]*\)  *\([a-z-]*\)  .*/\1 \2/p' "$dir/out" | tr '\n' ',')" = \
-	"killed wrong,survived harmless,stale gone,broken no-c,killed endless,killed wrong-again," ]
+[ "$(sed -n 's/^\([a-z]*\)  *\([a-z-]*\)  (.*/\1 \2/p' "$dir/out" | tr '\n' ',')" = \
+	"killed wrong,survived harmless,stale gone,broken no-c,killed endless,killed wrong-again,survived again," ]
 ok $? "each verdict is right, and none is left over from the mutant before"
 diff -r "$dir/p" "$dir/before" >/dev/null
 ok $? "the sources are as they were"
-run wrong endless
-ok $? "mutants by name, all killed"
+[ "$(sed -n 's/^\(R[0-9]*\)  *\([a-z-]*\)  *\([a-z]*\)  .*/\1 \2 \3/p' "$dir/out" | tr '\n' ',')" = \
+	"R1 wrong killed,R2 harmless survived,R2 again survived,R10 endless killed," ]
+ok $? "the table goes by rules"
+run wrong R10
+ok $? "mutants by name and rule, all killed"
+run --resume "$dir/verdicts" wrong harmless
+grep -q '^killed *wrong  (' "$dir/out" && run --resume "$dir/verdicts" wrong harmless 'wrong-*'
+[ $? = 1 ] && ! grep -q '^killed *wrong  (' "$dir/out" && grep -q '^killed *wrong-again  (' "$dir/out" &&
+	grep -q '^2 killed, 1 survived' "$dir/out"
+ok $? "what was tried is not tried again"
+echo >>"$dir/p/sum.c"
+run --resume "$dir/verdicts" wrong
+grep -q '^killed *wrong  (' "$dir/out"
+ok $? "unless the sources changed"
 sed -i 's/== 102/== 103/' "$dir/p/tests/test_sum.c"
 run wrong
 [ $? = 2 ] && grep -q 'does not pass unchanged' "$dir/out"

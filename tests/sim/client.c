@@ -1,36 +1,22 @@
 /*
- * client.c - see client.h.
+ * client.c - see client.h: the lives of mounts, and all clients together.
  *
- * A mount's control connection is what it hangs on: when it is lost the bulk
- * ones are closed too, and all come back with the next generation.  Whatever
- * an event started for a mount that has died meanwhile finds it MOUNT_GONE
- * and does nothing.
+ * Whatever an event started for a mount that has died meanwhile finds it
+ * MOUNT_GONE and does nothing.
  */
 #include "tests/sim/client.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "tests/sim/blocks.h"
-#include "tests/sim/daemon.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
 
-enum {
-	TICK_US		= 100000,
-	SILENCE_US	= 15 * 1000000,		/* after which a connection is given up */
-	UID		= 1000,
-	ATTACH_ID	= UINT16_MAX,
-	BYE_ID		= ATTACH_ID - 1,
-	UNSAVED_TEXT	= 200,
-};
-
-static const uint8_t volume[VOLUME_ID_SIZE] = "simulated volum";
+enum { UNSAVED_TEXT = 200 };
 
 unsigned
 mount_client(const struct mount *m)
@@ -68,14 +54,6 @@ mount_stalled_us(const struct mount *m)
 	return m->stalled_until_us > m->sim->now_us ? m->stalled_until_us - m->sim->now_us : 0;
 }
 
-static void
-engine_random(void *context, void *to, size_t len)
-{
-	struct mount *m = context;
-
-	rng_fill(&m->sim->engines, to, len);
-}
-
 struct engine *
 mount_clocked(struct mount *m)
 {
@@ -93,585 +71,15 @@ mount_check(struct mount *m)
 		sim_fail(m->sim, "engine_check of client %u: %s", m->client->index, why);
 }
 
-/* ---- connections ---- */
-
-static void
-connect_again(struct sim *sim, void *what, uint64_t number)
-{
-	struct mount *m = what;
-
-	(void)number;
-	if (m->state == MOUNT_GONE || m->control != NULL)
-		return;
-	if (mount_stalled_us(m) > 0) {
-		sim_after(sim, mount_stalled_us(m), connect_again, m, 0);
-		return;
-	}
-	m->control = net_connect(m, LANE_CONTROL);
-}
-
-static void
-close_bulk(struct mount *m, unsigned lane)
-{
-	struct conn *c = m->bulk[lane];
-
-	m->bulk[lane] = NULL;
-	m->bulk_up[lane] = false;
-	if (c == NULL)
-		return;
-	net_close_by_client(c);
-	transfer_lost(m, c);
-}
-
-static void
-connect_bulk(struct sim *sim, void *what, uint64_t lane)
-{
-	struct mount *m = what;
-
-	(void)sim;
-	if ((m->state == MOUNT_UP || m->state == MOUNT_LEAVING) && m->bulk[lane] == NULL)
-		m->bulk[lane] = net_connect(m, LANE_BULK);
-}
-
-static void
-send_attach(struct mount *m, struct conn *c)
-{
-	struct message msg = { .type = MSG_attach, .id = ATTACH_ID };
-
-	memcpy(msg.attach.volume, volume, sizeof volume);
-	msg.attach.lane = (uint8_t)c->lane;
-	msg.attach.session = m->session;
-	memcpy(msg.attach.secret, m->secret, SECRET_SIZE);
-	if (c->lane == LANE_CONTROL)
-		m->generation++;
-	msg.attach.generation = m->generation;
-	if (m->session == 0) {
-		msg.attach.replaces = m->replaces;
-		memcpy(msg.attach.replaces_secret, m->replaces_secret, SECRET_SIZE);
-	}
-	net_to_server(c, &msg);
-}
-
-static void mount_gone(struct mount *m);
-static void leave(struct sim *sim, void *what, uint64_t number);
-
-/* Client 0 makes the volume first, step by step: true while there is a step left. */
-static bool
-make_volume(struct mount *m)
-{
-	struct message msg = { .id = 1 + m->setup };
-	unsigned others = m->setup - 2;
-
-	if (m->client->index != 0 || m->mounted || m->replaces != 0)
-		return false;
-	if (m->setup == 0) {
-		msg.type = MSG_redeem;
-		memcpy(msg.redeem.token, daemon_token, SECRET_SIZE);
-	} else if (m->setup == 1) {
-		msg.type = MSG_volume_create;
-		memcpy(msg.volume_create.volume, volume, sizeof volume);
-		msg.volume_create.name = (struct bytes){ (const uint8_t *)"home", 4 };
-		memset(msg.volume_create.recovery, 0x77, KEY_SIZE);
-		msg.volume_create.wrap = (struct bytes){ (const uint8_t *)"wrapped", 7 };
-	} else if (others + 1 < m->sim->plan.clients) {
-		msg.type = MSG_device_add;
-		memcpy(msg.device_add.volume, volume, sizeof volume);
-		memset(msg.device_add.device, 0x40 + (int)others + 1, KEY_SIZE);
-	} else
-		return false;
-	m->setup++;
-	net_to_server(m->control, &msg);
-	return true;
-}
-
-void
-client_connected(struct mount *m, struct conn *c)
-{
-	if (c == m->control && make_volume(m))
-		return;
-	send_attach(m, c);
-}
-
-void
-client_lost(struct mount *m, struct conn *c)
-{
-	struct sim *sim = m->sim;
-
-	if (m->state == MOUNT_GONE)
-		return;
-	for (unsigned i = 0; i < BULK_LANES; i++)
-		if (c == m->bulk[i]) {
-			m->bulk[i] = NULL;
-			m->bulk_up[i] = false;
-			transfer_lost(m, c);
-			sim_after(sim, rng_between(&sim->net, 1000, 300000), connect_bulk, m, i);
-		}
-	if (c != m->control)
-		return;
-	m->control = NULL;
-	for (unsigned i = 0; i < BULK_LANES; i++)
-		close_bulk(m, i);
-	if (m->said_bye)
-		m->state = MOUNT_CONNECTING;	/* it may be lost: to be said again, without the engine */
-	else if (m->state != MOUNT_CONNECTING) {
-		m->state = MOUNT_CONNECTING;
-		engine_detached(mount_clocked(m));
-		mount_drain(m);
-	}
-	sim_after(sim, rng_between(&sim->net, 1000, rng_chance(&sim->net, 200) ? 5000000 : 300000), connect_again, m, 0);
-}
-
-static void
-say_bye(struct mount *m)
-{
-	struct message msg = { .type = MSG_bye, .id = BYE_ID };
-
-	m->said_bye = true;
-	net_to_server(m->control, &msg);
-}
-
-static void
-attached(struct mount *m, const struct message *msg)
-{
-	bool fresh = m->session != msg->attached.session;
-
-	if (m->said_bye) {
-		m->state = MOUNT_LEAVING;
-		say_bye(m);
-		return;
-	}
-	m->session = msg->attached.session;
-	memcpy(m->secret, msg->attached.secret, SECRET_SIZE);
-	if (fresh && m->mounted)
-		fate_session_lost(m);
-	m->control->session = m->session;
-	m->state = m->leaving ? MOUNT_LEAVING : MOUNT_UP;
-	sim_trace(m->sim, "c%u: attached, session %" PRIu64 "%s", m->client->index, m->session, fresh ? ", new" : "");
-	engine_attached(mount_clocked(m), &msg->attached, fresh);
-	if (!m->mounted && m->client->index == 0 && m->replaces == 0 && m->client->mounts == m && m->next == NULL &&
-	    !m->formatted) {
-		m->formatted = true;
-		if (engine_format(m->engine, UID, UID, 0755) < 0)
-			sim_fail(m->sim, "engine_format failed");
-	}
-	m->mounted = true;
-	mount_drain(m);
-	for (unsigned i = 0; i < BULK_LANES; i++)
-		connect_bulk(m->sim, m, i);
-}
-
-/* The server does not want this attachment. */
-static void
-refused(struct mount *m, struct conn *c, const struct message *msg)
-{
-	sim_trace(m->sim, "c%u: attach refused: %s", m->client->index, status_text(msg->done.status));
-	if (msg->done.status == STATUS_NOENT && c == m->control && m->leaving) {
-		mount_gone(m);		/* BYE was heard, and its answer lost */
-		return;
-	}
-	if (msg->done.status == STATUS_NOENT && c == m->control) {
-		/* The session is no more: a new one for the same engine. */
-		m->session = m->replaces = 0;
-		m->generation = 0;
-		memset(m->secret, 0, SECRET_SIZE);
-	} else if (msg->done.status != STATUS_STALE && msg->done.status != STATUS_BUSY && c == m->control)
-		sim_fail(m->sim, "attach refused: %s", status_text(msg->done.status));
-	net_close_by_client(c);
-	client_lost(m, c);
-}
-
-static void
-open_values(struct mount *m, struct msg_granted *g, struct arena *arena)
-{
-	for (uint32_t i = 0; i < g->answers.count; i++)
-		for (uint32_t j = 0; j < g->answers.at[i].records.count; j++) {
-			struct msg_record *r = &g->answers.at[i].records.at[j];
-
-			r->value = blocks_open_record(m->sim, g->answers.at[i].oid, r->kind, r->subkey, r->orefs.at,
-			    r->orefs.count, r->brefs.at, r->brefs.count, r->value, arena);
-			if (r->value.data == NULL)
-				sim_fail(m->sim, "a record of %" PRIu64 " does not open", g->answers.at[i].oid);
-		}
-}
-
-static void
-received_control(struct mount *m, struct conn *c, struct message *msg)
-{
-	struct arena arena = { 0 };
-
-	if (m->state == MOUNT_CONNECTING) {
-		if (msg->type == MSG_attached)
-			attached(m, msg);
-		else if (msg->id == ATTACH_ID)
-			refused(m, c, msg);
-		else if (msg->type == MSG_done && msg->done.status != STATUS_OK)
-			sim_fail(m->sim, "setup: %s", status_text(msg->done.status));
-		else if (!make_volume(m))
-			send_attach(m, c);
-		return;
-	}
-	if (m->said_bye && msg->type == MSG_done && msg->id == BYE_ID) {
-		mount_gone(m);
-		return;
-	}
-	if (msg->type == MSG_granted)
-		open_values(m, &msg->granted, &arena);
-	engine_received(mount_clocked(m), msg);
-	arena_free(&arena);
-	mount_drain(m);
-}
-
-void
-client_received(struct mount *m, struct conn *c, struct message *msg)
-{
-	if (m->state == MOUNT_GONE)
-		return;
-	if (c == m->control) {
-		received_control(m, c, msg);
-		return;
-	}
-	for (unsigned i = 0; i < BULK_LANES; i++)
-		if (c == m->bulk[i]) {
-			if (msg->type == MSG_attached) {
-				m->bulk_up[i] = true;
-				transfer_send_all(m);
-			} else if (msg->id == ATTACH_ID)
-				refused(m, c, msg);
-			else
-				transfer_answered(m, c, msg);
-			mount_drain(m);
-			return;
-		}
-}
-
-/* ---- calls ---- */
-
-static void
-copy_pieces(struct call *c)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < c->op.pieces_count; i++)
-		c->len += c->op.pieces[i].len;
-	c->bytes = sim_alloc(c->len);
-	for (size_t i = 0; i < c->op.pieces_count; i++) {
-		const struct piece *p = &c->op.pieces[i];
-
-		if (p->data != NULL)
-			memcpy(c->bytes + at, p->data, p->len);
-		at += p->len;
-	}
-}
-
-static void
-copy_entries(struct call *c)
-{
-	c->entries = sim_alloc(c->op.entries_count * sizeof *c->entries);
-	for (size_t i = 0; i < c->op.entries_count; i++) {
-		const struct dirent_out *d = &c->op.entries[i];
-		struct bytes name = { (const uint8_t *)d->name, d->name_len };
-
-		c->next_offset = d->offset;
-		if ((name.len == 1 && name.data[0] == '.') || (name.len == 2 && memcmp(name.data, "..", 2) == 0))
-			continue;
-		c->entries[c->entries_count++] = (struct listed){ d->ino, d->offset, name_number(name), d->type };
-	}
-	c->listed_end = c->op.entries_count == 0;
-	c->offsets = judge_learn_offsets(c->mount->sim, c);
-}
-
-/* What the engine answered, in memory of the call's own. */
-static void
-take_results(struct call *c)
-{
-	const struct op *op = &c->op;
-
-	c->error = op->error;
-	c->child = op->error == 0 ? op->child : 0;
-	c->cacheable = op->cacheable;
-	c->name_cacheable = op->name_cacheable;
-	c->keep_cache = op->keep_cache;
-	c->direct_io = op->direct_io;
-	c->written = op->written;
-	c->got = op->attr;
-	c->got.symlink = (struct bytes){ NULL, 0 };
-	c->has_attr = op->error == 0 && (c->type == OP_LOOKUP || c->type == OP_GETATTR || c->type == OP_SETATTR ||
-	    c->type == OP_MKNOD || c->type == OP_MKDIR || c->type == OP_SYMLINK || c->type == OP_CREATE ||
-	    c->type == OP_LINK);
-	if (op->error == 0)
-		copy_pieces(c);
-	if (c->type == OP_READDIR && op->error == 0)
-		copy_entries(c);
-	if (c->type == OP_LOOKUP && op->error == 0 && op->child == 0) {
-		c->error = -ENOENT;
-		c->has_attr = false;
-	}
-}
-
-static void
-reply_arrives(struct sim *sim, void *what, uint64_t number)
-{
-	struct call *c = what;
-	struct mount *m = c->mount;
-
-	(void)number;
-	if (m->state == MOUNT_GONE)
-		return;
-	if (mount_stalled_us(m) > 0) {
-		sim_after(sim, mount_stalled_us(m), reply_arrives, c, 0);
-		return;
-	}
-	judge_responded(sim, c);
-	engine_replied(mount_clocked(m), &c->op);
-	c->in_engine = false;
-	free((void *)(uintptr_t)c->op.data.data);
-	if (c->internal) {
-		if (c->then != NULL)
-			c->then(c);
-	} else
-		kernel_replied(m->kernel, c);
-	mount_drain(m);
-}
-
-static void
-done(struct mount *m, struct call *c)
-{
-	c->parked = false;
-	take_results(c);
-	judge_done(m->sim, c);
-	sim_after(m->sim, 1 + rng_below(&m->sim->misc, m->sim->plan.reply_max_us), reply_arrives, c, 0);
-}
-
-static void
-fill_op(struct call *c)
-{
-	struct op *op = &c->op;
-	bool xattr = c->type == OP_SETXATTR || c->type == OP_GETXATTR || c->type == OP_REMOVEXATTR;
-	const char *name = xattr ? xattr_text(c->name) : name_text(c->name), *name2 = name_text(c->name2);
-
-	*op = (struct op){ .type = c->type, .ino = c->ino, .ino2 = c->ino2, .uid = UID, .gid = UID, .flags = c->flags,
-	    .set = c->set, .attr = c->attr, .offset = c->offset, .size = c->size,
-	    .handle = c->file == NULL ? 0 : c->file->handle };
-	if (c->name != NAME_NONE)
-		op->name = (struct bytes){ (const uint8_t *)name, strlen(name) };
-	if (c->name2 != NAME_NONE)
-		op->name2 = (struct bytes){ (const uint8_t *)name2, strlen(name2) };
-	if (c->type == OP_WRITE || c->type == OP_SETXATTR) {
-		uint8_t *data = sim_alloc(c->size);
-
-		pattern_fill(c->tag, c->origin, data, c->size);
-		op->data = (struct bytes){ data, c->size };
-	}
-}
-
-static void
-submit_later(struct sim *sim, void *what, uint64_t number)
-{
-	struct call *c = what;
-
-	(void)sim;
-	(void)number;
-	if (c->mount->state != MOUNT_GONE)
-		mount_submit(c->mount, c);
-}
-
-void
-mount_submit(struct mount *m, struct call *c)
-{
-	if (mount_stalled_us(m) > 0) {
-		sim_after(m->sim, mount_stalled_us(m), submit_later, c, 0);
-		return;
-	}
-	fill_op(c);
-	c->in_engine = c->parked = true;
-	if (engine_submit(mount_clocked(m), &c->op))
-		done(m, c);
-	mount_drain(m);
-}
-
-void
-mount_forget(struct mount *m, uint64_t ino, uint64_t lookups)
-{
-	engine_forget(mount_clocked(m), ino, lookups);
-	mount_drain(m);
-}
-
-void
-mount_interrupt(struct mount *m, struct call *c)
-{
-	if (!c->parked || mount_stalled_us(m) > 0)
-		return;
-	c->excuses |= EXCUSE_INTR;
-	sim_trace(m->sim, "c%u: interrupt #%" PRIu64, m->client->index, c->number);
-	engine_interrupt(mount_clocked(m), &c->op);
-	mount_drain(m);
-}
-
-/* ---- actions ---- */
-
-static void
-send_commit(struct mount *m, struct commit *commit, uint64_t id)
-{
-	struct message msg = { .type = MSG_commit, .id = id };
-	struct arena arena = { 0 };
-	struct msg_change *changes = arena_alloc(&arena, commit->changes_count * sizeof *changes + 1);
-	struct msg_small_block *blocks = arena_alloc(&arena, commit->blocks_count * sizeof *blocks + 1);
-
-	for (uint32_t i = 0; i < commit->changes_count; i++) {
-		changes[i] = commit->changes[i];
-		if (changes[i].op == CHANGE_PUT)
-			changes[i].value = blocks_seal_record(m->sim, &commit->changes[i], &arena);
-	}
-	for (uint32_t i = 0; i < commit->blocks_count; i++) {
-		struct flush *f = commit->blocks[i];
-
-		memcpy(blocks[i].id, f->id, ID_SIZE);
-		blocks[i].data = (struct bytes){ f->sealed->data, f->sealed->size };
-	}
-	msg.commit.sequence = commit->sequence;
-	msg.commit.bases.at = commit->bases;
-	msg.commit.bases.count = commit->bases_count;
-	msg.commit.changes.at = changes;
-	msg.commit.changes.count = commit->changes_count;
-	msg.commit.blocks.at = blocks;
-	msg.commit.blocks.count = commit->blocks_count;
-	if (m->control != NULL)
-		net_to_server(m->control, &msg);
-	arena_free(&arena);
-}
-
-static void
-swept(struct sim *sim, void *what, uint64_t oid)
-{
-	struct mount *m = what;
-
-	if (m->state == MOUNT_GONE)
-		return;
-	if (mount_stalled_us(m) > 0) {
-		sim_after(sim, mount_stalled_us(m), swept, m, oid);
-		return;
-	}
-	engine_invalidated(mount_clocked(m), oid, 0);
-	mount_drain(m);
-}
-
-enum { SWEEP_DIRECTORY = 1, SWEEP_PAGES = 2, SWEEP_BITS = 2 };
-
-/* The notification is written, and takes effect; its return comes a little later. */
-static void
-sweep(struct sim *sim, void *what, uint64_t number)
-{
-	struct mount *m = what;
-	uint64_t oid = number >> SWEEP_BITS;
-	int r;
-
-	if (m->state == MOUNT_GONE)
-		return;
-	r = kernel_invalidate(m->kernel, oid, number & SWEEP_DIRECTORY, number & SWEEP_PAGES);
-	sim_trace(sim, "c%u: invalidated %" PRIu64 "%s", m->client->index, oid, r < 0 ? ", unknown" : "");
-	if (r < 0) {
-		engine_invalidated(mount_clocked(m), oid, r);
-		mount_drain(m);
-	} else
-		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, oid);
-}
-
-/* message_print() shows the first few objects; for finding out what went wrong one needs all. */
-static void
-trace_objects(struct mount *m, const struct action *a)
-{
-	const struct msg_lease *l = a->kind == ACTION_SEND && a->message.type == MSG_reclaim ? a->message.reclaim.leases.at : NULL;
-	uint32_t count = a->kind == ACTION_COMMIT ? a->commit->bases_count : l != NULL ? a->message.reclaim.leases.count : 0;
-	char text[500];
-	size_t at = 0;
-
-	for (uint32_t i = 0; i < count && at < sizeof text - 32; i++)
-		at += (size_t)snprintf(text + at, sizeof text - at, " %" PRIu64,
-		    l != NULL ? l[i].oid : a->commit->bases[i].oid);
-	if (count > 0)
-		sim_trace(m->sim, "c%u: %s%s", m->client->index, l != NULL ? "reclaims" : "changes", text);
-}
-
-static void
-carry_out(struct mount *m, struct action *a)
-{
-	if (m->sim->options.trace)
-		trace_objects(m, a);
-	switch (a->kind) {
-	case ACTION_SEND:
-		if (m->control != NULL && m->state != MOUNT_CONNECTING)
-			net_to_server(m->control, &a->message);
-		break;
-	case ACTION_COMMIT:
-		send_commit(m, a->commit, fate_frozen(m, a->commit));
-		commit_put(a->commit);
-		break;
-	case ACTION_STORE:
-		transfer_store(m, a->flush);
-		break;
-	case ACTION_FETCH:
-		transfer_fetch(m, a->fetch);
-		break;
-	case ACTION_INVALIDATE:
-		/* Stale attributes that an operation leaves behind are shown for a moment; not here. */
-		if (!a->directory && !a->pages)
-			kernel_invalidate(m->kernel, a->oid, false, false);
-		sim_after(m->sim, 1 + rng_below(&m->sim->misc, m->sim->plan.invalidate_max_us), sweep, m,
-		    a->oid << SWEEP_BITS | (a->directory ? SWEEP_DIRECTORY : 0) | (a->pages ? SWEEP_PAGES : 0));
-		break;
-	case ACTION_REPLY:
-		done(m, (struct call *)((char *)a->op - offsetof(struct call, op)));
-		break;
-	}
-	action_free(a);
-}
-
-void
-mount_drain(struct mount *m)
-{
-	struct action *a;
-
-	if (m->draining)
-		return;
-	m->draining = true;
-	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL) {
-		/* Calls done before the commit was frozen come before it in the queue. */
-		if (a->kind == ACTION_COMMIT)
-			fate_watch(m);
-		carry_out(m, a);
-	}
-	if (m->engine != NULL)
-		fate_watch(m);
-	m->draining = false;
-	if (++m->unchecked >= m->sim->options.check_every)
-		mount_check(m);
-}
-
-static void
-tick(struct sim *sim, void *what, uint64_t number)
-{
-	struct mount *m = what;
-
-	(void)number;
-	if (m->state == MOUNT_GONE)
-		return;
-	if (mount_stalled_us(m) == 0) {
-		engine_tick(mount_clocked(m));
-		mount_drain(m);
-		if (m->control != NULL && m->state != MOUNT_CONNECTING && sim->now_us - m->control->heard_us > SILENCE_US) {
-			struct conn *c = m->control;
-
-			sim_trace(sim, "c%u: nothing heard, giving up the connection", m->client->index);
-			net_close_by_client(c);
-			client_lost(m, c);
-		}
-	}
-	if (m->state != MOUNT_GONE)
-		sim_after(sim, TICK_US, tick, m, 0);
-}
-
 /* ---- lives ---- */
 
+static void
+engine_random(void *context, void *to, size_t len)
+{
+	struct mount *m = context;
+
+	rng_fill(&m->sim->engines, to, len);
+}
 static struct mount *
 mount_new(struct client *c, const struct mount *replaced)
 {
@@ -697,8 +105,8 @@ mount_new(struct client *c, const struct mount *replaced)
 		sim_fail(sim, "engine_new failed");
 	else {
 		mount_clocked(m);
-		connect_again(sim, m, 0);
-		sim_after(sim, TICK_US, tick, m, 0);
+		client_connect(sim, m, 0);
+		sim_after(sim, MOUNT_TICK_US, mount_tick, m, 0);
 	}
 	return m;
 }
@@ -752,7 +160,7 @@ mount_end(struct mount *m)
 	if (m->control != NULL)
 		net_close_by_client(m->control);
 	for (unsigned i = 0; i < BULK_LANES; i++)
-		close_bulk(m, i);
+		client_close_bulk(m, i);
 	m->control = NULL;
 }
 
@@ -791,14 +199,16 @@ client_kill(struct client *c, uint64_t down_us)
 
 /* ---- a clean end ---- */
 
-static void
-mount_gone(struct mount *m)
+void
+client_unmounted(struct mount *m)
 {
 	sim_trace(m->sim, "c%u: unmounted", m->client->index);
 	mount_end(m);
 	if (m->again)
 		sim_after(m->sim, 1000, mount_again, m, 0);
 }
+
+static void leave(struct sim *sim, void *what, uint64_t number);
 
 static void
 synced(struct call *c)
@@ -811,7 +221,7 @@ synced(struct call *c)
 		sim_after(m->sim, 500000, leave, m, 0);
 		return;
 	}
-	say_bye(m);
+	client_say_bye(m);
 }
 
 static void

@@ -12,7 +12,7 @@
 #include "tests/sim/kernel.h"
 #include "tests/sim/net.h"
 
-enum { BULK_LANES = 2 };
+enum { BULK_LANES = 2, UID = 1000, MOUNT_TICK_US = 100000 };
 
 enum mount_state {
 	MOUNT_CONNECTING,	/* no control connection, or not attached on it */
@@ -83,6 +83,13 @@ void	client_connected(struct mount *m, struct conn *c);
 void	client_lost(struct mount *m, struct conn *c);
 void	client_received(struct mount *m, struct conn *c, struct message *msg);
 
+/* An event: connects, unless it is connected or gone. */
+void	client_connect(struct sim *sim, void *mount, uint64_t number);
+void	client_close_bulk(struct mount *m, unsigned lane);
+/* The session is to end; client_unmounted() follows. */
+void	client_say_bye(struct mount *m);
+void	client_unmounted(struct mount *m);
+
 /* From the kernel: hands the call to the engine; kernel_replied() follows. */
 void	mount_submit(struct mount *m, struct call *c);
 void	mount_forget(struct mount *m, uint64_t ino, uint64_t lookups);
@@ -93,6 +100,8 @@ void	mount_interrupt(struct mount *m, struct call *c);
 struct engine	*mount_clocked(struct mount *m);
 void	mount_drain(struct mount *m);
 void	mount_check(struct mount *m);
+/* An event: the engine's tick, again and again. */
+void	mount_tick(struct sim *sim, void *mount, uint64_t number);
 
 unsigned	 mount_client(const struct mount *m);
 struct sim	*mount_sim(const struct mount *m);

@@ -8,20 +8,29 @@ tests_sim_libsim_a_SOURCES = \
 
 noinst_PROGRAMS += tests/sim/nuage-sim
 tests_sim_nuage_sim_SOURCES = \
+	tests/sim/attach.c \
 	tests/sim/blocks.c tests/sim/blocks.h \
+	tests/sim/cache.c \
 	tests/sim/call.c tests/sim/call.h \
 	tests/sim/check.c tests/sim/check.h \
 	tests/sim/client.c tests/sim/client.h \
 	tests/sim/daemon.c tests/sim/daemon.h \
+	tests/sim/facts.c tests/sim/facts.h \
 	tests/sim/fate.c tests/sim/fate.h \
 	tests/sim/fault.c tests/sim/fault.h \
 	tests/sim/image.c tests/sim/image.h \
-	tests/sim/kernel.c tests/sim/kernel.h \
+	tests/sim/inspect.c \
+	tests/sim/kernel.c tests/sim/kernel.h tests/sim/kernel_room.h \
 	tests/sim/main.c \
 	tests/sim/model.c tests/sim/model.h \
+	tests/sim/mount.c \
 	tests/sim/net.c tests/sim/net.h \
+	tests/sim/posix.c \
+	tests/sim/proc.h \
+	tests/sim/remains.c \
 	tests/sim/rng.h \
 	tests/sim/sim.c tests/sim/sim.h \
+	tests/sim/task.c \
 	tests/sim/transfer.c tests/sim/transfer.h \
 	tests/sim/workload.c tests/sim/workload.h
 tests_sim_nuage_sim_LDADD = tests/sim/libsim.a tests/sim/server-engine.o fs/libfs.a proto/libproto.a $(PROTO_LIBS)

@@ -3,7 +3,7 @@
  *
  * Each seed runs in a child process, so that an assertion or a crash in an
  * engine is a failure of that seed; a failed one is run again with its trace,
- * of which the end is shown.
+ * of which the end is shown.  --first ends at the first one, and says no more.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -19,7 +19,8 @@
 
 enum {
 	JOBS_MAX	= 64,
-	SEED_SECONDS	= 120,		/* of CPU; longer is a loop without end */
+	SEED_SECONDS	= 120,		/* longer is a loop without end */
+	FIRST_SECONDS	= 20,
 	TAIL_BYTES	= 12000,
 	BATCH		= 100,		/* seeds a TAP line */
 };
@@ -28,7 +29,7 @@ struct run {
 	struct sim_options	 options;
 	uint64_t		 from, to;
 	unsigned		 jobs;
-	bool			 tap, twice;
+	bool			 tap, twice, first;
 	const char		*resume;
 };
 
@@ -92,7 +93,7 @@ work(const struct run *run, uint64_t from, uint64_t to, int fd)
 		struct told t = { .seed = seed, .begun = true };
 		struct sim_report again;
 
-		alarm(SEED_SECONDS);
+		alarm(run->first ? FIRST_SECONDS : SEED_SECONDS);
 		tell(fd, &t);
 		t.begun = false;
 		options.seed = seed;
@@ -157,6 +158,10 @@ failed(const struct run *run, struct tally *t, uint64_t seed, const char *reason
 {
 	t->failed++;
 	printf("# seed %" PRIu64 " failed: %s\n", seed, reason);
+	if (run->first) {
+		fflush(stdout);
+		_exit(1);
+	}
 	if (t->failed <= 3)
 		show_end(run, seed);
 	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s\n", seed, run->options.crypto ? " --crypto" : "");
@@ -282,7 +287,7 @@ static void
 usage(void)
 {
 	fputs("usage: nuage-sim --seed N | --seeds FROM-TO [--ops N] [--jobs N] [--resume FILE]\n"
-	    "                 [--trace] [--crypto] [--calm] [--faults MASK] [--twice] [--tap] [--check EVERY]\n", stderr);
+	    "                 [--trace] [--crypto] [--calm] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
 	exit(2);
 }
 
@@ -295,7 +300,8 @@ parse(struct run *run, int argc, char **argv)
 		{ "resume", required_argument, NULL, 'r' }, { "trace", no_argument, NULL, 't' },
 		{ "crypto", no_argument, NULL, 'c' }, { "calm", no_argument, NULL, 'q' },
 		{ "faults", required_argument, NULL, 'f' }, { "twice", no_argument, NULL, '2' },
-		{ "tap", no_argument, NULL, 'T' }, { "check", required_argument, NULL, 'k' }, { 0 },
+		{ "tap", no_argument, NULL, 'T' }, { "check", required_argument, NULL, 'k' }, { "first", no_argument, NULL, '1' },
+		{ 0 },
 	};
 	char *dash;
 	int o;
@@ -317,6 +323,7 @@ parse(struct run *run, int argc, char **argv)
 		case 'k': run->options.check_every = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case '2': run->twice = true; break;
 		case 'T': run->tap = true; break;
+		case '1': run->first = true; break;
 		default: usage();
 		}
 	if (optind < argc || run->to < run->from || run->jobs < 1 || run->jobs > JOBS_MAX)

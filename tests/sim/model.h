@@ -51,7 +51,11 @@ void		 model_free(struct model *m);
 /* NULL when there never was one.  Read only. */
 const struct inode *model_find(const struct model *m, uint64_t ino);
 
-/* True: c fits here, and m is the state after it.  False: m is as before, and why[] says what differs. */
+/* The inode, which is there, fit to be changed; a new one. */
+struct inode	*model_own(struct model *m, uint64_t ino);
+struct inode	*model_add(struct model *m, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid);
+
+/* posix.c.  True: c fits here, and m is the state after it.  False: m is as before, and why[] says what differs. */
 bool		 model_apply(struct model *m, const struct call *c, char *why, size_t size);
 /* Everything a client held open is closed: it died. */
 void		 model_close_all(struct model *m, unsigned client);

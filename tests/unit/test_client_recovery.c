@@ -21,7 +21,7 @@ static uint64_t now_ms, version, blocks;
 static struct flush *stores[QUEUE_MAX];
 static struct commit *commits[QUEUE_MAX];
 static unsigned store_count, commit_count, reply_count, pins, sent[MSG_COUNT];
-static uint64_t last_alloc;
+static uint64_t last_alloc, last_read;
 static const uint8_t bytes[2 * REGION_SIZE];
 
 static void
@@ -42,6 +42,8 @@ collect(void)
 			sent[a->message.type]++;
 			if (a->message.type == MSG_alloc)
 				last_alloc = a->message.id;
+			if (a->message.type == MSG_read)
+				last_read = a->message.id;
 			pins += a->message.type == MSG_pin && a->message.pin.pins.at[0].on;
 		}
 		action_free(a);
@@ -57,18 +59,24 @@ pass(uint64_t ms)
 	collect();
 }
 
-/* Answers the commit that was sent first. */
+/* Answers the commit that was sent first; `missing`: a block, or NULL. */
 static void
-answer(enum status status)
+answer_with(enum status status, const uint8_t (*missing)[ID_SIZE])
 {
 	struct commit *c = commits[0];
 	struct message m = { .type = MSG_committed, .committed = { .sequence = c->sequence, .status = status,
-	    .version = ++version } };
+	    .version = ++version, .missing = { missing, missing != NULL } } };
 
 	memmove(commits, commits + 1, --commit_count * sizeof commits[0]);
 	engine_received(engine, &m);
 	commit_put(c);
 	collect();
+}
+
+static void
+answer(enum status status)
+{
+	answer_with(status, NULL);
 }
 
 static void
@@ -221,62 +229,128 @@ test_lost_reset(void)
 	teardown();
 }
 
-static void
-test_fsync_beside_writers(bool truncated)
+/* The flush of so many bytes, out of those that wait. */
+static struct flush *
+take_store_of(size_t len)
 {
-	struct op op = { .type = OP_FSYNC };
-	struct op cut = { .type = OP_SETATTR, .set = SET_SIZE };
-	uint64_t h, a, size = 0;
-	unsigned before;
+	for (unsigned i = 0; i < store_count; i++)
+		if (stores[i]->len == len) {
+			struct flush *f = stores[i];
 
-	setup();
-	a = create("a", &h);
-	if (truncated) {
-		write_at(a, h, 0, 5000);
-		sync_all();
-		cut.ino = a;
-		submit(&cut);
-		replied(&cut);
-	}
-	write_at(a, h, 0, REGION_SIZE);
-	op.ino = a;
-	op.handle = h;
-	before = reply_count;
-	submit(&op);
-	/* Another writer, while the first bytes are on their way. */
-	write_at(a, h, truncated ? REGION_SIZE : 0, 16);
-	for (unsigned i = 0; i < 50 && reply_count == before; i++) {
-		while (store_count > 0) {
-			struct flush *f = take_store();
-
-			if (f->len == REGION_SIZE)
-				stored(f);
+			memmove(stores + i, stores + i + 1, (--store_count - i) * sizeof stores[0]);
+			return f;
 		}
+	ok(false, "%zu bytes are on their way", len);
+	exit(tap_done());
+}
+
+/* Answers commits until op is replied to, or nothing happens any more; the last size stated for an object. */
+static uint64_t
+answer_until(unsigned replies, uint64_t oid)
+{
+	uint64_t size = UINT64_MAX;
+
+	for (unsigned i = 0; i < 50 && reply_count < replies; i++) {
 		while (commit_count > 0) {
-			uint64_t now = committed_size(commits[0], a);
+			uint64_t now = committed_size(commits[0], oid);
 
 			size = now == UINT64_MAX ? size : now;
 			answer(STATUS_OK);
 		}
 		pass(100);
 	}
-	ok(op.error == 0 && reply_count > before && size >= REGION_SIZE,
-	    "fsync beside a writer has committed the size%s", truncated ? ", after a truncation too" : "");
+	return size;
+}
+
+/* What arrives last was frozen first, when the file was shorter; and somebody writes on below it. */
+static void
+test_fsync_out_of_order(void)
+{
+	struct op op = { .type = OP_FSYNC };
+	uint64_t h, a, size;
+
+	setup();
+	a = create("a", &h);
+	write_at(a, h, 0, REGION_SIZE);
+	write_at(a, h, REGION_SIZE, 5000);
+	op.ino = a;
+	op.handle = h;
+	reply_count = 0;
+	submit(&op);
+	write_at(a, h, 0, 16);
+	stored(take_store_of(5000));
+	stored(take_store_of(REGION_SIZE));
+	size = answer_until(1, a);
+	ok(op.error == 0 && reply_count == 1 && size != UINT64_MAX && size >= REGION_SIZE + 5000,
+	    "fsync has committed the size of its moment, whatever arrived last");
 	replied(&op);
 	teardown();
 }
 
+/* Content is held back as a whole; what fsync waits for has arrived, what was written later has not. */
+static void
+test_fsync_held_back(void)
+{
+	struct op op = { .type = OP_FSYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, a, size;
+
+	setup();
+	a = create("a", &h);
+	write_at(a, h, 0, 5000);
+	sync_all();
+	cut.ino = a;
+	submit(&cut);
+	replied(&cut);
+	write_at(a, h, REGION_SIZE, 300);
+	write_at(a, h, 0, REGION_SIZE);
+	write_at(a, h, 0, 100);		/* leaves when the region has arrived, with what is written until then */
+	op.ino = a;
+	op.handle = h;
+	reply_count = 0;
+	submit(&op);
+	write_at(a, h, 2 * REGION_SIZE, 16);
+	stored(take_store_of(REGION_SIZE));
+	stored(take_store_of(300));
+	stored(take_store_of(100));
+	size = answer_until(1, a);
+	ok(op.error == 0 && reply_count == 1 && size != UINT64_MAX && size >= REGION_SIZE + 300,
+	    "fsync of a file written anew has committed it, though more is written");
+	replied(&op);
+	teardown();
+}
+
+/* The root is leased, clean and not of this session's making when the session is gone. */
 static void
 test_fresh_session(void)
 {
 	struct op op = { .type = OP_GETATTR, .ino = OID_ROOT };
+	struct attr attr = { .mode = S_IFDIR | 0755, .nlink = 2 };
+	uint8_t value[512];
+	struct msg_record record = { .kind = KIND_ATTR, .value = { value, attr_encode(&attr, value, sizeof value) } };
+	struct msg_answer root = { .oid = OID_ROOT, .mode = MODE_SHARED, .grant = 7, .version = 1, .records = { &record, 1 } };
+	struct message m = { .type = MSG_granted, .granted = { .ticket = 1, .answers = { &root, 1 } } };
+	struct engine_config config = { 0 };
 
 	setup();
+	teardown();
+	engine_new(&engine, &config, keys);
+	engine_clock(engine, now_ms, (struct timespec){ 0 });
+	attach(true, 0, false);
+	submit(&op);
+	m.id = last_read;
+	engine_received(engine, &m);
+	collect();
+	ok(op.error == 0, "the root is read");
+	replied(&op);
 	engine_detached(engine);
 	pass(1000);
 	attach(true, 0, false);
 	memset(sent, 0, sizeof sent);
 	ok(!submit(&op) && sent[MSG_read] == 1, "a new session asks again for what the old one held");
+	m.id = last_read;
+	engine_received(engine, &m);
+	collect();
+	replied(&op);
 	teardown();
 }
 
@@ -356,6 +430,187 @@ test_missing_twice(void)
 	teardown();
 }
 
+static bool
+commit_names(const struct commit *c, const uint8_t id[ID_SIZE])
+{
+	for (uint32_t i = 0; i < c->changes_count; i++)
+		for (uint32_t k = 0; k < c->changes[i].brefs.count; k++)
+			if (memcmp(c->changes[i].brefs.at[k], id, ID_SIZE) == 0)
+				return true;
+	return false;
+}
+
+/* The content of one file is held back, and that of another committed in between. */
+static void
+test_held_blocks(void)
+{
+	struct op other = { .type = OP_FSYNC }, op = { .type = OP_FSYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, g;
+
+	setup();
+	op.ino = create("a", &h);
+	op.handle = h;
+	other.ino = create("b", &g);
+	other.handle = g;
+	write_at(op.ino, h, 0, 5000);
+	sync_all();
+	cut.ino = op.ino;
+	submit(&cut);
+	replied(&cut);
+	write_at(op.ino, h, REGION_SIZE, 5000);
+	write_at(op.ino, h, 0, REGION_SIZE);
+	stored(take_store_of(REGION_SIZE));
+	write_at(other.ino, g, 0, 10);
+	submit(&other);
+	while (commit_count > 0)
+		answer(STATUS_OK);
+	ok(other.error == 0, "another file is committed meanwhile");
+	replied(&other);
+	submit(&op);
+	stored(take_store_of(5000));
+	answer(STATUS_MISSING);
+	ok(store_count == 1 && stores[0]->len == REGION_SIZE, "what was held back is still here to be stored again");
+	while (store_count > 0)
+		stored(take_store());
+	while (commit_count > 0)
+		answer(STATUS_OK);
+	ok(op.error == 0, "and then its commit passes");
+	replied(&op);
+	teardown();
+}
+
+static unsigned lost_count;
+
+static void
+count_lost(void *context, const char *path, bool lost)
+{
+	lost_count += lost && strcmp(path, context) == 0;
+}
+
+/* The server has lost a block of before, which a record still names besides a new one. */
+static void
+test_missing_for_good(void)
+{
+	struct op op = { .type = OP_FSYNC }, again = { .type = OP_FSYNC }, look = { .type = OP_GETATTR };
+	struct engine_status status;
+	uint8_t lost[1][ID_SIZE];
+	uint64_t h, g, b;
+	unsigned rounds = 0;
+	bool entered = false;
+	struct flush *f;
+	char why[200] = "", name[] = "/a";
+
+	setup();
+	op.ino = again.ino = look.ino = create("a", &h);
+	op.handle = again.handle = h;
+	write_at(op.ino, h, 0, REGION_SIZE);
+	f = take_store_of(REGION_SIZE);
+	stored(f);
+	memcpy(lost[0], f->id, ID_SIZE);
+	sync_all();
+	b = create("b", &g);
+	write_at(op.ino, h, 0, REGION_SIZE / 2);
+	write_at(op.ino, h, REGION_SIZE, 16);
+	submit(&op);
+	while (store_count > 0)
+		stored(take_store());
+	ok(commit_count == 1 && commit_names(commits[0], lost[0]), "a commit names a block of before");
+	for (; rounds < 20 && commit_count > 0 && commit_names(commits[0], lost[0]); rounds++) {
+		answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])lost);
+		while (store_count > 0)
+			stored(take_store());
+		pass(100);
+	}
+	ok(rounds < 3, "that nobody has any more is not asked for again and again (%u times)", rounds);
+	for (unsigned i = 0; i < 50 && commit_count > 0; i++) {
+		entered |= committed_size(commits[0], b) == 0;
+		answer(STATUS_OK);
+	}
+	ok(op.error == -EIO, "who waits is told that the content is lost");
+	replied(&op);
+	submit(&again);
+	sync_all();
+	ok(again.error == 0, "once");
+	replied(&again);
+	engine_status(engine, &status);
+	engine_unsaved(engine, count_lost, name);
+	ok(status.lost_objects == 1 && lost_count == 1, "and the status tells of it");
+	ok(entered && status.commits_pending == 0 && status.dirty_objects == 0, "all else is committed");
+	submit(&look);
+	ok(look.attr.size == REGION_SIZE && look.attr.nlink == 1, "the file is what the server has of it");
+	replied(&look);
+	ok(engine_check(engine, why, sizeof why), "and all is well %s", why);
+	teardown();
+}
+
+/* A server that misses a block however often it gets it. */
+static void
+test_missing_for_ever(void)
+{
+	struct op op = { .type = OP_FSYNC };
+	uint8_t id[1][ID_SIZE];
+	uint64_t h;
+	unsigned rounds = 0;
+	struct flush *f;
+
+	setup();
+	op.ino = create("a", &h);
+	op.handle = h;
+	write_at(op.ino, h, 0, REGION_SIZE);
+	submit(&op);
+	f = take_store_of(REGION_SIZE);
+	stored(f);
+	memcpy(id[0], f->id, ID_SIZE);
+	for (reply_count = 0; rounds < 20 && reply_count == 0 && commit_count > 0; rounds++) {
+		answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])id);
+		while (store_count > 0) {
+			f = take_store();
+			engine_stored(engine, f, 0);
+			collect();
+		}
+	}
+	ok(rounds < 10 && op.error == -EIO, "a server that misses a block for ever fails the fsync (after %u times)", rounds);
+	replied(&op);
+	sync_all();
+	ok(commit_count == 0, "and is tried again later");
+	teardown();
+}
+
+/* More leases than one RECLAIM holds. */
+static void
+test_part_of_reclaim(void)
+{
+	struct message m = { .type = MSG_reclaimed };
+	struct op op = { .type = OP_GETATTR };
+	struct op end = { .type = OP_RELEASE };
+	char name[16];
+
+	setup();
+	for (unsigned i = 0; i < LEASE_LIST_MAX + 100; i++) {
+		snprintf(name, sizeof name, "%u", i);
+		op.ino = end.ino = create(name, &end.handle);
+		submit(&end);
+		replied(&end);
+		if (i % 1000 == 0)
+			sync_all();
+	}
+	sync_all();
+	engine_detached(engine);
+	pass(2 * TERM_MS);
+	memset(sent, 0, sizeof sent);
+	attach(false, 1000000, false);
+	ok(sent[MSG_reclaim] == 2, "two RECLAIMs ask for all leases");
+	engine_received(engine, &m);
+	collect();
+	reply_count = 0;
+	ok(!submit(&op), "the answer to one of them revives none");
+	engine_received(engine, &m);
+	collect();
+	ok(reply_count == 1 && op.error == 0, "the answer to the last revives all");
+	replied(&op);
+	teardown();
+}
+
 static void
 test_hostile_range(void)
 {
@@ -381,12 +636,16 @@ main(void)
 
 	keys = volume_keys_new(key, volume);
 	test_lost_reset();
-	test_fsync_beside_writers(false);
-	test_fsync_beside_writers(true);
+	test_fsync_out_of_order();
+	test_fsync_held_back();
 	test_fresh_session();
 	test_lost_open_file();
 	test_refused_alloc();
 	test_missing_twice();
+	test_held_blocks();
+	test_missing_for_good();
+	test_missing_for_ever();
+	test_part_of_reclaim();
 	test_hostile_range();
 	return tap_done();
 }

@@ -1,0 +1,43 @@
+/*
+ * facts.h - what becomes of inodes when a mount dies: for fate.c alone.
+ *
+ * What the store says of an inode counts only while the dead mount was the
+ * last to change it: then nobody else can have anything unsaved of it.
+ */
+#ifndef TESTS_SIM_FACTS_H
+#define TESTS_SIM_FACTS_H
+
+#include "tests/sim/fate.h"
+
+struct version {
+	struct inode	*inode;
+	uint64_t	 step;			/* when the call that made it was done */
+};
+
+struct fact {
+	uint64_t	 ino;
+	const struct mount *changer;		/* the last one */
+	bool		 doubtful;		/* touched by void calls of the dead mount */
+	struct version	*versions;		/* states since its content was last certain, oldest first */
+	size_t		 versions_count, versions_size;
+};
+
+struct facts {
+	struct mount	*dead;
+	struct fact	*at;
+	size_t		 count, size;
+	struct model	*model;			/* at the moment of death */
+};
+
+/* Walks the history; f->model is left at the death.  False when what others saw does not fit any more. */
+bool	facts_gather(struct judge *j, struct facts *f, char *why, size_t size);
+void	facts_free(struct facts *f);
+
+/*
+ * remains.c.  One inode that the dead mount was the last to change: is it in
+ * the store as it may be?  The inode to adopt in *ret, or NULL when it is as
+ * it was.
+ */
+bool	remains_judge(const struct image *image, struct fact *f, const struct inode *i, struct inode **ret, char *why, size_t size);
+
+#endif
