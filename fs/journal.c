@@ -234,7 +234,10 @@ describe(const struct engine *e, const struct op *op, struct journal_entry *n)
 	case OP_RENAME:
 		n->child = op->moved;
 		break;
-	case OP_WRITE: case OP_SETXATTR:
+	case OP_SETXATTR:
+		n->flags = 0;		/* that it was there, or not, has been seen to */
+		/* fall through */
+	case OP_WRITE:
 		n->data = op->data;
 		break;
 	default:

@@ -44,7 +44,7 @@ enum journal_kind {
 	JOURNAL_TRIM,		/* entries before `upto` are dead; `sequence`: the last commit frozen */
 	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead */
 	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused */
-	JOURNAL_CONFLICT,	/* `ino`: its content goes to `name2` beside `name` in `parent` */
+	JOURNAL_CONFLICT,	/* `name2`, beside `name` in `parent`; of `ino`, if set, the content goes to `child` there */
 	JOURNAL_KINDS
 };
 

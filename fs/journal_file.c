@@ -529,6 +529,7 @@ load(struct journal_file *j, unsigned name)
 		return r;
 	}
 	s->read_only = true;
+	s->unsynced_ms = 1;
 	insert_by_first(&j->live, s);
 	if (TAILQ_NEXT(s, link) == NULL)
 		j->read_session = session;

@@ -187,8 +187,9 @@ replay_next(struct replay *r, struct engine *e)
 		next_entry(r, true);
 	if (r->to_note != NULL && r->error == 0)
 		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT,
-		    .parent = r->to_note->parent, .name = replay_text(r->to_note->name), .name2 = replay_text(r->to_note->copy) });
+		    .ino = r->to_note_ino, .child = r->to_note_copy, .parent = r->to_note->parent, .name = replay_text(r->to_note->name), .name2 = replay_text(r->to_note->copy) });
 	r->to_note = NULL;
+	r->to_note_ino = r->to_note_copy = 0;
 	for (;;) {
 		if (r->error != 0 || r->step == END) {
 			engine_replaying(e, false);
@@ -208,13 +209,6 @@ replay_next(struct replay *r, struct engine *e)
 		set_conflict(r);
 	else
 		r->op = (struct op){ .type = OP_SYNC, .ino = OID_ROOT };
-	/* So that another attempt finds it instead of making a second one. */
-	if (r->step == MAKE && !r->noted) {
-		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->entry.ino,
-		    .parent = r->parent, .name = name_of(r), .name2 = replay_text(r->beside) });
-		if (r->error == 0)
-			r->error = conflict_add(r, r->parent, name_of(r), replay_text(r->beside));
-	}
 	return r->error != 0 ? NULL : &r->op;
 }
 

@@ -83,16 +83,25 @@ begin_copy(struct replay *r, bool with_content)
 	r->step = with_content ? STAT : LOOK;
 }
 
+/* The directory is gone. */
+static void
+to_root(struct replay *r)
+{
+	r->parent = OID_ROOT;
+	r->noted = false;
+	r->step = LOOK;
+}
+
 static void
 answered_look(struct replay *r, const struct op *done)
 {
 	if (done->error == -ENOENT)
 		r->step = MAKE;
 	else if (done->error < 0 && r->parent != OID_ROOT)
-		r->parent = OID_ROOT;		/* the directory is gone */
+		to_root(r);
 	else if (done->error < 0)
 		r->error = done->error;
-	else if (r->noted) {
+	else if (r->noted && done->child == fact_find(r, r->entry.ino)->copy) {
 		r->copy = done->child;
 		r->step = CLEAR;
 	} else
@@ -142,22 +151,44 @@ answered_copying(struct replay *r, const struct op *done)
 		answered_look(r, done);
 		return;
 	case READ:
-		if (done->error < 0) {		/* damaged there: our own bytes count all the same */
-			r->offset += CHUNK;
-			break;
+		if (done->error < 0) {		/* damaged, or gone meanwhile: our own bytes count all the same */
+			if ((r->offset += CHUNK) >= r->length)
+				copied(r);
+			return;
 		}
 		take_chunk(r, done, r->chunk);
-		r->step = WRITE;
+		if (r->chunk_len == 0)		/* it has been cut off */
+			copied(r);
+		else
+			r->step = WRITE;
 		return;
 	default:
 		break;
+	}
+	/* Somebody was faster. */
+	if (r->step == MAKE && done->error == -EEXIST) {
+		r->step = LOOK;
+		return;
+	}
+	if (r->step == MAKE && done->error != 0 && done->error != -ENOSPC && r->parent != OID_ROOT) {
+		to_root(r);
+		return;
 	}
 	if (done->error < 0) {
 		r->error = done->error;
 		return;
 	}
-	if (r->step == MAKE)
+	if (r->step == MAKE) {
 		r->copy = done->child;
+		if (conflict_add(r, r->parent, name_of(r), replay_text(r->beside)) < 0) {
+			r->error = -ENOMEM;
+			return;
+		}
+		/* So that another attempt finds it instead of making a second one. */
+		r->to_note = &r->conflicts[r->conflicts_count - 1];
+		r->to_note_ino = r->entry.ino;
+		r->to_note_copy = r->copy;
+	}
 	if (r->step == WRITE)
 		r->offset += r->chunk_len;
 	if (r->original == 0 || r->offset >= r->length)

@@ -162,9 +162,9 @@ conflicted(struct replay *r, const struct journal_entry *n)
 	if (n->ino != 0 && f == NULL)
 		return -ENOMEM;
 	if (f != NULL) {
+		f->copy = n->child;
 		f->copy_parent = n->parent;
 		f->copy_name = n->name2;
-		f->copy_of = n->name;
 	}
 	return conflict_add(r, n->parent, n->name, n->name2);
 }
@@ -278,6 +278,12 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 		r->report.landed++;
 		if (n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
 			f->unlinked = true;
+	}
+	/* What has lost its last name on the server goes with the session. */
+	for (size_t i = 0; i < r->count; i++) {
+		const struct fact *f = r->items[i].name ? NULL : fact_find(r, r->items[i].ino);
+
+		r->items[i].run &= f == NULL || !f->unlinked;
 	}
 	r->error = error;
 	return error;

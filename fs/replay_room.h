@@ -33,8 +33,8 @@ struct fact {
 	uint64_t	 base;			/* highest version seen of it */
 	size_t		 cleaned;		/* content items before this one are dead */
 	bool		 seen, made, unlinked, copied;
-	uint64_t	 copy_parent;		/* an earlier attempt made a copy there, of this name */
-	struct bytes	 copy_name, copy_of;
+	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
+	struct bytes	 copy_name;
 };
 
 struct conflict {
@@ -73,7 +73,8 @@ struct replay {
 	uint64_t	 climb[DEPTH_MAX];
 	char		*names[DEPTH_MAX];
 	unsigned	 depth;
-	const struct conflict *to_note;		/* made by an operation just now */
+	const struct conflict *to_note;		/* made by an operation just now, */
+	uint64_t	 to_note_ino, to_note_copy;	/* as a copy of this */
 	int		 error;
 	struct replay_report report;
 };

@@ -120,6 +120,11 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		memcpy(config->secret, old.secret, SECRET_SIZE);
 		config->replaces = 0;
 	}
+	/* What a killed mount appended may be in memory alone; from now on the server's state builds upon it. */
+	if ((error = journal_file_sync(file)) < 0) {
+		snprintf(why, size, "the journal cannot be brought to the disk: %s", strerror(-error));
+		return error;
+	}
 	config->engine.journal = journal_file_sink(file);
 	config->replay = r;
 	if ((error = shell_new(&shell, config, why, size)) < 0)
