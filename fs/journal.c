@@ -5,7 +5,8 @@
  *	a change succeeded, before its answer	OP
  *	a transaction is frozen			FREEZE, before its COMMIT leaves
  *	a commit is acknowledged		ACK
- *	a lease is weakened or given back	CLEAN, if content was logged under it
+ *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
+ *	the same while replaying		AWAY
  *	commits or leases are lost		LOSS, and no TRIM any more: what is
  *						live waits for the next mount
  *	a mark was reached			TRIM
@@ -245,6 +246,16 @@ describe(const struct engine *e, const struct op *op, struct journal_entry *n)
 	}
 }
 
+/* When its lease goes, that must be said: the next mount claims what this one held. */
+static void
+speaks_of(struct engine *e, uint64_t oid)
+{
+	struct object *o = oid == 0 ? NULL : object_find(e, oid);
+
+	if (o != NULL)
+		o->journaled = e->journal.last_op;
+}
+
 /* True: kept, or need not be.  False: the operation is to be answered when the server has it. */
 bool
 journal_op(struct engine *e, const struct op *op)
@@ -271,8 +282,10 @@ journal_op(struct engine *e, const struct op *op)
 	if (append(e, &n, false) < 0)
 		return false;
 	j->last_op = j->next - 1;
-	if (o != NULL && !journal_is_name(&n))
-		o->journaled = j->last_op;
+	speaks_of(e, n.ino);
+	speaks_of(e, n.ino2);
+	speaks_of(e, n.child);
+	speaks_of(e, n.victim);
 	if (j->bytes - j->dead_bytes > j->sink->max / HURRY_PART && j->mark == MARK_NONE)
 		journal_step(e);
 	return true;
@@ -306,12 +319,13 @@ journal_acked(struct engine *e, uint64_t sequence, uint64_t version)
 void
 journal_clean(struct engine *e, struct object *o)
 {
-	struct journal_entry n = { .kind = JOURNAL_CLEAN, .ino = o->oid };
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = j->replaying ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
 
 	o->adopted = false;
-	if (!keeps(e) || e->journal.replaying || o->journaled < e->journal.floor || o->journaled == 0)
+	if (!keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
 		return;
-	append(e, &n, false);
+	append(e, &n, j->replaying);
 	o->journaled = 0;
 }
 

@@ -42,7 +42,8 @@ enum journal_kind {
 	JOURNAL_FREEZE,		/* names up to entry `upto` are in commits up to `sequence` */
 	JOURNAL_ACK,		/* commit `sequence` is durable, as `version` of the volume */
 	JOURNAL_TRIM,		/* entries before `upto` are dead; `sequence`: the last commit frozen */
-	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead */
+	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead; its lease was given away */
+	JOURNAL_AWAY,		/* while the journal was run again the lease of `ino` was given away */
 	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused */
 	JOURNAL_CONFLICT,	/* `name2`, beside `name` in `parent`; of `ino`, if set, the content goes to `child` there */
 	JOURNAL_KINDS

@@ -1,7 +1,7 @@
 /*
  * journal_file.c - see journal_file.h.
  *
- *	segment:	magic (8), version (u32), 0 (u32), volume id (16), session (u64),
+ *	segment:	magic (8), version (u32), of the machine's start (u32), volume id (16), session (u64),
  *			number of its first entry (u64), of the segment itself (u64),
  *			checksum of these (u64); then entries
  *	entry:		length (u32), 0 (u32), number (u64), checksum of length,
@@ -63,6 +63,7 @@ struct segment {
 	uint64_t	 first, next;		/* numbers of its first entry, and after its last */
 	uint64_t	 serial;
 	uint64_t	 unsynced_ms;		/* since when; 0: all of it is on the disk */
+	bool		 foreign;		/* of another start of the machine */
 	bool		 read_only;		/* was there: only read, until it is reset */
 };
 TAILQ_HEAD(segments, segment);
@@ -75,6 +76,8 @@ struct journal_file {
 	uint8_t		 taken[SEGMENTS_MAX / 8];	/* names in use */
 	uint64_t	 next, serial, session, read_session, read_count;
 	uint64_t	 floor;
+	uint32_t	 boot;			/* tells one start of the machine from another */
+	bool		 cut;			/* entries of an earlier one are there */
 	bool		 stopping, thread_runs, directory_dirty;
 	pthread_t	 thread;
 	struct engine_journal sink;
@@ -91,7 +94,7 @@ head_put(const struct journal_file *j, const struct segment *s)
 
 	cursor_put(&c, magic, sizeof magic);
 	cursor_put_u32(&c, JOURNAL_FORMAT);
-	cursor_put_u32(&c, 0);
+	cursor_put_u32(&c, j->boot);
 	cursor_put(&c, j->volume, VOLUME_ID_SIZE);
 	cursor_put_u64(&c, j->session);
 	cursor_put_u64(&c, s->first);
@@ -105,11 +108,11 @@ head_get(const struct journal_file *j, struct segment *s, uint64_t *ret_session)
 {
 	struct cursor c = cursor_read(s->map, SEGMENT_HEAD);
 	uint8_t found[sizeof magic], volume[VOLUME_ID_SIZE];
-	uint32_t version;
+	uint32_t version, boot;
 
 	cursor_get(&c, found, sizeof found);
 	version = cursor_get_u32(&c);
-	cursor_get_u32(&c);
+	boot = cursor_get_u32(&c);
 	cursor_get(&c, volume, sizeof volume);
 	*ret_session = cursor_get_u64(&c);
 	s->first = s->next = cursor_get_u64(&c);
@@ -118,6 +121,7 @@ head_get(const struct journal_file *j, struct segment *s, uint64_t *ret_session)
 		return -EBADMSG;
 	if (version != JOURNAL_FORMAT)
 		return -ENOTSUP;
+	s->foreign = boot != j->boot;
 	return memcmp(volume, j->volume, sizeof volume) != 0 ? -ENXIO : 0;
 }
 
@@ -531,6 +535,7 @@ load(struct journal_file *j, unsigned name)
 	s->read_only = true;
 	s->unsynced_ms = 1;
 	insert_by_first(&j->live, s);
+	j->cut |= s->foreign;
 	if (TAILQ_NEXT(s, link) == NULL)
 		j->read_session = session;
 	return 0;
@@ -562,6 +567,19 @@ load_all(struct journal_file *j)
 
 /* ---- life ---- */
 
+static uint32_t
+boot_number(void)
+{
+	char id[64] = "";
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (f != NULL && fgets(id, sizeof id, f) == NULL)
+		id[0] = '\0';
+	if (f != NULL)
+		fclose(f);
+	return (uint32_t)XXH3_64bits(id, strlen(id));
+}
+
 int
 journal_file_open(struct journal_file **ret, const char *directory, const uint8_t volume[VOLUME_ID_SIZE])
 {
@@ -572,6 +590,7 @@ journal_file_open(struct journal_file **ret, const char *directory, const uint8_
 		return -ENOMEM;
 	strcpy(j->directory, directory);
 	memcpy(j->volume, volume, VOLUME_ID_SIZE);
+	j->boot = boot_number();
 	lock_init(&j->lock);
 	lock_cond_init(&j->change);
 	TAILQ_INIT(&j->live);
@@ -622,6 +641,12 @@ uint64_t
 journal_file_count(const struct journal_file *j)
 {
 	return j->read_count;
+}
+
+bool
+journal_file_whole(const struct journal_file *j)
+{
+	return !j->cut;
 }
 
 uint64_t

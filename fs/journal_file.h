@@ -27,6 +27,8 @@ int	journal_file_each(struct journal_file *j, int (*each)(void *context, uint64_
 	    void *context);
 /* Entries there were. */
 uint64_t journal_file_count(const struct journal_file *j);
+/* The machine has not been started anew since the last of them. */
+bool	journal_file_whole(const struct journal_file *j);
 /* The session they are of. */
 uint64_t journal_file_session(const struct journal_file *j);
 

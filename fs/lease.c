@@ -372,7 +372,8 @@ lease_lost(struct engine *e, struct object *o)
 		e->stats.lost_objects++;
 		data_drop(e, o);
 		txn_clean(e, o);
-	}
+	} else
+		journal_clean(e, o);
 	if (o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)

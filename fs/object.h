@@ -136,7 +136,7 @@ struct object {
 	uint64_t	 next_read;		/* where a sequential reader goes on */
 
 	/* journal */
-	uint64_t	 journaled;		/* last entry about its content that may be live; 0: none */
+	uint64_t	 journaled;		/* last entry that speaks of it, and may be live; 0: none */
 	bool		 marked;		/* had content on its way at the journal's mark, and */
 	uint64_t	 mark_size;		/* this size */
 };

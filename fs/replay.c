@@ -253,7 +253,7 @@ replay_conflict(const struct replay *r, size_t i, const char **ret_path)
 }
 
 int
-replay_new(struct replay **ret, const char *device)
+replay_new(struct replay **ret, const char *device, bool whole)
 {
 	struct replay *r = calloc(1, sizeof *r);
 
@@ -261,6 +261,7 @@ replay_new(struct replay **ret, const char *device)
 		free(r);
 		return -ENOMEM;
 	}
+	r->whole = whole;
 	/* A device's name becomes part of file names. */
 	snprintf(r->device, sizeof r->device, "%s", device);
 	for (char *at = r->device; *at != '\0'; at++)

@@ -23,7 +23,8 @@
 
 struct replay;
 
-int	replay_new(struct replay **ret, const char *device);
+/* `whole`: the machine ran on since the mount died, so its journal has an end. */
+int	replay_new(struct replay **ret, const char *device, bool whole);
 void	replay_free(struct replay *r);
 /* The next entry of the journal; its bytes are borrowed.  -EBADMSG, -ENOMEM. */
 int	replay_add(struct replay *r, uint64_t number, struct bytes entry);

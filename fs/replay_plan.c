@@ -66,7 +66,7 @@ see(struct replay *r, uint64_t oid, uint64_t version)
 		return 0;
 	if ((f = fact_of(r, oid)) == NULL)
 		return -ENOMEM;
-	f->seen = true;
+	f->named = r->count;
 	f->base = version > f->base ? version : f->base;
 	return 0;
 }
@@ -125,6 +125,7 @@ froze(struct replay *r, uint64_t sequence, uint64_t upto)
 static void
 lost(struct replay *r, uint64_t sequence)
 {
+	r->loss_at = r->count;
 	for (size_t i = 0; i < r->count; i++) {
 		struct item *t = &r->items[i];
 		const struct fact *f = fact_find(r, t->ino);
@@ -146,7 +147,8 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 	if (list == NULL)
 		return -ENOMEM;
 	r->items = list;
-	if (see(r, n->ino, n->version) < 0 || see(r, n->victim, n->victim_version) < 0 || see(r, n->child, 0) < 0)
+	if (see(r, n->ino, n->version) < 0 || see(r, n->victim, n->victim_version) < 0 || see(r, n->child, 0) < 0 ||
+	    see(r, n->ino2, 0) < 0)
 		return -ENOMEM;
 	if (n->child != 0 && n->type != OP_RENAME && (f = fact_find(r, n->child)) != NULL)
 		f->made = true;
@@ -202,6 +204,11 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 			return -ENOMEM;
 		f->cleaned = r->count;
 		break;
+	case JOURNAL_AWAY:
+		if ((f = fact_of(r, n.ino)) == NULL)
+			return -ENOMEM;
+		f->away = true;
+		break;
 	case JOURNAL_LOSS:
 		lost(r, n.sequence);
 		break;
@@ -244,9 +251,14 @@ replay_adopt(struct replay *r, struct engine *e)
 {
 	int error = 0;
 
-	for (size_t i = 0; i < r->facts_size && error == 0; i++)
-		if (r->facts[i].oid >= OID_ROOT && r->facts[i].seen && (r->facts[i].base != 0 || r->facts[i].made))
-			error = engine_adopt(e, r->facts[i].oid, r->facts[i].base);
+	/* Only what was leased at the end: who claims more may get what another still holds. */
+	for (size_t i = 0; i < r->facts_size && error == 0; i++) {
+		const struct fact *f = &r->facts[i];
+
+		if (r->whole && f->oid >= OID_ROOT && !f->away && (f->base != 0 || f->made) && f->named < r->count &&
+		    r->items[f->named].number >= r->floor && f->named >= f->cleaned && f->named >= r->loss_at)
+			error = engine_adopt(e, f->oid, f->base);
+	}
 	return error;
 }
 

@@ -31,8 +31,9 @@ struct fact {
 	uint64_t	 oid;			/* 0: free */
 	uint64_t	 to;			/* what stands for it now; 0: itself */
 	uint64_t	 base;			/* highest version seen of it */
-	size_t		 cleaned;		/* content items before this one are dead */
-	bool		 seen, made, unlinked, copied;
+	size_t		 cleaned;		/* content items before this one are dead, and its lease was given away */
+	size_t		 named;			/* the last item that speaks of it */
+	bool		 made, unlinked, copied, away;
 	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
 	struct bytes	 copy_name;
 };
@@ -53,9 +54,10 @@ struct replay {
 	size_t		 conflicts_count, conflicts_size;
 	uint64_t	*own;
 	size_t		 own_count, own_size;
+	size_t		 loss_at;		/* leases of items before this one may be lost */
 	uint64_t	 floor, last_number, last_freeze, last_ack;
 	struct timespec	 now;
-	bool		 resumed, on_root;	/* on_root: the directory is gone, the root takes its place */
+	bool		 whole, resumed, on_root;	/* on_root: the directory is gone, the root takes its place */
 	/* where it is */
 	enum step	 step;
 	size_t		 at;			/* item, or conflict */

@@ -56,7 +56,7 @@ load(struct journal_file *file, struct replay **ret)
 	if (gethostname(device, sizeof device - 1) < 0 || device[0] == '\0')
 		strcpy(device, "device");
 	device[strcspn(device, ".")] = '\0';
-	error = replay_new(&r, device);
+	error = replay_new(&r, device, journal_file_whole(file));
 	if (error < 0)
 		return error;
 	error = journal_file_each(file, add, r);

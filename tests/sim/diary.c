@@ -62,7 +62,7 @@ struct diary {
 	struct replay	*replay;
 	struct owed	*owed;
 	size_t		 owed_count, owed_size;
-	bool		 weighed;
+	bool		 weighed, cut;
 };
 
 /* ---- the file ---- */
@@ -189,7 +189,8 @@ diary_killed(struct diary *d, struct mount *m)
 	struct sim *sim = d->sim;
 	bool power = rng_chance(&sim->faults, 300);
 
-	d->session = rng_chance(&sim->faults, 50) ? 0 : m->session;
+	/* A session of its own did not write into it. */
+	d->session = rng_chance(&sim->faults, 50) || (m->replays && m->resumes == 0) ? 0 : m->session;
 	memcpy(d->secret, m->secret, SECRET_SIZE);
 	d->generation = m->generation;
 	d->last = m;
@@ -201,6 +202,7 @@ diary_killed(struct diary *d, struct mount *m)
 		d->death = sim->step;
 		d->cutoff = UINT64_MAX;
 	}
+	d->cut = power || (d->cut && m->replays);
 	if (power) {
 		size_t keep = rng_between(&sim->faults, d->synced, d->count);
 
@@ -223,7 +225,7 @@ load(struct diary *d)
 	struct replay *r;
 
 	snprintf(device, sizeof device, "c%u", d->client->index);
-	if (replay_new(&r, device) < 0)
+	if (replay_new(&r, device, !d->cut) < 0)
 		abort();
 	for (size_t i = 0; i < d->count; i++)
 		if (replay_add(r, d->notes[i].number, (struct bytes){ d->notes[i].data, d->notes[i].len }) < 0)
