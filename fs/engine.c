@@ -319,6 +319,7 @@ attempt(struct engine *e, struct op *op)
 		r = s->refused;
 	if (r == 0 && !journal_op(e, op)) {
 		s->through = true;
+		e->stats.journal_through++;
 		return went_through(e, op);
 	}
 	if (r != -EAGAIN) {

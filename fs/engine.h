@@ -212,6 +212,7 @@ struct engine_status {
 	bool		alone;			/* it is the only one, and its term is not over */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
+	uint64_t	journal_through;	/* changes that did not fit into it, and waited for the server */
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
 	uint64_t	restarts;		/* system calls begun anew for a name that changed meanwhile */
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */

@@ -46,6 +46,7 @@ enum {
 	SEGMENT_HEAD	= 64,
 	ENTRY_HEAD	= 24,
 	SEGMENTS_MAX	= 4096,
+	RESERVE		= 128 * 1024,		/* of a segment, for what is synced: a journal is run again on a full disk too */
 	LIVE_MAX	= 256 * 1024 * 1024,	/* bytes of live entries, more or less */
 	SPARE_LOW	= 2, SPARE_HIGH = 8,	/* empty segments kept ready */
 	PAUSE_MS	= 500,
@@ -64,7 +65,6 @@ struct segment {
 	uint64_t	 serial;
 	uint64_t	 unsynced_ms;		/* since when; 0: all of it is on the disk */
 	bool		 foreign;		/* of another start of the machine */
-	bool		 read_only;		/* was there: only read, until it is reset */
 };
 TAILQ_HEAD(segments, segment);
 
@@ -244,15 +244,16 @@ spare_take(struct journal_file *j)
 
 /* Where `need` bytes more can go: the last segment, or the next. */
 static int
-find_room(struct journal_file *j, size_t need, struct segment **ret)
+find_room(struct journal_file *j, size_t need, bool sync, struct segment **ret)
 {
+	size_t end = SEGMENT_SIZE - (sync ? 0 : RESERVE);
 	struct segment *s;
 	int r;
 
 	{
 		LOCK_SCOPE(&j->lock);
 		s = TAILQ_LAST(&j->live, segments);
-		if (s == NULL || s->read_only || s->used + need > SEGMENT_SIZE) {
+		if (s == NULL || s->used + need > end) {
 			s = spare_take(j);
 			if (s != NULL)
 				segment_begin(j, s);
@@ -279,11 +280,11 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 	struct segment *s;
 	int r;
 
-	if (need > SEGMENT_SIZE - SEGMENT_HEAD)
+	if (need > SEGMENT_SIZE - SEGMENT_HEAD - RESERVE)
 		return -EFBIG;
 	if (number != j->next)
 		return -EINVAL;
-	if ((r = find_room(j, need, &s)) < 0)
+	if ((r = find_room(j, need, sync, &s)) < 0)
 		return r;
 	at = s->map + s->used;
 	if (arguments.len > 0)
@@ -532,7 +533,6 @@ load(struct journal_file *j, unsigned name)
 		segment_free(j, s, false);
 		return r;
 	}
-	s->read_only = true;
 	s->unsynced_ms = 1;
 	insert_by_first(&j->live, s);
 	j->cut |= s->foreign;
@@ -668,9 +668,12 @@ journal_file_begin(struct journal_file *j, uint64_t session)
 	struct segment *s;
 
 	LOCK_SCOPE(&j->lock);
+	/* What is there is still the other's. */
+	if (j->read_count > 0)
+		return;
 	j->session = session;
 	s = TAILQ_LAST(&j->live, segments);
-	if (s != NULL && !s->read_only)
+	if (s != NULL)
 		head_put(j, s);
 }
 
@@ -690,7 +693,6 @@ journal_file_reset(struct journal_file *j)
 	while ((s = TAILQ_FIRST(&j->live)) != NULL) {
 		TAILQ_REMOVE(&j->live, s, link);
 		memset(s->map, 0, SEGMENT_HEAD);
-		s->read_only = false;
 		TAILQ_INSERT_TAIL(&j->spare, s, link);
 		j->spare_count++;
 	}

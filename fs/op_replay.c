@@ -74,6 +74,7 @@ directory(struct engine *e, struct op *op, uint64_t oid, int *ret)
 static int
 beside(struct engine *e, struct op *op, struct object *dir, struct bytes *name, uint64_t oid, run_op *run)
 {
+	struct bytes asked = *name;
 	struct entry entry;
 	int r = op_find_entry(e, op, dir, op->replay->beside, &entry);
 
@@ -84,6 +85,8 @@ beside(struct engine *e, struct op *op, struct object *dir, struct bytes *name, 
 	*name = op->replay->beside;
 	if ((r = run(e, op)) == 0)
 		verdict(op, REPLAY_BESIDE);
+	else
+		*name = asked;		/* it is tried again, from the beginning */
 	return r;
 }
 

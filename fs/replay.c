@@ -58,12 +58,21 @@ begin_entry(struct replay *r)
 	r->report.run++;
 }
 
+/* Content of what has lost its last name meanwhile need not be run. */
+static bool
+due(struct replay *r, const struct item *t)
+{
+	const struct fact *f = t->name || !t->run ? NULL : fact_find(r, t->ino);
+
+	return t->run && (f == NULL || !f->unlinked);
+}
+
 static void
 next_entry(struct replay *r, bool first)
 {
 	if (!first)
 		r->at++;
-	while (r->at < r->count && !r->items[r->at].run)
+	while (r->at < r->count && !due(r, &r->items[r->at]))
 		r->at++;
 	if (r->at < r->count)
 		begin_entry(r);
@@ -187,7 +196,10 @@ replay_next(struct replay *r, struct engine *e)
 		next_entry(r, true);
 	if (r->to_note != NULL && r->error == 0)
 		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT,
-		    .ino = r->to_note_ino, .child = r->to_note_copy, .parent = r->to_note->parent, .name = replay_text(r->to_note->name), .name2 = replay_text(r->to_note->copy) });
+		    .ino = r->to_note_ino, .child = r->to_note_copy, .parent = r->to_note->parent,
+		    .name = replay_text(r->to_note->name), .name2 = replay_text(r->to_note->copy) });
+	if (r->error == -ENOSPC)
+		r->error = -ENOBUFS;		/* here, not there */
 	r->to_note = NULL;
 	r->to_note_ino = r->to_note_copy = 0;
 	for (;;) {

@@ -38,7 +38,7 @@ int	replay_begin(struct replay *r, struct engine *e, struct timespec now);
 struct op *replay_next(struct replay *r, struct engine *e);
 /* `done` is the op, or a copy of it, with its results, its pieces still there. */
 void	replay_answered(struct replay *r, const struct op *done);
-/* 0, or why it had to stop: nothing is lost, it can be begun again. */
+/* 0, or why it had to stop: nothing is lost, it can be begun again.  -ENOSPC: the server is full; -ENOBUFS: the journal. */
 int	replay_error(const struct replay *r);
 
 struct replay_report {

@@ -282,6 +282,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "rejected %" PRIu64, e.rejected);
 	control_say(fd, "lost_objects %" PRIu64, e.lost_objects);
 	control_say(fd, "journal_bytes %zu", e.journal_bytes);
+	control_say(fd, "journal_through %" PRIu64, e.journal_through);
 	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
 	    e.journal_stranded ? "stranded" : "on");
 	control_say(fd, "ok");

@@ -135,7 +135,7 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 	if (error < 0)
 		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
 		    error == -EINTR ? "the server does not answer" : error == -ENOSPC ? "the server is out of space" :
-		    strerror(-error));
+		    error == -ENOBUFS ? "this machine's disk is full" : strerror(-error));
 	shell_free(shell, error == 0);
 	if (error < 0)
 		return error;

@@ -167,7 +167,8 @@ held_back(const struct object *o, const struct rec *r)
 static bool
 moot(const struct object *o)
 {
-	if (!o->gone || o->opens > 0 || o->pinned_elsewhere)
+	/* While our own pin holds it others may still read it: it must not look as if it had a name. */
+	if (!o->gone || o->opens > 0 || o->pinned_elsewhere || o->pinned)
 		return false;
 	return !S_ISDIR(o->attr.mode) || (o->born && o->sequence == 0);
 }
