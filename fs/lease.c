@@ -421,6 +421,18 @@ lease_expired(struct engine *e)
 			lease_sweep(e, o);
 }
 
+/* An operation that waits has it, or is about to get it. */
+static bool
+awaited(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (names(s, o->oid))
+			return true;
+	return false;
+}
+
 /* Gives clean objects back that neither the kernel nor an operation uses. */
 void
 lease_trim(struct engine *e)
@@ -430,7 +442,8 @@ lease_trim(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->lru); o != NULL && e->objects > e->config.objects_max && budget-- > 0; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
-		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT)
+		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT ||
+		    awaited(e, o))
 			continue;
 		if (o->mode != MODE_NONE && e->attached)
 			release(e, o, MODE_NONE);

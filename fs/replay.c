@@ -189,19 +189,28 @@ answered_run(struct replay *r, const struct op *done)
 
 /* ---- the door ---- */
 
+/* So that another attempt finds what was made instead of making it again. */
+static void
+note(struct replay *r, struct engine *e)
+{
+	const struct conflict *c = r->to_note;
+
+	if (c != NULL && r->error == 0) {
+		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
+		    .child = r->to_note_copy, .parent = c->parent, .name = replay_text(c->name), .name2 = replay_text(c->copy) });
+		if (r->error == -ENOSPC)
+			r->error = -ENOBUFS;	/* here, not there */
+	}
+	r->to_note = NULL;
+	r->to_note_ino = r->to_note_copy = 0;
+}
+
 struct op *
 replay_next(struct replay *r, struct engine *e)
 {
 	if (r->at == 0 && r->step == RUN && r->entry.kind == 0)
 		next_entry(r, true);
-	if (r->to_note != NULL && r->error == 0)
-		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT,
-		    .ino = r->to_note_ino, .child = r->to_note_copy, .parent = r->to_note->parent,
-		    .name = replay_text(r->to_note->name), .name2 = replay_text(r->to_note->copy) });
-	if (r->error == -ENOSPC)
-		r->error = -ENOBUFS;		/* here, not there */
-	r->to_note = NULL;
-	r->to_note_ino = r->to_note_copy = 0;
+	note(r, e);
 	for (;;) {
 		if (r->error != 0 || r->step == END) {
 			engine_replaying(e, false);
