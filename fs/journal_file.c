@@ -26,6 +26,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -494,10 +495,13 @@ find_end(struct journal_file *j)
 		if (j->next != 0 && s->first != j->next)
 			ended = true;
 		if (ended) {
+			log_warning("the journal has a gap before entry %" PRIu64 ": what is behind it cannot be used",
+			    s->first);
 			TAILQ_REMOVE(&j->live, s, link);
 			memset(s->map, 0, SEGMENT_HEAD);
 			TAILQ_INSERT_TAIL(&j->spare, s, link);
 			j->spare_count++;
+			j->cut = true;
 			continue;
 		}
 		s->used = SEGMENT_HEAD;

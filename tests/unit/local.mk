@@ -119,3 +119,8 @@ check_PROGRAMS += tests/unit/test_client_caller
 TESTS += tests/unit/test_client_caller
 tests_unit_test_client_caller_SOURCES = tests/unit/test_client_caller.c
 tests_unit_test_client_caller_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_journal
+TESTS += tests/unit/test_journal
+tests_unit_test_journal_SOURCES = tests/unit/test_journal.c
+tests_unit_test_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
