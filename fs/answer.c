@@ -289,6 +289,9 @@ answer(struct request *r)
 {
 	struct op *op = &r->call.op;
 
+	/* Before the writer goes on, and could run what it wrote. Attributes alone: nothing is waited for. */
+	if (op->killed && op->type != OP_SETATTR && r->mount->mounted)
+		fuse_lowlevel_notify_inval_inode(r->mount->session, ino_of(op->ino), -1, 0);
 	if (op->error == -ENOENT && op->type == OP_LOOKUP && op->name_cacheable) {
 		/* The kernel remembers that the name is not there. */
 		fuse_reply_entry(r->req, &(struct fuse_entry_param){ .entry_timeout = entry_timeout(r->mount, op) });

@@ -11,7 +11,9 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->attached = e->attached;
 	to->version = e->version;
 	to->sessions = e->sessions;
-	to->alone = e->sessions == 1 && e->now_ms < e->lease_until;
+	to->alone = e->sessions == 1 && lease_valid(e);
+	to->busy = e->now_ms < e->busy_until || e->resend_at != 0;
+	to->lapsed = e->had_session && !lease_valid(e);
 	to->dirty_bytes = e->dirty_bytes;
 	to->sequence = e->sequence;
 	to->commits_pending = e->inflight_count;

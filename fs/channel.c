@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "fs/clock.h"
 #include "fs/lock.h"
@@ -27,7 +29,8 @@ struct channel {
 	char			 trouble[256];
 
 	const char		*name;
-	const struct link_target *target;
+	struct link_target	 target;
+	int			 cancel_fd;	/* readable: no new link */
 	const struct channel_calls	*calls;
 	void			*context;
 	bool			 started;
@@ -43,10 +46,16 @@ channel_new(struct channel **ret, const char *name, const struct link_target *ta
 
 	if (channel == NULL)
 		return -ENOMEM;
+	channel->cancel_fd = eventfd(0, EFD_CLOEXEC);
+	if (channel->cancel_fd < 0) {
+		free(channel);
+		return -errno;
+	}
 	lock_init(&channel->lock);
 	lock_cond_init(&channel->change);
 	channel->name = name;
-	channel->target = target;
+	channel->target = *target;
+	channel->target.cancel_fd = &channel->cancel_fd;
 	channel->calls = calls;
 	channel->context = context;
 	*ret = channel;
@@ -75,7 +84,7 @@ channel_try(struct channel *channel, char *why, size_t size)
 	struct link *link = NULL;
 	int r;
 
-	r = link_open(&link, channel->target, why, size);
+	r = link_open(&link, &channel->target, why, size);
 	if (r == 0) {
 		{
 			/* Visible before attach, so that channel_break() and channel_free() reach it. */
@@ -260,6 +269,7 @@ channel_end(struct channel *channel)
 {
 	LOCK_SCOPE(&channel->lock);
 	channel->ending = true;
+	eventfd_write(channel->cancel_fd, 1);
 	pthread_cond_broadcast(&channel->change);
 }
 
@@ -272,6 +282,7 @@ channel_stop(struct channel *channel)
 		LOCK_SCOPE(&channel->lock);
 		channel->stopping = true;
 		link_shutdown(channel->link);
+		eventfd_write(channel->cancel_fd, 1);
 		pthread_cond_broadcast(&channel->change);
 	}
 	if (channel->started) {
@@ -288,6 +299,7 @@ channel_free(struct channel *channel)
 		return;
 	channel_stop(channel);
 	link_close(channel->link);
+	close(channel->cancel_fd);
 	pthread_cond_destroy(&channel->change);
 	pthread_mutex_destroy(&channel->lock);
 	free(channel);

@@ -30,7 +30,8 @@ struct channel_calls {
 };
 
 /*
- * `target` and `context` are borrowed for the channel's life.  Starts nothing yet.
+ * `context` and what `target` points to are borrowed for the channel's life.
+ * Starts nothing yet.
  */
 int	channel_new(struct channel **ret, const char *name, const struct link_target *target,
 	    const struct channel_calls *calls, void *context);

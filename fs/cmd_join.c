@@ -77,8 +77,8 @@ redeem(const struct cmd *cmd, struct home *home, struct join_secrets *s, const u
 	wrap_token(s->invitation.secret, m.redeem.token);
 	r = cmd_call(link, &m, MSG_redeemed, &call);
 	sodium_memzero(&m, sizeof m);
-	if (r == -EKEYEXPIRED || r == -ENOENT)
-		r = cmd_fail(cmd, CMD_REFUSED, "the invitation was used before, or is too old: ask for a new one");
+	if (r == -EKEYEXPIRED || r == -EACCES || r == -ENOENT)
+		r = cmd_fail(cmd, CMD_REFUSED, "the invitation cannot be used, %s: ask for a new one", call.why);
 	else if (r < 0)
 		r = cmd_fail(cmd, cmd_exit_of(r), "the server refused: %s", call.why);
 	if (r != 0)

@@ -73,13 +73,12 @@ take_option(struct mount_command *m, const char *name, const char *value)
 		o->read_only = true;
 	} else if (strcmp(name, "allow_other") == 0) {
 		o->allow_other = true;
-	} else if (strcmp(name, "noatime") == 0) {
-		o->noatime = true;
 	} else if (strcmp(name, "nojournal") == 0) {
 		m->serve.no_journal = true;
 	} else if (strcmp(name, "nonempty") == 0) {
 		m->nonempty = true;
-	} else if (strcmp(name, "rw") != 0 && strcmp(name, "default_permissions") != 0) {
+	} else if (strcmp(name, "rw") != 0 && strcmp(name, "noatime") != 0 &&
+	    strcmp(name, "default_permissions") != 0) {
 		return "no such option";
 	}
 	return NULL;
@@ -169,6 +168,11 @@ ready(void *context, int code, const char *why)
 	char line[640];
 	int n;
 
+	if (code == SERVE_WAITING) {
+		if (r->fd >= 0)
+			cmd_fail(r->cmd, 0, "%s", why);	/* in the foreground the log says it */
+		return;
+	}
 	if (r->fd < 0) {
 		if (code != CMD_OK)
 			cmd_fail(r->cmd, code, "%s", why);
@@ -302,7 +306,7 @@ const struct cmd cmd_mount = {
 	"  -v, --verbose           log more\n"
 	"  -o, --options LIST      options of the mount, separated by commas:\n"
 	"       ro                 nothing can be changed\n"
-	"       noatime            accepted for fstab(5); access times are kept as relatime does\n"
+	"       noatime            nothing new: reading never changes access times\n"
 	"       allow_other        other users may use the mount too\n"
 	"       nonempty           the directory may hold files, which are hidden\n"
 	"       ids=raw|mine       show owners as stored (default for root), or all as\n"

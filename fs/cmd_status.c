@@ -88,7 +88,7 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 		printf("%s\"%s\": ", i > 0 ? ", " : " ", at->word);
 		if (text)
 			cmd_json(stdout, at->rest);
-		else if (strcmp(at->word, "connected") == 0)
+		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0)
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);
@@ -109,6 +109,8 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
 		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
+	if (fact(f, "busy")[0] == '1')
+		puts("    the server is busy: what it did not take is tried again");
 	if (objects == 0 && dirty == 0)
 		puts("    everything is on the server");
 	else

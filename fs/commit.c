@@ -25,6 +25,27 @@ commit_new(struct engine *e, size_t changes, size_t objects)
 }
 
 void
+commit_send(struct engine *e, struct commit *c)
+{
+	struct action *a = action_add(e, ACTION_COMMIT);
+
+	if (a != NULL) {
+		c->refs++;
+		a->commit = c;
+	}
+}
+
+void
+commit_send_all(struct engine *e)
+{
+	struct commit_state *s;
+
+	e->resend_at = 0;
+	TAILQ_FOREACH(s, &e->inflight, link)
+		commit_send(e, s->commit);
+}
+
+void
 commit_put(struct commit *c)
 {
 	if (c != NULL && --c->refs == 0) {

@@ -178,6 +178,9 @@ struct engine {
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
 	uint64_t	 retry_at;
+	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
+	uint64_t	 busy_until;		/* it was lately */
+	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
 
 	size_t		 dirty_bytes;
 	uint64_t	 span_number;		/* of the newest span of all */
@@ -206,6 +209,7 @@ struct action	*action_add(struct engine *e, enum action_kind kind);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
+void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
 void		 run_all(struct engine *e);
 struct object	*object_find(struct engine *e, uint64_t oid);
@@ -266,6 +270,7 @@ int op_link(struct engine *e, struct op *op);
 int op_unlink(struct engine *e, struct op *op);		/* and RMDIR */
 int op_rename(struct engine *e, struct op *op);
 int op_getattr(struct engine *e, struct op *op);
+int op_meta(struct engine *e, struct op *op);
 int op_setattr(struct engine *e, struct op *op);
 int op_readlink(struct engine *e, struct op *op);
 int op_open(struct engine *e, struct op *op);		/* and OPENDIR */
@@ -341,7 +346,6 @@ void		 txn_thaw(struct engine *e, struct commit_state *s);
 void		 txn_postpone(struct engine *e, struct commit_state *s, int error);
 /* After txn_thaw(): what is left is committed at once, and who waited for the thawed waits for that. */
 void		 txn_refreeze(struct engine *e);
-void		 txn_send(struct engine *e, struct commit *c);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
@@ -349,6 +353,8 @@ void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
 /* Empty, with room for that many; one reference for the caller.  NULL when out of memory. */
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
+void		 commit_send(struct engine *e, struct commit *c);
+void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
 

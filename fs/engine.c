@@ -22,7 +22,7 @@
 #include "fs/core.h"
 
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 5000 };
 
 /* ---- actions ---- */
 
@@ -218,6 +218,7 @@ static int (*const run_op[OP_COUNT])(struct engine *e, struct op *op) = {
 	[OP_STATFS] = op_statfs, [OP_GETXATTR] = op_getxattr, [OP_SETXATTR] = op_setxattr,
 	[OP_LISTXATTR] = op_listxattr, [OP_REMOVEXATTR] = op_setxattr,
 	[OP_FALLOCATE] = op_fallocate, [OP_LSEEK] = op_lseek, [OP_SYNC] = op_fsync,
+	[OP_META] = op_meta,
 };
 
 int
@@ -262,6 +263,13 @@ wake(struct engine *e, enum wait_kind wait, uint64_t key)
 	}
 }
 
+void
+engine_busy(struct engine *e)
+{
+	e->busy_ms = e->busy_ms == 0 ? BUSY_MIN_MS : e->busy_ms * 2 < BUSY_MAX_MS ? e->busy_ms * 2 : BUSY_MAX_MS;
+	e->busy_until = e->now_ms + BUSY_MAX_MS;
+}
+
 /* Adds to the running transaction, and can be made to wait for it. */
 static bool
 adds_changes(enum op_type type)
@@ -297,7 +305,7 @@ attempt(struct engine *e, struct op *op)
 	s->missing = false;
 	s->fail = 0;
 	s->wait = WAIT_NONE;
-	op->cacheable = op->name_cacheable = false;
+	op->cacheable = op->name_cacheable = op->killed = false;
 	op->entries_count = 0;
 	if (s->through)
 		return went_through(e, op);

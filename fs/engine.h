@@ -48,6 +48,7 @@ enum op_type {
 	OP_STATFS, OP_GETXATTR, OP_SETXATTR, OP_LISTXATTR, OP_REMOVEXATTR,
 	OP_FALLOCATE, OP_LSEEK,
 	OP_SYNC,		/* everything acknowledged so far becomes durable */
+	OP_META,		/* the volume's feature flags; and META and the root are leased */
 	OP_COUNT
 };
 
@@ -97,12 +98,14 @@ struct op {
 	bool		 cacheable;		/* the kernel may keep the attributes (long timeout) */
 	bool		 name_cacheable;	/* ... and the name, or that there is none */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
+	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 pieces_count, pieces_size;
 	struct dirent_out *entries;		/* READDIR */
 	size_t		 entries_count;
 	uint64_t	 written;		/* WRITE; LSEEK: the offset */
 	struct { uint64_t total_bytes, free_bytes, objects; } space;
+	struct { uint32_t incompat, ro_compat; } features;	/* META */
 	/* the engine's own */
 	bool		 made;			/* CREATE: it did */
 	uint64_t	 moved;			/* by RENAME */
@@ -210,6 +213,8 @@ struct engine_status {
 	uint64_t	sequence;		/* of the last commit frozen, sent or not */
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
+	bool		lapsed;			/* its term is over */
+	bool		busy;			/* the server was too busy for something lately, which is tried again */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	journal_through;	/* changes that did not fit into it, and waited for the server */

@@ -11,8 +11,8 @@
  *	state/ID/conflicts		copies that its running again made: a path a line
  *	run/ID				control socket of a live mount
  *
- * config is $XDG_CONFIG_HOME/nuage, state $XDG_STATE_HOME/nuage/journal, cache
- * $XDG_CACHE_HOME/nuage, run $XDG_RUNTIME_DIR/nuage (or /run/nuage for root);
+ * config is $XDG_CONFIG_HOME/nuage, state $XDG_STATE_HOME/nuage/journal, run
+ * $XDG_RUNTIME_DIR/nuage (or /run/nuage for root);
  * with $NUAGE_HOME set, all are directories of it.  Directories are made
  * 0700 when first needed.  Files are notes (note.h).
  *

@@ -151,11 +151,12 @@ say_attach(struct shell *s, struct link *link, enum lane lane, struct message *a
 			s->generation++;
 		m.attach.session = s->session;
 		m.attach.generation = s->generation;
-		memcpy(m.attach.secret, s->secret, SECRET_SIZE);
+		if (s->session != 0)
+			link_proof(link, s->secret, m.attach.proof);
 	}
 	if (m.attach.session == 0 && s->replaces != 0) {
 		m.attach.replaces = s->replaces;
-		memcpy(m.attach.replaces_secret, s->config.replaces_secret, SECRET_SIZE);
+		link_proof(link, s->config.replaces_secret, m.attach.replaces_proof);
 	}
 	return link_call(link, &m, MSG_attached, answer, a, frame, why, size);
 }
@@ -215,6 +216,8 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 		}
 		if (r == -ESTALE && answer.type == MSG_done && tries < ATTACH_TRIES)
 			continue;
+		if (r == -EBUSY)
+			snprintf(why, size, "the server is busy: it has as many mounts as it takes; try again later");
 		break;
 	}
 	if (r == 0) {

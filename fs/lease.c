@@ -324,6 +324,7 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 		return;
 	}
 	/* This session has as many leases as it may: the operation goes on when some are given back. */
+	engine_busy(e);
 	shed(e);
 	s->wait = TAILQ_EMPTY(&e->recalling) ? WAIT_ATTACH : WAIT_OBJECT;
 	s->key = 0;

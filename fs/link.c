@@ -14,6 +14,7 @@
 #include "fs/link.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "fs/clock.h"
+#include "fs/resolve.h"
 #include "proto/noise.h"
 #include "proto/preamble.h"
 
@@ -50,6 +52,7 @@ struct link_keys {
 struct link {
 	int			 fd;
 	struct link_keys	*keys;
+	uint8_t			 hash[NOISE_HASH];	/* of the handshake */
 	struct buffer		*in;
 	size_t			 start, end;	/* unread bytes of `in` */
 	uint8_t			*out;
@@ -73,30 +76,13 @@ link_errno(enum status status)
 	return status < STATUS_COUNT ? -table[status] : -EPROTO;
 }
 
-/* 0 once `events` came, -ETIMEDOUT at the deadline (0: none), or -errno. */
-static int
-wait_for(int fd, short events, uint64_t deadline)
-{
-	struct pollfd p = { .fd = fd, .events = events };
-	uint64_t now;
-	int r, left = -1;
-
-	for (;;) {
-		if (deadline != 0) {
-			now = clock_ms(CLOCK_MONOTONIC);
-			left = now >= deadline ? 0 : (int)(deadline - now);
-		}
-		r = poll(&p, 1, left);
-		if (r > 0)
-			return 0;
-		if (r == 0)
-			return -ETIMEDOUT;
-		if (errno != EINTR)
-			return -errno;
-	}
-}
-
 /* ---- connecting ---- */
+
+static int
+cancel_of(const struct link_target *to)
+{
+	return to->cancel_fd != NULL ? *to->cancel_fd : -1;
+}
 
 static void
 tune(int fd, bool bulk)
@@ -117,17 +103,17 @@ tune(int fd, bool bulk)
 }
 
 static int
-connect_to(const struct sockaddr *address, socklen_t len, int timeout_ms, int *ret_fd)
+connect_to(const struct sockaddr *address, socklen_t len, const struct link_target *to, int *ret_fd)
 {
 	socklen_t size = sizeof(int);
-	int fd, error = 0, r;
+	int fd, error = 0, r, timeout_ms = to->connect_ms != 0 ? to->connect_ms : LINK_CONNECT_MS;
 
 	fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	r = connect(fd, address, len) < 0 ? -errno : 0;
 	if (r == -EINPROGRESS) {
-		r = wait_for(fd, POLLOUT, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms);
+		r = resolve_wait(fd, POLLOUT, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms, cancel_of(to));
 		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 			r = -errno;
 		if (r == 0)
@@ -163,35 +149,33 @@ split_address(char *text, char **host, char **port)
 }
 
 static int
-connect_unix(const char *path, int timeout_ms, int *ret_fd)
+connect_unix(const char *path, const struct link_target *to, int *ret_fd)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 
 	if (strlen(path) >= sizeof un.sun_path)
 		return -ENAMETOOLONG;
 	strcpy(un.sun_path, path);
-	return connect_to((struct sockaddr *)&un, sizeof un, timeout_ms, ret_fd);
+	return connect_to((struct sockaddr *)&un, sizeof un, to, ret_fd);
 }
 
 static int
-connect_one(char *text, int timeout_ms, int *ret_fd)
+connect_one(char *text, const struct link_target *to, int *ret_fd)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *list = NULL, *a;
+	struct addrinfo *list = NULL, *a;
 	char *host, *port, number[8];
 	int r;
 
 	if (strncmp(text, "unix:", 5) == 0)
-		return connect_unix(text + 5, timeout_ms, ret_fd);
+		return connect_unix(text + 5, to, ret_fd);
 	split_address(text, &host, &port);
 	snprintf(number, sizeof number, "%d", LINK_PORT);
-	if (getaddrinfo(host, port != NULL ? port : number, &hints, &list) != 0)
-		return -ENXIO;
+	r = resolve(host, port != NULL ? port : number, cancel_of(to), &list);
+	if (r < 0)
+		return r;
 	r = -ENXIO;
-	for (a = list; a != NULL; a = a->ai_next) {
-		r = connect_to(a->ai_addr, a->ai_addrlen, timeout_ms, ret_fd);
-		if (r == 0)
-			break;
-	}
+	for (a = list; a != NULL && r != 0 && r != -ECANCELED; a = a->ai_next)
+		r = connect_to(a->ai_addr, a->ai_addrlen, to, ret_fd);
 	freeaddrinfo(list);
 	return r;
 }
@@ -249,13 +233,13 @@ send_all(int fd, struct iovec *iov, int count)
 }
 
 static int
-receive_exactly(int fd, uint8_t *to, size_t len, uint64_t deadline)
+receive_exactly(int fd, uint8_t *to, size_t len, uint64_t deadline, int cancel_fd)
 {
 	ssize_t n;
 	int r;
 
 	while (len > 0) {
-		r = wait_for(fd, POLLIN, deadline);
+		r = resolve_wait(fd, POLLIN, deadline, cancel_fd);
 		if (r < 0)
 			return r;
 		n = recv(fd, to, len, 0);
@@ -274,7 +258,6 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 {
 	const struct preamble offer = { PROTOCOL_LOWEST, PROTOCOL_HIGHEST, PREAMBLE_SEALED };
 	uint8_t first[PREAMBLE_SIZE + NOISE_MESSAGE_1], second[NOISE_MESSAGE_2 + 2], version[2];
-	uint8_t hash[NOISE_HASH];
 	struct iovec iov = { first, sizeof first };
 	struct noise *n = NULL;
 	ssize_t len;
@@ -287,7 +270,8 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 	len = noise_write(n, (struct bytes){ 0 }, first + PREAMBLE_SIZE, NOISE_MESSAGE_1);
 	r = len == NOISE_MESSAGE_1 ? send_all(l->fd, &iov, 1) : -EKEYREJECTED;
 	if (r == 0)
-		r = receive_exactly(l->fd, second, sizeof second, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms);
+		r = receive_exactly(l->fd, second, sizeof second, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms,
+		    cancel_of(to));
 	/* A server that cannot open message 1 hangs up: it is another one. */
 	if (r == -ECONNRESET || r == -EPIPE)
 		r = -EKEYREJECTED;
@@ -299,7 +283,7 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 	else if (version[0] != 0 || version[1] != PROTOCOL_HIGHEST)
 		r = -EPROTONOSUPPORT;
 	else
-		r = noise_split(n, &l->keys->send, &l->keys->receive, hash);
+		r = noise_split(n, &l->keys->send, &l->keys->receive, l->hash);
 out:
 	noise_free(n);
 	return r;
@@ -312,7 +296,7 @@ open_one(struct link *l, const struct link_target *to, const char *address)
 	int r;
 
 	snprintf(text, sizeof text, "%s", address);
-	r = connect_one(text, to->connect_ms != 0 ? to->connect_ms : LINK_CONNECT_MS, &l->fd);
+	r = connect_one(text, to, &l->fd);
 	if (r < 0)
 		return r;
 	tune(l->fd, to->bulk);
@@ -346,19 +330,19 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 	}
 	r = -ENXIO;
 	snprintf(why, size, "no server address");
-	for (next = list; r != 0 && (text = strsep(&next, ", ")) != NULL;) {
+	for (next = list; r != 0 && r != -ECANCELED && (text = strsep(&next, ", ")) != NULL;) {
 		if (*text == '\0')
 			continue;
 		r = open_one(l, to, text);
 		/* It may only have been in a hurry: restarting, or besieged. */
 		for (int again = 1; r == -EKEYREJECTED && again < HANGUPS_MAX; again++) {
-			usleep(HANGUP_WAIT_MS * 1000);
-			r = open_one(l, to, text);
+			r = resolve_wait(-1, 0, clock_ms(CLOCK_MONOTONIC) + HANGUP_WAIT_MS, cancel_of(to));
+			if (r == -ETIMEDOUT)
+				r = open_one(l, to, text);
 		}
-		if (r < 0)
+		why[0] = '\0';
+		if (r < 0 && r != -ECANCELED)
 			explain(r, text, why, size);
-		else
-			why[0] = '\0';
 	}
 out:
 	free(list);
@@ -390,6 +374,12 @@ link_shutdown(struct link *l)
 		return;
 	l->closed = true;
 	shutdown(l->fd, SHUT_RDWR);
+}
+
+void
+link_proof(const struct link *l, const uint8_t secret[SECRET_SIZE], uint8_t ret_proof[PROOF_SIZE])
+{
+	noise_proof(secret, l->hash, ret_proof);
 }
 
 /* ---- sending ---- */
@@ -484,7 +474,7 @@ gather(struct link *l, size_t need, uint64_t deadline)
 	if (r < 0)
 		return r;
 	while (l->end - l->start < need) {
-		if (deadline != 0 && (r = wait_for(l->fd, POLLIN, deadline)) < 0)
+		if (deadline != 0 && (r = resolve_wait(l->fd, POLLIN, deadline, -1)) < 0)
 			return r;
 		/* A large frame is read alone, so that nothing behind it must be moved. */
 		room = need > RECEIVE_ROOM ? l->start + need - l->end : l->in->capacity - l->end;
@@ -561,6 +551,10 @@ link_call(struct link *l, struct message *request, uint16_t expect, struct messa
 		r = -EBADMSG;
 	snprintf(why, size, "%.*s", (int)answer->done.detail.len,
 	    answer->done.detail.len > 0 ? (const char *)answer->done.detail.data : "");
+	/* It may be shown on a terminal. */
+	for (char *at = why; *at != '\0'; at++)
+		if (!isprint((unsigned char)*at))
+			*at = '?';
 	if (r < 0 && why[0] == '\0')
 		snprintf(why, size, "%s", status_text(answer->done.status));
 	return r;

@@ -33,11 +33,15 @@ struct link_target {
 	const uint8_t	*device_secret;		/* KEY_SIZE bytes, borrowed for the call */
 	int		 connect_ms, handshake_ms;	/* 0: the above */
 	bool		 bulk;			/* tune the socket for blocks */
+	const int	*cancel_fd;		/* opening ends with -ECANCELED when that is readable; NULL: none */
 };
 
 int	link_open(struct link **ret, const struct link_target *to, char *why, size_t size);
 void	link_close(struct link *l);		/* no thread may be inside; NULL is fine */
 void	link_shutdown(struct link *l);
+
+/* What shows that we know a session's secret, on this link alone. */
+void	link_proof(const struct link *l, const uint8_t secret[SECRET_SIZE], uint8_t ret_proof[PROOF_SIZE]);
 
 /* Frames m and buffers it; what is buffered leaves with link_flush() or when it has grown large. */
 int	link_put(struct link *l, const struct message *m);

@@ -33,6 +33,7 @@ fs_libfs_a_SOURCES += \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/errand.c \
+	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
 	fs/journal_file.c fs/journal_file.h \
 	fs/lanes.c \
@@ -48,6 +49,7 @@ fs_libfs_a_SOURCES += \
 	fs/notifier.c fs/notifier.h \
 	fs/peek.c fs/peek.h \
 	fs/request.c \
+	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/shell_replay.c \
 	fs/workers.c fs/workers.h

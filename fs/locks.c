@@ -368,6 +368,16 @@ locks_drop_handle(struct locks *l, uint64_t ino, uint64_t handle)
 	drop(l, ino, same_handle, &(struct lock_spec){ .handle = handle });
 }
 
+bool
+locks_any(const struct locks *l)
+{
+	/* No file is without locks. */
+	for (unsigned i = 0; i < BUCKETS; i++)
+		if (l->buckets[i] != NULL)
+			return true;
+	return false;
+}
+
 void
 locks_refuse(struct locks *l, bool refuse)
 {

@@ -65,6 +65,8 @@ void	locks_drop_owner(struct locks *l, enum lock_kind kind, uint64_t ino, uint64
 /* An open file is gone, with all that was taken through it (ranges whose owner is the open file are not flushed). */
 void	locks_drop_handle(struct locks *l, uint64_t ino, uint64_t handle);
 
+/* Anything is held. */
+bool	locks_any(const struct locks *l);
 /* While refusing nothing is granted, and who waits is done with -ENOLCK; what is held stays. */
 void	locks_refuse(struct locks *l, bool refuse);
 

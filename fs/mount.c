@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 
 enum {
 	THREADS_MIN	= 2,
+	READ_AHEAD_KB	= 512,
 	NOTIFY_INC_EPOCH = 8,
 	ALLOW_MMAP_MINOR = 39,		/* protocol that has FUSE_DIRECT_IO_ALLOW_MMAP */
 	ALLOW_MMAP_FLAG2 = 1 << 4,	/* its bit in flags2; older headers do not name it */
@@ -197,8 +199,9 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 
 	m->shell = shell;
 	fuse_set_log_func(hear_libfuse);
-	snprintf(options, sizeof options, "default_permissions,fsname=%s,subtype=nuage%s%s%s", o->source,
-	    o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "", o->noatime ? ",noatime" : "");
+	/* The kernel leaves access times to us in any case; noatime makes it say so. */
+	snprintf(options, sizeof options, "default_permissions,noatime,fsname=%s,subtype=nuage%s%s", o->source,
+	    o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "");
 	operations.init = do_init;
 	if (!o->local_locks) {
 		mount_locks_install(&operations);
@@ -232,6 +235,30 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 		return -EAGAIN;
 	}
 	return 0;
+}
+
+/*
+ * The client fetches blocks ahead by itself, so this saves requests, not
+ * waiting: 512 MiB read cold cost 1.40 s of processor, client and server
+ * together, instead of 1.52.  More saves little more (1.31 with 1 MiB), and
+ * each fault of a mapping reads that far.
+ */
+void
+mount_read_ahead(dev_t device)
+{
+	char path[64];
+	unsigned kb = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
+	f = fopen(path, "r+e");
+	if (f == NULL)
+		return;
+	if (fscanf(f, "%u", &kb) == 1 && kb < READ_AHEAD_KB) {
+		rewind(f);
+		fprintf(f, "%u\n", READ_AHEAD_KB);
+	}
+	fclose(f);
 }
 
 void

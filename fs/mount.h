@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct mount;
 struct shell;
@@ -20,7 +21,7 @@ struct kernel_calls;
 struct mount_options {
 	const char	*directory;	/* absolute */
 	const char	*source;	/* shown as the device: "nuage:NAME" */
-	bool		 read_only, allow_other, noatime;
+	bool		 read_only, allow_other;
 	bool		 local_locks;	/* the kernel's business alone, whoever else mounts the volume */
 	bool		 raw_ids;	/* show the numbers stored; else `uid` and `gid` for all */
 	uint32_t	 uid, gid;
@@ -36,6 +37,8 @@ extern const struct kernel_calls mount_kernel_calls;
 
 /* Mounts and starts the threads; `shell` is borrowed.  0, or -errno with a sentence in why. */
 int	mount_start(struct mount *m, struct shell *shell, char *why, size_t size);
+/* Lets the kernel read further ahead on that device, if we may say so. */
+void	mount_read_ahead(dev_t device);
 /* Waits until the kernel let go: somebody unmounted. */
 void	mount_wait(struct mount *m);
 /* Takes the mount out of sight (lazily); mount_wait() returns once the last user is gone. */

@@ -12,6 +12,9 @@
  * it, and looks at it again afterwards.  So it leaves a mark, and the thread
  * that enters judges it.
  *
+ * A client that is cut off for longer than its term counts no more, and what
+ * is held through it binds nobody else: no process can be told, but the log is.
+ *
  * Two sessions cannot both believe to be alone: the one that attached later
  * was told of the earlier (see shell_alone()).  The earlier hears of it with
  * its next sign of life, and grants until then what the later refuses.
@@ -40,6 +43,7 @@ struct mount_locks {
 	struct locks		*table;
 	struct parked		*parked;
 	bool			 said;		/* why locks are refused */
+	bool			 lapsed;	/* the term was over at the last tick */
 
 	struct shell		*shell;
 };
@@ -289,18 +293,24 @@ void
 mount_locks_tick(struct mount_locks *t)
 {
 	struct parked *done;
+	bool lapsed, worthless;
 	int error;
 
 	if (t == NULL)
 		return;
+	lapsed = shell_lapsed(t->shell);
 	{
 		LOCK_SCOPE(&t->lock);
 		judge(t);
 		done = take_done(t);
 		error = done != NULL ? done->wait.error : 0;
+		worthless = lapsed && !t->lapsed && locks_any(t->table);
+		t->lapsed = lapsed;
 	}
 	answer(done);
 	explain(t, error);
+	if (worthless)
+		log_warning("cut off for longer than the term: locks that are held here another client may be given too");
 }
 
 /* ---- its life ---- */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/clock.h"
 #include "fs/lock.h"
 #include "fs/log.h"
 #include "proto/seal.h"
@@ -21,6 +22,8 @@
 enum {
 	SEALED_MAX	= 24,			/* blocks sealed and not yet acknowledged */
 	SENT_MAX	= 16,			/* PUTs without an answer */
+	BUSY_MIN_MS	= 100,			/* how long all wait when the server is too busy for one, */
+	BUSY_MAX_MS	= 5000,			/* twice as long each time, until it takes one */
 	INLINE_CELLS	= 2,			/* opened by the reader itself: dearer to hand over */
 	ZSTD_LEVEL	= 1,
 };
@@ -45,6 +48,8 @@ struct mover {
 	pthread_mutex_t		 lock;
 	struct transfers	 waiting, puts, gets, sent;
 	unsigned		 sealed, puts_sent;
+	unsigned		 busy_ms;		/* 0: the last answer was not BUSY */
+	uint64_t		 busy_until;		/* nothing is said before; 0: now */
 	uint64_t		 next_id;
 	bool			 stopping;
 
@@ -338,6 +343,8 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 	struct transfer *t;
 
 	LOCK_SCOPE(&m->lock);
+	if (m->busy_until != 0)
+		return NULL;
 	t = list_take(&m->gets, 0);
 	if (t == NULL && m->puts_sent < SENT_MAX) {
 		t = list_take(&m->puts, 0);
@@ -378,6 +385,36 @@ mover_channel_fill(struct mover *m, struct link *link)
 	return r;
 }
 
+/* Under the lock: the server is too busy for t, which is said again later, as is all else. */
+static void
+back_off(struct mover *m, struct transfer *t)
+{
+	list_add(t->flush != NULL ? &m->puts : &m->gets, t);
+	if (m->busy_until != 0)
+		return;			/* said in the same breath as another */
+	m->busy_ms = m->busy_ms == 0 ? BUSY_MIN_MS : m->busy_ms * 2 < BUSY_MAX_MS ? m->busy_ms * 2 : BUSY_MAX_MS;
+	m->busy_until = clock_ms(CLOCK_MONOTONIC) + m->busy_ms;
+}
+
+bool
+mover_busy(struct mover *m)
+{
+	LOCK_SCOPE(&m->lock);
+	return m->busy_ms != 0;
+}
+
+void
+mover_tick(struct mover *m)
+{
+	{
+		LOCK_SCOPE(&m->lock);
+		if (m->busy_until == 0 || clock_ms(CLOCK_MONOTONIC) < m->busy_until)
+			return;
+		m->busy_until = 0;
+	}
+	m->calls->kick(m->context, false);
+}
+
 void
 mover_channel_received(struct mover *m, const struct message *answer, struct buffer *frame)
 {
@@ -397,6 +434,11 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 		t = answer->id != 0 ? list_take(&m->sent, answer->id) : NULL;
 		if (t != NULL && t->flush != NULL)
 			m->puts_sent--;
+		if (t != NULL && status == STATUS_BUSY) {
+			back_off(m, t);
+			return;
+		}
+		m->busy_ms = 0;
 	}
 	if (t == NULL)
 		return;

@@ -8,7 +8,7 @@
  *
  * A put's states: waiting (sealed blocks enough already) - sealing - ready -
  * sent - done.  A get's: ready - sent - opening - done.  After lost() what
- * was sent is ready again, ahead of the rest.
+ * was sent is ready again, ahead of the rest; after BUSY, behind it.
  *
  * mover_store() and mover_fetch() may be called from any thread, with no lock
  * of a queue held.  The three mover_channel_ calls are the bulk channel's.
@@ -36,6 +36,10 @@ void	mover_free(struct mover *m);
 /* `here`: seals in the caller's thread; stored() may then be called before it returns. */
 void	mover_store(struct mover *m, struct flush *flush, bool here);
 void	mover_fetch(struct mover *m, struct fetch *fetch);
+/* A few times a second: what the server was too busy for is said again, after a while. */
+void	mover_tick(struct mover *m);
+/* It was too busy for the last one said. */
+bool	mover_busy(struct mover *m);
 /* From now on nothing more is sealed: the workers are about to be ended. */
 void	mover_stop(struct mover *m);
 

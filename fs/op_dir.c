@@ -231,3 +231,31 @@ op_statfs(struct engine *e, struct op *op)
 	op->space.objects = e->space.objects;
 	return 0;
 }
+
+/*
+ * Reads META and keeps it leased: who changes the volume's format recalls it
+ * first.  The root, which is needed next, comes in the same round trip.
+ */
+int
+op_meta(struct engine *e, struct op *op)
+{
+	bool leased = need_lease(e, op, OID_META, MODE_SHARED) != NULL;
+	struct object *o = object_find(e, OID_META);
+	struct rec *rec = NULL;
+	struct meta meta;
+	int r;
+
+	if (o == NULL || !need_record(e, op, o, KIND_META, NULL, 0, &rec))
+		leased = false;
+	if (leased && rec == NULL)
+		return -ENOENT;
+	if (need_object(e, op, OID_ROOT, MODE_SHARED) == NULL || !leased)
+		return -EAGAIN;
+	if (rec->damaged || (r = meta_decode(&meta, (struct bytes){ rec->value, rec->value_len })) == -EBADMSG)
+		return -EBADMSG;
+	if (r < 0)
+		return r;
+	op->features.incompat = meta.incompat;
+	op->features.ro_compat = meta.ro_compat;
+	return 0;
+}

@@ -44,6 +44,19 @@ op_getattr(struct engine *e, struct op *op)
 	return 0;
 }
 
+/*
+ * HANDLE_KILLPRIV_V2 left this to us: the kernel says when a write or a
+ * truncation asks for it, and a change of owner always does.
+ */
+static void
+kill_set_ids(struct op *op, struct object *o)
+{
+	uint32_t before = o->attr.mode;
+
+	o->attr.mode &= ~(uint32_t)(S_ISUID | (o->attr.mode & S_IXGRP ? S_ISGID : 0));
+	op->killed = o->attr.mode != before;
+}
+
 static struct timespec
 pick_time(const struct engine *e, const struct op *op, unsigned now, struct timespec given)
 {
@@ -65,8 +78,8 @@ op_setattr(struct engine *e, struct op *op)
 			return r;
 		o->attr.mtime = e->real;
 	}
-	if (op->set & SET_KILL_SUID)
-		o->attr.mode &= ~(uint32_t)(S_ISUID | (o->attr.mode & S_IXGRP ? S_ISGID : 0));
+	if (op->set & SET_KILL_SUID || (op->set & (SET_UID | SET_GID) && !S_ISDIR(o->attr.mode)))
+		kill_set_ids(op, o);
 	if (op->set & SET_MODE)
 		o->attr.mode = (o->attr.mode & S_IFMT) | (op->attr.mode & 07777);
 	if (op->set & SET_UID)
@@ -270,8 +283,8 @@ op_write(struct engine *e, struct op *op)
 		op->offset = o->attr.size;
 	if ((r = data_write(e, op, o, op->offset, op->data)) < 0)
 		return r;
-	if (o->attr.mode & (S_ISUID | S_ISGID) && op->uid != 0)
-		o->attr.mode &= ~(uint32_t)(S_ISUID | (o->attr.mode & S_IXGRP ? S_ISGID : 0));
+	if (op->set & SET_KILL_SUID)
+		kill_set_ids(op, o);
 	o->attr.mtime = o->attr.ctime = e->real;
 	o->page_replies++;	/* the kernel keeps what it wrote */
 	op->written = op->data.len;
@@ -369,6 +382,9 @@ op_fallocate(struct engine *e, struct op *op)
 	if (r == 0 && !(op->flags & FALLOC_FL_KEEP_SIZE) && end > o->attr.size)
 		r = data_truncate(e, op, o, end);
 	if (r == 0) {
+		/* Of this request the kernel does not say whether it asks for that. */
+		if (op->uid != 0)
+			kill_set_ids(op, o);
 		o->attr.ctime = o->attr.mtime = e->real;
 		txn_touch_attr(e, o);
 	}

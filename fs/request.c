@@ -143,6 +143,13 @@ submit(struct request *r)
 	}
 }
 
+/* What stands behind the header of the request at hand, where libfuse hides a part of it. */
+static const void *
+request_body(void)
+{
+	return (const uint8_t *)request_hand->buf.mem + sizeof(struct fuse_in_header);
+}
+
 static struct bytes
 text(const char *from)
 {
@@ -195,6 +202,7 @@ do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void
 do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
 {
+	const struct fuse_setattr_in *in = request_body();
 	struct request *r = begin(req, OP_SETATTR, ino);
 	struct op *op = &r->call.op;
 
@@ -203,7 +211,7 @@ do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse
 	    SET_ATIME_NOW | SET_MTIME_NOW);
 	if (set & FUSE_SET_ATTR_CTIME)
 		op->set |= SET_CTIME;
-	if (set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID))
+	if (in->valid & FATTR_KILL_SUIDGID)
 		op->set |= SET_KILL_SUID;
 	op->attr = (struct attr){ .mode = st->st_mode, .uid = st->st_uid, .gid = st->st_gid,
 	    .size = (uint64_t)st->st_size, .atime = st->st_atim, .mtime = st->st_mtim, .ctime = st->st_ctim };
@@ -388,7 +396,7 @@ static void
 do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
     struct fuse_file_info *fi)
 {
-	const struct fuse_write_in *in = (const void *)((uint8_t *)request_hand->buf.mem + sizeof(struct fuse_in_header));
+	const struct fuse_write_in *in = request_body();
 	struct request *r = begin(req, OP_WRITE, ino);
 	struct op *op = &r->call.op;
 
@@ -396,7 +404,6 @@ do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t of
 	op->size = size;
 	op->offset = (uint64_t)offset;
 	op->handle = fi->fh;
-	/* libfuse hides this flag of HANDLE_KILLPRIV_V2. */
 	op->set = in->write_flags & FUSE_WRITE_KILL_SUIDGID ? SET_KILL_SUID : 0;
 	submit(r);
 }

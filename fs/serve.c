@@ -25,6 +25,7 @@
 
 #include "fs/cmd.h"
 #include "fs/control.h"
+#include "fs/features.h"
 #include "fs/journal_file.h"
 #include "fs/lock.h"
 #include "fs/log.h"
@@ -39,6 +40,7 @@ enum {
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
 	NAMED_MAX	= 200,		/* files named when something is lost */
+	FEATURES_MS	= 1000,		/* between looks at the volume's features */
 };
 
 enum stage { STAGE_MOUNTED, STAGE_GONE, STAGE_FLUSHED };
@@ -53,6 +55,8 @@ struct serve {
 	bool			 kept;		/* they wait in the journal */
 
 	const struct serve_options *options;
+	void			(*ready)(void *context, int code, const char *why);
+	void			*ready_context;
 	struct shell		*shell;
 	struct mount		*mount;
 	struct control		*control;
@@ -268,6 +272,7 @@ say_status(struct serve *s, int fd)
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)
 		control_say(fd, "error %s", strerror(-e.error));
+	control_say(fd, "busy %d", e.busy);
 	control_say(fd, "version %" PRIu64, e.version);
 	control_say(fd, "sessions %" PRIu32, e.sessions);
 	control_say(fd, "dirty_bytes %zu", e.dirty_bytes);
@@ -391,7 +396,16 @@ end_signals(sigset_t *set)
 	sigaddset(set, SIGHUP);
 }
 
-/* SIGTERM: as `nuage umount`, but nobody is there to be refused. A second one ends at once. */
+/* As `nuage umount`, but nobody is there to be refused. */
+static void
+leave(struct serve *s)
+{
+	mount_detach(s->mount);
+	wait_stage(s, STAGE_GONE, LINGER_MS);
+	advance(s, STAGE_GONE, false);
+}
+
+/* The first SIGTERM leaves, a second one ends at once. */
 static void *
 signals_main(void *argument)
 {
@@ -410,30 +424,37 @@ signals_main(void *argument)
 			continue;
 		}
 		log_info("told to end: unmounting %s", s->options->mount.directory);
-		mount_detach(s->mount);
-		wait_stage(s, STAGE_GONE, LINGER_MS);
-		advance(s, STAGE_GONE, false);
+		leave(s);
 	}
 	return NULL;
 }
 
+/* The life of the mount, in which the volume may become one that this program must not touch. */
+static void
+attend(struct serve *s)
+{
+	struct errand *errand = NULL;
+	char why[320];
+
+	while (!wait_stage(s, STAGE_GONE, FEATURES_MS))
+		if (features_watch(s->shell, &errand, s->options->mount.read_only, why, sizeof why) < 0) {
+			log_error("unmounting %s: %s", s->options->mount.directory, why);
+			leave(s);
+		}
+	if (errand != NULL)
+		shell_end(s->shell, errand, &(struct op){ .type = OP_META });
+}
+
 /* ---- the beginning ---- */
 
-static int
-check_root(struct serve *s, char *why, size_t size)
+/* The mount can wait for a while; whoever waits for the mount hears why. */
+static void
+waiting(void *context, const char *what)
 {
-	struct op op = { .type = OP_GETATTR, .ino = OID_ROOT };
-	int r = shell_run(s->shell, &op, LINK_ANSWER_MS);
+	struct serve *s = context;
 
-	if (r == -ENOENT)
-		snprintf(why, size, "the volume has no root directory yet: finish it with nuage create %s/%s",
-		    s->options->server.name, s->options->volume.name);
-	else if (r == -ETIMEDOUT)
-		snprintf(why, size, "the server does not answer");
-	else if (r < 0)
-		snprintf(why, size, "the volume's root directory cannot be read: %s",
-		    r == -EBADMSG || r == -EIO ? "its seal does not open; is this the right volume key?" : strerror(-r));
-	return r;
+	log_warning("%s", what);
+	s->ready(s->ready_context, SERVE_WAITING, what);
 }
 
 /* What the last mount left, and a journal for this one. */
@@ -488,7 +509,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 		return r;
 	config.kernel = &mount_kernel_calls;
 	config.kernel_context = s->mount;
-	if ((r = shell_new(&s->shell, &config, why, size)) < 0 || (r = check_root(s, why, size)) < 0)
+	if ((r = shell_new(&s->shell, &config, why, size)) < 0 ||
+	    (r = features_check(s->shell, o->mount.read_only, waiting, s, why, size)) < 0)
 		return r;
 	r = home_socket(o->home, o->volume.id, path, sizeof path);
 	if (r == 0)
@@ -506,7 +528,10 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	}
 	pthread_detach(s->signals);
 	/* The first request answered: the mount can be used. */
-	return stat(o->mount.directory, &st) < 0 ? -errno : 0;
+	if (stat(o->mount.directory, &st) < 0)
+		return -errno;
+	mount_read_ahead(st.st_dev);
+	return 0;
 }
 
 /* ---- the end ---- */
@@ -568,7 +593,7 @@ int
 serve_run(const struct serve_options *options, void (*ready)(void *context, int code, const char *why),
     void *context)
 {
-	struct serve s = { .options = options, .lock_fd = -1 };
+	struct serve s = { .options = options, .ready = ready, .ready_context = context, .lock_fd = -1 };
 	struct serve_secrets secrets = { 0 };
 	char why[512] = "";
 	sigset_t set;
@@ -591,7 +616,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	}
 	log_info("%s/%s is mounted on %s", options->server.name, options->volume.name, options->mount.directory);
 	ready(context, CMD_OK, "");
-	wait_stage(&s, STAGE_GONE, -1);
+	attend(&s);
 	finish(&s);
 	if (s.shell == NULL) {
 		pthread_join(s.waiter, NULL);

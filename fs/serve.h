@@ -25,7 +25,9 @@ struct serve_options {
 /*
  * ready() is called once: with 0 when the mount can be used, or with an exit
  * code (cmd.h) and a sentence, in which case serve_run() returns it too.
+ * Before that perhaps with SERVE_WAITING, and what it waits for.
  */
+enum { SERVE_WAITING = -1 };
 int	serve_run(const struct serve_options *options,
 	    void (*ready)(void *context, int code, const char *why), void *context);
 

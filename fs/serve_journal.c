@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/features.h"
 #include "fs/journal_file.h"
 #include "fs/log.h"
 #include "fs/replay.h"
@@ -105,6 +106,13 @@ keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct
 		log_error("the list of conflicts cannot be kept: %s", strerror(-error));
 }
 
+static void
+waiting(void *context, const char *what)
+{
+	(void)context;
+	log_warning("%s", what);
+}
+
 static int
 run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file, struct replay *r,
     struct shell_config *config, char *why, size_t size)
@@ -129,6 +137,11 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 	config->replay = r;
 	if ((error = shell_new(&shell, config, why, size)) < 0)
 		return error;
+	/* May this program still write to the volume? */
+	if ((error = features_check(shell, false, waiting, NULL, why, size)) < 0) {
+		shell_free(shell, false);
+		return error;
+	}
 	error = shell_replay(shell, r);
 	if (error == 0)
 		error = journal_file_reset(file);

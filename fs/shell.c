@@ -271,9 +271,11 @@ tick(struct shell *s, unsigned *since_version)
 		engine_tick(s->engine);
 		engine_status(s->engine, &status);
 		s->alone = status.alone;
+		s->lapsed = status.lapsed;
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
+	mover_tick(s->mover);
 	/* The engine asks for a sign of life every five seconds. */
 	if (channel_silence_ms(s->control) > LINK_ANSWER_MS) {
 		log_warning("the server has not answered for %d s", LINK_ANSWER_MS / 1000);
@@ -457,6 +459,7 @@ shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t si
 		LOCK_SCOPE(&s->lock);
 		engine_status(s->engine, to);
 	}
+	to->busy |= mover_busy(s->mover);
 	channel_trouble(s->control, trouble, size);
 }
 
@@ -464,6 +467,12 @@ bool
 shell_alone(const struct shell *s)
 {
 	return s->alone;
+}
+
+bool
+shell_lapsed(const struct shell *s)
+{
+	return s->lapsed;
 }
 
 void

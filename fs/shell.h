@@ -104,6 +104,8 @@ struct forget { uint64_t oid, n; };
  * at the next sign of life, so that two never both are alone.
  */
 bool	shell_alone(const struct shell *s);
+/* The term is over: the server may count on this session no more.  As of the last tick. */
+bool	shell_lapsed(const struct shell *s);
 void	shell_forget(struct shell *s, const struct forget *list, size_t count);
 
 /*

@@ -29,7 +29,7 @@ struct shell {
 	uint64_t		 highest;	/* version seen */
 	uint64_t		 serial;	/* of the last op submitted */
 	unsigned		 errands;	/* under way */
-	_Atomic bool		 alone;		/* written under the lock */
+	_Atomic bool		 alone, lapsed;	/* written under the lock */
 
 	pthread_mutex_t		 queue_lock;
 	struct actions		 queue;		/* SEND and COMMIT */

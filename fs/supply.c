@@ -112,6 +112,6 @@ supply_step(struct engine *e)
 		return;
 	for (; s != NULL; s = TAILQ_NEXT(s, link)) {
 		s->missing = false;
-		txn_send(e, s->commit);
+		commit_send(e, s->commit);
 	}
 }

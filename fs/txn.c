@@ -292,17 +292,6 @@ mark_frozen(struct engine *e, struct object *o, uint64_t sequence)
 		undirty(e, o);
 }
 
-void
-txn_send(struct engine *e, struct commit *c)
-{
-	struct action *a = action_add(e, ACTION_COMMIT);
-
-	if (a != NULL) {
-		c->refs++;
-		a->commit = c;
-	}
-}
-
 /*
  * What is left, content not yet flushed included, goes on ageing; but after
  * its time came once it has time again, or it would be flushed at every step.
@@ -411,7 +400,7 @@ freeze(struct engine *e)
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
 	if (e->attached)
-		txn_send(e, c);
+		commit_send(e, c);
 }
 
 /* True when every object that must travel with its data is ready to. */
@@ -506,6 +495,8 @@ forget_carried(struct engine *e)
 void
 txn_step(struct engine *e)
 {
+	if (e->resend_at != 0 && e->now_ms >= e->resend_at && e->attached)
+		commit_send_all(e);
 	if (e->error != 0 && e->now_ms >= e->retry_at && e->attached && e->inflight_count == 0) {
 		e->error = 0;
 		e->freeze_wanted = true;
@@ -547,6 +538,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	struct flush_state *f;
 
 	unlink_commit(e, s);
+	e->busy_ms = 0;
 	e->acknowledged = e->inflight_count == 0 ? e->sequence : c->sequence;
 	e->stats.commits++;
 	if (version > e->version)
@@ -731,6 +723,10 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 	case STATUS_NOSPC:
 		txn_postpone(e, s, -ENOSPC);
 		break;
+	case STATUS_BUSY:
+		engine_busy(e);		/* not consumed: it goes again, with all behind it */
+		e->resend_at = e->now_ms + e->busy_ms;
+		break;
 	case STATUS_SEQUENCE:
 		break;		/* follows one that was refused; settled with that */
 	default:
@@ -742,7 +738,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 void
 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
 {
-	struct commit_state *s, *next;
+	struct commit_state *s;
 
 	while ((s = TAILQ_FIRST(&e->inflight)) != NULL && s->commit->sequence <= sequence) {
 		if (rejected && s->commit->sequence == sequence) {
@@ -751,8 +747,5 @@ txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
 		}
 		acknowledge(e, s, version);
 	}
-	for (s = TAILQ_FIRST(&e->inflight); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, link);
-		txn_send(e, s->commit);
-	}
+	commit_send_all(e);
 }

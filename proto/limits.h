@@ -15,6 +15,7 @@ enum {
 	TOKEN_SIZE		= 16,		/* name token, also the subkey of ENTRY and XATTR */
 	SUBKEY_MAX		= 16,
 	SECRET_SIZE		= 32,		/* session and invitation secrets */
+	PROOF_SIZE		= 32,		/* of a session's secret */
 
 	NAME_MAX_BYTES		= 255,
 	SYMLINK_MAX		= 1024,		/* inside ATTR; a longer target is refused */

@@ -171,10 +171,10 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, FIXED, volume,  VOLUME_ID_SIZE) \
 	_(S, U8,    lane,    0) \
 	_(S, U64,   session, 0)			/* 0: a new one */ \
-	_(S, FIXED, secret,  SECRET_SIZE) \
+	_(S, FIXED, proof,   PROOF_SIZE)	/* of its secret: noise_proof() */ \
 	_(S, U32,   generation, 0)		/* control: above all before; bulk: the current one */ \
 	_(S, U64,   replaces, 0)		/* a dead session of this device, ended by this; or 0 */ \
-	_(S, FIXED, replaces_secret, SECRET_SIZE)
+	_(S, FIXED, replaces_proof, PROOF_SIZE)
 
 #define SHAPE_attached(_, S) \
 	_(S, U64,   session, 0) \

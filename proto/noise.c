@@ -286,6 +286,17 @@ noise_split(struct noise *n, struct frame_keys *ret_send, struct frame_keys *ret
 }
 
 void
+noise_proof(const uint8_t secret[SECRET_SIZE], const uint8_t hash[NOISE_HASH], uint8_t ret_proof[PROOF_SIZE])
+{
+	static const char label[] = "nuage session proof";
+	uint8_t input[sizeof label - 1 + NOISE_HASH];
+
+	memcpy(input, label, sizeof label - 1);
+	memcpy(input + sizeof label - 1, hash, NOISE_HASH);
+	crypto_generichash(ret_proof, PROOF_SIZE, input, sizeof input, secret, SECRET_SIZE);
+}
+
+void
 noise_keypair(uint8_t ret_secret[KEY_SIZE], uint8_t ret_public[KEY_SIZE])
 {
 	randombytes_buf(ret_secret, KEY_SIZE);

@@ -62,6 +62,13 @@ const uint8_t *noise_peer(const struct noise *n);
 int	noise_split(struct noise *n, struct frame_keys *ret_send, struct frame_keys *ret_receive,
 	    uint8_t ret_hash[NOISE_HASH]);
 
+/*
+ * What an ATTACH shows instead of a session's secret: keyed BLAKE2b over that
+ * hash, so it is worth nothing on another connection (nuage-protocol(5),
+ * SESSIONS).
+ */
+void	noise_proof(const uint8_t secret[SECRET_SIZE], const uint8_t hash[NOISE_HASH], uint8_t ret_proof[PROOF_SIZE]);
+
 /* A static key pair: fresh, and the public half of one. */
 void	noise_keypair(uint8_t ret_secret[KEY_SIZE], uint8_t ret_public[KEY_SIZE]);
 void	noise_public(const uint8_t secret[KEY_SIZE], uint8_t ret_public[KEY_SIZE]);

@@ -45,6 +45,9 @@ struct meta {
 	uint64_t	created_s;
 };
 
+/* Feature flags of META that this program knows; ext4's rules. */
+enum { META_INCOMPAT = 0, META_RO_COMPAT = 0 };
+
 ssize_t	attr_encode(const struct attr *attr, uint8_t *to, size_t size);
 int	attr_decode(struct attr *attr, struct bytes from);
 /* type is a DT_ number; the child is the record's one object reference. */

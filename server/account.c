@@ -176,6 +176,7 @@ account_stranger(struct server *s, const uint8_t device[KEY_SIZE], const char *r
 
 struct redemption {
 	struct invitation_row	 row;
+	const char		*refusal;		/* for a person; NULL: none */
 	uint8_t			 wrap[WRAP_MAX];	/* copied: the batch outlives the row's bytes */
 	struct volume		*volume;		/* NULL: an invitation to the server */
 };
@@ -188,11 +189,14 @@ look_up_token(struct server *s, const uint8_t hash[KEY_SIZE], struct redemption 
 	struct bytes value;
 	int error = store_get(s->store, key_bytes(&key), &value);
 
-	if (error == -ENOENT)
+	if (error == -ENOENT) {
+		r->refusal = "the server does not know it";
 		return STATUS_DENIED;
+	}
 	if (error < 0 || invitation_row_decode(&r->row, value) < 0)
 		return STATUS_IO;
-	if (r->row.used || calendar_s(s) >= r->row.expiry_s)
+	r->refusal = r->row.used ? "it was used before" : calendar_s(s) >= r->row.expiry_s ? "it has expired" : NULL;
+	if (r->refusal != NULL)
 		return STATUS_USED;
 	memcpy(r->wrap, r->row.wrap.data, r->row.wrap.len);
 	r->row.wrap.data = r->wrap;
@@ -252,7 +256,7 @@ account_redeem(struct server *s, struct conn *c, const struct message *m)
 	if (status == STATUS_OK)
 		outbox_send(s, c, redeemed(c, m->id, &r), pos);
 	else
-		outbox_done(s, c, m->id, status, NULL, 0);
+		outbox_done(s, c, m->id, status, r.refusal, 0);
 	sodium_memzero(&r, sizeof r);
 }
 
@@ -385,7 +389,7 @@ list_member(void *arg, struct bytes key, struct bytes value)
 	v = container_of(n, struct volume, node);
 	info = &l->to->list.at[l->to->list.count++];
 	*info = (struct msg_volume_info){ .version = v->state.version, .objects = v->state.objects,
-	    .sessions = v->session_count };
+	    .sessions = session_present(l->server, v) };
 	memcpy(info->volume, v->id, VOLUME_ID_SIZE);
 	info->name = (struct bytes){ v->name, v->name_len };
 	return 0;

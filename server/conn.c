@@ -19,13 +19,14 @@
 enum { STRANGER_IDLE_MS = 10 * 1000, UNATTACHED_IDLE_MS = 60 * 1000 };
 
 void
-server_connected(struct server *s, uint64_t id, const uint8_t device[KEY_SIZE])
+server_connected(struct server *s, uint64_t id, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
 	struct conn *c = conn_find(s, id) != NULL ? NULL : calloc(1, sizeof *c);
 
 	if (c == NULL)
 		return;
 	memcpy(c->device, device, KEY_SIZE);
+	memcpy(c->hash, hash, NOISE_HASH);
 	c->seen_ms = s->now_ms;
 	table_insert(&s->conns, &c->node, id);
 }

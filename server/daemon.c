@@ -48,6 +48,7 @@ struct daemon {
 	TAILQ_HEAD(, link_place) closing;	/* by cut_ms */
 	unsigned		 link_count, unproven_count;
 	bool			 stopping, failed;
+	bool			 syncing;	/* some thread is at it, without the lock */
 
 	/* Constant. */
 	struct store		*store;
@@ -168,7 +169,7 @@ append(struct server_action **list, struct server_action *a)
 
 /* The actions that are due, before the lock is let go. */
 static void
-drain(struct daemon *d, struct chores *chores)
+drain(struct daemon *d, struct chores *chores, bool wake)
 {
 	struct server_action *a;
 
@@ -178,7 +179,7 @@ drain(struct daemon *d, struct chores *chores)
 		case SERVER_LOG: append(&chores->logs, a); break;
 		default: route(d, a); break;
 		}
-	if (store_end(d->store) > d->synced)
+	if (wake && store_end(d->store) > d->synced && !d->syncing)
 		pthread_cond_signal(&d->changed);
 }
 
@@ -192,7 +193,7 @@ enter(struct daemon *d)
 static void
 leave(struct daemon *d, struct chores *chores)
 {
-	drain(d, chores);
+	drain(d, chores, true);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -227,26 +228,30 @@ do_chores(struct daemon *d, struct chores *chores)
 }
 
 void
-daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE])
+daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
 	struct chores chores = { NULL };
 
 	enter(d);
 	link_place(l)->connected = true;
-	server_connected(d->server, link_place(l)->node.key, device);
+	server_connected(d->server, link_place(l)->node.key, device, hash);
 	leave(d, &chores);
 	do_chores(d, &chores);
 }
 
-void
-daemon_received(struct daemon *d, struct link *l, const struct message *m)
+bool
+daemon_received(struct daemon *d, struct link *l, const struct message *m, bool light)
 {
 	struct chores chores = { NULL };
+	bool more;
 
 	enter(d);
 	server_received(d->server, link_place(l)->node.key, m);
-	leave(d, &chores);
+	drain(d, &chores, !light);
+	more = store_end(d->store) > d->synced;
+	pthread_mutex_unlock(&d->lock);
 	do_chores(d, &chores);
+	return light && more;
 }
 
 void
@@ -332,42 +337,64 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 
 /* ---- sync and compaction ---- */
 
+/* One round, under the lock, which is let go meanwhile.  False when the store failed. */
+static bool
+sync_round(struct daemon *d)
+{
+	struct chores chores = { NULL };
+	uint64_t pos = 0;
+	int r;
+
+	d->syncing = true;
+	pthread_mutex_unlock(&d->lock);
+	r = store_sync(d->store, &pos);
+	enter(d);
+	d->syncing = false;
+	if (r == 0) {
+		d->synced = pos;
+		server_synced(d->server, pos);
+		drain(d, &chores, false);
+	}
+	d->failed |= r < 0;
+	pthread_cond_broadcast(&d->synced_more);
+	/* What came meanwhile is the sync thread's. */
+	if (d->failed || d->stopping || store_end(d->store) > d->synced)
+		pthread_cond_signal(&d->changed);
+	if (chores.logs != NULL || chores.writes != NULL) {
+		pthread_mutex_unlock(&d->lock);
+		do_chores(d, &chores);
+		pthread_mutex_lock(&d->lock);
+	}
+	if (r < 0)
+		event_log(EVENT_ERROR, "event=sync-failed error=\"%s\" cause=\"%s\"", strerror(-r),
+		    store_failed(d->store) != NULL ? store_failed(d->store) : "");
+	return r == 0;
+}
+
 static void *
 syncer(void *arg)
 {
 	struct daemon *d = arg;
-	struct chores chores = { NULL };
-	uint64_t pos;
-	int r = 0;
 
 	pthread_mutex_lock(&d->lock);
-	while (r == 0) {
-		while (!d->stopping && store_end(d->store) <= d->synced)
+	for (;;) {
+		while (!d->failed && (d->syncing || (!d->stopping && store_end(d->store) <= d->synced)))
 			pthread_cond_wait(&d->changed, &d->lock);
-		if (store_end(d->store) <= d->synced)
+		if (d->failed || store_end(d->store) <= d->synced || !sync_round(d))
 			break;
-		pthread_mutex_unlock(&d->lock);
-		r = store_sync(d->store, &pos);
-		enter(d);
-		if (r < 0)
-			break;
-		d->synced = pos;
-		server_synced(d->server, pos);
-		drain(d, &chores);
-		pthread_cond_broadcast(&d->synced_more);
-		if (chores.logs != NULL) {
-			pthread_mutex_unlock(&d->lock);
-			do_chores(d, &chores);
-			pthread_mutex_lock(&d->lock);
-		}
 	}
-	d->failed = r < 0;
-	pthread_cond_broadcast(&d->synced_more);
 	pthread_mutex_unlock(&d->lock);
-	if (r < 0)
-		event_log(EVENT_ERROR, "event=sync-failed error=\"%s\" cause=\"%s\"", strerror(-r),
-		    store_failed(d->store) != NULL ? store_failed(d->store) : "");
 	return NULL;
+}
+
+void
+daemon_settle(struct daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	/* Who syncs now began before our bytes were there, or has them: it looks again at its end. */
+	if (!d->syncing && !d->failed && store_end(d->store) > d->synced)
+		sync_round(d);
+	pthread_mutex_unlock(&d->lock);
 }
 
 /* Waits a while; false when the daemon stops. */
@@ -433,7 +460,7 @@ daemon_invite(struct daemon *d, const uint8_t token_hash[KEY_SIZE], uint64_t val
 
 	enter(d);
 	r = server_invite(d->server, token_hash, valid_s, &pos);
-	drain(d, &chores);
+	drain(d, &chores, true);
 	while (r == 0 && !d->failed && d->synced < pos)
 		pthread_cond_wait(&d->synced_more, &d->lock);
 	if (r == 0 && d->synced < pos)

@@ -2,7 +2,8 @@
  * daemon.h - the threads around the engine.
  *
  *	main		accepts, ticks, serves the admin socket
- *	sync		makes the log durable, again and again while there is something new
+ *	sync		makes the log durable, again and again while there is something new;
+ *			a reader does so itself when its peer waits for just that
  *	compact		moves live blocks out of old segments of the log
  *	reader, writer	two for each connection (link.h)
  *
@@ -17,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/limits.h"
+#include "proto/noise.h"
 #include "server/settings.h"
 
 struct daemon;
@@ -42,9 +43,16 @@ const char *daemon_address(const struct daemon *d);
 /* ---- for links; without any lock ---- */
 
 const uint8_t *daemon_secret(const struct daemon *d);
-void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE]);
-/* Carries out what the message brings, block writes included, which may block. */
-void	daemon_received(struct daemon *d, struct link *l, const struct message *m);
+void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
+	    const uint8_t hash[NOISE_HASH]);
+/*
+ * Carries out what the message brings, block writes included, which may block.
+ * `light`: the caller is l's reader and will daemon_settle() before it sleeps,
+ * instead of waking the sync thread.  True when that is called for.
+ */
+bool	daemon_received(struct daemon *d, struct link *l, const struct message *m, bool light);
+/* What was received is durable, or the sync thread sees to it. */
+void	daemon_settle(struct daemon *d);
 /* Nothing is posted to l any more. */
 void	daemon_disconnected(struct daemon *d, struct link *l);
 /* A link is freed, with all it referenced. */

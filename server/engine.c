@@ -59,7 +59,7 @@ keepalive(struct server *s, struct conn *c, const struct message *m)
 
 	if (a != NULL) {
 		a->message.alive.version = c->session->volume->state.version;
-		a->message.alive.sessions = c->session->volume->session_count;
+		a->message.alive.sessions = session_present(s, c->session->volume);
 	}
 	outbox_send(s, c, a, 0);
 }

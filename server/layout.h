@@ -107,7 +107,7 @@ struct session_row {
 	uint64_t	sequence;	/* last one consumed */
 	uint64_t	version;	/* that its commit got, or that of the volume when rejected */
 	uint64_t	last_rejected;	/* the last sequence that was rejected, or 0 */
-	uint64_t	seen_s;		/* calendar time, to the day */
+	uint64_t	seen_s;		/* calendar time; behind by a day at most while it is connected */
 };
 enum { SESSION_ROW_SIZE = SECRET_SIZE + KEY_SIZE + 4 + 1 + 8 + 8 + 8 + 8 };
 void	session_row_encode(const struct session_row *r, uint8_t to[SESSION_ROW_SIZE]);

@@ -48,6 +48,9 @@ enum {
 	CUT_COUNT	= 1 << 18,
 	OUT_SIZE	= 256 * 1024,		/* frames gathered for one write */
 	IN_SIZE		= 64 * 1024,
+	LIGHT_FRAME	= 16 * 1024,		/* received, or */
+	LIGHT_BYTES	= 64 * 1024,		/* queued: the reader itself syncs or sends, dearer to hand over */
+	LIGHT_COUNT	= 32,
 	FAR_US		= 10 * 1000,		/* a round trip that calls for another congestion control */
 	STACK_SIZE	= 1024 * 1024,
 };
@@ -62,6 +65,7 @@ struct link {
 	struct server_action	*first, **last;
 	size_t			 queued_bytes, queued;
 	bool			 failed, stopping, closing, attached;
+	bool			 writing;	/* some thread takes from the queue and sends, without the lock */
 
 	/* Constant, or one thread's. */
 	struct link_place	 place;
@@ -72,6 +76,8 @@ struct link {
 	pthread_t		 writer;
 	uint8_t			*in;		/* the reader's buffer */
 	size_t			 in_pos, in_len;
+	unsigned		 light;		/* messages since the last rest, that was not given to other threads */
+	bool			 unsynced;
 	uint8_t			*out;		/* the writer's */
 	size_t			 out_len;
 };
@@ -193,6 +199,16 @@ tune_far(int fd)
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
 }
 
+static _Thread_local const struct link *own;	/* whose reader this thread is */
+
+/* The reader sends it by itself before it sleeps: see take_bytes(). */
+static bool
+is_light(const struct link *l, const struct server_action *a)
+{
+	return l == own && !l->writing && a->kind == SERVER_SEND && l->queued_bytes <= LIGHT_BYTES &&
+	    l->queued <= LIGHT_COUNT;
+}
+
 void
 link_post(struct link *l, struct server_action *a)
 {
@@ -208,7 +224,10 @@ link_post(struct link *l, struct server_action *a)
 	l->queued_bytes += sizeof *a + a->arena.used;
 	cut = !l->failed && (l->queued_bytes > CUT_BYTES || l->queued > CUT_COUNT);
 	l->failed |= cut;
-	pthread_cond_signal(&l->more);
+	if (!is_light(l, a) || cut)
+		pthread_cond_signal(&l->more);
+	else
+		l->light++;
 	pthread_mutex_unlock(&l->lock);
 	if (fresh)
 		tune_far(l->fd);
@@ -359,19 +378,20 @@ send_action(struct link *l, struct server_action *a)
 	}
 }
 
-/* Everything queued, or NULL when the link ends. */
+/* Everything queued, or NULL when the link ends; the writer waits for it, the reader does not. */
 static struct server_action *
-take_queue(struct link *l)
+take_queue(struct link *l, bool wait)
 {
 	struct server_action *all;
 
 	pthread_mutex_lock(&l->lock);
-	while (l->first == NULL && !l->stopping && !l->failed)
+	while (wait && (l->first == NULL || l->writing) && !l->stopping && !l->failed)
 		pthread_cond_wait(&l->more, &l->lock);
-	all = l->stopping || l->failed ? NULL : l->first;
+	all = l->stopping || l->failed || l->writing ? NULL : l->first;
 	if (all != NULL) {
 		l->first = NULL;
 		l->last = &l->first;
+		l->writing = true;
 	}
 	pthread_mutex_unlock(&l->lock);
 	return all;
@@ -387,28 +407,67 @@ account_sent(struct link *l, const struct server_action *a)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static void
+send_queue(struct link *l, struct server_action *a)
+{
+	struct server_action *next;
+	bool fine = true;
+
+	for (; a != NULL; a = next) {
+		next = a->next;
+		fine = fine && send_action(l, a);
+		account_sent(l, a);
+		discard(a);
+	}
+	if (!fine || !flush(l))
+		fail(l);
+	pthread_mutex_lock(&l->lock);
+	l->writing = false;
+	if (l->first != NULL || l->stopping || l->failed)
+		pthread_cond_signal(&l->more);
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void *
 writer(void *arg)
 {
 	struct link *l = arg;
-	struct server_action *a, *next;
+	struct server_action *a;
 
-	while ((a = take_queue(l)) != NULL) {
-		bool fine = true;
-
-		for (; a != NULL; a = next) {
-			next = a->next;
-			fine = fine && send_action(l, a);
-			account_sent(l, a);
-			discard(a);
-		}
-		if (!fine || !flush(l))
-			fail(l);
-	}
+	while ((a = take_queue(l, true)) != NULL)
+		send_queue(l, a);
 	return NULL;
 }
 
 /* ---- receiving ---- */
+
+/*
+ * The reader's bytes.  Before it sleeps, or has gone on for long without, it
+ * does what it kept from the other threads, for waking one costs more than a
+ * small sync or message itself.
+ */
+static ssize_t
+take_bytes(struct link *l, uint8_t *to, size_t len)
+{
+	struct server_action *a;
+	ssize_t n;
+
+	if (l->light > 0 || l->unsynced) {
+		if (l->light < LIGHT_COUNT) {
+			n = recv(l->fd, to, len, MSG_DONTWAIT);
+			if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+				return n;
+		}
+		if (l->unsynced)
+			daemon_settle(l->daemon);
+		a = take_queue(l, false);
+		if (a != NULL)
+			send_queue(l, a);
+		l->light = 0;
+		l->unsynced = false;
+	}
+	return recv(l->fd, to, len, 0);
+}
 
 /* 0, -ECONNRESET at the end of the stream, or a negative errno. */
 static int
@@ -427,9 +486,9 @@ receive(struct link *l, uint8_t *to, size_t len)
 			continue;
 		}
 		if (len >= IN_SIZE)
-			n = recv(l->fd, to, len, 0);
+			n = take_bytes(l, to, len);
 		else
-			n = recv(l->fd, l->in, IN_SIZE, 0);
+			n = take_bytes(l, l->in, IN_SIZE);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -478,10 +537,10 @@ receive_by(struct link *l, uint8_t *to, size_t len, uint64_t deadline_ms)
 }
 
 static int
-shake_hands(struct link *l, uint8_t ret_device[KEY_SIZE])
+shake_hands(struct link *l, uint8_t ret_device[KEY_SIZE], uint8_t ret_hash[NOISE_HASH])
 {
 	uint64_t deadline_ms = monotonic_ms() + HANDSHAKE_MS;
-	uint8_t first[PREAMBLE_SIZE], one[NOISE_MESSAGE_1], two[NOISE_MESSAGE_2 + 2], none[1], hash[NOISE_HASH];
+	uint8_t first[PREAMBLE_SIZE], one[NOISE_MESSAGE_1], two[NOISE_MESSAGE_2 + 2], none[1];
 	struct noise *n = NULL;
 	struct preamble theirs;
 	struct iovec iov;
@@ -512,7 +571,7 @@ shake_hands(struct link *l, uint8_t ret_device[KEY_SIZE])
 	else if (preamble_choose(&theirs) == 0)
 		r = -EPROTONOSUPPORT;
 	else
-		r = noise_split(n, &l->keys->send, &l->keys->receive, hash);
+		r = noise_split(n, &l->keys->send, &l->keys->receive, ret_hash);
 out:
 	noise_free(n);
 	return r;
@@ -556,8 +615,10 @@ handle(struct link *l, const uint8_t header[FRAME_HEADER], uint8_t *frame, size_
 	pthread_mutex_unlock(&l->lock);
 	if (r == 0)
 		trace(l, "receive", &m);
-	if (r == 0 && !closing)
-		daemon_received(l->daemon, l, &m);
+	if (r == 0 && !closing && daemon_received(l->daemon, l, &m, sealed + payload <= LIGHT_FRAME && payload == 0)) {
+		l->unsynced = true;
+		l->light++;
+	}
 	arena_free(&arena);
 	return r;
 }
@@ -601,9 +662,13 @@ serve(struct link *l)
 		daemon_disconnected(l->daemon, l);
 		return;
 	}
+	own = l;
 	do
 		r = read_frame(l);
 	while (r == 0);
+	own = NULL;
+	if (l->unsynced)
+		daemon_settle(l->daemon);
 	event_log(r == -ECONNRESET ? EVENT_DEBUG : EVENT_INFO, "event=disconnect peer=%s conn=%" PRIu64 " reason=\"%s\"",
 	    l->peer, l->place.node.key, r == -ECONNRESET ? "end of stream" : strerror(-r));
 	daemon_disconnected(l->daemon, l);
@@ -622,13 +687,13 @@ reader(void *arg)
 {
 	struct link *l = arg;
 	struct daemon *d = l->daemon;
-	uint8_t device[KEY_SIZE];
+	uint8_t device[KEY_SIZE], hash[NOISE_HASH];
 	int r;
 
 	tune(l->fd);
-	r = shake_hands(l, device);
+	r = shake_hands(l, device, hash);
 	if (r == 0) {
-		daemon_connected(d, l, device);
+		daemon_connected(d, l, device, hash);
 		serve(l);
 	} else {
 		event_log(EVENT_INFO, "event=handshake-failed peer=%s error=\"%s\"", l->peer, strerror(-r));

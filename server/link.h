@@ -5,7 +5,9 @@
  * The reader thread shakes hands, then opens frames and hands messages to
  * the daemon; it carries out this connection's block writes, so a lane is
  * read no faster than it is stored.  The writer thread seals and sends; it
- * reads blocks itself, as late as possible.  The queue is bounded twice: the
+ * reads blocks itself, as late as possible.  What is small and answers its
+ * own peer the reader syncs and sends itself before it sleeps: one thread
+ * woken for a synced write in place of three.  The queue is bounded twice: the
  * reader pauses while much is queued, and a peer for whom far more piles up,
  * or that takes nothing for SEND_TIMEOUT_S, is cut.
  */

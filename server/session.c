@@ -2,6 +2,7 @@
  * session.c - attaching, fencing and ending sessions.
  *
  *	ATTACH session=0	a new session: id, secret and a range of oids, durable before the answer
+ *	ATTACH with a session	shows a proof of its secret that holds for this connection alone
  *	ATTACH control		generation above the stored one: older connections are closed first and
  *				what they still deliver is ignored; RECLAIM is due
  *	ATTACH bulk		the current generation
@@ -71,7 +72,6 @@ session_add(struct server *s, struct session *n, uint64_t id)
 {
 	table_insert(&s->sessions, &n->node, id);
 	TAILQ_INSERT_TAIL(&n->volume->sessions, n, of_volume);
-	n->volume->session_count++;
 	s->stats.sessions++;
 }
 
@@ -262,7 +262,6 @@ session_free(struct server *s, struct session *n)
 	}
 	table_remove(&s->sessions, &n->node);
 	TAILQ_REMOVE(&n->volume->sessions, n, of_volume);
-	n->volume->session_count--;
 	s->stats.sessions--;
 	sodium_memzero(n->row.secret, sizeof n->row.secret);
 	free(n);
@@ -309,7 +308,7 @@ attached(struct server *s, struct conn *c, const struct session *n, uint64_t req
 	to->rejected = n->row.rejected;
 	to->version = n->volume->state.version;
 	to->term_ms = s->config.term_ms;
-	to->sessions = n->volume->session_count;
+	to->sessions = session_present(s, n->volume);
 	return a;
 }
 
@@ -342,16 +341,17 @@ range_rows(struct batch *b, const struct volume *v, uint64_t session)
 
 /* 0, or the status to answer; NULL session: unknown, whatever the reason. */
 static enum status
-attach_lookup(struct server *s, struct conn *c, struct volume *v, uint64_t id, const uint8_t *secret,
+attach_lookup(struct server *s, struct conn *c, struct volume *v, uint64_t id, const uint8_t *proof,
     struct session **ret_session)
 {
 	struct session *n = session_find(s, id);
+	uint8_t expected[PROOF_SIZE];
 
 	*ret_session = NULL;
 	if (n == NULL || n->volume != v)
 		return STATUS_NOENT;
-	if (memcmp(n->row.device, c->device, KEY_SIZE) != 0 ||
-	    sodium_memcmp(n->row.secret, secret, SECRET_SIZE) != 0)
+	noise_proof(n->row.secret, c->hash, expected);
+	if (memcmp(n->row.device, c->device, KEY_SIZE) != 0 || sodium_memcmp(expected, proof, PROOF_SIZE) != 0)
 		return STATUS_DENIED;
 	*ret_session = n;
 	return STATUS_OK;
@@ -439,7 +439,7 @@ attach_new(struct server *s, struct conn *c, struct volume *v, const struct mess
 	enum status status = STATUS_OK;
 
 	if (m->attach.replaces != 0)
-		status = attach_lookup(s, c, v, m->attach.replaces, m->attach.replaces_secret, &dead);
+		status = attach_lookup(s, c, v, m->attach.replaces, m->attach.replaces_proof, &dead);
 	if (status == STATUS_NOENT)	/* ended already */
 		status = STATUS_OK;
 	if (status == STATUS_OK && m->attach.lane != LANE_CONTROL)
@@ -474,7 +474,7 @@ session_attach(struct server *s, struct conn *c, const struct message *m)
 	else if (v->state.next_range >= RANGES_MAX)
 		status = STATUS_BUSY;
 	else if (m->attach.session != 0)
-		status = attach_lookup(s, c, v, m->attach.session, m->attach.secret, &n);
+		status = attach_lookup(s, c, v, m->attach.session, m->attach.proof, &n);
 	if (status == STATUS_OK && n != NULL && m->attach.lane == LANE_CONTROL &&
 	    m->attach.generation <= n->row.generation)
 		status = STATUS_STALE;
@@ -518,16 +518,33 @@ session_alloc(struct server *s, struct conn *c, const struct message *m)
 
 /* ---- presence ---- */
 
+/* Its client may still serve under leases, as far as anybody here knows. */
+static bool
+present(const struct server *s, const struct session *n)
+{
+	return n->awaited || s->now_ms - n->seen_ms <= s->config.term_ms + s->config.skew_ms;
+}
+
 bool
 session_alone(const struct server *s, const struct session *n)
 {
 	struct session *other;
 
 	TAILQ_FOREACH(other, &n->volume->sessions, of_volume)
-		if (other != n && (other->awaited || !LIST_EMPTY(&other->leases) ||
-		    s->now_ms - other->seen_ms <= s->config.term_ms + s->config.skew_ms))
+		if (other != n && (!LIST_EMPTY(&other->leases) || present(s, other)))
 			return false;
 	return true;
+}
+
+uint32_t
+session_present(const struct server *s, const struct volume *v)
+{
+	const struct session *n;
+	uint32_t count = 0;
+
+	TAILQ_FOREACH(n, &v->sessions, of_volume)
+		count += present(s, n);
+	return count;
 }
 
 bool

@@ -16,7 +16,9 @@ void	session_alloc(struct server *s, struct conn *c, const struct message *m);
 void	session_bye(struct server *s, struct conn *c, const struct message *m);
 /* Appends the session's row as it would be with `row`. */
 void	session_row_put(struct batch *b, const struct session *n, const struct session_row *row);
-/* No other session is present: attached lately, holding leases, or awaited after a restart. */
+/* How many were heard of within term and skew, or are awaited after a restart. */
+uint32_t session_present(const struct server *s, const struct volume *v);
+/* No other is, nor has leases left. */
 bool	session_alone(const struct server *s, const struct session *n);
 /* After a restart: some session may still reclaim, nothing new is granted. */
 bool	session_grace(const struct volume *v);

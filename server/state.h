@@ -38,6 +38,7 @@ struct conn {
 	struct session		*session;	/* NULL until attached */
 	LIST_ENTRY(conn)	 of_session;
 	uint8_t			 device[KEY_SIZE];
+	uint8_t			 hash[NOISE_HASH];	/* of its handshake */
 	uint8_t			 lane;
 	bool			 doomed;
 	uint64_t		 seen_ms;
@@ -140,7 +141,6 @@ struct volume {
 	uint64_t		 ticket;	/* the last one assigned or seen */
 	struct table		 objects, ranges;
 	TAILQ_HEAD(, session)	 sessions;
-	uint32_t		 session_count;
 	uint32_t		 unreclaimed;	/* stored sessions that have not reclaimed since the start */
 };
 

@@ -28,7 +28,7 @@ tap_count=0 tap_failed=0
 server_pid='' server_port='' server_args=()
 declare -A client_pids=()
 link_pid='' server_ns='' client_ns=''
-helper_pids=()
+helper_pids=() memory_groups=()
 
 # ---- TAP ----
 
@@ -171,6 +171,7 @@ cleanup() {
 	for where in $server_ns $client_ns; do
 		ip netns del "$where"
 	done
+	[ ${#memory_groups[@]} = 0 ] || rmdir "${memory_groups[@]}"
 	if [ -n "${NUAGE_KEEP-}" ]; then
 		echo "# kept: $T"
 	else

@@ -252,6 +252,61 @@ synced() {
 	flush_client ann
 }
 
+# What each does to the set-id bits of a file, one line a case.
+fate_of_set_ids() {	# DIRECTORY
+	local who mode how as
+	chmod 777 "$1"
+	for who in nobody root incapable; do
+		case $who in
+		nobody) as=(--reuid 65534 --regid 65534 --clear-groups) ;;
+		root) as=() ;;
+		incapable) as=(--bounding-set=-fsetid) ;;
+		esac
+		for mode in 6755 6745 2777 4644; do
+			for how in 'echo x >>"$0"' 'echo x 1<>"$0"' 'truncate -s 3 "$0"' ': >"$0"' 'truncate -s 9 "$0"' \
+			    'fallocate -l 99 "$0"' 'chown $(id -u) "$0"' 'chgrp $(id -g) "$0"' 'chmod 6711 "$0"' 'mv "$0" "$0.2"; mv "$0.2" "$0"'; do
+				# FALLOCATE tells a server who calls, but not what that may do.
+				[ "$who ${how%% *}" != "incapable fallocate" ] || continue
+				echo content >"$1/file"
+				chown "$([ $who != nobody ] || echo 65534:65534)" "$1/file"
+				chmod $mode "$1/file"
+				setpriv "${as[@]}" bash -c "$how" "$1/file" || echo failed
+				echo "$who $mode $how $(stat -c %a "$1/file")"
+				rm "$1/file"
+			done
+		done
+	done
+}
+
+set_ids() {
+	mkdir -p "$T/local" "$M/local"
+	fate_of_set_ids "$T/local" >"$T/expected" 2>&1
+	fate_of_set_ids "$M/local" >"$T/found" 2>&1
+	diff "$T/expected" "$T/found"
+	# There are those of either kind.
+	grep -q '6755 echo.* 755$' "$T/found"
+	grep -q '6755 echo.* 6755$' "$T/found"
+	not grep failed "$T/found"
+}
+
+for_others() {
+	remount_client ann vol -o allow_other
+}
+
+reads_ahead() {
+	local bdi
+	bdi=/sys/class/bdi/$(mountpoint -d "$M")/read_ahead_kb
+	[ ! -w "$bdi" ] || [ "$(cat "$bdi")" -ge 256 ]
+}
+
+access_times() {
+	grep " $M fuse.nuage [^ ]*noatime" /proc/self/mounts
+	touch -a -d 2001-02-03 "$M/x"
+	cat "$M/x" >"$T/x"
+	ls "$M" >"$T/x"
+	is "$(date -d 2001-02-03 +%s)" "$(stat -c %X "$M/x")"
+}
+
 state() {	# everything there is to see, times to the nanosecond
 	(cd "$M" && find . -printf '%p|%y|%m|%U:%G|%n|%l|%T@|' \( -type f -printf '%s' -o -true \) -printf '\n' | sort
 	 find . -type f ! -name sparse -print0 | sort -z | xargs -0 sha256sum)
@@ -292,7 +347,15 @@ check "names of 255 bytes and of any bytes" names
 check "statfs" file_system
 check "a shared map" mapped
 check "fsync of file, of root, and nuage sync" synced
+check "reading changes no access time" access_times
+check "the kernel reads ahead" reads_ahead
 check_here "a remount keeps all" remount
 check "and contents of every size" sizes_again
 check_here "a server restart keeps all" restart_server
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+	check_here "it is mounted for others" for_others
+	check "set-id bits go when they go on a local disk" set_ids
+else
+	skip "set-id bits" "not root, or no setpriv"
+fi
 tap_done

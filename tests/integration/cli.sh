@@ -63,7 +63,36 @@ invitation_used() {
 	invitation=$( ( server_invitation ) )
 	new_client one; new_client two
 	client one join "$invitation"
-	exits 4 "used before" client two join "$invitation"
+	exits 4 "used before.*ask for a new one" client two join "$invitation"
+}
+
+# Another with the same server and address: of a secret that nobody registered,
+# or registered for a second that has passed.
+forged_invitation() {	# unknown | expired
+	PYTHONPATH=$top_srcdir/tests/interop python3 - "$1" "$( ( server_invitation ) )" "$server_data/admin.sock" <<-'PY'
+	import base64, os, socket, sys, time
+	import decoder as d
+	kind, server, secret, address = d.get_invitation(sys.argv[2])
+	secret = os.urandom(32)
+	if sys.argv[1] == "expired":
+	    token_hash = d.blake2b(32, d.derive(secret, "nuage invitation token")).hex()
+	    with socket.socket(socket.AF_UNIX) as s:
+	        s.connect(sys.argv[3])
+	        s.sendall(b"invite %s 1\n" % token_hash.encode())
+	        assert s.recv(100).startswith(b"ok "), "not registered"
+	    time.sleep(2)
+	body = bytes([1, kind]) + server + secret + bytes([len(address)]) + address.encode()
+	body += d.blake2b(16, body)[:4]
+	print("nuage-invite-" + base64.urlsafe_b64encode(body).decode().rstrip("="))
+	PY
+}
+
+invitation_unknown() {
+	exits 4 "does not know it.*ask for a new one" client two join "$(forged_invitation unknown)"
+}
+
+invitation_expired() {
+	exits 4 "expired.*ask for a new one" client two join "$(forged_invitation expired)"
 }
 
 invitation_alone_on_stdout() {
@@ -160,6 +189,8 @@ check "wrong usage is status 2, and says where help is" usage_errors
 check "nuaged's own errors" server_errors
 check "a device never invited" never_invited
 check "an invitation already used" invitation_used
+check "one the server does not know" invitation_unknown
+check "and one that has expired" invitation_expired
 check "invitations and codes stand alone on stdout" invitation_alone_on_stdout
 check "recovery, and a wrong code" recovery
 check "volume names" volume_names

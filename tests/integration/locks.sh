@@ -190,6 +190,34 @@ wait_is_ended() {
 	umount_client bob
 }
 
+# With terms of 7 + 1 s from here on; signs of life come every 5 s.
+short_terms() {
+	umount_client ann && stop_server || return
+	configure_server term_ms 7000
+	configure_server skew_ms 1000
+	start_server
+	mount_client ann vol
+}
+
+killed_client_is_forgotten() {
+	mount_client bob vol || return
+	wait_for 15 eval "[ \"\$(try flock '$A/x')\" = ENOLCK ]" && kill_client bob || return
+	wait_for 20 eval "[ \"\$(try flock '$A/x')\" = 0 ]" && is 0 "$(try fcntl "$A/x")"
+}
+
+stopped_client_is_forgotten() {	# what it holds binds nobody, and its log says so
+	umount_client ann && mount_client bob vol && hold fcntl "$B/x" || return
+	kill -STOP "${client_pids[bob]}"
+	sleep 9
+	mount_client ann vol || return
+	wait_for 10 eval "[ \"\$(try fcntl '$A/x')\" = 0 ]"
+	local status=$?
+	kill -CONT "${client_pids[bob]}"
+	wait_for 5 grep -q 'locks that are held here' "$T/bob.log" || status=1
+	end_holder
+	umount_client bob && return $status
+}
+
 left_to_the_kernel() {
 	umount_client ann && mount_client ann vol -o locks=local && mount_client bob vol -o locks=local || return
 	is 0 "$(try flock "$A/x")" && is 0 "$(try fcntl "$B/x")" && excludes fcntl
@@ -206,5 +234,8 @@ check "sqlite counts right from two processes" sqlite_counts
 check_here "a second client: ENOLCK on both, said once" second_comes
 check_here "locks work again when it is gone" second_goes
 check_here "a wait ends when a second client comes" wait_is_ended
+check_here "the server is told of shorter terms" short_terms
+check_here "a client that was killed counts no longer than its term" killed_client_is_forgotten
+check_here "nor does one that was stopped, whose locks are worth nothing then" stopped_client_is_forgotten
 check_here "-o locks=local leaves them to the kernel" left_to_the_kernel
 tap_done

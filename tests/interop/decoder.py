@@ -218,6 +218,10 @@ def kdf(key, purpose, n):
                            person=purpose.encode() + bytes(8)).digest()
 
 
+def session_proof(secret, handshake_hash):
+    return blake2b(32, b'nuage session proof' + handshake_hash, secret)
+
+
 def derive(secret, text):
     return blake2b(32, text.encode(), secret)
 
@@ -549,6 +553,10 @@ class Connection:
         payload, self.out, self.into = noise.message_2(self.take(50))
         if payload != u16(1):
             raise Malformed('no version in common')
+        self.hash = noise.h
+
+    def proof(self, secret):
+        return session_proof(secret, self.hash)
 
     def take(self, n):
         data = b''
@@ -620,8 +628,8 @@ class Home:
             raise Malformed('the public key is not that of the secret')
         self.address, self.server = where['address'].split(',')[0].strip(), bytes.fromhex(where['key'])
         self.id = bytes.fromhex(what['id'])
-        key = open_wrap(wrap_key_of_device(self.secret), self.id, bytes.fromhex(what['wrap']))
-        self.volume = Volume(key, self.id)
+        self.key = open_wrap(wrap_key_of_device(self.secret), self.id, bytes.fromhex(what['wrap']))
+        self.volume = Volume(self.key, self.id)
 
 
 class Session:
@@ -632,8 +640,8 @@ class Session:
         self.attached, _ = self.attach(self.connection, 0, 0, bytes(32))
 
     def attach(self, connection, lane, session, secret):
-        return connection.call('attach', 'attached', volume=self.home.id, lane=lane, session=session, secret=secret,
-                               generation=1, replaces=0, replaces_secret=bytes(32))
+        return connection.call('attach', 'attached', volume=self.home.id, lane=lane, session=session,
+                               proof=connection.proof(secret), generation=1, replaces=0, replaces_proof=bytes(32))
 
     def read(self, oid, kind, first=b'', last_kind=None, last=b'\xff' * 16, limit=1000, depth=0):
         """The answers to a SHARED want of a range of records."""

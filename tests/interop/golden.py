@@ -154,6 +154,7 @@ def test_transport():
     payload, send, receive = noise.message_2(g['message-2'])
     ok(payload == b'\0\1', 'message 2')
     ok(noise.h == g['handshake-hash'], 'the hash of the handshake')
+    ok(d.session_proof(SECRET, noise.h) == g['session-proof'], 'the proof of a session\'s secret')
     for name, key, number, payload in (('frame', send.key, 0, b''),
                                        ('frame-with-payload', receive.key, 1, b'a sealed block'),
                                        ('frame-after-rekey', send.key, 65536, b'')):

@@ -120,7 +120,8 @@ is_(ann.control.call('statfs', 'space')[0]['objects'], 0, 'so is statfs')
 
 bulk = ann.connect()
 is_(ann.attach(volume, bulk, 1, generation=ann.generation + 1), 'STALE', 'a bulk lane of another generation is stale')
-is_(ann.attach(volume, bulk, 1, secret=bytes(32)), 'DENIED', 'of another secret denied')
+is_(ann.attach(volume, bulk, 1, proof=bytes(32)), 'DENIED', 'of another secret denied')
+is_(ann.attach(volume, bulk, 1, proof=ann.control.proof(ann.session_secret)), 'DENIED', 'and with the proof of another connection')
 is_(ann.attach(volume, bulk, 1)['oid_count'], 0, 'the right one is attached')
 
 # ---- reading and committing ----
@@ -321,7 +322,7 @@ is_((got['volume'], d.open_wrap(d.derive(CODE, 'nuage recovery wrap key'), ID, g
     'a recovery device gets the key')
 is_(rec.done('device_add', volume=ID, device=carl.public), 'OK', 'and adds a device')
 is_(bob.control.call('keepalive', 'alive')[0]['sessions'], 2, 'two sessions are there')
-got = carl.attach(volume, replaces=ann.session, replaces_secret=bytes(32))
+got = carl.attach(volume, replaces=ann.session, replaces_proof=bytes(32))
 is_(got, 'DENIED', 'nobody replaces the session of another device')
 is_(carl.attach(volume)['sessions'], 3, 'the added device attaches')
 is_(carl.done('bye'), 'OK', 'and says bye')

@@ -49,8 +49,8 @@ class Volume(d.Volume):
     def parent(self, oid, parent):
         return self.put(oid, 2, b'\1' + u64(parent))
 
-    def meta(self):
-        return self.put(1, 3, b'\1' + u32(0) + u32(0) + u64(1000), orefs=[2])
+    def meta(self, incompat=0, ro_compat=0, format=1):
+        return self.put(1, 3, u8(format) + u32(incompat) + u32(ro_compat) + u64(1000), orefs=[2])
 
     def content(self, oid, content):
         return self.put(oid, 4, b'\1' + content)
@@ -84,8 +84,8 @@ class Client:
         c = connection or self.control
         if lane == 0:
             self.generation += 1
-        fields = {'volume': volume.volume, 'lane': lane, 'session': self.session, 'secret': self.session_secret,
-                  'generation': self.generation, 'replaces': 0, 'replaces_secret': bytes(32), **other}
+        fields = {'volume': volume.volume, 'lane': lane, 'session': self.session, 'proof': c.proof(self.session_secret),
+                  'generation': self.generation, 'replaces': 0, 'replaces_proof': bytes(32), **other}
         name, got, _ = c.answer(c.send('attach', **fields))
         if name == 'done':
             return c.page.status[got['status']]

@@ -60,21 +60,31 @@ connect_bulk(struct sim *sim, void *what, uint64_t lane)
 		m->bulk[lane] = net_connect(m, LANE_BULK);
 }
 
+void
+client_hash(const struct conn *c, uint8_t hash[NOISE_HASH])
+{
+	memset(hash, 0, NOISE_HASH);
+	memcpy(hash, &c->id, sizeof c->id);
+}
+
 static void
 send_attach(struct mount *m, struct conn *c)
 {
 	struct message msg = { .type = MSG_attach, .id = ATTACH_ID };
+	uint8_t hash[NOISE_HASH];
 
 	memcpy(msg.attach.volume, volume, sizeof volume);
 	msg.attach.lane = (uint8_t)c->lane;
 	msg.attach.session = m->session;
-	memcpy(msg.attach.secret, m->secret, SECRET_SIZE);
+	client_hash(c, hash);
+	if (m->session != 0)
+		noise_proof(m->secret, hash, msg.attach.proof);
 	if (c->lane == LANE_CONTROL)
 		m->generation++;
 	msg.attach.generation = m->generation;
 	if (m->session == 0) {
 		msg.attach.replaces = m->replaces;
-		memcpy(msg.attach.replaces_secret, m->replaces_secret, SECRET_SIZE);
+		noise_proof(m->replaces_secret, hash, msg.attach.replaces_proof);
 	}
 	net_to_server(c, &msg);
 }

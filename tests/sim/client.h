@@ -9,6 +9,7 @@
 #ifndef TESTS_SIM_CLIENT_H
 #define TESTS_SIM_CLIENT_H
 
+#include "proto/noise.h"
 #include "tests/sim/kernel.h"
 #include "tests/sim/net.h"
 
@@ -73,6 +74,8 @@ void	clients_report(struct sim *sim);
 void	client_describe_stuck(struct sim *sim, char *to, size_t size);
 void	clients_free(struct sim *sim);
 void	client_device(const struct mount *m, uint8_t device[KEY_SIZE]);
+/* What stands for the hash of its handshake: another for each connection. */
+void	client_hash(const struct conn *c, uint8_t hash[NOISE_HASH]);
 
 /* Faults: kill -9 and mount again later; unmount and mount again; no network; no CPU. */
 /* False: not just now, try a moment later. */

@@ -199,10 +199,11 @@ drain(struct daemon *d)
 void
 daemon_connected(struct daemon *d, struct conn *c)
 {
-	uint8_t device[KEY_SIZE];
+	uint8_t device[KEY_SIZE], hash[NOISE_HASH];
 
 	client_device(c->mount, device);
-	server_connected(clocked(d)->server, c->id, device);
+	client_hash(c, hash);
+	server_connected(clocked(d)->server, c->id, device, hash);
 	drain(d);
 }
 

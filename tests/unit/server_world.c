@@ -172,12 +172,30 @@ world_send(struct world *w, uint64_t conn, struct message *m)
 	return m->id;
 }
 
+/* Of the handshake that there was not. */
+static void
+hash_of(uint64_t conn, uint8_t hash[NOISE_HASH])
+{
+	memset(hash, 0, NOISE_HASH);
+	memcpy(hash, &conn, sizeof conn);
+}
+
+void
+world_proof(uint64_t conn, const uint8_t secret[SECRET_SIZE], uint8_t proof[PROOF_SIZE])
+{
+	uint8_t hash[NOISE_HASH];
+
+	hash_of(conn, hash);
+	noise_proof(secret, hash, proof);
+}
+
 uint64_t
 world_connect(struct world *w, uint8_t device)
 {
-	uint8_t key[KEY_SIZE] = { device };
+	uint8_t key[KEY_SIZE] = { device }, hash[NOISE_HASH];
 
-	server_connected(w->server, ++w->next_conn, key);
+	hash_of(++w->next_conn, hash);
+	server_connected(w->server, w->next_conn, key, hash);
 	return w->next_conn;
 }
 
@@ -293,8 +311,8 @@ attach_bulk(struct client *c)
 	    .generation = c->generation } };
 
 	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
-	memcpy(m.attach.secret, c->at.secret, SECRET_SIZE);
 	c->bulk = world_connect(c->w, c->device[0]);
+	world_proof(c->bulk, c->at.secret, m.attach.proof);
 	world_send(c->w, c->bulk, &m);
 	world_take(c->w, c->bulk, MSG_attached);
 }
@@ -307,8 +325,8 @@ client_attach(struct client *c)
 	const struct message *back;
 
 	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
-	memcpy(m.attach.secret, c->at.secret, SECRET_SIZE);
 	c->control = world_connect(c->w, c->device[0]);
+	world_proof(c->control, c->at.secret, m.attach.proof);
 	world_send(c->w, c->control, &m);
 	if (c->w->no_sync)
 		world_sync(c->w);

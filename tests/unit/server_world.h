@@ -55,6 +55,8 @@ uint64_t world_send(struct world *w, uint64_t conn, struct message *m);
 uint64_t world_connect(struct world *w, uint8_t device);
 /* The oldest mail of this type for conn, which stays valid until the world is done; NULL if there is none. */
 const struct message *world_take(struct world *w, uint64_t conn, uint16_t type);
+/* A secret's proof for conn. */
+void	world_proof(uint64_t conn, const uint8_t secret[SECRET_SIZE], uint8_t proof[PROOF_SIZE]);
 bool	world_closed(struct world *w, uint64_t conn);
 void	world_forget(struct world *w);			/* all mail */
 

@@ -400,6 +400,62 @@ test_refused_alloc(void)
 	teardown();
 }
 
+/* Answers the commits that were sent, the first so and those behind it as a server then must; their sequences. */
+static uint64_t
+answer_all(enum status status)
+{
+	uint64_t list = 0;
+	bool first = true;
+
+	for (unsigned count = commit_count; count > 0; count--) {
+		list = list * 10 + commits[0]->sequence % 10;
+		answer(first || status == STATUS_OK ? status : STATUS_SEQUENCE);
+		first = false;
+	}
+	return list;
+}
+
+static void
+test_busy(void)
+{
+	struct op op = { .type = OP_FSYNC };
+	struct engine_status status;
+	unsigned before = reply_count, waited = 0;
+	uint64_t h, g, sent_once, again = 0;
+
+	setup();
+	op.ino = create("a", &h);
+	op.handle = h;
+	write_at(op.ino, h, 0, 10);
+	pass(3000);
+	pass(600);
+	create("b", &g);
+	before = reply_count;
+	submit(&op);
+	while (store_count > 0)
+		stored(take_store());
+	ok(commit_count == 2, "two commits are under way");
+	sent_once = answer_all(STATUS_BUSY);
+	engine_status(engine, &status);
+	ok(reply_count == before && status.busy && status.error == 0 && commit_count == 0,
+	    "when the server is busy fsync waits, and status says it");
+	for (unsigned i = 0; i < 5; i++) {
+		for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
+			pass(100);
+		again = answer_all(STATUS_BUSY);
+	}
+	ok(again == sent_once && waited >= 1600, "both go again and again, in their order, after %u ms at last", waited);
+	for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
+		pass(100);
+	again = answer_all(STATUS_OK);
+	ok(again == sent_once && reply_count == before + 1 && op.error == 0, "until they are taken, and fsync is done");
+	pass(6000);
+	engine_status(engine, &status);
+	ok(!status.busy && commit_count == 0, "and nothing is said of it any more");
+	replied(&op);
+	teardown();
+}
+
 static void
 test_missing_twice(void)
 {
@@ -646,6 +702,7 @@ main(void)
 	test_missing_for_good();
 	test_missing_for_ever();
 	test_part_of_reclaim();
+	test_busy();
 	test_hostile_range();
 	return tap_done();
 }

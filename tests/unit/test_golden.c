@@ -408,6 +408,8 @@ test_transport(void)
 	ok(noise_read(i, b, payload, sizeof payload) == 2 && payload[1] == 1, "message 2 is understood");
 	noise_split(i, &send, &receive, hash);
 	same("transport", "handshake-hash", (struct bytes){ hash, NOISE_HASH });
+	noise_proof(secret, hash, made);
+	same("transport", "session-proof", (struct bytes){ made, PROOF_SIZE });
 	test_frame("frame", send.key, 0, TEXT("a message"), TEXT(""));
 	test_frame("frame-with-payload", receive.key, 1, TEXT("a message"), TEXT("a sealed block"));
 	test_frame("frame-after-rekey", send.key, FRAME_REKEY, TEXT("a message"), TEXT(""));

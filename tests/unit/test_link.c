@@ -5,10 +5,12 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,8 +19,10 @@
 
 #include "fs/channel.h"
 #include "fs/log.h"
+#include "fs/mover.h"
 #include "proto/noise.h"
 #include "proto/preamble.h"
+#include "proto/seal.h"
 #include "tests/tap.h"
 
 enum behaviour {
@@ -33,12 +37,13 @@ enum behaviour {
 	HUGE_FRAME,		/* a header that announces more than the limits */
 	CLIENT_TALK,		/* sends a message that only clients send */
 	CUT,			/* answers one message, then hangs up */
+	STORE,			/* takes blocks and has none; too busy for the first few */
 };
 
 struct responder {
 	int			 fd, port;
 	_Atomic int		 behaviour;
-	_Atomic unsigned	 links;
+	_Atomic unsigned	 links, busy, busy_said;
 	uint8_t			 secret[KEY_SIZE], public[KEY_SIZE];
 	pthread_t		 thread;
 };
@@ -139,6 +144,22 @@ respond(struct responder *r, int fd, struct frame_keys *to_client, struct frame_
 		break;
 	case CLIENT_TALK:
 		answer.type = MSG_keepalive;
+		say(fd, to_client, &answer, false);
+		break;
+	case STORE:
+		if (r->busy > 0) {
+			r->busy--;
+			r->busy_said++;
+			answer.type = m.type == MSG_put ? MSG_stored : MSG_block;
+			answer.stored.status = answer.block.status = STATUS_BUSY;
+		} else if (m.type == MSG_put) {
+			answer.type = MSG_stored;
+		} else {
+			answer.type = MSG_block;
+			answer.block.status = STATUS_NOENT;
+		}
+		if (m.type == MSG_get && answer.block.status == STATUS_BUSY)
+			answer = (struct message){ .type = MSG_done, .id = m.id, .done.status = STATUS_BUSY };
 		say(fd, to_client, &answer, false);
 		break;
 	default:
@@ -367,6 +388,43 @@ shutting_down(struct responder *r)
 	link_close(l);
 }
 
+/* ---- a name server that does not answer ---- */
+
+static _Atomic bool answering;
+static _Atomic unsigned asked, answered;
+
+/* The C library's, as far as numbers go. */
+int
+getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **ret)
+{
+	static const struct sockaddr_in loopback = { .sin_family = AF_INET };
+	struct addrinfo *a;
+
+	if (hints->ai_flags & AI_NUMERICHOST && strcmp(host, "127.0.0.1") != 0)
+		return EAI_NONAME;
+	if (!(hints->ai_flags & AI_NUMERICHOST)) {
+		asked++;
+		while (!answering)
+			usleep(1000);
+		answered++;
+		if (strcmp(host, "elsewhere.test") != 0)
+			return EAI_NONAME;
+	}
+	a = calloc(1, sizeof *a + sizeof loopback);
+	*a = (struct addrinfo){ .ai_family = AF_INET, .ai_addr = (struct sockaddr *)(a + 1), .ai_addrlen = sizeof loopback };
+	memcpy(a->ai_addr, &loopback, sizeof loopback);
+	((struct sockaddr_in *)a->ai_addr)->sin_port = htons(atoi(port));
+	((struct sockaddr_in *)a->ai_addr)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*ret = a;
+	return 0;
+}
+
+void
+freeaddrinfo(struct addrinfo *a)
+{
+	free(a);
+}
+
 /* ---- a channel ---- */
 
 struct user {
@@ -465,6 +523,153 @@ channels(struct responder *r)
 	channel_free(u.channel);
 }
 
+/* Whatever the reader waits for, the end of the channel does not. */
+static void
+ends_at_once(struct responder *r, enum behaviour behaviour, const char *host, const char *what)
+{
+	static const struct channel_calls calls = { user_attach, user_received, user_fill, user_lost };
+	struct link_target t = target_of(r);
+	_Atomic unsigned *count = behaviour == SILENT ? &r->links : &asked;
+	unsigned began = *count;
+	struct user u = { .attached = 0 };
+	char where[64];
+
+	snprintf(where, sizeof where, "%s:%d", host, r->port);
+	t.addresses = where;
+	t.handshake_ms = t.connect_ms = 600 * 1000;
+	r->behaviour = behaviour;
+	ok(channel_new(&u.channel, "test", &t, &calls, &u) == 0 && channel_start(u.channel) == 0 &&
+	    reaches(count, began + 1), "a channel");
+	channel_free(u.channel);	/* would take ten minutes, or for ever */
+	ok(u.attached == 0 && answered == 0, "ends while %s", what);
+}
+
+static void
+names(struct responder *r)
+{
+	struct link_target t = target_of(r);
+	struct link *l = NULL;
+	char where[64], why[256];
+	unsigned began;
+
+	ends_at_once(r, SILENT, "127.0.0.1", "a server is silent");
+	ends_at_once(r, HONEST, "elsewhere.test", "no name server answers");
+	answering = true;
+	for (int i = 0; i < 600 && answered == 0; i++)
+		usleep(10000);		/* the thread that was left behind */
+	began = asked;
+	snprintf(where, sizeof where, "nowhere.test,elsewhere.test:%d", r->port);
+	t.addresses = where;
+	r->behaviour = HONEST;
+	ok(link_open(&l, &t, why, sizeof why) == 0 && asked == began + 2, "a name is looked up%s", why);
+	link_close(l);
+	t.addresses = "nowhere.test";
+	ok(link_open(&l, &t, why, sizeof why) == -ENXIO && strstr(why, "no such host") != NULL, "or not known: %s", why);
+}
+
+/* ---- a server that is too busy ---- */
+
+struct movement {
+	_Atomic unsigned stored, fetched;
+	int		 store_error, fetch_error;
+	struct mover	*mover;
+	struct channel	*channel;
+};
+
+static void
+note_stored(void *context, struct flush *flush, int error)
+{
+	struct movement *v = context;
+
+	(void)flush;
+	v->store_error = error;
+	v->stored++;
+}
+
+static void
+note_fetched(void *context, struct fetch *fetch, int error)
+{
+	struct movement *v = context;
+
+	(void)fetch;
+	v->fetch_error = error;
+	v->fetched++;
+}
+
+static void
+kick_mover(void *context, bool light)
+{
+	struct movement *v = context;
+
+	(void)light;
+	channel_kick(v->channel);
+}
+
+static int
+mover_attach(void *context, struct link *link, char *why, size_t size)
+{
+	(void)context, (void)link, (void)why, (void)size;
+	return 0;
+}
+
+static int
+mover_fill(void *context, struct link *link)
+{
+	return mover_channel_fill(((struct movement *)context)->mover, link);
+}
+
+static void
+mover_received(void *context, const struct message *m, struct buffer *frame)
+{
+	mover_channel_received(((struct movement *)context)->mover, m, frame);
+}
+
+static void
+mover_lost(void *context)
+{
+	mover_channel_lost(((struct movement *)context)->mover);
+}
+
+static void
+busy_server(struct responder *r)
+{
+	static const struct channel_calls channel_calls = { mover_attach, mover_received, mover_fill, mover_lost };
+	static const struct mover_calls calls = { note_stored, note_fetched, kick_mover };
+	struct link_target t = target_of(r);
+	struct volume_keys *keys = volume_keys_new((uint8_t[KEY_SIZE]){ 1 }, (uint8_t[VOLUME_ID_SIZE]){ 2 });
+	struct movement v = { .stored = 0 };
+	struct flush flush = { .buffer = buffer_new(1000), .len = 1000 };
+	struct fetch fetch = { .count = 1 };
+	struct workers *workers = NULL;
+	bool good, busy;
+
+	r->behaviour = STORE;
+	r->busy = 6;
+	good = workers_new(&workers, 1) == 0 && mover_new(&v.mover, workers, keys, &calls, &v) == 0 &&
+	    channel_new(&v.channel, "test", &t, &channel_calls, &v) == 0 && channel_start(v.channel) == 0;
+	ok(good, "a mover");
+	mover_store(v.mover, &flush, false);
+	mover_fetch(v.mover, &fetch);
+	ok(reaches(&r->busy_said, 1), "a server says that it is busy");
+	for (int i = 0; i < 600 && !mover_busy(v.mover); i++)
+		usleep(1000);
+	busy = mover_busy(v.mover);
+	for (int i = 0; i < 1500 && (v.stored == 0 || v.fetched == 0); i++) {
+		usleep(10000);
+		mover_tick(v.mover);
+	}
+	ok(busy && v.stored == 1 && v.store_error == 0 && v.fetched == 1 && v.fetch_error == -ENOENT && r->busy_said == 6,
+	    "both transfers are said again until it is not");
+	ok(!mover_busy(v.mover), "and that is over then");
+	mover_stop(v.mover);
+	channel_stop(v.channel);
+	workers_free(workers);
+	mover_free(v.mover);
+	channel_free(v.channel);
+	volume_keys_free(keys);
+	buffer_put(flush.buffer);
+}
+
 int
 main(void)
 {
@@ -480,6 +685,8 @@ main(void)
 	blocks(&r);
 	shutting_down(&r);
 	channels(&r);
+	names(&r);
+	busy_server(&r);
 	shutdown(r.fd, SHUT_RDWR);
 	pthread_join(r.thread, NULL);
 	close(r.fd);

@@ -558,8 +558,8 @@ test_volumes_apart(void)
 	attach.id = 0;
 	attach.attach.lane = LANE_BULK;
 	attach.attach.session = b.at.session;
-	memcpy(attach.attach.secret, b.at.secret, SECRET_SIZE);
 	b.bulk = world_connect(&w, 1);
+	world_proof(b.bulk, b.at.secret, attach.attach.proof);
 	world_send(&w, b.bulk, &attach);
 	ok(world_take(&w, b.bulk, MSG_attached) != NULL, "a second volume");
 	ok(!has(&b, 7) && get(&b, 7) == STATUS_NOENT, "does not see the first one's blocks");

@@ -217,9 +217,10 @@ test_gate(void)
 static void
 test_fencing(void)
 {
-	struct message alive = { .type = MSG_keepalive };
+	struct message alive = { .type = MSG_keepalive }, m;
 	struct world w;
 	struct client a, old;
+	uint64_t conn;
 	struct msg_change changes[] = { change_attr(OID_ROOT) };
 
 	world_init(&w, NULL);
@@ -236,6 +237,12 @@ test_fencing(void)
 	a.at.secret[3] ^= 1;
 	ok(client_attach(&a) == STATUS_DENIED, "the secret is asked for");
 	a.at.secret[3] ^= 1;
+	m = (struct message){ .type = MSG_attach, .attach = { .session = a.at.session, .generation = 20 } };
+	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
+	world_proof(a.control, a.at.secret, m.attach.proof);
+	conn = world_connect(&w, 1);
+	world_send(&w, conn, &m);
+	ok(done_status(&w, conn) == STATUS_DENIED, "a proof of it counts on its own connection only");
 	a.device[0] = 2;
 	ok(client_attach(&a) == STATUS_DENIED, "and the device");
 	a.at.session++;
@@ -244,7 +251,14 @@ test_fencing(void)
 	a = client_new(&w, 1);
 	ok(a.at.session != old.at.session, "as another");
 	world_send(&w, a.control, &alive);
-	ok(world_take(&w, a.control, MSG_alive)->alive.sessions == 2, "the first is still remembered");
+	ok(world_take(&w, a.control, MSG_alive)->alive.sessions == 2, "the first is still counted");
+	for (unsigned i = 0; i < 11; i++) {
+		world_pass(&w, 5000);
+		world_send(&w, a.control, &alive);
+	}
+	world_forget(&w);
+	world_send(&w, a.control, &alive);
+	ok(world_take(&w, a.control, MSG_alive)->alive.sessions == 1, "but not when its term is over");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -281,8 +295,8 @@ test_ends(void)
 	client_pin(&a, a.at.first_oid, true);
 	memcpy(attach.attach.volume, world_volume, VOLUME_ID_SIZE);
 	attach.attach.replaces = a.at.session;
-	memcpy(attach.attach.replaces_secret, a.at.secret, SECRET_SIZE);
 	b = (struct client){ .w = &w, .device = { 1 }, .control = world_connect(&w, 1) };
+	world_proof(b.control, a.at.secret, attach.attach.replaces_proof);
 	world_send(&w, b.control, &attach);
 	b.at = world_take(&w, b.control, MSG_attached)->attached;
 	ok(b.at.sessions == 1 && world_closed(&w, a.control), "a new session replaces its dead one");

@@ -175,8 +175,8 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, world_connect(w, 3), (struct message){ .type = MSG_volume_list });
 	m = (struct message){ .type = MSG_attach, .attach = { .session = b->at.session, .generation = 2 } };
 	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
-	memcpy(m.attach.secret, b->at.secret, SECRET_SIZE);
 	b->control = world_connect(w, 2);
+	world_proof(b->control, b->at.secret, m.attach.proof);
 	fine &= say(w, b->control, m);
 	leases[0].mode = MODE_SHARED;
 	fine &= say(w, b->control, (struct message){ .type = MSG_reclaim, .reclaim = { .last = 1, .leases = { leases, 1 } } });
