@@ -120,7 +120,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		printf("    nothing can be saved now: %s\n", fact(f, "error"));
 	if (fact(f, "lost_objects")[0] != '0')
 		printf("    changes of %s files were lost%s\n", fact(f, "lost_objects"),
-		    strcmp(fact(f, "journal"), "stranded") == 0 ? "; they are in the journal, and come back with the next mount" : "");
+		    strcmp(fact(f, "journal"), "stranded") == 0 ? "; they are in the journal, and come back once it is unmounted" : "");
 	if (fact(f, "journal_through")[0] != '0')
 		printf("    the journal does not fit this machine's disk: %s changes waited for the server\n",
 		    fact(f, "journal_through"));

@@ -61,6 +61,7 @@ struct serve {
 	struct mount		*mount;
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
+	struct shell_config	 config;	/* without a kernel or a journal */
 	int			 lock_fd;
 	pthread_t		 waiter, signals;
 };
@@ -502,6 +503,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.engine = o->engine;
 	config.keeper = &keeper_calls;
 	config.keeper_context = s;
+	s->config = config;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
 	config.engine.renames = peek_renames;
@@ -536,6 +538,32 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 
 /* ---- the end ---- */
 
+/*
+ * Everything is on the server, but what was lost with its leases: that is in
+ * the journal, and run again at once.
+ */
+static void
+end_journal(struct serve *s, bool stranded)
+{
+	const struct serve_options *o = s->options;
+	char why[512] = "";
+	bool ran;
+	int r = 0;
+
+	if (s->journal != NULL && !stranded)
+		r = journal_file_reset(s->journal);
+	shell_free(s->shell, !stranded);
+	s->shell = NULL;
+	journal_file_close(s->journal);
+	s->journal = NULL;
+	if (stranded && (r = serve_journal_open(o->home, o->volume.id, &s->journal, why, sizeof why)) == 0)
+		r = serve_journal_replay(o->home, o->volume.id, s->journal, s->config, true, &ran, why, sizeof why);
+	if (r < 0)
+		log_error("%s", why[0] != '\0' ? why : strerror(-r));
+	journal_file_close(s->journal);
+	s->journal = NULL;
+}
+
 static void
 finish(struct serve *s)
 {
@@ -550,6 +578,7 @@ finish(struct serve *s)
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
 	else
 		r = flush(s, LAST_MS, -1);
+	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
 		shell_unsaved(s->shell, add_unsaved, &u);
 		log_error("ending with changes that are not on the server (%s): %zu files%s",
@@ -575,11 +604,7 @@ finish(struct serve *s)
 		clean = r == 0 && !s->force && s->released;
 	}
 	if (clean) {
-		if (s->journal != NULL && (r = journal_file_reset(s->journal)) < 0)
-			log_error("the journal cannot be emptied: %s", strerror(-r));
-		shell_free(s->shell, true);
-		s->shell = NULL;
-		journal_file_close(s->journal);
+		end_journal(s, status.journal_stranded);
 	} else
 		shell_journal_end(s->shell);
 	control_hide(s->control);

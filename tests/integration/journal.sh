@@ -79,11 +79,17 @@ killed_while_cut_off() {	# the server is away, the client goes on in its journal
 	wait_for 20 reports "$T/report" 100 || return
 	kill_server
 	sleep 0.7
-	kill_client ann || return
-	kill_and_wait $pid
+	kill_under $pid || return
 	start_server
 	mount_client ann vol
 	as_reported "$T/report" 100
+}
+
+# kill_under PID: kills ann's client under that process, before it could write to what lies below the mount.
+kill_under() {
+	kill -KILL "${client_pids[ann]}"
+	kill_and_wait "$1"
+	kill_client ann
 }
 
 # untar FILE DIRECTORY: reports each member after it is all there.
@@ -107,8 +113,7 @@ killed_in_untar() {
 	untar "$T/tree.tar" "$M/untar" >"$T/untar.list" 2>"$T/writer.log" &
 	local pid=$!
 	wait_for 20 reports "$T/untar.list" 300 || return
-	kill_client ann || return
-	kill_and_wait $pid
+	kill_under $pid || return
 	mount_client ann vol
 	while read -r f; do
 		[ -d "$T/$f" ] && { [ -d "$M/untar/$f" ] || { echo "no directory $f"; return 1; }; continue; }
@@ -123,8 +128,7 @@ killed_again_and_again() {	# also while the journal is run again
 	writer "$M/again" >"$T/report" 2>"$T/writer.log" &
 	local pid=$! i
 	wait_for 20 reports "$T/report" 2000 || return
-	kill_client ann || return
-	kill_and_wait $pid
+	kill_under $pid || return
 	for i in 1 2 3 4; do
 		( export NUAGE_HOME="$T/ann.home"; exec "$NUAGE" mount vol "$M" -f ) >>"$T/ann.log" 2>&1 &
 		pid=$!
@@ -208,6 +212,30 @@ removed_elsewhere() {	# what was written to a file that somebody removed is besi
 	not test -e "$M/sub/file" && grep -q "more of it" "$M/sub/file (conflict "*
 }
 
+evicted() {	# a client that slept past its term lost its leases; what it had then comes with the next mount
+	printf base >"$M/evicted" && flush_client ann || return
+	client ann umount "$M" && mount_lazily ann || return
+	printf "before the sleep" >"$M/evicted" && printf "new one" >"$M/slept" || return
+	kill -STOP "${client_pids[ann]}"
+	bob_writes evicted "while ann slept"
+	local status=$?
+	kill -CONT "${client_pids[ann]}"
+	[ $status = 0 ] || return
+	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | tee '$T/status' | grep -q 'in the journal'" || return
+	cat "$T/status"
+	printf "after it" >"$M/after" || return
+	is "while ann slept" "$(cat "$M/evicted")" || return
+	if [ "$1" = killed ]; then
+		kill_client ann || return
+	else
+		client ann umount "$M" || return
+	fi
+	mount_client ann vol
+	ls -la "$M"
+	is "while ann slept" "$(cat "$M/evicted")" && is "before the sleep" "$(cat "$M/evicted (conflict "*)" &&
+		is "new one" "$(cat "$M/slept")" && is "after it" "$(cat "$M/after")" && rm "$M/evicted"* "$M/slept" "$M/after"
+}
+
 without_journal() {
 	client ann umount "$M" && mount_client ann vol -o commit=3600,nojournal || return
 	echo lost >"$M/lost-one" && kill_client ann && mount_client ann vol || return
@@ -242,6 +270,8 @@ check_here "a forced unmount keeps the journal" forced_unmount
 check "a live mount's journal is refused" live_lock
 check_here "a file changed on both sides: two versions, unless they are equal" conflict
 check_here "a file removed elsewhere: what was written to it is kept" removed_elsewhere
+check_here "a client that lost its leases, and was killed" evicted killed
+check_here "a client that lost its leases, and is unmounted" evicted unmounted
 check_here "without a journal" without_journal
 if [ "$(id -u)" = 0 ]; then
 	check_here "no room for a journal" full_disk

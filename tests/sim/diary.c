@@ -276,14 +276,19 @@ static bool
 is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
 {
 	const struct judge *j = d->sim->judge;
+	bool any = false;
 
+	/* Some tags are used more than once: then it cannot be told whose bytes they are. */
 	for (size_t i = 0; i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
 
-		if (c->mount == d->dead && c->type == OP_WRITE && c->ino == ino && c->tag == tag && c->done != 0 && c->error == 0)
-			return c->voided && c->done <= d->cutoff;
+		if (c->type != OP_WRITE || c->ino != ino || c->tag != tag || c->done == 0 || c->error != 0)
+			continue;
+		if (c->mount != d->dead || !c->voided || c->done > d->cutoff)
+			return false;
+		any = true;
 	}
-	return false;
+	return any;
 }
 
 /* What the dead mount's processes saw that is not in the volume by itself. */
