@@ -13,6 +13,7 @@
 #include "tests/sim/diary.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,13 @@ struct owed {
 	uint64_t	 found;			/* the inode they were seen in */
 };
 
+/* A file that somebody else changed before the journal was run again. */
+struct theirs {
+	uint64_t	 ino;
+	const struct call *by;
+	bool		 ours;			/* the journal came first */
+};
+
 struct diary {
 	struct client	*client;
 	struct sim	*sim;
@@ -62,6 +70,8 @@ struct diary {
 	struct replay	*replay;
 	struct owed	*owed;
 	size_t		 owed_count, owed_size;
+	struct theirs	*theirs;
+	size_t		 theirs_count, theirs_size;
 	bool		 weighed, cut;
 };
 
@@ -150,7 +160,7 @@ diary_empty(struct diary *d)
 	model_free(d->view);
 	d->view = NULL;
 	d->dead = NULL;
-	d->owed_count = 0;
+	d->owed_count = d->theirs_count = 0;
 }
 
 void
@@ -162,6 +172,7 @@ diary_free(struct diary *d)
 	diary_empty(d);
 	free(d->notes);
 	free(d->owed);
+	free(d->theirs);
 	free(d);
 }
 
@@ -199,6 +210,7 @@ diary_killed(struct diary *d, struct mount *m)
 		diary_unmount(d);
 	else {
 		d->dead = m;
+		d->theirs_count = 0;
 		d->death = sim->step;
 		d->cutoff = UINT64_MAX;
 	}
@@ -330,10 +342,47 @@ holds(const struct inode *i, const struct owed *o)
 	return same;
 }
 
+static bool
+changes_content(const struct call *c)
+{
+	return c->error == 0 && (c->type == OP_WRITE || c->type == OP_FALLOCATE || (c->type == OP_SETATTR && (c->set & SET_SIZE)) ||
+	    (c->type == OP_OPEN && (c->flags & O_TRUNC)));
+}
+
+/* Whose is this file, after the death: the journal's, or somebody else's? */
+static void
+watch_content(struct diary *d, const struct call *c)
+{
+	bool ours = c->mount == d->mount;
+
+	if (d->dead == NULL || !changes_content(c) || (ours && !c->rerun))
+		return;
+	for (size_t i = 0; i < d->theirs_count; i++) {
+		const struct theirs *t = &d->theirs[i];
+
+		if (t->ino != c->ino)
+			continue;
+		if (ours && !t->ours && !t->by->voided && t->by->mount->state != MOUNT_GONE)
+			sim_fail(d->sim, "client %u: its journal changed %" PRIu64 ", which somebody else had changed",
+			    d->client->index, c->ino);
+		return;
+	}
+	if (d->theirs_count == d->theirs_size) {
+		d->theirs_size = d->theirs_size * 2 + 16;
+		if ((d->theirs = realloc(d->theirs, d->theirs_size * sizeof *d->theirs)) == NULL)
+			abort();
+	}
+	d->theirs[d->theirs_count++] = (struct theirs){ c->ino, c, ours };
+}
+
 void
 diary_saw(struct sim *sim, const struct model *after, const struct call *c)
 {
 	struct diary *d = sim->clients[c->client]->diary;
+
+	for (unsigned i = 0; i < sim->plan.clients; i++)
+		if (sim->clients[i]->diary != NULL && (sim->clients[i]->diary->mount == c->mount || i != c->client))
+			watch_content(sim->clients[i]->diary, c);
 
 	if (d == NULL || d->mount == NULL || d->mount != c->mount || !d->weighed)
 		return;
@@ -434,6 +483,7 @@ describe(struct call *c, const struct op *op)
 	c->size = op->data.len > 0 ? op->data.len : op->size;
 	if (op->type == OP_WRITE || op->type == OP_SETXATTR)
 		c->tag = pattern_keep(op->data);
+	c->rerun = op->replay != NULL && !op->replay->trusted;
 	if (op->replay != NULL)
 		c->at_ns = op->replay->entry->when.tv_sec * INT64_C(1000000000) + op->replay->entry->when.tv_nsec;
 }
