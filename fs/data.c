@@ -322,8 +322,11 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		return -EAGAIN;
 	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
 		return r;
-	if (size == 0 && o->stable_size > 0 && !o->hold) {
+	if (size == 0 && o->stable_size > 0 && o->sent_size > 0 && !o->hold) {
 		o->hold = true;		/* the old size and content stay stable until the new has arrived */
+		/* The old is what the server has: what only was about to be sent goes now. */
+		o->stable_size = o->stable_size < o->sent_size ? o->stable_size : o->sent_size;
+		o->stable_flags = o->sent_flags;
 		data_list(e, o);
 		txn_touch(e, o);
 	}

@@ -128,6 +128,8 @@ struct object {
 	uint64_t	 stable_size;		/* the size a commit may state */
 	uint64_t	 told_size;		/* in the server's ATTR, as far as acknowledged */
 	uint32_t	 told_flags;
+	uint64_t	 sent_size;		/* in the last ATTR that was read or frozen: what the server will have */
+	uint32_t	 sent_flags;
 	bool		 tail_tidy;		/* no record speaks of bytes behind the end */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */

@@ -282,6 +282,10 @@ mark_frozen(struct engine *e, struct object *o, uint64_t sequence)
 		r->sequence = sequence;
 		TAILQ_REMOVE(&o->dirty_recs, r, dirty_link);
 	}
+	if (o->attr_dirty) {
+		o->sent_size = S_ISREG(o->attr.mode) ? o->stable_size : o->attr.size;
+		o->sent_flags = o->stable_flags;
+	}
 	o->attr_dirty = false;
 	if (!o->hold)
 		o->wipe = false;
