@@ -175,6 +175,8 @@ append(struct engine *e, struct journal_entry *n, bool sync)
 	ssize_t len;
 	int r;
 
+	/* With what was lost in it nothing can be trimmed: it must not grow for ever. */
+	j->broken |= j->stranded && j->bytes - j->dead_bytes > j->sink->max;
 	if (j->broken)
 		return -ENOSPC;
 	if ((len = journal_encode(n, arguments)) < 0)
@@ -445,7 +447,7 @@ journal_full(const struct engine *e, const struct op *op)
 {
 	const struct journal *j = &e->journal;
 
-	return keeps(e) && !j->replaying && !j->broken && !j->stranded && journal_wants(op) &&
+	return keeps(e) && !j->replaying && !j->broken && !j->stranded && e->error == 0 && journal_wants(op) &&
 	    j->bytes - j->dead_bytes > j->sink->max;
 }
 

@@ -604,10 +604,6 @@ journal_file_open(struct journal_file **ret, const char *directory, const uint8_
 		j->next = 1;
 	j->session = j->read_session;
 	j->sink = (struct engine_journal){ .append = append, .trim = trim, .context = j, .next = j->next, .max = LIVE_MAX };
-	if (r == 0 && pthread_create(&j->thread, NULL, thread_main, j) != 0)
-		r = -EAGAIN;
-	else
-		j->thread_runs = r == 0;
 	if (r < 0)
 		journal_file_close(j);
 	else
@@ -663,6 +659,9 @@ const struct engine_journal *
 journal_file_sink(struct journal_file *j)
 {
 	j->sink.next = j->next;
+	/* Without it segments are made when they are needed, and nothing is synced that nobody asks for. */
+	if (!j->thread_runs)
+		j->thread_runs = pthread_create(&j->thread, NULL, thread_main, j) == 0;
 	return &j->sink;
 }
 
@@ -673,7 +672,7 @@ journal_file_begin(struct journal_file *j, uint64_t session)
 
 	LOCK_SCOPE(&j->lock);
 	/* What is there is still the other's. */
-	if (j->read_count > 0)
+	if (j->read_count > 0 || j->session == session)
 		return;
 	j->session = session;
 	s = TAILQ_LAST(&j->live, segments);

@@ -154,19 +154,19 @@ chosen_oid(struct engine *e, const struct op *op)
 	uint64_t oid = op->replay != NULL && op->replay->keep_oids ? op->replay->entry->child : 0;
 	struct object *o = object_find(e, oid);
 
+	/* It may have been claimed, and even given away, before it is born. */
 	if (o != NULL && o->adopted && !o->attr_known) {
 		o->adopted = false;
-		o->mode = MODE_NONE;	/* claimed, and not born yet */
-		object_drop(e, o);
+		o->mode = MODE_NONE;
 	}
-	return oid != 0 && object_find(e, oid) == NULL ? oid : oid_new(e);
+	return oid != 0 && (o == NULL || (o->mode == MODE_NONE && !o->attr_known && !o->dead)) ? oid : oid_new(e);
 }
 
 static struct object *
 birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 {
 	uint64_t oid = chosen_oid(e, op);
-	struct object *o = oid == 0 || object_find(e, oid) != NULL ? NULL : object_get(e, oid);
+	struct object *o = oid == 0 || (op->replay == NULL && object_find(e, oid) != NULL) ? NULL : object_get(e, oid);
 	struct attr a = { .mode = mode, .uid = op->uid, .gid = op->gid, .nlink = S_ISDIR(mode) ? 2 : 1,
 	    .rdev = op->attr.rdev, .atime = e->real, .mtime = e->real, .ctime = e->real, .btime = e->real };
 

@@ -116,9 +116,13 @@ killed_in_untar() {
 	kill_under $pid || return
 	mount_client ann vol
 	while read -r f; do
-		[ -d "$T/$f" ] && { [ -d "$M/untar/$f" ] || { echo "no directory $f"; return 1; }; continue; }
-		[ -L "$T/$f" ] && { [ -L "$M/untar/$f" ] || { echo "no link $f"; return 1; }; continue; }
-		cmp "$T/$f" "$M/untar/$f" || return
+		if [ -L "$T/$f" ]; then
+			is "$(readlink "$T/$f")" "$(readlink "$M/untar/$f")" || return
+		elif [ -d "$T/$f" ]; then
+			[ -d "$M/untar/$f" ] || return
+		else
+			cmp "$T/$f" "$M/untar/$f" || return
+		fi
 	done <"$T/untar.list"
 }
 

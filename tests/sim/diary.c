@@ -283,50 +283,6 @@ diary_unmount(struct diary *d)
 	d->mount = NULL;
 }
 
-/* Was this piece of a file written by a call that is void now, and had an entry? */
-static bool
-is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
-{
-	const struct judge *j = d->sim->judge;
-	bool any = false;
-
-	/* Some tags are used more than once: then it cannot be told whose bytes they are. */
-	for (size_t i = 0; i < j->calls_count; i++) {
-		const struct call *c = j->calls[i];
-
-		if (c->type != OP_WRITE || c->ino != ino || c->tag != tag || c->done == 0 || c->error != 0)
-			continue;
-		if (c->mount != d->dead || !c->voided || c->done > d->cutoff)
-			return false;
-		any = true;
-	}
-	return any;
-}
-
-/* What the dead mount's processes saw that is not in the volume by itself. */
-static void
-weigh(struct diary *d)
-{
-	d->weighed = true;
-	d->owed_count = 0;
-	for (size_t n = 0; d->view != NULL && n < d->view->count; n++) {
-		const struct inode *i = d->view->inodes[n];
-
-		for (size_t r = 0; i->nlink > 0 && r < i->runs_count; r++) {
-			const struct run *run = &i->runs[r];
-
-			if (!is_owed(d, i->ino, run->tag))
-				continue;
-			if (d->owed_count == d->owed_size) {
-				d->owed_size = d->owed_size * 2 + 16;
-				if ((d->owed = realloc(d->owed, d->owed_size * sizeof *d->owed)) == NULL)
-					abort();
-			}
-			d->owed[d->owed_count++] = (struct owed){ i->ino, run->start, run->len, run->origin, run->tag, 0 };
-		}
-	}
-}
-
 static bool
 holds(const struct inode *i, const struct owed *o)
 {
@@ -347,6 +303,59 @@ changes_content(const struct call *c)
 {
 	return c->error == 0 && (c->type == OP_WRITE || c->type == OP_FALLOCATE || (c->type == OP_SETATTR && (c->set & SET_SIZE)) ||
 	    (c->type == OP_OPEN && (c->flags & O_TRUNC)));
+}
+
+/* Was this piece of a file written by a call that is void now, and had an entry? */
+static bool
+is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
+{
+	const struct judge *j = d->sim->judge;
+	bool any = false;
+
+	/*
+	 * Some tags are used more than once: then it cannot be told whose bytes
+	 * they are.  Content may be missing although its call is not void: unless
+	 * somebody else changed the file later, who then saw it.
+	 */
+	for (size_t i = 0; i < j->calls_count; i++) {
+		const struct call *c = j->calls[i];
+
+		if (c->done == 0 || c->ino != ino || !changes_content(c))
+			continue;
+		if (c->mount != d->dead && (any || (c->type == OP_WRITE && c->tag == tag)))
+			return false;
+		if (c->type != OP_WRITE || c->tag != tag)
+			continue;
+		if (c->done > d->cutoff)
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* What the dead mount's processes saw that is not in the volume by itself. */
+static void
+weigh(struct diary *d)
+{
+	d->weighed = true;
+	d->owed_count = 0;
+	for (size_t n = 0; d->view != NULL && n < d->view->count; n++) {
+		const struct inode *i = d->view->inodes[n];
+
+		for (size_t r = 0; i->nlink > 0 && r < i->runs_count; r++) {
+			const struct run *run = &i->runs[r];
+
+			if (!is_owed(d, i->ino, run->tag) || holds(model_find(d->sim->judge->model, i->ino),
+			    &(struct owed){ i->ino, run->start, run->len, run->origin, run->tag, 0 }))
+				continue;
+			if (d->owed_count == d->owed_size) {
+				d->owed_size = d->owed_size * 2 + 16;
+				if ((d->owed = realloc(d->owed, d->owed_size * sizeof *d->owed)) == NULL)
+					abort();
+			}
+			d->owed[d->owed_count++] = (struct owed){ i->ino, run->start, run->len, run->origin, run->tag, 0 };
+		}
+	}
 }
 
 /* Whose is this file, after the death: the journal's, or somebody else's? */
@@ -411,6 +420,25 @@ accounted(const struct diary *d, const struct owed *o)
 	return false;
 }
 
+/* Every file that was made, and still had a name, is there under its number. */
+static void
+look_for_files(const struct diary *d)
+{
+	const struct judge *j = d->sim->judge;
+
+	for (size_t n = 0; n < j->calls_count && d->mount->resumes != 0 && d->view != NULL; n++) {
+		const struct call *c = j->calls[n];
+		const struct inode *i;
+
+		if (c->mount != d->dead || !c->voided || c->done == 0 || c->done > d->cutoff || c->error != 0 ||
+		    (c->type != OP_CREATE && c->type != OP_MKNOD))
+			continue;
+		i = model_find(d->view, c->child);
+		if (i != NULL && i->nlink > 0 && model_find(j->model, c->child) == NULL)
+			sim_fail(d->sim, "client %u: %" PRIu64 " was made and is nowhere", d->client->index, c->child);
+	}
+}
+
 static void
 settle(struct diary *d)
 {
@@ -425,6 +453,7 @@ settle(struct diary *d)
 	sim_trace(d->sim, "c%u: the journal was run again: %" PRIu64 " operations, %" PRIu64 " had landed, %" PRIu64
 	    " did not fit, %" PRIu64 " conflicts, %" PRIu64 " equal; %zu pieces were owed", d->client->index, r.run, r.landed,
 	    r.unfit, r.conflicts, r.equal, d->owed_count);
+	look_for_files(d);
 	for (size_t i = 0; i < d->owed_count; i++)
 		if (d->owed[i].found == 0 || !accounted(d, &d->owed[i]))
 			sim_fail(d->sim, "client %u: %" PRIu64 "+%" PRIu64 " of %" PRIu64 " (tag %u) was answered and is nowhere",
