@@ -22,7 +22,7 @@
  * The second time the application would see ESTALE.  So who is wounded keeps
  * its ticket (R6), needs the directory of the new name from its first look-up
  * on, is not answered under a lease that is about to go, and what it looks
- * into is held for HOLD_MS against a recall.  If all that was not enough, it
+ * into is held for HOLD_MS against a recall that wants all of the lease.  If all that was not enough, it
  * is ESTALE: better an error than a rename that never was.
  *
  * A first name that was answered from the kernel's cache is not seen here.
@@ -38,7 +38,7 @@
 
 enum {
 	PAIR_MS		= 1000,		/* no call takes longer between its look-ups, unless a need waits */
-	HOLD_MS		= 20,
+	HOLD_MS		= 200,
 	DEMAND_MS	= 10000,	/* since its last recall a directory is in demand */
 	FRESH_MS	= 5,
 };
@@ -66,22 +66,35 @@ still_leased(struct engine *e, uint64_t oid, uint64_t since)
 }
 
 static void
-hold(struct engine *e, uint64_t oid, uint64_t until)
+set_hold(struct engine *e, uint64_t oid, uint64_t until)
 {
-	struct object *o = object_find(e, oid);
+	struct object *o = oid == 0 ? NULL : object_find(e, oid);
 
 	if (o != NULL)
 		o->hold_until = until;
 }
 
+static void
+hold(struct engine *e, struct caller *c, uint64_t oid)
+{
+	size_t at = 0, last = sizeof c->held / sizeof *c->held - 1;
+
+	while (at < last && c->held[at] != oid)
+		at++;
+	if (c->held[at] != oid)
+		set_hold(e, c->held[at], 0);
+	memmove(c->held + 1, c->held, at * sizeof *c->held);
+	c->held[0] = oid;
+	set_hold(e, oid, e->now_ms + HOLD_MS);
+}
+
 /* Recalls go on when the event is settled. */
 static void
-unhold(struct engine *e, const struct caller *c)
+unhold(struct engine *e, struct caller *c)
 {
-	if (!c->wounded)
-		return;
-	hold(e, c->dir, 0);
-	hold(e, c->second, 0);
+	for (size_t i = 0; i < sizeof c->held / sizeof *c->held; i++)
+		set_hold(e, c->held[i], 0);
+	memset(c->held, 0, sizeof c->held);
 }
 
 void
@@ -89,7 +102,7 @@ caller_arrived(struct engine *e, struct op *op)
 {
 	struct caller *c = caller_find(e, op);
 
-	if (c == NULL || op->type == OP_GETATTR)	/* the kernel asks for it to judge permissions */
+	if (c == NULL)
 		return;
 	if (e->now_ms - c->seen_ms > PAIR_MS) {
 		c->id = 0;
@@ -97,21 +110,40 @@ caller_arrived(struct engine *e, struct op *op)
 	}
 	if (c->wounded)
 		op->state->ticket = c->ticket;
-	if (op->type == OP_LOOKUP)
+	/* Attributes are asked for in between, to judge permissions by. */
+	if (op->type == OP_LOOKUP || op->type == OP_GETATTR)
 		return;
 	unhold(e, c);
 	c->id = 0;
+}
+
+/* FNV-1a: only to tell one name of a process from its last one. */
+static uint64_t
+name_digest(struct bytes name)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < name.len; i++)
+		h = (h ^ name.data[i]) * 1099511628211u;
+	return h;
 }
 
 /* Never 0. */
 static uint64_t
 name_mark(const struct op *op)
 {
-	uint64_t h = 14695981039346656037u ^ op->ino;
+	return (name_digest(op->name) ^ op->ino * 0x9e3779b97f4a7c15u) | 1;
+}
 
-	for (size_t i = 0; i < op->name.len; i++)
-		h = (h ^ op->name.data[i]) * 1099511628211u;
-	return h | 1;
+/* Is this the second look-up of a rename?  When both names are alike, it is if the first was the look-up before. */
+static bool
+is_second(struct engine *e, struct op *op, const struct caller *c)
+{
+	enum rename_part part = e->config.renames == NULL ? RENAME_NEITHER :
+	    e->config.renames(e->config.context, op->caller, op->name);
+
+	return part == RENAME_NEW ||
+	    (part == RENAME_EITHER && c->id == op->caller && c->dir != 0 && c->name == name_digest(op->name));
 }
 
 /* The call is to begin anew; true when it may be told so. */
@@ -120,8 +152,9 @@ wound(struct engine *e, struct op *op)
 {
 	struct caller *c = caller_at(e, op->caller);
 
-	if (e->config.renames == NULL || !e->config.renames(e->config.context, op->caller, op->name))
+	if (!is_second(e, op, c))
 		return false;
+	unhold(e, c);
 	*c = (struct caller){ .id = op->caller, .wounded = true, .ticket = op->state->ticket,
 	    .second = op->ino, .told = name_mark(op), .seen_ms = e->now_ms };
 	e->stats.restarts++;
@@ -159,8 +192,8 @@ caller_looks_up(struct engine *e, struct op *op)
 	    (op->ino != c->second && need_lease(e, op, c->second, MODE_SHARED) == NULL)))
 		return -EAGAIN;
 	if (c != NULL && c->dir != 0) {
-		if (op->ino == c->child)	/* a step down */
-			unhold(e, c);
+		if (op->ino == c->child)
+			unhold(e, c);	/* a step down: no pair yet */
 		else if (still_leased(e, c->dir, c->leased_since))
 			need_held(op, c->dir, MODE_SHARED);
 		else if (wound(e, op))
@@ -184,12 +217,13 @@ caller_looked_up(struct engine *e, struct op *op, const struct object *dir)
 	c->dir = dir->oid;
 	c->leased_since = dir->leased_since;
 	c->child = op->error == 0 ? op->child : 0;
+	c->name = name_digest(op->name);
 	c->seen_ms = e->now_ms;
 	if (c->wounded) {
 		if (c->ticket == 0)
 			c->ticket = op->state->ticket;
-		hold(e, dir->oid, e->now_ms + HOLD_MS);
-		hold(e, c->second, e->now_ms + HOLD_MS);
+		hold(e, c, dir->oid);
+		hold(e, c, c->second);
 	}
 }
 

@@ -74,9 +74,10 @@ struct caller {
 	uint32_t	 id;			/* 0: nobody */
 	bool		 wounded;		/* was told to begin anew, once */
 	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
-	uint64_t	 child;			/* what it gave */
+	uint64_t	 child, name;		/* what it gave; a digest of the name */
 	uint64_t	 seen_ms;
 	uint64_t	 ticket, second;	/* wounded: its age, the directory of its new name */
+	uint64_t	 held[4];		/* ... directories held for it, the last one first; 0: none */
 	uint64_t	 told;			/* ... the look-up that was answered ESTALE, until the next one */
 };
 

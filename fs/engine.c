@@ -161,7 +161,7 @@ object_drop(struct engine *e, struct object *o)
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
-	    o->early_grant == 0 && o->oid != OID_ROOT && !answers_expected(e, o))
+	    o->early_grant == 0 && e->now_ms >= o->demand_until && o->oid != OID_ROOT && !answers_expected(e, o))
 		object_unlink(e, o);
 }
 

@@ -23,6 +23,8 @@ struct engine_journal;
 struct replaying;
 struct volume_keys;
 
+enum rename_part { RENAME_NEITHER, RENAME_OLD, RENAME_NEW, RENAME_EITHER };
+
 struct engine_config {
 	uint32_t	 commit_ms;		/* age at which changes are committed; 0 = 2000 */
 	size_t		 dirty_max;		/* bytes not yet on the server; 0 = 96 MiB */
@@ -32,8 +34,8 @@ struct engine_config {
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
 	void		(*random)(void *context, void *to, size_t len);
-	/* Does this caller look up the new name for rename(2)?  Asked seldom; NULL: never. */
-	bool		(*renames)(void *context, uint32_t caller, struct bytes name);
+	/* Which name of a rename(2) does this caller look up?  Asked seldom; NULL: neither, ever. */
+	enum rename_part (*renames)(void *context, uint32_t caller, struct bytes name);
 	void		*context;
 };
 

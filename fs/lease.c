@@ -180,7 +180,8 @@ pages_locked(const struct engine *e, const struct object *o)
 void
 lease_step(struct engine *e, struct object *o)
 {
-	if (o->recall == RECALL_WAIT && e->now_ms >= o->hold_until && !older_needs(e, o)) {
+	if (o->recall == RECALL_WAIT && (o->recall_mode != MODE_NONE || e->now_ms >= o->hold_until) &&
+	    !older_needs(e, o)) {
 		if (o->recall_mode == MODE_SHARED)
 			recall_set(e, o, RECALL_FLUSH);
 		else {

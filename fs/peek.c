@@ -7,6 +7,7 @@
 #include "fs/peek.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -53,34 +54,36 @@ ends_with(pid_t pid, unsigned long long path, struct bytes name)
 	return strlen(last) == name.len && memcmp(last, name.data, name.len) == 0;
 }
 
-bool
+enum rename_part
 peek_renames(void *context, uint32_t caller, struct bytes name)
 {
 	unsigned long long arg[ARGS] = { 0 };
 	char path[64];
 	long number = -1;
-	int to = 3, n;
+	int from = 1, to = 3, n;
 	FILE *f;
 
 	(void)context;
 	snprintf(path, sizeof path, "/proc/%u/syscall", (unsigned)caller);
 	f = fopen(path, "re");
 	if (f == NULL)
-		return false;
+		return RENAME_NEITHER;
 	n = fscanf(f, "%ld %llx %llx %llx %llx", &number, &arg[0], &arg[1], &arg[2], &arg[3]);
 	fclose(f);
 	if (n != 5)
-		return false;
+		return RENAME_NEITHER;
 #ifdef SYS_rename
-	if (number == SYS_rename)
+	if (number == SYS_rename) {
+		from = 0;
 		to = 1;
-	else
+	} else
 #endif
 	if (number != SYS_renameat2
 #ifdef SYS_renameat
 	    && number != SYS_renameat
 #endif
 	    )
-		return false;
-	return ends_with((pid_t)caller, arg[to], name);
+		return RENAME_NEITHER;
+	return (ends_with((pid_t)caller, arg[from], name) ? RENAME_OLD : 0) |
+	    (ends_with((pid_t)caller, arg[to], name) ? RENAME_NEW : 0);
 }

@@ -8,12 +8,11 @@
 #ifndef FS_PEEK_H
 #define FS_PEEK_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/cursor.h"
+#include "fs/engine.h"
 
-/* Is it in rename(2), and is this the last part of the new path?  False when that cannot be seen. */
-bool	peek_renames(void *context, uint32_t caller, struct bytes name);
+/* Is it in rename(2), and of which of the two paths is this the last part?  None when that cannot be seen. */
+enum rename_part peek_renames(void *context, uint32_t caller, struct bytes name);
 
 #endif

@@ -10,13 +10,14 @@ INTEGRATION_TESTS = \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
+	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/stranger.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
 	tests/integration/space.sh \
 	tests/integration/self_long.sh
-EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py
+EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py tests/integration/races.py
 
 TESTS += $(INTEGRATION_TESTS) tests/integration/test_linearize.sh
 EXTRA_DIST += tests/integration/test_linearize.sh

@@ -23,12 +23,14 @@ static struct msg_read last_read;
 static struct msg_want last_wants[16];
 static bool renaming;
 
-static bool
+/* Of x to y. */
+static enum rename_part
 renames(void *context, uint32_t caller, struct bytes name)
 {
 	(void)context;
-	(void)name;
-	return renaming && caller == CALLER;
+	if (!renaming || caller != CALLER || name.len != 1)
+		return RENAME_NEITHER;
+	return name.data[0] == 'x' ? RENAME_OLD : name.data[0] == 'y' ? RENAME_NEW : RENAME_NEITHER;
 }
 
 /* Every commit is acknowledged, every invalidation carried out; READs are only noted. */
@@ -180,7 +182,7 @@ test_held(void)
 	ok(look_up(OID_ROOT, "b") == 0 && look_up(b, "y") == 0, "begun anew it looks again");
 	recall(b, 5);
 	ok(releases == 1, "where it looked is held for a moment");
-	pass(100);
+	pass(300);
 	ok(releases == 2, "and no longer");
 	ok(look_up(OID_ROOT, "nothing") == 1 && wants(b), "then it is asked for again with what is looked up next");
 	engine_free(engine);

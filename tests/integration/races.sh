@@ -1,0 +1,21 @@
+#!/bin/bash
+# races.sh - two mounts get in each other's way, over and over (RACE_ROUNDS).
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
+needs fuse python3
+start_server
+first_client ann vol
+another_client bob vol ann
+mount_client ann vol
+mount_client bob vol
+rounds=${RACE_ROUNDS:-500}
+
+race() {	# NAME ROUNDS
+	mkdir "$(mnt ann)/$1"
+	timeout -k 5 $((60 + $2 / 50)) python3 "$top_srcdir/tests/integration/races.py" "$1" "$(mnt ann)/$1" "$(mnt bob)/$1" --rounds "$2"
+}
+
+for name in ${RACES:-crossed list append pages mmap unlink}; do
+	check "$name, $rounds times" race "$name" "$rounds"
+	note <"$T/case.out"
+done
+tap_done
