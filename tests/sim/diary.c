@@ -412,11 +412,15 @@ accounted(const struct diary *d, const struct owed *o)
 	for (size_t n = 0; n < j->calls_count; n++) {
 		const struct call *c = j->calls[n];
 
-		if (c->error != 0 || c->done == 0 || (c->mount == d->mount && c->type != OP_UNLINK))
+		if (c->error != 0 || c->done <= d->death || (c->mount == d->mount && !c->rerun))
 			continue;
-		if ((c->type == OP_UNLINK || c->type == OP_RENAME) && c->done > d->death)
+		if (c->type == OP_UNLINK || c->type == OP_RENAME)
 			return true;	/* taken by somebody, as far as can be told */
 	}
+	/* A copy that was dropped: the original is the same. */
+	for (size_t n = 0; n < j->model->count; n++)
+		if (j->model->inodes[n]->nlink > 0 && holds(j->model->inodes[n], o))
+			return true;
 	return false;
 }
 

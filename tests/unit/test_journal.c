@@ -12,6 +12,7 @@
 
 #include "fs/journal_file.h"
 #include "fs/replay.h"
+#include "proto/seal.h"
 #include "tests/tap.h"
 
 enum { SEGMENT_SIZE = 8 * 1024 * 1024 };
@@ -342,6 +343,63 @@ plans(void)
 	replay_free(r);
 }
 
+static void
+fill(void *context, void *to, size_t len)
+{
+	(void)context;
+	memset(to, 7, len);
+}
+
+/* The leases that a new engine claims, as bits of their object ids. */
+static uint64_t
+claims(struct replay *r)
+{
+	static const uint8_t key[KEY_SIZE] = { 1 };
+	struct engine_config config = { .random = fill };
+	struct volume_keys *keys = volume_keys_new(key, volume);
+	struct msg_attached a = { .session = 5, .term_ms = TERM_MS, .first_oid = 1000, .oid_count = 1000, .sessions = 1 };
+	struct engine *e = NULL;
+	struct action *action;
+	uint64_t bits = 0;
+
+	if (keys == NULL || engine_new(&e, &config, keys) < 0 || replay_adopt(r, e) < 0)
+		abort();
+	engine_clock(e, 1000, (struct timespec){ 0 });
+	engine_attached(e, &a, false);
+	while ((action = engine_next(e)) != NULL) {
+		for (uint32_t i = 0; action->kind == ACTION_SEND && action->message.type == MSG_reclaim &&
+		    i < action->message.reclaim.leases.count; i++)
+			bits |= UINT64_C(1) << action->message.reclaim.leases.at[i].oid;
+		action_free(action);
+	}
+	engine_free(e);
+	volume_keys_free(keys);
+	return bits;
+}
+
+static void
+leases(void)
+{
+	struct replay *r;
+
+	replay_new(&r, "here", true);
+	add(r, 1, CONTENT(20));
+	add(r, 2, CONTENT(21));
+	add(r, 3, CONTENT(22));
+	add(r, 4, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
+	add(r, 5, (struct journal_entry){ .kind = JOURNAL_AWAY, .ino = 22 });
+	ok(claims(r) == UINT64_C(1) << 20, "what was given away is not claimed");
+	add(r, 6, CONTENT(21));
+	ok(claims(r) == (UINT64_C(1) << 20 | UINT64_C(1) << 21), "unless it was leased again");
+	add(r, 7, MARK(JOURNAL_LOSS, 1, 0));
+	ok(claims(r) == 0, "nor what may have been lost");
+	replay_free(r);
+	replay_new(&r, "here", false);
+	add(r, 1, CONTENT(20));
+	ok(claims(r) == 0, "nor anything when the journal's end may be missing");
+	replay_free(r);
+}
+
 static int
 remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -361,6 +419,7 @@ main(void)
 	recycled();
 	another_volume();
 	plans();
+	leases();
 	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	return tap_done();
 }
