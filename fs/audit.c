@@ -77,7 +77,7 @@ engine_check(struct engine *e, char *why, size_t size)
 	struct flush_state *f;
 	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
 	uint64_t sequence = e->sequence - e->inflight_count;
-	size_t unsaved = 0;
+	size_t unsaved = 0, files_ahead = 0, files_old = 0, bytes_ahead = 0;
 
 	TAILQ_FOREACH(o, &e->lru, lru_link) {
 		const struct rec *r;
@@ -86,6 +86,13 @@ engine_check(struct engine *e, char *why, size_t size)
 		on_dirty += o->dirty;
 		unsaved += o->dirty || o->on_data_list;
 		recalling += o->recall != RECALL_NONE;
+		if (o->scouted != 0 && o->scouted + 1 >= e->scout.count && !S_ISDIR(o->attr.mode)) {
+			files_ahead++;
+			files_old += o->scouted < e->scout.count;
+			bytes_ahead += o->scouted_bytes;
+		}
+		if (o->scouted != 0 && !o->attr_known)
+			return fail_check(why, size, o, "brought ahead and not known");
 		if (o->mode == MODE_NONE && (o->root != NULL || o->attr_known || o->dirty))
 			return fail_check(why, size, o, "known without a lease");
 		if (o->dirty && o->mode != MODE_EXCLUSIVE)
@@ -104,6 +111,8 @@ engine_check(struct engine *e, char *why, size_t size)
 	}
 	if (listed != e->objects || unsaved != e->unsaved)
 		return fail_check(why, size, NULL, "objects are miscounted");
+	if (files_ahead != e->scout.files_ahead || files_old != e->scout.files_old || bytes_ahead != e->scout.bytes_ahead)
+		return fail_check(why, size, NULL, "files brought ahead are miscounted");
 	TAILQ_FOREACH(o, &e->dirty, dirty_link)
 		on_dirty--;
 	TAILQ_FOREACH(o, &e->recalling, recall_link)

@@ -6,6 +6,7 @@
 
 struct fetch_state {
 	struct fetch	 fetch;
+	bool		 ahead;			/* its failure is nobody's: who needs it asks again */
 	TAILQ_ENTRY(fetch_state) link;
 };
 
@@ -109,7 +110,7 @@ under_way(struct engine *e, const uint8_t id[ID_SIZE], unsigned index)
 }
 
 void
-cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count)
+cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead)
 {
 	for (unsigned i = first; i < first + count;) {
 		struct fetch_state *f;
@@ -130,6 +131,9 @@ cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned
 		f->fetch.first = from;
 		f->fetch.count = i - from;
 		f->fetch.state = f;
+		f->ahead = ahead;
+		e->stats.fetches++;
+		e->stats.misses += !ahead;
 		TAILQ_INSERT_TAIL(&e->fetches, f, link);
 		a->fetch = &f->fetch;
 	}
@@ -145,7 +149,7 @@ cell_fetched(struct engine *e, struct fetch *fetch, int error)
 
 		if (b != NULL)
 			cell_add(e, fetch->id, fetch->first + i, b, b->data, b->size, 0);
-		else
+		else if (!f->ahead)
 			cell_add(e, fetch->id, fetch->first + i, NULL, NULL, 0, error == 0 ? -EIO : error);
 		buffer_put(b);
 		fetch->cells[i] = NULL;

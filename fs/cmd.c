@@ -2,12 +2,15 @@
 #include "fs/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -120,9 +123,20 @@ cmd_call_done(struct cmd_call *call)
 	sodium_memzero(&call->answer, sizeof call->answer);
 }
 
+static volatile sig_atomic_t caught;
+
+static void
+note_signal(int sig)
+{
+	caught = sig;
+}
+
 int
 cmd_read_secret(const char *prompt, char *to, size_t size)
 {
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	const struct sigaction note = { .sa_handler = note_signal };	/* no SA_RESTART: ends the reading */
+	struct sigaction before[sizeof signals / sizeof *signals];
 	bool terminal = isatty(STDIN_FILENO);
 	struct termios old, quiet;
 	char *line;
@@ -133,6 +147,8 @@ cmd_read_secret(const char *prompt, char *to, size_t size)
 			terminal = false;
 		quiet = old;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+			sigaction(signals[i], &note, &before[i]);
 		if (terminal)
 			tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
 	}
@@ -141,6 +157,10 @@ cmd_read_secret(const char *prompt, char *to, size_t size)
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
 		fputc('\n', stderr);
 	}
+	for (size_t i = 0; terminal && i < sizeof signals / sizeof *signals; i++)
+		sigaction(signals[i], &before[i], NULL);
+	if (caught != 0)
+		raise(caught);
 	if (line == NULL)
 		return -ENODATA;
 	to[strcspn(to, "\r\n")] = '\0';
@@ -257,6 +277,44 @@ compare_mount(void *context, const char *directory, const char *source)
 		return;
 	snprintf(search->to->directory, sizeof search->to->directory, "%s", directory);
 	snprintf(search->to->source, sizeof search->to->source, "%s", source);
+}
+
+bool
+cmd_mount_dead(const char *directory)
+{
+	int status = 0;
+	pid_t pid, done = 0;
+
+	/*
+	 * A child, because a live mount may not answer for long, and nothing else
+	 * can be given up.  Attributes the kernel may still remember.
+	 */
+	pid = fork();
+	if (pid == 0)
+		_exit(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 && errno == ENOTCONN);
+	for (int i = 0; pid > 0 && done == 0 && i < 30; i++) {
+		done = waitpid(pid, &status, WNOHANG);
+		if (done == 0)
+			usleep(100 * 1000);
+	}
+	if (pid > 0 && done == 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		return false;
+	}
+	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+int
+cmd_unserved(const struct cmd *cmd, const struct cmd_mounted *m)
+{
+	if (m->directory[0] == '\0')
+		return cmd_fail(cmd, CMD_FAILED, "%s/%s is not mounted", m->volume.server, m->volume.name);
+	if (cmd_mount_dead(m->directory))
+		return cmd_fail(cmd, CMD_FAILED, "%s: its process is gone; nuage umount %s clears it", m->directory,
+		    m->directory);
+	return cmd_fail(cmd, CMD_FAILED, "%s is a mount of another home: set NUAGE_HOME as it was when that was mounted, "
+	    "or unmount it with fusermount3 -u", m->directory);
 }
 
 /* realpath() of the directory above, so that a dead mount itself is not touched. */

@@ -88,6 +88,10 @@ struct cmd_mounted {
 	struct home_volume volume;
 };
 int	cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to);
+/* Its process is gone for good.  A live one may be slow to say that it is not; it gets a few seconds. */
+bool	cmd_mount_dead(const char *directory);
+/* Nobody answers on m's socket: says why, CMD_FAILED. */
+int	cmd_unserved(const struct cmd *cmd, const struct cmd_mounted *m);
 /* Calls each() for every nuage mount of the machine. */
 int	cmd_each_mount(void (*each)(void *context, const char *directory, const char *source), void *context);
 

@@ -100,7 +100,8 @@ register_volume(const struct cmd *cmd, struct home *home, const struct home_serv
 	if (r == -EEXIST)
 		cmd_fail(cmd, CMD_REFUSED, "%s has a volume named %s already", server->name, v->name);
 	else if (r == -EACCES)
-		cmd_fail(cmd, CMD_REFUSED, "%s does not know this device any more: ask for a new invitation", server->name);
+		cmd_fail(cmd, CMD_REFUSED, "this device may not make volumes on %s: that takes an invitation to the server, "
+		    "from nuaged invite", server->name);
 	else if (r < 0)
 		cmd_fail(cmd, cmd_exit_of(r), "the server refused: %s", call.why);
 	cmd_call_done(&call);

@@ -17,6 +17,14 @@ struct invite_secrets {
 	uint8_t			wrap_key[KEY_SIZE], token[SECRET_SIZE];
 };
 
+/* An address that means another machine elsewhere. */
+static bool
+only_here(const char *address)
+{
+	return strncmp(address, "127.", 4) == 0 || strncmp(address, "localhost", 9) == 0 ||
+	    strncmp(address, "[::1]", 5) == 0 || strncmp(address, "unix:", 5) == 0;
+}
+
 static int
 offer(const struct cmd *cmd, const struct home_server *server, const struct home_volume *v,
     const struct serve_secrets *keys, struct invite_secrets *s, unsigned days)
@@ -51,6 +59,9 @@ offer(const struct cmd *cmd, const struct home_server *server, const struct home
 		return cmd_exit_of(r);
 	fprintf(stderr, "Hand this invitation to one device, within %u day%s, by a way that nobody else reads.\n"
 	    "There it is used with: nuage join\n\n", days, days == 1 ? "" : "s");
+	if (only_here(s->invitation.address))
+		fprintf(stderr, "It says that the server is at %s, which holds on this machine alone; for another one\n"
+		    "make it with --address.\n\n", s->invitation.address);
 	printf("%s\n", s->text);
 	return CMD_OK;
 }

@@ -130,8 +130,7 @@ check_directory(const struct cmd *cmd, struct mount_command *m, const char *text
 	m->source[0] = '\0';
 	cmd_each_mount(match_directory, m);
 	/* A mount whose process died: there is nothing left in it to lose. */
-	if (m->source[0] != '\0' && stat(m->directory, &st) < 0 && errno == ENOTCONN &&
-	    mount_unmount(m->directory, true) == 0)
+	if (m->source[0] != '\0' && cmd_mount_dead(m->directory) && mount_unmount(m->directory, true) == 0)
 		m->source[0] = '\0';
 	if (m->source[0] != '\0')
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s is mounted there already", text, m->source);

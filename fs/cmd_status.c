@@ -20,9 +20,10 @@ struct facts {
 struct listing {
 	struct home	*home;
 	bool		 json;
-	unsigned	 shown, troubled;
+	unsigned	 shown, troubled, dead;
 	const char	*directory;	/* of the mount whose conflicts are listed; NULL: not mounted */
 	unsigned	 conflicts;
+	const struct home_volume *volume;	/* at hand */
 };
 
 static bool
@@ -127,6 +128,29 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	show_conflicts(s, id);
 }
 
+/* A mount of the volume at hand that no process serves any more. */
+static void
+show_dead(void *context, const char *directory, const char *source)
+{
+	struct listing *s = context;
+	char name[2 * HOME_NAME];
+
+	snprintf(name, sizeof name, "%s/%s", s->volume->server, s->volume->name);
+	if (strcmp(source + strcspn(source, ":") + (strchr(source, ':') != NULL), name) != 0 || !cmd_mount_dead(directory))
+		return;
+	if (s->json) {
+		fputs(s->shown > 0 ? ",\n  { \"volume\": " : "\n  { \"volume\": ", stdout);
+		cmd_json(stdout, name);
+		fputs(", \"directory\": ", stdout);
+		cmd_json(stdout, directory);
+		fputs(", \"dead\": true }", stdout);
+	} else {
+		printf("%s on %s\n    ITS PROCESS IS GONE: nuage umount %s clears it\n", name, directory, directory);
+	}
+	s->shown++;
+	s->dead++;
+}
+
 static int
 show(void *context, const struct home_volume *v)
 {
@@ -135,8 +159,11 @@ show(void *context, const struct home_volume *v)
 	char path[PATH_MAX];
 	int fd;
 
-	if (home_socket(s->home, v->id, path, sizeof path) < 0 || (fd = control_ask(path, "status")) < 0)
+	s->volume = v;
+	if (home_socket(s->home, v->id, path, sizeof path) < 0 || (fd = control_ask(path, "status")) < 0) {
+		cmd_each_mount(show_dead, s);
 		return 0;
+	}
 	if (cmd_hear(&cmd_status, fd, collect, &f) == CMD_OK) {
 		s->directory = fact(&f, "directory");
 		if (s->json)
@@ -221,9 +248,12 @@ status(int argc, char **argv)
 		}
 		if (s.json)
 			puts(s.shown > 0 ? "\n]" : "]");
-		else if (s.shown == 0)
+		if (s.shown == 0 && argc - optind == 1)
+			r = cmd_unserved(cmd, &mounted);
+		else if (s.shown == 0 && !s.json)
 			fputs("Nothing is mounted.\n", stderr);
-		r = s.troubled > 0 ? CMD_UNREACHABLE : argc - optind == 1 && s.shown == 0 ? CMD_FAILED : CMD_OK;
+		if (r == 0)
+			r = s.dead > 0 ? CMD_FAILED : s.troubled > 0 ? CMD_UNREACHABLE : CMD_OK;
 	}
 	home_close(s.home);
 	return r;
@@ -234,7 +264,8 @@ const struct cmd cmd_status = {
 	"status [--json] [DIRECTORY | [SERVER/]VOLUME]\n"
 	"\n"
 	"For each mount of this home: whether the server can be reached, and what is\n"
-	"not on it yet. Exits with 3 when a server cannot be reached.\n"
+	"not on it yet. Exits with 3 when a server cannot be reached, with 1 when the\n"
+	"process of a mount is gone.\n"
 	"\n"
 	"  -j, --json   an array of objects, for programs\n"
 	"  -h, --help   show this text\n"

@@ -29,8 +29,7 @@ sync_volume(int argc, char **argv)
 	snprintf(request, sizeof request, "sync%s%s", mounted.directory[0] != '\0' ? " " : "", mounted.directory);
 	fd = control_ask(mounted.socket, request);
 	if (fd < 0)
-		return cmd_fail(cmd, CMD_FAILED, "%s/%s is not mounted, or its process is gone",
-		    mounted.volume.server, mounted.volume.name);
+		return cmd_unserved(cmd, &mounted);
 	r = cmd_hear(cmd, fd, NULL, NULL);
 	close(fd);
 	return r;

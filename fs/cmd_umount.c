@@ -52,14 +52,14 @@ hear(void *context, const char *word, const char *rest)
 	return !h->busy;
 }
 
-/* The process is gone: nothing is left to save, only the dead mount to clear. */
+/* If the process is gone nothing is left to save, only the dead mount to clear. */
 static int
 clear_dead(const struct cmd *cmd, const struct cmd_mounted *m)
 {
 	int r;
 
-	if (m->directory[0] == '\0')
-		return cmd_fail(cmd, CMD_FAILED, "%s/%s is not mounted", m->volume.server, m->volume.name);
+	if (m->directory[0] == '\0' || !cmd_mount_dead(m->directory))
+		return cmd_unserved(cmd, m);
 	r = mount_unmount(m->directory, true);
 	if (r < 0)
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s", m->directory, strerror(-r));

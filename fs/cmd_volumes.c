@@ -11,7 +11,7 @@ struct volumes {
 	struct home		*home;
 	const uint8_t		*device;
 	bool			 json;
-	unsigned		 shown;
+	unsigned		 servers, shown;
 	int			 code;
 	/* of the server at hand */
 	const struct home_server *server;
@@ -24,7 +24,8 @@ show(struct volumes *s, const char *name, const struct msg_volume_info *info, bo
 	if (!s->json) {
 		printf("%s/%s", s->server->name, name);
 		if (info != NULL)
-			printf("\t%" PRIu64 " objects\tmounted %" PRIu32 " times", info->objects, info->sessions);
+			printf("\t%" PRIu64 " object%s\tmounted %" PRIu32 " time%s", info->objects,
+			    info->objects == 1 ? "" : "s", info->sessions, info->sessions == 1 ? "" : "s");
 		puts(member ? "" : "\tno key on this device");
 		s->shown++;
 		return;
@@ -67,6 +68,7 @@ show_server(void *context, const struct home_server *server)
 	char why[320], name[HOME_NAME];
 	int r;
 
+	s->servers++;
 	s->server = server;
 	s->listed = NULL;
 	r = cmd_connect(&link, server->addresses, server->key, s->device, why, sizeof why);
@@ -125,6 +127,8 @@ volumes(int argc, char **argv)
 		home_each_server(s.home, show_server, &s);
 	if (s.json)
 		puts(s.shown > 0 ? "\n]" : "]");
+	else if (s.servers == 0)
+		fputs("This device knows no server yet; an invitation (nuage join) makes one known.\n", stderr);
 	else if (s.shown == 0 && s.code == 0)
 		fputs("There is no volume yet; nuage create makes one.\n", stderr);
 	r = s.code;

@@ -5,6 +5,7 @@
  * need.c     needs, READ and GRANTED
  * caller.c   look-ups of one system call
  * lease.c    RECALL, RELEASE, RECLAIM, loss
+ * scout.c    what will be needed next;  walk.c: the way there
  * txn.c      the running transaction, commits under way
  * supply.c   blocks that the server misses
  * data.c     content: dirty spans, flushing, reading, truncation
@@ -50,7 +51,8 @@ struct op_state {
 	enum wait_kind	 wait;
 	uint64_t	 key, key2;
 	uint64_t	 ticket;
-	uint64_t	 request;
+	uint64_t	 request;		/* READ: its own, or one of the scout's */
+	uint16_t	 kinds;			/* that children bring */
 	uint64_t	 began_ms;
 	struct { uint64_t oid; uint8_t mode; } held[HELD_MAX];	/* met needs of this attempt */
 	uint32_t	 held_count;
@@ -61,10 +63,12 @@ struct op_state {
 	bool		 rechecked;		/* an entry that led to nothing was asked for again */
 	int		 refused;		/* the server would not answer */
 	bool		 through;		/* done, and to be answered once the server has it */
-	struct attr	 asked;			/* SETATTR: before the answer took its place */
+	struct attr	 set_to;		/* SETATTR: before the answer took its place */
 	/* of operations in several steps */
 	int		 step;
 	uint64_t	 flush_number, sequence, errors, size;
+	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
+	uint64_t	 refusals;
 	/* the reply */
 	uint64_t	 reply_number;
 };
@@ -102,6 +106,7 @@ struct flush_state {
 	struct span	*span;			/* NULL once applied, or cut away */
 	uint64_t	 oid, region;
 	uint32_t	 offset;		/* of the run in its region */
+	uint64_t	 frees;			/* engine.frees when it was last on its way */
 	bool		 stored, failed, kept;
 	bool		 reserved;		/* its bytes are in engine.carrying */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
@@ -128,6 +133,28 @@ struct journal {
 	size_t		 mark_bytes;
 };
 
+enum { SCOUT_MISSES = 16 };
+struct scout {
+	TAILQ_HEAD(, scout_read) reads;		/* unanswered */
+	unsigned	 reads_count;
+	size_t		 deep;			/* bytes that an answer may bring unasked */
+	uint64_t	 deep_ms;		/* when a listing brought ahead was used last */
+	unsigned	 window, files_ahead, files_old;	/* files fetched ahead: at most, now, since before this turn */
+	size_t		 bytes_ahead, bytes_old;
+	unsigned	 turn_hits;		/* uses until the next turn */
+	uint64_t	 hit_ms;		/* when one of them was used last */
+	uint32_t	 count;			/* of turns: stamps them */
+	unsigned	 hits;			/* since the window was last opened for a miss */
+	unsigned	 rest;			/* uses to let pass before looking again */
+	enum { ORDER_TOKENS, ORDER_NAMES, ORDER_OIDS } order;	/* that the reader goes in */
+	unsigned	 in_order[3];		/* how well the last steps fit that one */
+	uint64_t	 missed[SCOUT_MISSES];	/* the last files */
+	unsigned	 missed_next;
+	bool		 at_home;		/* in the reader's own directory: what is there comes first */
+	uint64_t	 quiet_until;		/* the server had enough */
+	uint64_t	 last_dir, last_file, last_home;	/* missed last; the directory of last_file */
+};
+
 struct engine {
 	struct engine_config config;
 	const struct volume_keys *keys;
@@ -138,7 +165,9 @@ struct engine {
 	size_t		 table_size, objects;
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
+	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
 
+	struct scout	 scout;
 	struct action	*first, **last;
 
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
@@ -178,7 +207,10 @@ struct engine {
 	size_t		 carrying;		/* bytes that will travel, once sealed */
 	size_t		 kept_bytes;		/* of all */
 	int		 error;			/* -ENOSPC while the server has no room */
+	uint64_t	 refusals;		/* how often it was set */
 	uint64_t	 retry_at;
+	uint64_t	 frees;			/* commits acknowledged that remove something */
+	uint64_t	 again_at;		/* then blocks refused are stored again, for space may have come */
 	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
 	uint64_t	 busy_until;		/* it was lately */
 	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
@@ -263,6 +295,29 @@ void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_expired(struct engine *e);
 void		 lease_trim(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
+
+/* ---- scout.c ---- */
+void		 scout_init(struct engine *e);
+/* What a READ of a listing asks for beyond it: bytes, and kinds of records. */
+size_t		 scout_deep(const struct engine *e);
+uint16_t	 scout_kinds(const struct engine *e);
+/* An operation is done, or has to wait for something it asked for. */
+void		 scout_served(struct engine *e, const struct op *op);
+void		 scout_missed(struct engine *e, const struct op *op);
+/* The request of a READ of ours that will bring all that op wants; 0: none. */
+uint64_t	 scout_brings(struct engine *e, const struct op *op);
+/* Is an answer to a READ of ours up to this number expected? */
+bool		 scout_expects(const struct engine *e, uint64_t upto);
+/* Want i of that READ, NULL behind the last; *ret_kinds as it asked of children, untouched if it is not ours. */
+const struct msg_want *scout_want(const struct engine *e, uint64_t request, uint32_t i, uint16_t *ret_kinds);
+/* o was in an answer; asked_for: by an operation. */
+void		 scout_took(struct engine *e, struct object *o, bool asked_for);
+/* All of that READ's answer has been taken, if it is ours. */
+void		 scout_answered(struct engine *e, uint64_t request);
+/* It was refused: true if it is ours. */
+bool		 scout_refused(struct engine *e, uint64_t request);
+void		 scout_lost(struct engine *e);		/* the connection */
+void		 scout_forgotten(struct engine *e, struct object *o);	/* before its records are */
 
 /* ---- op_*.c ---- */
 int op_lookup(struct engine *e, struct op *op);
@@ -358,6 +413,23 @@ void		 commit_send(struct engine *e, struct commit *c);
 void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
+/* A new content's record waits until all of it can come (R4). */
+bool		 txn_held_back(const struct object *o, const struct rec *r);
+
+/* ---- full.c ---- */
+/*
+ * For what adds work: 0, or -ENOSPC if the server refused since the op began,
+ * or -EAGAIN while it is asked whether an older refusal still holds.
+ */
+int		 full_room(struct engine *e, struct op *op);
+void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
+void		 full_refused(struct engine *e, int error);
+/*
+ * The server has no space for f.  True if that is no news: removals that it had not heard of are on their
+ * way, and f is stored again.
+ */
+bool		 full_old_news(struct engine *e, const struct flush_state *f);
+void		 full_committed(struct engine *e, const struct commit *c);
 
 /* ---- supply.c ---- */
 void		 supply_missing(struct engine *e, struct commit_state *s, const struct msg_committed *m);
@@ -404,8 +476,8 @@ struct cell	*cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t inde
 void		 cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
 		    const uint8_t *data, size_t len, int error);
 void		 cell_forget(struct engine *e, struct cell *c);
-/* Starts fetching those of the cells that are neither here nor under way. */
-void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count);
+/* Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them. */
+void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
 void		 cell_fetched(struct engine *e, struct fetch *f, int error);
 void		 cell_free_all(struct engine *e);
 

@@ -93,7 +93,7 @@ read_ahead(struct engine *e, struct object *o, uint64_t region)
 			if (extents[i].ref < r->brefs_count && extents[i].length > 0)
 				cell_fetch(e, r->brefs[extents[i].ref], extents[i].block_offset / CELL_SIZE,
 				    (extents[i].block_offset + extents[i].length - 1) / CELL_SIZE -
-				    extents[i].block_offset / CELL_SIZE + 1);
+				    extents[i].block_offset / CELL_SIZE + 1, true);
 	}
 }
 
@@ -221,8 +221,8 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 
 	if (end > INT64_MAX || end < offset)
 		return -EFBIG;
-	if (e->error == -ENOSPC)
-		return -ENOSPC;
+	if ((r = full_room(e, op)) < 0)
+		return r;
 	if (e->dirty_bytes > e->config.dirty_max) {
 		data_flush_all(e);
 		e->freeze_wanted = true;
@@ -313,8 +313,8 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 
 	if (size > INT64_MAX)
 		return -EFBIG;
-	if (size > o->attr.size && e->error == -ENOSPC)
-		return -ENOSPC;
+	if (size > o->attr.size && (r = full_room(e, op)) < 0)
+		return r;
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
 	need_cover(e, op, o, KIND_REGION, NULL);

@@ -22,7 +22,7 @@
 #include "fs/core.h"
 
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 5000 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000 };
 
 /* ---- actions ---- */
 
@@ -136,6 +136,7 @@ object_unlink(struct engine *e, struct object *o)
 	while (*at != o)
 		at = &(*at)->hash_next;
 	*at = o->hash_next;
+	scout_forgotten(e, o);
 	TAILQ_REMOVE(&e->lru, o, lru_link);
 	e->objects--;
 	object_free(o);
@@ -151,7 +152,7 @@ answers_expected(const struct engine *e, const struct object *o)
 		TAILQ_FOREACH(s, &e->parked, link)
 			if (s->wait == WAIT_READ && s->request <= o->released_request)
 				return true;
-	return false;
+	return o->released && scout_expects(e, o->released_request);
 }
 
 void
@@ -332,13 +333,19 @@ attempt(struct engine *e, struct op *op)
 	}
 	if (r != -EAGAIN) {
 		op->error = r;
+		if (r == 0)
+			scout_served(e, op);
 		return true;
 	}
+	if (s->wait == WAIT_FETCH)
+		scout_missed(e, op);
 	if (s->wait != WAIT_NONE)
 		return false;
 	if (e->attached && lease_valid(e)) {
 		s->wait = WAIT_READ;
-		lease_send_read(e, op);
+		if ((s->request = scout_brings(e, op)) == 0)
+			lease_send_read(e, op);
+		scout_missed(e, op);
 	} else
 		s->wait = WAIT_ATTACH;
 	return false;
@@ -545,6 +552,7 @@ engine_detached(struct engine *e)
 {
 	e->attached = false;
 	e->reclaiming = false;
+	scout_lost(e);	/* theirs, too, are not answered any more */
 }
 
 void
@@ -582,6 +590,8 @@ engine_received(struct engine *e, const struct message *m)
 		break;
 	case MSG_space:
 		e->space = m->space;
+		if (e->error == -ENOSPC && m->space.free_bytes > 0)
+			e->retry_at = e->now_ms;
 		break;
 	case MSG_done:
 		lease_refused(e, m->id, m->done.status);
@@ -691,6 +701,7 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 		return -ENOMEM;
 	}
 	e->last = &e->first;
+	scout_init(e);
 	TAILQ_INIT(&e->lru);
 	TAILQ_INIT(&e->recalling);
 	TAILQ_INIT(&e->parked);
@@ -724,6 +735,7 @@ engine_free(struct engine *e)
 			commit_put(a->commit);
 		action_free(a);
 	}
+	scout_lost(e);
 	while ((o = TAILQ_FIRST(&e->lru)) != NULL) {
 		data_drop(e, o);
 		object_unlink(e, o);

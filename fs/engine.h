@@ -33,6 +33,7 @@ struct engine_config {
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
+	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
 	/* Which name of a rename(2) does this caller look up?  Asked seldom; NULL: neither, ever. */
 	enum rename_part (*renames)(void *context, uint32_t caller, struct bytes name);
@@ -221,6 +222,8 @@ struct engine_status {
 	size_t		objects, cached_bytes, ops_parked;
 	uint64_t	journal_through;	/* changes that did not fit into it, and waited for the server */
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
+	uint64_t	reads, fetches;		/* requests to the server for records, for cells */
+	uint64_t	misses;			/* those of both that were made when somebody waited already */
 	uint64_t	restarts;		/* system calls begun anew for a name that changed meanwhile */
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
 	size_t		journal_bytes;		/* that are not known to be on the server */

@@ -273,7 +273,7 @@ journal_op(struct engine *e, const struct op *op)
 	describe(e, op, &n);
 	/* What the operation was asked, not what it answers. */
 	if (op->type == OP_SETATTR)
-		n.attr = op->state->asked;
+		n.attr = op->state->set_to;
 	if ((o = object_find(e, n.ino)) != NULL) {
 		n.version = o->version;
 		if (o->hint_name != NULL && !journal_is_name(&n)) {

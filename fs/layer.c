@@ -124,7 +124,7 @@ layer_walk(struct engine *e, const struct segment *s,
 	if (missing) {
 		unsigned first = at / CELL_SIZE, last = (end - 1) / CELL_SIZE;
 
-		cell_fetch(e, s->id, first, last - first + 1);
+		cell_fetch(e, s->id, first, last - first + 1, false);
 		return 1;
 	}
 	while (at < end && r == 0) {

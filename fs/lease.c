@@ -11,7 +11,10 @@
  */
 #include "fs/core.h"
 
-enum { SHED_PART = 8 };		/* of all objects, when there are too many leases */
+enum {
+	SHED_PART	= 8,		/* of all objects, when there are too many leases */
+	SHARED_MAX	= 4096,		/* objects below a directory that are shared with it */
+};
 
 void
 recall_set(struct engine *e, struct object *o, enum recall_state state)
@@ -45,6 +48,7 @@ lease_freed(struct engine *e, struct object *o)
 	txn_clean(e, o);
 	recall_set(e, o, RECALL_NONE);
 	o->mode = MODE_NONE;
+	scout_forgotten(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
 }
@@ -74,9 +78,13 @@ send_release(struct engine *e, struct object *o, enum mode kept)
 	a->message.release.leases.at[0] = (struct msg_lease){ .oid = o->oid, .mode = kept, .grant = o->grant };
 }
 
+static void share_below(struct engine *e, struct object *dir);
+
 static void
 release(struct engine *e, struct object *o, enum mode kept)
 {
+	if (kept == MODE_SHARED && o->attr_known && S_ISDIR(o->attr.mode))
+		share_below(e, o);
 	recall_set(e, o, RECALL_NONE);
 	journal_clean(e, o);
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
@@ -87,8 +95,10 @@ release(struct engine *e, struct object *o, enum mode kept)
 	o->released_grant = o->grant;
 	o->released_request = e->next_request;
 	o->mode = kept;
-	if (kept == MODE_NONE)
+	if (kept == MODE_NONE) {
+		scout_forgotten(e, o);
 		object_forget(o);
+	}
 	wake(e, WAIT_OBJECT, o->oid);
 }
 
@@ -122,6 +132,39 @@ older_needs(const struct engine *e, const struct object *o)
 		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
 			return true;
 	return false;
+}
+
+static bool
+named(const struct engine *e, uint64_t oid)
+{
+	const struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (names(s, oid))
+			return true;
+	return false;
+}
+
+/*
+ * Who wants to read a directory will want to read what is in it.  What nobody
+ * here is changing is shared at once, before the directory itself: a recall
+ * for each of the children would cost the other side two round trips a child.
+ */
+static void
+share_below(struct engine *e, struct object *dir)
+{
+	static const uint8_t low[TOKEN_SIZE];
+
+	for (struct rec *r = object_rec_from(dir, KIND_ENTRY, low, sizeof low);
+	    r != NULL && r->kind == KIND_ENTRY && e->sharing > 0; r = object_rec_after(dir, r)) {
+		struct object *o = r->absent || r->oref == 0 ? NULL : object_find(e, r->oref);
+
+		if (o == NULL || o->mode != MODE_EXCLUSIVE || o->born || !o->attr_known || o->gone ||
+		    o->recall != RECALL_NONE || txn_pending(e, o) || named(e, o->oid))
+			continue;
+		e->sharing--;
+		release(e, o, MODE_SHARED);
+	}
 }
 
 static void
@@ -216,6 +259,7 @@ lease_step(struct engine *e, struct object *o)
 		txn_commit(e);
 		return;
 	}
+	e->sharing = SHARED_MAX;
 	if (o->inflight == 0 && (o->oid != OID_RENAME || e->inflight_count == 0))
 		release(e, o, o->recall_mode);
 }
@@ -314,6 +358,8 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 		e->allocating = false;
 		e->alloc_after = e->now_ms + 1000;
 	}
+	if (scout_refused(e, request))
+		return;
 	TAILQ_FOREACH(s, &e->parked, link)
 		if (s->wait == WAIT_READ && s->request == request)
 			break;
@@ -385,6 +431,7 @@ lease_lost(struct engine *e, struct object *o)
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		lease_sweep(e, o);
+	scout_forgotten(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
 }

@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/ahead.h \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
 	fs/caller.c \
@@ -12,6 +13,7 @@ fs_libfs_a_SOURCES = \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
 	fs/journal.c fs/journal.h \
+	fs/full.c \
 	fs/layer.c \
 	fs/lease.c \
 	fs/need.c \
@@ -23,9 +25,11 @@ fs_libfs_a_SOURCES = \
 	fs/replay.c fs/replay.h fs/replay_room.h \
 	fs/replay_beside.c \
 	fs/replay_plan.c \
+	fs/scout.c \
 	fs/span.c \
 	fs/supply.c \
-	fs/txn.c
+	fs/txn.c \
+	fs/walk.c
 
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \

@@ -218,7 +218,8 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 	}
 	if (fuse_session_mount(m->session, o->directory) != 0) {
 		snprintf(why, size, "%s: %s", o->directory,
-		    mount_said[0] != '\0' ? mount_said : "the kernel refuses to mount");
+		    mount_said[0] != '\0' ? mount_said : geteuid() == 0 ? "the kernel refuses to mount" :
+		    "it was not mounted, for the reason that fusermount3 gives above");
 		return -EPERM;
 	}
 	m->mounted = true;

@@ -2,8 +2,9 @@
  * mover.c - see mover.h.
  *
  * Sealed blocks cost memory, and a slow lane must not pile them up: at most
- * SEALED_MAX blocks are sealing, ready or sent; the others wait as plaintext,
- * which the engine holds anyway.  GETs go before PUTs, because somebody waits
+ * SEALED_MAX bytes of blocks are sealing, ready or sent; the others wait as
+ * plaintext, which the engine holds anyway.  A block counts as SLOT_BYTES at
+ * least, so that small ones fill a long lane and are still not without number.  GETs go before PUTs, because somebody waits
  * for them.  Small blocks that a COMMIT carries are only sealed.
  *
  * Lock: m->lock, for the lists; no callback and no sealing under it.
@@ -20,10 +21,11 @@
 #include "proto/seal.h"
 
 enum {
-	SEALED_MAX	= 24,			/* blocks sealed and not yet acknowledged */
-	SENT_MAX	= 16,			/* PUTs without an answer */
+	SEALED_MAX	= 24 * BLOCK_SIZE,	/* bytes of blocks sealed and not yet acknowledged */
+	SENT_MAX	= 16 * BLOCK_SIZE,	/* bytes of PUTs without an answer */
+	SLOT_BYTES	= 32 * 1024,
 	BUSY_MIN_MS	= 100,			/* how long all wait when the server is too busy for one, */
-	BUSY_MAX_MS	= 5000,			/* twice as long each time, until it takes one */
+	BUSY_MAX_MS	= 1000,			/* twice as long each time, until it takes one */
 	INLINE_CELLS	= 2,			/* opened by the reader itself: dearer to hand over */
 	ZSTD_LEVEL	= 1,
 };
@@ -47,9 +49,10 @@ struct transfers {
 struct mover {
 	pthread_mutex_t		 lock;
 	struct transfers	 waiting, puts, gets, sent;
-	unsigned		 sealed, puts_sent;
+	size_t			 sealed, puts_sent;	/* bytes of flushes, as slot_bytes() counts */
 	unsigned		 busy_ms;		/* 0: the last answer was not BUSY */
-	uint64_t		 busy_until;		/* nothing is said before; 0: now */
+	uint64_t		 busy_until;		/* nothing is said before, but GETs unless one of them */
+	bool			 busy_gets;		/* was answered BUSY; 0: now */
 	uint64_t		 next_id;
 	bool			 stopping;
 
@@ -153,21 +156,28 @@ mover_stop(struct mover *m)
 
 /* ---- storing ---- */
 
-/* A slot for a sealed block came free: the next one in line is sealed. */
+static size_t
+slot_bytes(const struct flush *f)
+{
+	return f->len < SLOT_BYTES ? SLOT_BYTES : f->len;
+}
+
+/* Room for a sealed block came free: the next ones in line are sealed. */
 static void
 seal_next(struct mover *m)
 {
-	struct transfer *t = NULL;
+	struct transfer *t;
 
-	{
-		LOCK_SCOPE(&m->lock);
-		if (m->sealed < SEALED_MAX && !m->stopping)
-			t = list_take(&m->waiting, 0);
+	do {
+		{
+			LOCK_SCOPE(&m->lock);
+			t = m->sealed < SEALED_MAX && !m->stopping ? list_take(&m->waiting, 0) : NULL;
+			if (t != NULL)
+				m->sealed += slot_bytes(t->flush);
+		}
 		if (t != NULL)
-			m->sealed++;
-	}
-	if (t != NULL)
-		workers_add(m->workers, &t->job, false);
+			workers_add(m->workers, &t->job, false);
+	} while (t != NULL);
 }
 
 /* Ends a put that took a slot. */
@@ -179,7 +189,7 @@ put_done(struct mover *m, struct transfer *t, int error)
 	transfer_free(t);
 	{
 		LOCK_SCOPE(&m->lock);
-		m->sealed--;
+		m->sealed -= slot_bytes(flush);
 	}
 	m->calls->stored(m->context, flush, error);
 	seal_next(m);
@@ -242,7 +252,7 @@ mover_store(struct mover *m, struct flush *flush, bool here)
 		/* A carried block is small and gives its slot back at once. */
 		now = (flush->carried || m->sealed < SEALED_MAX) && !m->stopping;
 		if (now)
-			m->sealed++;
+			m->sealed += slot_bytes(flush);
 		else
 			list_add(&m->waiting, t);
 	}
@@ -343,13 +353,11 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 	struct transfer *t;
 
 	LOCK_SCOPE(&m->lock);
-	if (m->busy_until != 0)
-		return NULL;
-	t = list_take(&m->gets, 0);
-	if (t == NULL && m->puts_sent < SENT_MAX) {
+	t = m->busy_until != 0 && m->busy_gets ? NULL : list_take(&m->gets, 0);
+	if (t == NULL && m->busy_until == 0 && m->puts_sent < SENT_MAX) {
 		t = list_take(&m->puts, 0);
 		if (t != NULL)
-			m->puts_sent++;
+			m->puts_sent += slot_bytes(t->flush);
 	}
 	if (t == NULL)
 		return NULL;
@@ -390,6 +398,7 @@ static void
 back_off(struct mover *m, struct transfer *t)
 {
 	list_add(t->flush != NULL ? &m->puts : &m->gets, t);
+	m->busy_gets |= t->fetch != NULL;
 	if (m->busy_until != 0)
 		return;			/* said in the same breath as another */
 	m->busy_ms = m->busy_ms == 0 ? BUSY_MIN_MS : m->busy_ms * 2 < BUSY_MAX_MS ? m->busy_ms * 2 : BUSY_MAX_MS;
@@ -411,6 +420,7 @@ mover_tick(struct mover *m)
 		if (m->busy_until == 0 || clock_ms(CLOCK_MONOTONIC) < m->busy_until)
 			return;
 		m->busy_until = 0;
+		m->busy_gets = false;
 	}
 	m->calls->kick(m->context, false);
 }
@@ -433,12 +443,13 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 		LOCK_SCOPE(&m->lock);
 		t = answer->id != 0 ? list_take(&m->sent, answer->id) : NULL;
 		if (t != NULL && t->flush != NULL)
-			m->puts_sent--;
+			m->puts_sent -= slot_bytes(t->flush);
 		if (t != NULL && status == STATUS_BUSY) {
 			back_off(m, t);
 			return;
 		}
-		m->busy_ms = 0;
+		if (t != NULL && (t->flush != NULL || m->busy_gets))
+			m->busy_ms = 0;
 	}
 	if (t == NULL)
 		return;

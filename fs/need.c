@@ -274,8 +274,11 @@ lease_send_read(struct engine *e, struct op *op)
 	s->request = ++e->next_request;
 	if ((a = send_message(e, MSG_read, s->request)) == NULL)
 		return;
+	e->stats.reads++;
+	e->stats.misses++;
 	m = &a->message.read;
 	m->ticket = s->ticket;
+	m->kinds = s->kinds = scout_kinds(e);
 	m->budget = READ_BUDGET;
 	if ((m->wants.at = arena_alloc(&a->arena, s->wants_count * sizeof *s->wants)) == NULL)
 		return;
@@ -289,8 +292,13 @@ lease_send_read(struct engine *e, struct op *op)
 			m->wants.count = i;
 			return;
 		}
-		if (w->kind == KIND_ENTRY)
+		if (w->kind == KIND_ENTRY && m->depth == 0)
 			m->depth = 1;
+		/* A listing brings what is below it, too. */
+		if (w->kind == KIND_ENTRY && w->limit > 1 && scout_deep(e) > 0) {
+			m->depth = UINT8_MAX;
+			m->size = scout_deep(e);
+		}
 		if (w->from.len > 0)
 			memcpy(keys, w->from.data, w->from.len);
 		if (w->to.len > 0)
@@ -378,8 +386,42 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 	c->all = !a->more && memcmp(w->to.data, high_key, len) == 0;
 }
 
+/* Up to here all records of the kind are known. */
 static void
-take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w)
+extend(struct cover *c, const uint8_t *upto, size_t len, bool all)
+{
+	if (c->some && memcmp(upto, c->upto, len) < 0)
+		return;
+	c->some = true;
+	c->all |= all;
+	memcpy(c->upto, upto, len);
+}
+
+/* A child's records of those kinds are known, up to the last that came if more were left out. */
+static void
+take_kinds(struct object *o, uint16_t kinds, const struct msg_answer *a)
+{
+	const struct msg_record *last = a->records.count > 0 ? &a->records.at[a->records.count - 1] : NULL;
+
+	if (!o->attr_known || (a->more && last == NULL))
+		return;
+	for (uint8_t kind = KIND_ATTR; kind <= KIND_MAX && (!a->more || kind <= last->kind); kind++) {
+		struct cover *c = cover_of(o, kind);
+		bool whole = !a->more || kind < last->kind || c == NULL;	/* of some kinds there is one at most */
+
+		if (!(kinds >> kind & 1))
+			continue;
+		if (kind == (S_ISDIR(o->attr.mode) ? KIND_PARENT : KIND_INLINE))
+			o->parents_known |= whole;
+		if (c != NULL && whole)
+			extend(c, high_key, subkey_len(kind), true);
+		else if (c != NULL && last->subkey.len == subkey_len(kind))
+			extend(c, last->subkey.data, last->subkey.len, false);
+	}
+}
+
+static void
+take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w, uint16_t kinds)
 {
 	struct object *o = object_get(e, a->oid);
 	uint8_t mode = a->mode;
@@ -428,24 +470,38 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 		take_record(o, &a->records.at[i]);
 	if (w != NULL)
 		take_cover(o, w, a);
-	else if (o->attr_known && S_ISDIR(o->attr.mode))
-		o->parents_known = true;	/* children come with ATTR and PARENT */
+	else
+		take_kinds(o, kinds, a);
 }
 
 void
 lease_granted(struct engine *e, const struct message *m)
 {
 	const struct msg_granted *g = &m->granted;
-	struct op_state *s;
+	struct op_state *s = NULL;
+	uint16_t kinds = 0;
 
-	TAILQ_FOREACH(s, &e->parked, link)
-		if (s->wait == WAIT_READ && s->request == m->id)
-			break;
-	if (s != NULL && g->ticket != 0)
-		s->ticket = g->ticket;
-	for (uint32_t i = 0; i < g->answers.count; i++)
-		take_answer(e, m->id, &g->answers.at[i],
-		    s != NULL && i < s->wants_count && s->wants[i].oid == g->answers.at[i].oid ? &s->wants[i] : NULL);
+	scout_want(e, m->id, 0, &kinds);
+	if (kinds == 0)
+		TAILQ_FOREACH(s, &e->parked, link)
+			if (s->wait == WAIT_READ && s->request == m->id)
+				break;
+	if (s != NULL) {
+		kinds = s->kinds;
+		if (g->ticket != 0)
+			s->ticket = g->ticket;
+	}
+	for (uint32_t i = 0; i < g->answers.count; i++) {
+		const struct msg_answer *a = &g->answers.at[i];
+		const struct msg_want *w = s == NULL ? scout_want(e, m->id, i, &kinds) :
+		    i < s->wants_count ? &s->wants[i] : NULL;
+		struct object *o;
+
+		take_answer(e, m->id, a, w != NULL && w->oid == a->oid ? w : NULL, kinds);
+		if ((o = object_find(e, a->oid)) != NULL)
+			scout_took(e, o, s != NULL && w != NULL);
+	}
+	scout_answered(e, m->id);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
 	/* What waited for these leases runs before a recall takes them away again. */

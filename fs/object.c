@@ -211,6 +211,8 @@ object_forget(struct object *o)
 	o->stable_flags = 0;
 	o->tail_tidy = false;
 	o->next_read = 0;
+	o->scouted = 0;
+	o->relists = 0;
 }
 
 bool

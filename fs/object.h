@@ -141,6 +141,8 @@ struct object {
 	uint64_t	 journaled;		/* last entry that speaks of it, and may be live; 0: none */
 	bool		 marked;		/* had content on its way at the journal's mark, and */
 	uint64_t	 mark_size;		/* this size */
+	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
+	uint8_t		 relists;		/* times its children were asked for again */
 };
 
 int	object_key_compare(const struct rec *r, uint8_t kind, const uint8_t *subkey, size_t len);

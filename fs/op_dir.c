@@ -174,8 +174,8 @@ op_setxattr(struct engine *e, struct op *op)
 	if (op->type == OP_REMOVEXATTR)
 		r = txn_delete(e, o, KIND_XATTR, token, sizeof token);
 	else {
-		if (e->error == -ENOSPC)
-			return -ENOSPC;
+		if ((r = full_room(e, op)) < 0)
+			return r;
 		if ((len = xattr_encode(op->name, op->data, value, sizeof value)) < 0)
 			return -ENOSPC;
 		r = txn_put(e, o, KIND_XATTR, token, sizeof token, (struct bytes){ value, len }, 0, NULL, 0);

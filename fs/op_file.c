@@ -91,7 +91,7 @@ op_setattr(struct engine *e, struct op *op)
 	if (op->set & (SET_MTIME | SET_MTIME_NOW))
 		o->attr.mtime = pick_time(e, op, SET_MTIME_NOW, op->attr.mtime);
 	o->attr.ctime = op->set & SET_CTIME ? op->attr.ctime : e->real;
-	op->state->asked = op->attr;
+	op->state->set_to = op->attr;
 	txn_touch_attr(e, o);
 	op_answer(op, o);
 	return 0;
@@ -312,11 +312,9 @@ op_fsync(struct engine *e, struct op *op)
 	if ((r = handle_error(e, handle_of(op))) < 0)
 		return r;
 	if (s->step == 0) {
-		if (e->error != 0) {
-			e->retry_at = e->now_ms;	/* try again now: space may be free */
-			data_flush_step(e);
-			txn_step(e);
-		}
+		s->refusals = e->refusals;
+		if (e->error != 0)
+			full_retry(e);	/* space may be free */
 		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
 		s->flush_number = e->span_number;
 		s->size = o == NULL ? 0 : o->attr.size;
@@ -329,7 +327,7 @@ op_fsync(struct engine *e, struct op *op)
 	if (s->step == 1) {
 		if ((o != NULL && !data_flushed(o, s->flush_number)) ||
 		    (op->type == OP_SYNC && !data_flushed_all(e, s->flush_number))) {
-			if (e->error != 0 && e->storing == 0)
+			if (e->error != 0 && e->storing == 0 && e->refusals != s->refusals)
 				return e->error;
 			return park(op, WAIT_FLUSH, o != NULL ? o->oid : 0);
 		}
@@ -348,7 +346,7 @@ op_fsync(struct engine *e, struct op *op)
 	}
 	if ((r = handle_error(e, handle_of(op))) < 0)
 		return r;
-	if (e->acknowledged < s->sequence && e->error != 0)
+	if (s->sequence > e->sequence && e->error != 0 && e->refusals != s->refusals)
 		return e->error;
 	if (!e->freeze_wanted && s->sequence > e->sequence)
 		s->sequence = e->sequence;	/* there was nothing to send after all */

@@ -131,13 +131,6 @@ add_entry(struct engine *e, struct object *dir, const struct entry *entry, struc
 	return txn_put(e, dir, KIND_ENTRY, entry->token, TOKEN_SIZE, (struct bytes){ value, len }, oid, NULL, 0);
 }
 
-/* What a parked maker gets when nothing can be added now. */
-static int
-no_room(const struct engine *e)
-{
-	return e->error == -ENOSPC ? -ENOSPC : 0;
-}
-
 static int
 set_parent(struct engine *e, struct object *o, uint64_t parent)
 {
@@ -241,7 +234,7 @@ op_make(struct engine *e, struct op *op)
 		return -EEXIST;
 	if (dir->gone)
 		return -ENOENT;
-	if ((r = no_room(e)) < 0)
+	if ((r = full_room(e, op)) < 0)
 		return r;
 	if (e->oids_left == 0 && e->next_oids_left == 0)
 		return park(op, WAIT_OIDS, 0);
@@ -277,7 +270,7 @@ op_link(struct engine *e, struct op *op)
 		return -EPERM;
 	if (dir->gone || o->gone)
 		return -ENOENT;
-	if ((r = no_room(e)) < 0)
+	if ((r = full_room(e, op)) < 0)
 		return r;
 	if ((r = add_entry(e, dir, &entry, op->name, IFTODT(o->attr.mode), o->oid)) < 0)
 		return r;

@@ -282,6 +282,9 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "objects %zu", e.objects);
 	control_say(fd, "cached_bytes %zu", e.cached_bytes);
 	control_say(fd, "ops_parked %zu", e.ops_parked);
+	control_say(fd, "reads %" PRIu64, e.reads);
+	control_say(fd, "fetches %" PRIu64, e.fetches);
+	control_say(fd, "misses %" PRIu64, e.misses);
 	control_say(fd, "commits %" PRIu64, e.commits);
 	control_say(fd, "recalls %" PRIu64, e.recalls);
 	control_say(fd, "replays %" PRIu64, e.replays);

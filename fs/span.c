@@ -13,10 +13,6 @@
  */
 #include "fs/content.h"
 
-enum {
-	RETRY_MS	= 1000,
-};
-
 bool
 content_inline(const struct object *o)
 {
@@ -293,6 +289,7 @@ store(struct engine *e, struct flush_state *f)
 	if (a == NULL)
 		return;
 	a->flush = &f->flush;
+	f->frees = e->frees;
 	e->storing++;
 }
 
@@ -504,6 +501,18 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 	arrived(e, o, newest, size);
 }
 
+/* All of it travels in the transaction, in room that is kept for it. */
+static bool
+has_room(const struct span *s)
+{
+	const struct flush_state *f;
+
+	TAILQ_FOREACH(f, &s->flushes, link)
+		if (!f->reserved)
+			return false;
+	return true;
+}
+
 static void
 flush_object(struct engine *e, struct object *o)
 {
@@ -515,7 +524,8 @@ flush_object(struct engine *e, struct object *o)
 		next = TAILQ_NEXT(s, link);
 		if (s->frozen && s->pending > 0)
 			continue;
-		if (s->frozen && must_wait(e, o)) {
+		if (s->frozen && must_wait(e, o) && !has_room(s)) {
+			e->freeze_wanted = true;	/* which makes room */
 			later = true;
 			continue;
 		}
@@ -557,7 +567,7 @@ data_flush_step(struct engine *e)
 		next = TAILQ_NEXT(o, flush_link);
 		flush_object(e, o);
 	}
-	if (e->error == 0 || e->now_ms >= e->retry_at)
+	if (e->now_ms >= (e->error == 0 ? e->again_at : e->retry_at))
 		TAILQ_FOREACH(f, &e->flushes, all_link)
 			if (f->failed)
 				store(e, f);
@@ -576,14 +586,14 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 		flush_free(e, f);	/* its bytes were cut away meanwhile */
 		return;
 	}
+	if (error == -ENOSPC && full_old_news(e, f))
+		return;
 	if (error != 0) {
-		e->error = error == -ENOSPC ? -ENOSPC : -EIO;
-		e->retry_at = e->now_ms + RETRY_MS;
-		wake(e, WAIT_FLUSH, 0);
-		wake(e, WAIT_COMMIT, UINT64_MAX);
-		wake(e, WAIT_ROOM, 0);
+		full_refused(e, error == -ENOSPC ? -ENOSPC : -EIO);
 		return;
 	}
+	if (e->storing == 0)
+		wake(e, WAIT_ROOM, 0);
 	if (s == NULL) {
 		supply_step(e);
 		return;

@@ -32,7 +32,6 @@ enum {
 	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
 	RECORD_BYTES	= 200,			/* any other record, without its value and references */
 	SETTLE_MS	= 500,
-	RETRY_MS	= 1000,
 	ATTR_SIZE_MAX	= 256 + SYMLINK_MAX,
 };
 
@@ -153,8 +152,8 @@ txn_keep(struct engine *e, struct flush_state *f)
 
 /* ---- freezing ---- */
 
-static bool
-held_back(const struct object *o, const struct rec *r)
+bool
+txn_held_back(const struct object *o, const struct rec *r)
 {
 	return o->hold && (r->kind == KIND_REGION || r->kind == KIND_INLINE);
 }
@@ -182,7 +181,7 @@ count_changes(const struct object *o)
 	if (moot(o))
 		return 0;
 	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
-		n += !held_back(o, r);
+		n += !txn_held_back(o, r);
 	return n + o->attr_dirty + (o->wipe && !o->hold);
 }
 
@@ -262,7 +261,7 @@ freeze_object(struct commit *c, const struct object *o)
 		m->to = (struct bytes){ last, sizeof last };
 	}
 	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
-		if (!held_back(o, r) && freeze_record(c, o, r) < 0)
+		if (!txn_held_back(o, r) && freeze_record(c, o, r) < 0)
 			return -ENOMEM;
 	return 0;
 }
@@ -275,7 +274,7 @@ mark_frozen(struct engine *e, struct object *o, uint64_t sequence)
 
 	for (r = TAILQ_FIRST(&o->dirty_recs); r != NULL; r = next) {
 		next = TAILQ_NEXT(r, dirty_link);
-		if (held_back(o, r))
+		if (txn_held_back(o, r))
 			continue;
 		r->dirty = false;
 		r->stored = !r->absent;
@@ -545,6 +544,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	e->busy_ms = 0;
 	e->acknowledged = e->inflight_count == 0 ? e->sequence : c->sequence;
 	e->stats.commits++;
+	full_committed(e, c);
 	if (version > e->version)
 		e->version = version;
 	for (uint32_t i = 0; i < c->changes_count; i++) {
@@ -697,10 +697,7 @@ void
 txn_postpone(struct engine *e, struct commit_state *s, int error)
 {
 	txn_thaw(e, s);
-	e->error = error;
-	e->retry_at = e->now_ms + RETRY_MS;
-	wake(e, WAIT_COMMIT, UINT64_MAX);
-	wake(e, WAIT_ROOM, 0);
+	full_refused(e, error);
 }
 
 /* OK waits for the server's disk, other answers do not: they may come before those of earlier commits. */

@@ -40,6 +40,8 @@ enum {
 	WANTS_MAX		= 256,		/* objects in one READ */
 	ANSWERS_MAX		= 16384,	/* objects in one GRANTED */
 	RECORDS_MAX		= 32768,	/* records in one GRANTED or COMMIT */
+	CHILDREN_MAX		= 4096,		/* children in one GRANTED */
+	DEEP_MAX		= 1024 * 1024,	/* a READ's size counts up to this */
 	REFS_MAX		= EXTENTS_MAX,	/* references in one record */
 	BASES_MAX		= 16384,	/* objects changed by one COMMIT */
 	COMMIT_BLOCKS_MAX	= 4096,		/* blocks carried by one COMMIT */

@@ -197,8 +197,10 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 
 #define SHAPE_read(_, S) \
 	_(S, U64,   ticket,  0)			/* 0: none yet */ \
-	_(S, U8,    depth,   0)			/* 1: children named by returned ENTRYs too */ \
+	_(S, U8,    depth,   0)			/* levels of children, named by returned ENTRYs, to bring too */ \
+	_(S, U16,   kinds,   0)			/* of the records that children bring: 1 << kind each */ \
 	_(S, U32,   budget,  0)			/* records at most in all */ \
+	_(S, U32,   size,    0)			/* bytes that what is not a direct child's ATTR or PARENT may fill */ \
 	_(S, LIST,  wants,   WANTS_MAX, want)
 
 #define SHAPE_granted(_, S) \

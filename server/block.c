@@ -234,6 +234,8 @@ block_put(struct server *s, struct conn *c, const struct message *m)
 		r = a == NULL ? -ENOMEM : store_block_reserve(s->store, id, m->payload.len, &ticket);
 	if (r < 0) {
 		server_action_free(a);
+		if (r == -ENOSPC || r == -EAGAIN)
+			c->session->progress_ms = s->now_ms;	/* as for a COMMIT */
 		stored(s, c, m->id, outbox_status(s, r), 0);
 		return;
 	}

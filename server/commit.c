@@ -40,7 +40,11 @@
 #include "server/session.h"
 #include "server/tally.h"
 
-enum { WORK_MAX = 1 << 20 };	/* records looked at for the sake of ranges */
+enum {
+	WORK_MAX	= 1 << 20,	/* records looked at for the sake of ranges */
+	BIRTH_BYTES	= 256,		/* of an object's rows besides its records */
+	GAIN_OBJECTS	= 1024,		/* looked at for what freeing them gains */
+};
 
 /* A record that this commit changes. */
 struct touched {
@@ -400,6 +404,30 @@ judge(struct commit *c)
 
 /* ---- outcome ---- */
 
+/*
+ * What the commit takes is less than what becomes free by it.  A client's
+ * changes leave it in order, so that the removal for which a full server waits
+ * may come together with work that it has no room for (R10).
+ */
+static bool
+pays(const struct commit *c)
+{
+	uint64_t cost = (uint64_t)c->births * BIRTH_BYTES + (c->grown > 0 ? (uint64_t)c->grown : 0), gain = 0;
+	unsigned looked = 0;
+
+	for (const struct tally_block *b = c->tally.first_block; b != NULL; b = b->next)
+		if (b->write)
+			cost += b->carried->data.len;
+	for (const struct tally_block *b = c->tally.first_block; b != NULL && gain < cost; b = b->next)
+		if (b->count < 0 && b->is == 0 && ++looked < GAIN_OBJECTS)
+			gain += reap_gain_block(c->server, c->session->volume, b->id, b->was);
+	for (const struct tally_object *o = c->tally.first_object; o != NULL && gain < cost; o = o->next)
+		if (o->exists && o->count < 0 && o->is.count == 0 && o->node.key >= OID_RESERVED &&
+		    LIST_EMPTY(&o->object->pins) && ++looked < GAIN_OBJECTS)
+			gain += reap_gain(c->server, c->session->volume, o->node.key, cost - gain);
+	return gain > 0 && gain >= cost;
+}
+
 static enum status
 write_changes(struct commit *c, uint64_t *ret_pos)
 {
@@ -425,6 +453,8 @@ write_changes(struct commit *c, uint64_t *ret_pos)
 	state.objects += c->births;
 	state_row_put(&c->batch, v->number, &state);
 	r = store_apply(c->server->store, &c->batch, frees ? STORE_FREES : 0, ret_pos);
+	if ((r == -ENOSPC || r == -EAGAIN) && !frees && pays(c))
+		r = store_apply(c->server->store, &c->batch, STORE_TRADES, ret_pos);
 	if (r < 0)
 		return outbox_status(c->server, r);
 	n->row = row;
@@ -540,7 +570,7 @@ commit_fresh(struct server *s, struct conn *conn, const struct message *m)
 		a = NULL;
 	}
 	s->stats.missing += status == STATUS_MISSING;
-	if (status == STATUS_NOSPC)
+	if (status == STATUS_NOSPC || status == STATUS_BUSY)
 		n->progress_ms = s->now_ms;	/* that it cannot give its leases back is not its fault */
 	table_done(&c.touched);
 	tally_done(&c.tally);

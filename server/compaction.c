@@ -21,26 +21,19 @@ struct compaction {
 	bool			 over;		/* stopped by that */
 };
 
-/* The sealed segment with the lowest live fraction below `percent`, referenced; or NULL. */
-static struct segment *
-compaction_pick(struct diskstore *d, unsigned percent)
+/* The segment to empty, sealed and referenced, in *ret; or NULL. */
+static int
+compaction_pick(struct diskstore *d, unsigned percent, struct segment **ret)
 {
-	struct segment *const *segments, *best = NULL;
-	size_t count;
+	struct segment *worst = space_worst(d, percent);
+	int rc = 0;
 
-	segments = log_segments(d->log, &count);
-	for (size_t i = 0; i < count; i++) {
-		struct segment *s = segments[i];
-
-		if (!s->sealed || s->dirty || s->stuck || s->missing || s->live == 0 ||
-		    s->live * 100 >= (uint64_t)s->size * percent)
-			continue;
-		if (best == NULL || s->live * best->size < best->live * s->size)
-			best = s;
-	}
-	if (best != NULL)
-		atomic_fetch_add(&best->refs, 1);
-	return best;
+	if (worst != NULL && !worst->sealed)
+		rc = diskstore_roll(d);
+	if (rc == 0 && worst != NULL)
+		atomic_fetch_add(&worst->refs, 1);
+	*ret = rc == 0 ? worst : NULL;
+	return rc;
 }
 
 /* Reserves a new place for a block that may be at `offset` of the segment; -ENOENT if it is not there (any more). */
@@ -146,19 +139,27 @@ int
 diskstore_compact(struct store *s, pthread_mutex_t *engine_lock, unsigned percent, uint64_t bytes)
 {
 	struct compaction c = { .d = diskstore_of(s), .engine_lock = engine_lock, .left = bytes };
+	bool settled = false;
+	uint64_t synced;
 	int rc;
 
 	pthread_mutex_lock(engine_lock);
-	c.segment = compaction_pick(c.d, percent);
+	rc = compaction_pick(c.d, percent, &c.segment);
+	if (c.segment != NULL)
+		settled = c.segment->reservations == 0;
 	pthread_mutex_unlock(engine_lock);
-	if (c.segment == NULL)
-		return 0;
-	rc = segment_empty(&c);
+	/* Its entries are read from the file. */
+	if (c.segment != NULL && c.segment->dirty)
+		rc = store_sync(s, &synced);
+	if (c.segment != NULL && rc == 0)
+		rc = segment_empty(&c);
 	pthread_mutex_lock(engine_lock);
-	atomic_fetch_sub(&c.segment->refs, 1);
+	if (c.segment != NULL)
+		atomic_fetch_sub(&c.segment->refs, 1);
 	/* What is left cannot be moved: damaged, or named by no entry. */
-	if (rc == 0 && !c.over && c.segment->live > 0)
+	if (c.segment != NULL && rc == 0 && !c.over && settled && c.segment->live > 0)
 		c.segment->stuck = true;
+	c.d->cramped |= rc == -ENOSPC;
 	pthread_mutex_unlock(engine_lock);
-	return rc < 0 ? rc : 1;
+	return rc < 0 ? rc : c.segment != NULL;
 }

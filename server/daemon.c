@@ -5,6 +5,11 @@
  * same hold of the lock: so what is for one connection is queued in the order
  * in which the engine said it, and a WRITE_BLOCK is carried out by the reader
  * that has the bytes.
+ *
+ * A failed store is the end (fail-stop): from then on nothing is answered and
+ * every connection is cut, so that clients wait and resume with the next
+ * daemon, which recovers.  An answer would tell their applications of an
+ * error that is none.
  */
 #include "server/daemon.h"
 
@@ -30,7 +35,6 @@ enum {
 	CLOSING_MS	= 2000,		/* for a peer to take our last words */
 	COMPACT_S	= 1,		/* between looks for segments worth compacting */
 	COMPACT_PERCENT	= 50,		/* live in a segment: below, it is */
-	COMPACT_FULL	= 95,		/* while space is refused */
 	FULL_S		= 30,		/* so long after it was */
 	COMPACT_BYTES	= 16 * 1024 * 1024,
 	ADDRESS_MAX	= 256,
@@ -41,13 +45,15 @@ struct daemon {
 	pthread_cond_t		 changed;	/* the log grew, or the daemon stops */
 	pthread_cond_t		 synced_more;
 	pthread_cond_t		 links_gone;
+	pthread_cond_t		 chore;		/* more refusals, a checkpoint is due, or the daemon stops */
+	uint64_t		 refusals;	/* so far */
 	struct server		*server;
 	struct table		 links;		/* struct link_place, by connection id */
 	uint64_t		 next_conn, synced;
 	TAILQ_HEAD(, link_place) unproven;	/* oldest first */
 	TAILQ_HEAD(, link_place) closing;	/* by cut_ms */
 	unsigned		 link_count, unproven_count;
-	bool			 stopping, failed;
+	bool			 stopping, failed, hung_up;
 	bool			 syncing;	/* some thread is at it, without the lock */
 
 	/* Constant. */
@@ -55,7 +61,7 @@ struct daemon {
 	const struct home	*home;
 	uint32_t		 connections_max;
 	char			 address[ADDRESS_MAX];
-	pthread_t		 syncer, compactor;
+	pthread_t		 syncer, housekeeper;
 };
 
 /* What an event brought for its caller to do without the lock. */
@@ -144,7 +150,7 @@ cut_closing(struct daemon *d)
 static void
 route(struct daemon *d, struct server_action *a)
 {
-	struct link *l = link_find(d, a->conn);
+	struct link *l = d->hung_up ? NULL : link_find(d, a->conn);
 
 	if (l != NULL) {
 		if (a->kind == SERVER_SEND && a->message.type == MSG_attached)
@@ -159,6 +165,20 @@ route(struct daemon *d, struct server_action *a)
 	server_action_free(a);
 }
 
+/* The store has failed. */
+static void
+hang_up(struct daemon *d)
+{
+	struct table_node *n = NULL;
+	size_t slot = 0;
+
+	if (d->hung_up)
+		return;
+	d->hung_up = true;
+	while ((n = table_walk(&d->links, &slot, n)) != NULL)
+		link_cut(container_of(n, struct link_place, node)->link);
+}
+
 static void
 append(struct server_action **list, struct server_action *a)
 {
@@ -171,8 +191,12 @@ append(struct server_action **list, struct server_action *a)
 static void
 drain(struct daemon *d, struct chores *chores, bool wake)
 {
+	struct server_stats stats;
 	struct server_action *a;
 
+	/* Looked at after the engine has: what it could not do for that reason is not told. */
+	if (store_failed(d->store) != NULL)
+		hang_up(d);
 	while ((a = server_next(d->server)) != NULL)
 		switch (a->kind) {
 		case SERVER_WRITE_BLOCK: append(&chores->writes, a); break;
@@ -181,6 +205,10 @@ drain(struct daemon *d, struct chores *chores, bool wake)
 		}
 	if (wake && store_end(d->store) > d->synced && !d->syncing)
 		pthread_cond_signal(&d->changed);
+	server_stats(d->server, &stats);
+	if (stats.nospc != d->refusals || diskstore_due(d->store))
+		pthread_cond_signal(&d->chore);
+	d->refusals = stats.nospc;
 }
 
 static void
@@ -202,7 +230,7 @@ level_of(const char *text)
 {
 	if (strncmp(text, "event=damage", 12) == 0 || strncmp(text, "event=store-failed", 18) == 0)
 		return EVENT_ERROR;
-	return strncmp(text, "event=evict", 11) == 0 || strncmp(text, "event=stranger", 14) == 0 ||
+	return strncmp(text, "event=evict", 11) == 0 || strncmp(text, "event=fence", 11) == 0 || strncmp(text, "event=stranger", 14) == 0 ||
 	    strncmp(text, "event=reject", 12) == 0 ? EVENT_WARNING : EVENT_INFO;
 }
 
@@ -309,7 +337,7 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 	bool room;
 
 	pthread_mutex_lock(&d->lock);
-	room = d->link_count < d->connections_max;
+	room = d->link_count < d->connections_max && !d->hung_up;
 	if (room)
 		l = link_new(d, fd, ++d->next_conn, peer);
 	if (l != NULL) {
@@ -335,7 +363,7 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 	close(fd);
 }
 
-/* ---- sync and compaction ---- */
+/* ---- sync, checkpoints and compaction ---- */
 
 /* One round, under the lock, which is let go meanwhile.  False when the store failed. */
 static bool
@@ -356,6 +384,8 @@ sync_round(struct daemon *d)
 		drain(d, &chores, false);
 	}
 	d->failed |= r < 0;
+	if (d->failed)
+		hang_up(d);
 	pthread_cond_broadcast(&d->synced_more);
 	/* What came meanwhile is the sync thread's. */
 	if (d->failed || d->stopping || store_end(d->store) > d->synced)
@@ -397,9 +427,12 @@ daemon_settle(struct daemon *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* Waits a while; false when the daemon stops. */
+/*
+ * Waits a while, but not when space has been refused meanwhile or a checkpoint
+ * is due; notes until when to go for the last bytes.  False when the daemon stops.
+ */
 static bool
-rest(struct daemon *d)
+rest(struct daemon *d, uint64_t *refusals, uint64_t *full_until_ms)
 {
 	struct timespec until;
 	bool go_on;
@@ -407,43 +440,56 @@ rest(struct daemon *d)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += COMPACT_S;
 	pthread_mutex_lock(&d->lock);
-	while (!d->stopping && pthread_cond_timedwait(&d->links_gone, &d->lock, &until) == 0)
+	while (!d->stopping && d->refusals == *refusals && !diskstore_due(d->store) &&
+	    pthread_cond_timedwait(&d->chore, &d->lock, &until) == 0)
 		;
+	if (d->refusals != *refusals)
+		*full_until_ms = clock_ms(CLOCK_BOOTTIME) + FULL_S * 1000;
+	*refusals = d->refusals;
 	go_on = !d->stopping;
 	pthread_mutex_unlock(&d->lock);
 	return go_on;
 }
 
-/* Space was refused since *nospc was noted. */
 static bool
-is_full(struct daemon *d, uint64_t *nospc)
+is_due(struct daemon *d)
 {
-	struct server_stats stats;
-	bool more;
+	bool due;
 
 	pthread_mutex_lock(&d->lock);
-	server_stats(d->server, &stats);
+	due = diskstore_due(d->store);
 	pthread_mutex_unlock(&d->lock);
-	more = stats.nospc != *nospc;
-	*nospc = stats.nospc;
-	return more;
+	return due;
+}
+
+/* So that the pause is short, what the log has not synced goes first, while others go on. */
+static void
+checkpoint(struct daemon *d)
+{
+	uint64_t pos;
+
+	if (!is_due(d) || store_sync(d->store, &pos) < 0)
+		return;
+	pthread_mutex_lock(&d->lock);
+	if (diskstore_due(d->store))
+		store_checkpoint(d->store);	/* its failure is the store's */
+	pthread_mutex_unlock(&d->lock);
 }
 
 static void *
-compactor(void *arg)
+housekeeper(void *arg)
 {
 	struct daemon *d = arg;
-	unsigned full_s = 0;
-	uint64_t nospc = 0;
+	uint64_t refusals = 0, full_until_ms = 0;
 	int r;
 
-	while (rest(d)) {
-		full_s = is_full(d, &nospc) ? FULL_S : full_s > 0 ? full_s - COMPACT_S : 0;
+	while (rest(d, &refusals, &full_until_ms)) {
+		checkpoint(d);
 		do
-			r = diskstore_compact(d->store, &d->lock, full_s > 0 ? COMPACT_FULL : COMPACT_PERCENT,
-			    COMPACT_BYTES);
-		while (r > 0 && !daemon_failed(d));
-		if (r < 0)
+			r = diskstore_compact(d->store, &d->lock,
+			    clock_ms(CLOCK_BOOTTIME) < full_until_ms ? COMPACT_FULL : COMPACT_PERCENT, COMPACT_BYTES);
+		while (r > 0 && !daemon_failed(d) && !is_due(d));
+		if (r < 0 && r != -ENOSPC)
 			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
 	}
 	return NULL;
@@ -543,7 +589,7 @@ stop(struct daemon *d)
 	pthread_mutex_lock(&d->lock);
 	d->stopping = true;
 	pthread_cond_broadcast(&d->changed);
-	pthread_cond_broadcast(&d->links_gone);
+	pthread_cond_broadcast(&d->chore);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -552,7 +598,7 @@ start_threads(struct daemon *d)
 {
 	if (pthread_create(&d->syncer, NULL, syncer, d) != 0)
 		return false;
-	if (pthread_create(&d->compactor, NULL, compactor, d) == 0)
+	if (pthread_create(&d->housekeeper, NULL, housekeeper, d) == 0)
 		return true;
 	stop(d);
 	pthread_join(d->syncer, NULL);
@@ -573,6 +619,7 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	pthread_cond_init(&d->changed, NULL);
 	pthread_cond_init(&d->synced_more, NULL);
 	pthread_cond_init(&d->links_gone, NULL);
+	pthread_cond_init(&d->chore, NULL);
 	randombytes_buf(&seed, sizeof seed);
 	table_init(&d->links, seed);
 	TAILQ_INIT(&d->unproven);
@@ -618,7 +665,7 @@ daemon_close(struct daemon *d)
 	pthread_mutex_unlock(&d->lock);
 	stop(d);
 	pthread_join(d->syncer, NULL);
-	pthread_join(d->compactor, NULL);
+	pthread_join(d->housekeeper, NULL);
 	server_free(d->server);
 	r = store_close(d->store);
 	if (r < 0)

@@ -6,6 +6,10 @@
  * syncs the log, for the committed index must not point at blocks that are
  * not there; afterwards segments without live blocks are dropped.
  *
+ * Everybody waits for a checkpoint, so it is to be short.  One is due long
+ * before it must be: whoever has the time syncs the log first, without the
+ * lock, and how much may be dirty then follows from how long it took.
+ *
  * All calls are under the engine's lock but those that store.h marks, which
  * touch only the log (it has its own locks) and what their ticket or
  * reference holds.
@@ -22,13 +26,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/diskstore_room.h"
 #include "server/recovery.h"
 
-/* The space of the disk is asked for again after so many bytes appended. */
-enum { SPACE_STALE = 1024 * 1024 };
+enum {
+	PAUSE_MS	= 20,			/* what a checkpoint should take at most */
+	DIRTY_MIN	= 4 * 1024 * 1024,
+};
 
 struct disk_ref {
 	struct block_ref	 ref;
@@ -48,7 +55,6 @@ void
 diskstore_config_init(struct diskstore_config *config)
 {
 	*config = (struct diskstore_config){
-		.segment_size = SEGMENT_SIZE,
 		.map_size = sizeof(void *) > 4 ? UINT64_C(1) << 40 : UINT64_C(1) << 30,
 		.dirty_max = UINT64_C(64) << 20,
 		.log_max = UINT64_C(1) << 30,
@@ -90,8 +96,30 @@ drop_dead(struct diskstore *d)
 		rc = ledger_forget(&d->ledger, segments[i - 1]->number);
 		if (rc == 0)
 			log_drop(d->log, segments[i - 1]);
+		d->cramped = false;
 	}
 	return rc;
+}
+
+static uint64_t
+clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* A checkpoint of so many bytes took so long.  One of few bytes tells nothing of the disk but its latency. */
+static void
+dirty_learn(struct diskstore *d, uint64_t dirty, uint64_t took_ms)
+{
+	if (dirty < d->dirty_due / 2)
+		return;
+	if (took_ms > PAUSE_MS && d->dirty_due > DIRTY_MIN)
+		d->dirty_due /= 2;
+	else if (took_ms < PAUSE_MS / 2 && d->dirty_due < d->config.dirty_max / 2)
+		d->dirty_due *= 2;
 }
 
 static int
@@ -100,7 +128,7 @@ disk_checkpoint(struct store *s)
 	struct diskstore *d = diskstore_of(s);
 	struct checkpoint now = { .seed = d->seed };
 	struct segment *current;
-	uint64_t synced;
+	uint64_t synced, dirty = kv_dirty_bytes(d->kv), begun_ms = clock_ms();
 	int rc;
 
 	if (log_failed(d->log) != NULL)
@@ -123,115 +151,92 @@ disk_checkpoint(struct store *s)
 	}
 	d->since_checkpoint = 0;
 	d->since_space = UINT64_MAX;
+	dirty_learn(d, dirty, clock_ms() - begun_ms);
 	return 0;
 }
 
-/* What the store takes from its file system now. */
-static uint64_t
-space_used(struct diskstore *d)
-{
-	size_t count;
-
-	log_segments(d->log, &count);
-	return (count + log_dropped(d->log)) * d->config.segment_size + kv_size_bytes(d->kv);
-}
-
-/* Learns how much space there is; on failure what was known stays. */
-static void
-space_refresh(struct diskstore *d)
-{
-	uint64_t total, left, map_left, used = space_used(d);
-
-	d->since_space = 0;
-	if (d->config.disk->space(d->config.disk, d->dir, &total, &left) != 0)
-		return;
-	if (d->config.capacity != 0 && d->config.capacity < total)
-		total = d->config.capacity;
-	if (d->config.capacity != 0 && left > total - (used < total ? used : total))
-		left = total - (used < total ? used : total);
-	map_left = kv_size_bytes(d->kv) < d->config.map_size ? d->config.map_size - kv_size_bytes(d->kv) : 0;
-	if (map_left < left)
-		left = map_left;
-	d->space_total = total;
-	d->space_left = left;
-	d->reserve = d->config.reserve;
-	if (d->reserve == 0) {
-		d->reserve = d->config.dirty_max > d->config.segment_size ? d->config.dirty_max : d->config.segment_size;
-		if (d->reserve < total / 100)
-			d->reserve = total / 100;
-	}
-	log_set_ahead(d->log, left > d->reserve + 2 * (uint64_t)d->config.segment_size + d->config.dirty_max);
-}
-
+/* True if a checkpoint may make space: it drops dead segments, and shows what the records really take. */
 static bool
-space_enough(struct diskstore *d, uint64_t body_len, unsigned flags)
-{
-	uint64_t growth = log_growth(d->log, body_len);
-	/* Frees may fill the current segment and take others while the disk has them. */
-	uint64_t need = flags & STORE_FREES ? growth : growth + body_len + kv_dirty_bytes(d->kv) + d->reserve;
-
-	d->since_space = d->since_space > UINT64_MAX - body_len ? UINT64_MAX : d->since_space + body_len;
-	if (growth > 0 || d->since_space > SPACE_STALE || need > d->space_left)
-		space_refresh(d);
-	return need <= d->space_left;
-}
-
-/* True if a checkpoint would drop something. */
-static bool
-any_dead(struct diskstore *d)
+checkpoint_helps(struct diskstore *d, unsigned flags)
 {
 	struct segment *const *segments;
 	size_t count;
 
 	segments = log_segments(d->log, &count);
 	for (size_t i = 0; i < count; i++)
-		if (segment_dead(segments[i]))
+		if (space_spent(segments[i]) && segments[i]->reservations == 0 && segments[i]->refs == 0)
 			return true;
-	return false;
+	return kv_dirty_bytes(d->kv) >= (flags & STORE_FREES ? 1 : SPACE_STALE);
 }
 
-/* Makes sure there is space for an entry, if need be by dropping dead segments, and room in the log. */
+/* Makes sure there is space for an entry, if need be by a checkpoint, and room in the log. */
 static int
-make_room(struct diskstore *d, uint64_t body_len, unsigned flags)
+make_room(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags)
 {
+	bool helps;
 	uint64_t synced;
 	int rc;
 
-	if (entry_size(body_len) > d->config.segment_size - SEGMENT_HEADER)
+	if (entry_size(len) > d->config.segment_size - SEGMENT_HEADER)
 		return -E2BIG;
-	if (!space_enough(d, body_len, flags)) {
-		if (!any_dead(d))
-			return -ENOSPC;
-		rc = disk_checkpoint(&d->store);
+	if (space_enough(d, len, record_len, flags))
+		return log_room(d->log, len);
+	helps = checkpoint_helps(d, flags);
+	if (helps || log_dropped(d->log) > 0) {
+		rc = helps ? disk_checkpoint(&d->store) : 0;
 		if (rc == 0)
-			rc = log_sync(d->log, &synced);
+			rc = log_sync(d->log, &synced);	/* dropped segments go when it is durable that they may */
 		if (rc != 0)
 			return rc;
-		if (!space_enough(d, body_len, flags))
-			return -ENOSPC;
+		if (space_enough(d, len, record_len, flags))
+			return log_room(d->log, len);
 	}
-	return log_room(d->log, body_len);
+	return !(flags & STORE_FREES) && space_to_come(d) ? -EAGAIN : -ENOSPC;
 }
 
-/* Appends the batch, for which there is room, and applies it. */
-static int
-enter(struct diskstore *d, struct bytes batch, uint64_t *ret_pos)
+int
+diskstore_roll(struct diskstore *d)
 {
+	/* An entry of this size fits no segment that has anything in it. */
+	return make_room(d, d->config.segment_size - SEGMENT_HEADER - ENTRY_HEADER - ENTRY_ALIGN, 0, STORE_FREES);
+}
+
+/* Where little is left, the records are committed sooner: pages that one commit frees serve the next but one. */
+static uint64_t
+dirty_max(const struct diskstore *d)
+{
+	uint64_t max = d->space_left / 4 > SPACE_STALE / 4 ? d->space_left / 4 : SPACE_STALE / 4;
+
+	return max < d->config.dirty_max ? max : d->config.dirty_max;
+}
+
+/*
+ * Appends the batch, for which there is room, and applies it.  One that only places a block is no waste:
+ * it would have to be written again with the block.
+ */
+static int
+enter(struct diskstore *d, struct bytes batch, bool places, uint64_t *ret_pos)
+{
+	struct segment *current = log_current(d->log);
+	uint64_t live = current->live;
 	uint32_t offset;
 	int rc = log_append(d->log, ENTRY_BATCH, batch, 0, &offset);
 
 	if (rc != 0)
 		return rc;
-	rc = ledger_apply(&d->ledger, batch, log_current(d->log)->number, offset);
+	rc = ledger_apply(&d->ledger, batch, current->number, offset);
 	if (rc != 0) {
 		/* Half applied: the log may have it, the records must not be read any more. */
 		log_fail(d->log, "changing the records", rc);
 		d->torn = true;
 		return -EIO;
 	}
+	/* Its records are of no use there once they are committed, but its blocks are. */
+	if (!places)
+		current->waste += entry_size(batch.len) - (current->live > live ? current->live - live : 0);
 	*ret_pos = log_end(d->log);
 	d->since_checkpoint += batch.len;
-	if (kv_dirty_bytes(d->kv) >= d->config.dirty_max || d->since_checkpoint >= d->config.log_max)
+	if (kv_dirty_bytes(d->kv) >= dirty_max(d) || d->since_checkpoint >= d->config.log_max)
 		disk_checkpoint(&d->store);	/* its failure is the store's, and found at the next call */
 	return 0;
 }
@@ -250,8 +255,17 @@ disk_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *ret
 		*ret_pos = log_end(d->log);
 		return 0;
 	}
-	rc = make_room(d, b->len, flags);
-	return rc != 0 ? rc : enter(d, (struct bytes){ b->data, b->len }, ret_pos);
+	rc = make_room(d, b->len, b->len, flags);
+	return rc != 0 ? rc : enter(d, (struct bytes){ b->data, b->len }, false, ret_pos);
+}
+
+bool
+diskstore_due(struct store *s)
+{
+	struct diskstore *d = diskstore_of(s);
+
+	return log_failed(d->log) == NULL &&
+	    (kv_dirty_bytes(d->kv) >= d->dirty_due || d->since_checkpoint >= d->config.log_max / 2);
 }
 
 static int
@@ -313,7 +327,7 @@ diskstore_reserve(struct diskstore *d, const uint8_t id[ID_SIZE], uint32_t len, 
 	t = malloc(sizeof *t);
 	if (t == NULL)
 		return -ENOMEM;
-	rc = make_room(d, ID_SIZE + (uint64_t)len, flags);
+	rc = make_room(d, ID_SIZE + (uint64_t)len, 0, flags);
 	if (rc == 0)
 		rc = log_append(d->log, ENTRY_BLOCK, (struct bytes){ id, ID_SIZE }, len, &offset);
 	if (rc != 0) {
@@ -368,12 +382,15 @@ diskstore_finish(struct block_ticket *ticket, bool written, const struct block_p
 		rc = batch_error(&b);
 		/* The space was granted when it was reserved. */
 		if (rc == 0)
-			rc = make_room(d, b.len, STORE_FREES);
+			rc = make_room(d, b.len, b.len, STORE_FREES);
 		if (rc == 0)
-			rc = enter(d, (struct bytes){ b.data, b.len }, ret_pos);
+			rc = enter(d, (struct bytes){ b.data, b.len }, true, ret_pos);
 		batch_done(&b);
-	} else if (rc == 0)
-		*ret_pos = log_end(d->log);
+	} else {
+		t->segment->waste += ticket->len;
+		if (rc == 0)
+			*ret_pos = log_end(d->log);
+	}
 	free(t);
 	return rc;
 }
@@ -447,7 +464,7 @@ disk_space(struct store *s, uint64_t *ret_total, uint64_t *ret_free)
 	size_t count;
 
 	space_refresh(d);
-	free_bytes = d->space_left;
+	free_bytes = d->space_left + kv_free_bytes(d->kv) + (uint64_t)log_dropped(d->log) * d->config.segment_size;
 	segments = log_segments(d->log, &count);
 	for (size_t i = 0; i < count; i++)
 		free_bytes += segments[i]->size > segments[i]->live ? segments[i]->size - segments[i]->live : 0;
@@ -584,6 +601,18 @@ check_missing(struct diskstore *d)
 	return rc;
 }
 
+/* What died in the segments that were found is not known. */
+static void
+suspect_waste(struct diskstore *d)
+{
+	struct segment *const *segments;
+	size_t count;
+
+	segments = log_segments(d->log, &count);
+	for (size_t i = 0; i < count; i++)
+		segments[i]->waste = segments[i]->size > segments[i]->live ? segments[i]->size - segments[i]->live : 0;
+}
+
 /* Finds the log and brings the ledger to its end. */
 static int
 open_log(struct diskstore *d, const struct checkpoint *from, uint64_t *ret_pos)
@@ -598,6 +627,8 @@ open_log(struct diskstore *d, const struct checkpoint *from, uint64_t *ret_pos)
 		rc = ledger_load_live(&d->ledger);
 	if (rc == 0)
 		rc = recovery_replay(&d->ledger, d->dir, from, ret_pos);
+	if (rc == 0)
+		suspect_waste(d);
 	return rc != 0 ? rc : check_missing(d);
 }
 
@@ -618,10 +649,13 @@ diskstore_open_counted(const char *path, const struct diskstore_config *config, 
 	d->config = *config;
 	d->dir = d->lock = -1;
 	d->since_space = UINT64_MAX;
+	d->dirty_due = DIRTY_MIN;
 	d->ledger = (struct ledger){ .report = config->report, .arg = config->report_arg };
-	rc = config->segment_size < SEGMENT_SIZE_MIN || config->segment_size % ENTRY_ALIGN != 0 ? -EINVAL : 0;
-	if (rc == 0)
-		rc = open_directory(d, path);
+	rc = open_directory(d, path);
+	if (rc == 0 && config->segment_size == 0)
+		space_choose_segment(d);
+	if (rc == 0 && (d->config.segment_size < SEGMENT_SIZE_MIN || d->config.segment_size % ENTRY_ALIGN != 0))
+		rc = -EINVAL;
 	if (rc == 0 && snprintf(file, sizeof file, "%s/records.mdb", path) >= (int)sizeof file)
 		rc = -ENAMETOOLONG;
 	if (rc == 0) {

@@ -26,11 +26,11 @@ struct diskstore_config {
 	bool		 create;		/* make a store where there is none */
 	bool		 accept_damage;		/* open although values are damaged: reading those is -EBADMSG, and
 						   a key whose own bytes changed is not found */
-	uint32_t	 segment_size;		/* bytes; no batch or block may be larger */
+	uint32_t	 segment_size;		/* bytes; no batch or block may be larger; 0: by the size of the file system */
 	uint64_t	 map_size;		/* address space for the records: their ceiling */
-	uint64_t	 dirty_max;		/* bytes of changed pages that bring a checkpoint */
+	uint64_t	 dirty_max;		/* bytes of changed pages that bring a checkpoint, wherever that happens */
 	uint64_t	 log_max;		/* bytes appended that bring one */
-	uint64_t	 reserve;		/* bytes kept for frees and checkpoints; 0: 1 %, at least dirty_max and a segment */
+	uint64_t	 reserve;		/* bytes kept for frees and checkpoints; 0: 1 %, at least a segment and dirty_max / 4 */
 	uint64_t	 capacity;		/* bytes that the store may take; 0: what the file system has */
 	struct disk	*disk;			/* borrowed */
 	store_report	*report;		/* told of damage, from any thread and under locks; NULL: nobody */
@@ -44,6 +44,11 @@ void	diskstore_config_init(struct diskstore_config *config);
 int	diskstore_open(const char *path, const struct diskstore_config *config, struct store **ret_store);
 /* Frees the store as a crash would: what is not synced may be lost. */
 void	diskstore_abandon(struct store *s);
+
+/* A checkpoint had better be made now, by store_sync() and then store_checkpoint(): it would be a short one. */
+bool	diskstore_due(struct store *s);
+
+enum { COMPACT_FULL = 95 };	/* what is worth moving, in percent, when space is wanted: store.h's -EAGAIN counts on it */
 
 /*
  * Moves live blocks out of the segment with the lowest live fraction, if that is below `percent`, so that

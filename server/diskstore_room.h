@@ -1,4 +1,4 @@
-/* diskstore_room.h - what diskstore.c shares with compaction.c and storecheck.c, and nobody else. */
+/* diskstore_room.h - what diskstore.c shares with space.c, compaction.c and storecheck.c, and nobody else. */
 #ifndef SERVER_DISKSTORE_ROOM_H
 #define SERVER_DISKSTORE_ROOM_H
 
@@ -22,8 +22,10 @@ struct diskstore {
 	bool			 torn;			/* a batch was applied in part */
 	unsigned		 damages;		/* found while opening */
 	uint64_t		 since_checkpoint;	/* bytes appended */
+	uint64_t		 dirty_due;		/* bytes of changed pages that make one due */
 	uint64_t		 since_space;		/* bytes appended since space was learnt */
 	uint64_t		 space_total, space_left, reserve;
+	bool			 cramped;		/* compaction found no space to move to, and nothing was freed since */
 };
 
 static inline struct diskstore *
@@ -40,6 +42,28 @@ int	diskstore_reserve(struct diskstore *d, const uint8_t id[ID_SIZE], uint32_t l
 	    struct block_ticket **ret_ticket);
 /* As store_block_finish(); with `from`, moves the block that is there now, or does nothing if it no longer is. */
 int	diskstore_finish(struct block_ticket *ticket, bool written, const struct block_place *from, uint64_t *ret_pos);
+/* Seals the current segment, from the reserve. */
+int	diskstore_roll(struct diskstore *d);
 void	diskstore_say_block(const struct diskstore *d, const struct block_place *place, const char *what);
+
+/* ---- space.c ---- */
+
+enum { SPACE_STALE = 1024 * 1024 };	/* the space of the disk is asked for again after so many bytes appended */
+
+/* Sets the size of segments for a store that was not told one. */
+void	space_choose_segment(struct diskstore *d);
+/* Learns how much space there is; on failure what was known stays. */
+void	space_refresh(struct diskstore *d);
+/* Is there space for an entry of `len` bytes, `record_len` of which are for the records? `flags`: store_apply()'s. */
+bool	space_enough(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags);
+/* True if space will come of what is dead. */
+bool	space_to_come(struct diskstore *d);
+/* A sealed segment without live blocks, which goes with a checkpoint, or once nobody uses it. */
+bool	space_spent(const struct segment *segment);
+/*
+ * The segment that compaction would empty next, or NULL.  At COMPACT_FULL it may be the current one, if that
+ * is nearly full: it must be sealed before.
+ */
+struct segment *space_worst(struct diskstore *d, unsigned percent);
 
 #endif

@@ -91,7 +91,8 @@ uint64_t server_check_store(struct store *store, void (*report)(void *context, c
 
 /* Counters for tests, the simulator and the log. */
 struct server_stats {
-	uint64_t	commits, rejected, missing, replays, recalls, evictions, reclaims, sessions, leases, frees, nospc;
+	uint64_t	commits, rejected, missing, replays, recalls, evictions, reclaims, sessions, leases, frees;
+	uint64_t	nospc;		/* refusals for lack of space, those included that say that some is on its way */
 };
 void	server_stats(const struct server *s, struct server_stats *to);
 

@@ -34,6 +34,7 @@ struct kv {
 	MDB_dbi		 dbi;
 	bool		 broken;
 	uint64_t	 dirty_pages;
+	uint64_t	 free_pages;	/* on LMDB's free list, as of the last commit */
 	uint64_t	*touched;	/* TOUCHED_BITS */
 };
 
@@ -95,12 +96,42 @@ kv_touch(struct kv *kv, const void *at, size_t len)
 	kv->dirty_pages += len >> PAGE_SHIFT;
 }
 
+/*
+ * LMDB's free list is the database 0, which only a reader may open: for each
+ * transaction that freed pages a list of their numbers, its length first.
+ */
+static int
+count_free(struct kv *kv)
+{
+	MDB_txn *txn;
+	MDB_cursor *cursor = NULL;
+	MDB_val k, v;
+	int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return rc;
+	kv->free_pages = 0;
+	rc = mdb_cursor_open(txn, 0, &cursor);
+	while (rc == 0 && (rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+		size_t count = 0;
+
+		if (v.mv_size >= sizeof count)
+			memcpy(&count, v.mv_data, sizeof count);
+		kv->free_pages += count;
+	}
+	mdb_cursor_close(cursor);
+	mdb_txn_abort(txn);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int
 kv_begin(struct kv *kv)
 {
+	int rc = count_free(kv);
+
 	memset(kv->touched, 0, TOUCHED_BITS / 8);
 	kv->dirty_pages = 0;
-	return kv_failed(kv, mdb_txn_begin(kv->env, NULL, 0, &kv->txn));
+	return kv_failed(kv, rc != 0 ? rc : mdb_txn_begin(kv->env, NULL, 0, &kv->txn));
 }
 
 /* Opens the environment and its first transaction. */
@@ -343,6 +374,12 @@ kv_size_bytes(const struct kv *kv)
 	if (mdb_env_info(kv->env, &info) != 0 || mdb_env_stat(kv->env, &stat) != 0)
 		return 0;
 	return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+uint64_t
+kv_free_bytes(const struct kv *kv)
+{
+	return kv->free_pages << PAGE_SHIFT;
 }
 
 bool

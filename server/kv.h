@@ -46,8 +46,9 @@ int	kv_commit(struct kv *kv);
 
 /* About how much a commit would write. */
 uint64_t kv_dirty_bytes(const struct kv *kv);
-/* The size of the file, as of the last commit. */
+/* The size of the file, as of the last commit; and what is free in it, for values to come. */
 uint64_t kv_size_bytes(const struct kv *kv);
+uint64_t kv_free_bytes(const struct kv *kv);
 bool	kv_broken(const struct kv *kv);
 
 /* The checksum that is stored in front of each value. */

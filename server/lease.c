@@ -8,6 +8,17 @@
  *	wanted   -> quiet     no such READ waits any more
  *	either   -> weaker or gone    RELEASE, RECLAIM without it, eviction, session end, free
  *
+ * A holder that is connected but does nothing about a recall may go on serving
+ * under its lease until its term ends, whatever we decide.  So nothing is
+ * granted to others before: it is fenced.  Its connection is cut and no other
+ * accepted, and when a term and the skew have passed since it was last heard,
+ * it is evicted like one that was silent (DESIGN R9).
+ *
+ *	live  -> fenced   no progress on a recall for a term
+ *	fenced -> evicted term and skew since the last receipt, and somebody waits
+ *	fenced -> live    the same, and nobody waits any more; by a restart
+ *	live  -> evicted  silent for term and skew, and somebody waits
+ *
  * RELEASE takes effect at once though commits before it may not be durable:
  * the answer to any READ of an object waits for the object's last change to
  * be synced, so nobody can tell the difference, and a RELEASE that crosses a
@@ -313,6 +324,16 @@ evict(struct server *s, struct session *n, const char *why)
 		conn_close(s, n->control);
 }
 
+/* It is heard no more from here on, so that its term runs out. */
+static void
+fence(struct server *s, struct session *n)
+{
+	outbox_log(s, "event=fence volume=%.*s session=%016" PRIx64 " leases=%u", n->volume->name_len,
+	    (const char *)n->volume->name, session_id(n), (unsigned)n->lease_count);
+	n->fenced = true;
+	conn_close(s, n->control);
+}
+
 void
 lease_tick(struct server *s)
 {
@@ -322,14 +343,18 @@ lease_tick(struct server *s)
 	while ((node = table_walk(&s->sessions, &slot, node)) != NULL) {
 		struct session *n = container_of(node, struct session, node);
 		struct lease *oldest = TAILQ_FIRST(&n->wanted);
+		bool over = s->now_ms - n->seen_ms > s->config.term_ms + s->config.skew_ms;
 		uint64_t since;
 
-		if (oldest == NULL)
+		if (oldest == NULL) {
+			n->fenced &= !over;
 			continue;
+		}
 		since = oldest->wanted_ms > n->progress_ms ? oldest->wanted_ms : n->progress_ms;
-		if (s->now_ms - n->seen_ms > s->config.term_ms + s->config.skew_ms)
-			evict(s, n, "silent");
-		else if (n->control != NULL && s->now_ms - since > s->config.term_ms)
-			evict(s, n, "no-progress");
+		if (over) {
+			evict(s, n, n->fenced ? "no-progress" : "silent");
+			n->fenced = false;
+		} else if (n->control != NULL && s->now_ms - since > s->config.term_ms)
+			fence(s, n);
 	}
 }

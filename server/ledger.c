@@ -97,6 +97,7 @@ live_add(struct ledger *l, uint64_t number, int64_t bytes)
 		}
 	}
 	segment->live += (uint64_t)bytes;
+	segment->waste += bytes < 0 ? (uint64_t)-bytes : 0;
 	segment->changed = true;
 	return 0;
 }

@@ -339,6 +339,8 @@ send_block(struct link *l, struct server_action *a)
 	bool fine;
 	int r = fetch_cells(a->ref, a->first, a->count, &data, &payload.len);
 
+	if (r == -EIO && daemon_failed(l->daemon))
+		return false;
 	payload.data = data;
 	m.block.status = r == 0 ? STATUS_OK : r == -EINVAL ? STATUS_INVALID : r == -ENOMEM ? STATUS_BUSY : STATUS_IO;
 	if (m.block.status == STATUS_IO)

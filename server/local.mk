@@ -27,6 +27,7 @@ server_libserver_a_SOURCES = \
 	server/recovery.c server/recovery.h \
 	server/segment.c server/segment.h \
 	server/session.c server/session.h \
+	server/space.c \
 	server/state.h \
 	server/store.h \
 	server/storecheck.c \

@@ -64,10 +64,11 @@ outbox_status(struct server *s, int error)
 {
 	switch (error) {
 	case 0: return STATUS_OK;
-	case -ENOSPC:
+	case -ENOSPC: case -EAGAIN:
 		s->stats.nospc++;
 		s->full_ms = s->now_ms;
-		return STATUS_NOSPC;
+		/* What is being freed will be space soon. */
+		return error == -EAGAIN || !TAILQ_EMPTY(&s->dying) || !TAILQ_EMPTY(&s->idle_dead) ? STATUS_BUSY : STATUS_NOSPC;
 	case -ENOMEM: return STATUS_BUSY;
 	case -E2BIG: case -EINVAL: case -EEXIST: return STATUS_INVALID;
 	default: return STATUS_IO;

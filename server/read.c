@@ -7,6 +7,12 @@
  * what was found, then children are added as far as the budget, the size of a
  * frame and other sessions allow.  An object whose rows are damaged is
  * answered IO, without a lease, and does not hold up the others.
+ *
+ * The walk over children is breadth first.  A child's ENTRYs are added when
+ * the walk goes into it, together with its own children: names alone are of
+ * little use to who asked.  Who holds a lease on a child knows it; so it is
+ * not told again, and a ring of references, or a child of two parents, ends
+ * the walk there.  A call costs at most CHILDREN_MAX children beside its wants.
  */
 #include "server/read.h"
 
@@ -23,6 +29,11 @@ enum {
 	ANSWER_SIZE	= 8 + 1 + 1 + 8 + 8 + 1 + 1 + 4,
 	RECORD_SIZE	= 1 + 2 + 8 + 4 + 4 + 2,	/* without its bytes and references */
 	ANSWERS_FIRST	= 16,
+	CHILD_LEAST	= 512,		/* left of `size`, or no child of a deeper level is begun */
+};
+
+static const uint8_t high_subkey[SUBKEY_MAX] = {
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
 };
 
 struct reply {
@@ -31,17 +42,21 @@ struct reply {
 	struct arena		*arena;
 	struct msg_granted	*granted;
 	uint32_t		 answers_size;	/* allocated */
-	uint32_t		 records, budget;
-	size_t			 size;
+	uint32_t		 records, budget, children;
+	size_t			 size, deep;	/* deep: left for more than direct children's ATTR and PARENT */
+	unsigned		 level;		/* of the children being added */
+	uint32_t		*parents;	/* answers to children with ENTRYs, to be gone into */
+	uint32_t		 parents_count, parents_size;
 	uint64_t		 need;
 	bool			 alone, no_memory;
 };
 
-/* The range being read into one answer. */
+/* The ranges being read into one answer. */
 struct fill {
 	struct reply		*reply;
 	struct msg_answer	*answer;
 	uint32_t		 limit, size;	/* records at most; allocated */
+	bool			 child, probe;	/* probe: only says by `more` whether there is any */
 };
 
 /* ---- answers and their records ---- */
@@ -129,12 +144,13 @@ fill_record(void *arg, struct bytes key, struct bytes value)
 	if (key_split(key, &vol, &oid, &rest) < 0 || rest.len < 1 || record_decode(&row, value) < 0)
 		return -EBADMSG;
 	size = RECORD_SIZE + rest.len + row.orefs_count * 8 + row.brefs_count * ID_SIZE + row.value.len;
-	if (a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX) {
+	if (f->probe || a->records.count >= f->limit || r->records >= r->budget || r->size + size > REPLY_MAX ||
+	    (f->child && rest.data[0] > KIND_PARENT && size > r->deep)) {
 		a->more = 1;
 		return 1;
 	}
 	if (a->records.count == f->size) {
-		at = grown(r->arena, at, a->records.count, &f->size, f->limit < 8 ? f->limit : 8, sizeof *at);
+		at = grown(r->arena, at, a->records.count, &f->size, f->limit < 4 ? f->limit : 4, sizeof *at);
 		if (at == NULL)
 			return -ENOMEM;
 		a->records.at = at;
@@ -145,23 +161,79 @@ fill_record(void *arg, struct bytes key, struct bytes value)
 	a->records.count++;
 	r->records++;
 	r->size += size;
+	if (f->child && (rest.data[0] > KIND_PARENT || r->level > 1))
+		r->deep -= size < r->deep ? size : r->deep;
 	return 0;
 }
 
 /* Adds the records of a range of keys to the last answer; 0, -ENOMEM, or that of the damage. */
 static int
-fill_range(struct reply *r, struct msg_answer *a, struct key from, struct key to, uint32_t limit)
+fill_range(struct fill *f, struct key from, struct key to)
 {
-	struct fill f = { .reply = r, .answer = a, .limit = limit };
+	struct reply *r = f->reply;
 	size_t common = from.len < to.len ? from.len : to.len;
 	int cmp = memcmp(from.data, to.data, common), result;
 
-	if (limit == 0 || cmp > 0 || (cmp == 0 && from.len > to.len))
+	if (f->limit == 0 || cmp > 0 || (cmp == 0 && from.len > to.len))
 		return 0;
-	result = store_scan(r->server->store, key_bytes(&from), key_bytes(&to), fill_record, &f);
+	result = store_scan(r->server->store, key_bytes(&from), key_bytes(&to), fill_record, f);
 	if (result == -ENOMEM)
 		r->no_memory = true;
 	return result < 0 ? result : 0;
+}
+
+static int
+fill_whole_kinds(struct fill *f, uint8_t first, uint8_t last)
+{
+	uint32_t number = f->reply->session->volume->number;
+	uint64_t oid = f->answer->oid;
+
+	return fill_range(f, key_record(number, oid, first, (struct bytes){ NULL, 0 }),
+	    key_record(number, oid, last, (struct bytes){ high_subkey, sizeof high_subkey }));
+}
+
+/* The answer that was added last is one to go into.  0 or -ENOMEM. */
+static int
+add_parent(struct reply *r)
+{
+	uint32_t *at = r->parents;
+
+	if (r->parents_count == r->parents_size) {
+		at = grown(r->arena, at, r->parents_count, &r->parents_size, ANSWERS_FIRST, sizeof *at);
+		if (at == NULL) {
+			r->no_memory = true;
+			return -ENOMEM;
+		}
+		r->parents = at;
+	}
+	at[r->parents_count++] = r->granted->answers.count - 1;
+	return 0;
+}
+
+/*
+ * What a child brings at first: its records of those kinds in their order,
+ * until it is cut, of REGION the first.  One with ENTRYs is cut before them.
+ */
+static int
+fill_kinds(struct reply *r, struct msg_answer *a, uint16_t kinds)
+{
+	struct fill f = { .reply = r, .answer = a, .child = true };
+	int result = 0;
+
+	for (uint8_t kind = KIND_ATTR, last; kind <= KIND_MAX && result == 0 && !a->more; kind = last + 1) {
+		last = kind;
+		if (!(kinds >> kind & 1))
+			continue;
+		f.probe = kind == KIND_ENTRY;
+		/* Neighbours are one range. */
+		while (last + 1 < KIND_ENTRY && kinds >> (last + 1) & 1)
+			last++;
+		f.limit = kind == KIND_REGION ? a->records.count + 1 : UINT32_MAX;
+		result = fill_whole_kinds(&f, kind, last);
+		if (f.probe && a->more && result == 0)
+			result = add_parent(r);
+	}
+	return result;
 }
 
 static void
@@ -216,6 +288,7 @@ answer_want(struct reply *r, struct wait *w, const struct want *want)
 	struct header h = { 0 };
 	enum status status = look_up(r->server, v, want->oid, &h);
 	struct msg_answer *a = add_answer(r, want->oid, status, h.version);
+	struct fill f = { .reply = r, .answer = a, .limit = want->limit };
 
 	sees(r, o);
 	if (a == NULL)
@@ -226,9 +299,9 @@ answer_want(struct reply *r, struct wait *w, const struct want *want)
 	if (status != STATUS_OK)
 		return;
 	/* Kind 0 is the header, which is not a record. */
-	if (fill_range(r, a, want->kind == 0 ? key_record(v->number, want->oid, 1, (struct bytes){ NULL, 0 }) :
+	if (fill_range(&f, want->kind == 0 ? key_record(v->number, want->oid, 1, (struct bytes){ NULL, 0 }) :
 	    key_record(v->number, want->oid, want->kind, from),
-	    key_record(v->number, want->oid, want->last_kind, to), want->limit) < 0)
+	    key_record(v->number, want->oid, want->last_kind, to)) < 0)
 		damaged(r, a);
 }
 
@@ -265,32 +338,36 @@ give_leases(struct reply *r, struct wait *w)
 
 /* ---- children ---- */
 
-/* A lease on a child is a gift: only where nobody else holds or awaits anything. */
+/*
+ * A lease on a child is a gift: only where nobody else holds or awaits
+ * anything, and while the session has a quarter of its leases left to ask for.
+ */
 static struct lease *
 give_child(struct reply *r, struct object *o)
 {
 	struct session *n = r->session;
 	struct lease *l = lease_of(o, n);
 	uint8_t mode = r->alone ? MODE_EXCLUSIVE : MODE_SHARED;
+	uint32_t most = r->server->config.leases_max;
 
 	if (!TAILQ_EMPTY(&o->waits))
 		return NULL;
-	if (l == NULL && (n->lease_count >= r->server->config.leases_max || session_grace(n->volume)))
+	if (l == NULL && (n->lease_count >= most - most / 4 || session_grace(n->volume)))
 		return NULL;
 	if (lease_conflicts(o, n, mode)) {
 		mode = MODE_SHARED;
 		if (lease_conflicts(o, n, mode))
 			return NULL;
 	}
-	if (l != NULL && session_grace(n->volume))
-		mode = l->mode;
+	if (l != NULL && (l->mode >= mode || session_grace(n->volume)))
+		return NULL;	/* who holds it knows it */
 	l = lease_grant(r->server, n, o, mode);
 	r->no_memory |= l == NULL;
 	return l;
 }
 
 static void
-answer_child(struct reply *r, uint64_t oid)
+answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 {
 	struct server *s = r->server;
 	struct volume *v = r->session->volume;
@@ -310,12 +387,14 @@ answer_child(struct reply *r, uint64_t oid)
 	l = give_child(r, o);
 	if (l == NULL || (a = add_answer(r, oid, STATUS_OK, h.version)) == NULL)
 		return;
+	r->children++;
+	if (r->level > 1)
+		r->deep -= ANSWER_SIZE < r->deep ? ANSWER_SIZE : r->deep;
 	sees(r, o);
 	a->mode = l->mode;
 	a->grant = l->grant;
 	a->pinned = pinned_elsewhere(o, r->session);
-	if (fill_range(r, a, key_record(v->number, oid, KIND_ATTR, (struct bytes){ NULL, 0 }),
-	    key_record(v->number, oid, KIND_PARENT, (struct bytes){ NULL, 0 }), 2) < 0) {
+	if (fill_kinds(r, a, kinds) < 0) {
 		damaged(r, a);
 		r->granted->answers.count--;
 		if (!had)
@@ -323,21 +402,59 @@ answer_child(struct reply *r, uint64_t oid)
 	}
 }
 
-static void
-answer_children(struct reply *r)
+/* Two records and an answer must still fit. */
+static bool
+is_full(const struct reply *r)
 {
-	uint32_t count = r->granted->answers.count;
+	return r->no_memory || r->budget - r->records < 2 || r->children >= CHILDREN_MAX ||
+	    r->granted->answers.count == ANSWERS_MAX ||
+	    r->size + ANSWER_SIZE + 2 * (RECORD_SIZE + STORE_VALUE_MAX) > REPLY_MAX ||
+	    (r->level > 1 && r->deep < CHILD_LEAST);
+}
 
-	for (uint32_t i = 0; i < count; i++)
-		for (uint32_t k = 0; k < r->granted->answers.at[i].records.count; k++) {
-			const struct msg_record *record = &r->granted->answers.at[i].records.at[k];
+/* Adds what the ENTRYs of an answer refer to; false when there is no room for more. */
+static bool
+answer_children(struct reply *r, uint32_t parent, uint16_t kinds)
+{
+	for (uint32_t k = 0; k < r->granted->answers.at[parent].records.count; k++) {
+		const struct msg_record *record = &r->granted->answers.at[parent].records.at[k];
 
-			/* Two records and an answer must still fit. */
-			if (r->no_memory || r->budget - r->records < 2 || r->granted->answers.count == ANSWERS_MAX ||
-			    r->size + ANSWER_SIZE + 2 * (RECORD_SIZE + STORE_VALUE_MAX) > REPLY_MAX)
+		for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++) {
+			if (is_full(r))
+				return false;
+			answer_child(r, record->orefs.at[j], kinds);
+		}
+	}
+	return true;
+}
+
+static void
+add_entries(struct reply *r, uint32_t parent)
+{
+	struct msg_answer *a = &r->granted->answers.at[parent];
+	struct fill f = { .reply = r, .answer = a, .limit = UINT32_MAX, .size = a->records.count, .child = true };
+
+	a->more = 0;
+	if (fill_whole_kinds(&f, KIND_ENTRY, KIND_ENTRY) < 0)
+		a->more = 1;		/* who asks for them by name is told of the damage */
+}
+
+static void
+answer_levels(struct reply *r, uint32_t wants, unsigned depth, uint16_t kinds)
+{
+	uint32_t next = 0, end;
+
+	r->level = 1;
+	for (uint32_t i = 0; depth > 0 && i < wants; i++)
+		if (!answer_children(r, i, kinds))
+			return;
+	while (++r->level <= depth && next < r->parents_count)
+		for (end = r->parents_count; next < end; next++) {
+			if (is_full(r))
 				return;
-			for (uint32_t j = 0; record->kind == KIND_ENTRY && j < record->orefs.count; j++)
-				answer_child(r, record->orefs.at[j]);
+			add_entries(r, r->parents[next]);
+			if (!answer_children(r, r->parents[next], kinds))
+				return;
 		}
 }
 
@@ -360,7 +477,8 @@ read_answer(struct server *s, struct wait *w)
 	struct session *n = w->session;
 	struct server_action *a = outbox_message(n->control->node.key, MSG_granted, w->request);
 	struct reply r = { .server = s, .session = n, .alone = session_alone(s, n),
-	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget };
+	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget,
+	    .deep = w->size < DEEP_MAX ? w->size : DEEP_MAX };
 
 	if (a != NULL) {
 		r.arena = &a->arena;
@@ -371,8 +489,8 @@ read_answer(struct server *s, struct wait *w)
 			answer_want(&r, w, &w->wants[i]);
 		if (!r.no_memory)
 			give_leases(&r, w);
-		if (w->depth > 0 && !r.no_memory)
-			answer_children(&r);
+		if (!r.no_memory)
+			answer_levels(&r, w->want_count, w->depth, w->kinds);
 		note_told(&r, w);
 	}
 	if (r.no_memory) {

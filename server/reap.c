@@ -11,6 +11,7 @@
 
 enum {
 	STEP_RECORDS	= 256,		/* in one batch */
+	GAIN_RECORDS	= 1024,		/* looked at to see whether an object is worth freeing */
 	TICK_STEPS	= 8,
 };
 
@@ -172,6 +173,58 @@ reap_step(struct server *s, struct object *o)
 	tally_done(&t);
 	batch_done(&b);
 	return r < 0 ? r : more == 0;
+}
+
+/* ---- what it gains ---- */
+
+struct gain {
+	struct server		*server;
+	const struct volume	*volume;
+	uint64_t		 bytes, enough;
+	unsigned		 records;
+};
+
+static int
+gain_record(void *arg, struct bytes key, struct bytes value)
+{
+	struct gain *g = arg;
+	struct record_row row;
+	struct bytes rest;
+	uint32_t vol;
+	uint64_t oid;
+
+	if (key_split(key, &vol, &oid, &rest) < 0 || rest.len < 1)
+		return -EBADMSG;
+	g->bytes += key.len + value.len;
+	if (rest.data[0] != 0 && record_decode(&row, value) == 0)
+		for (unsigned i = 0; i < row.brefs_count; i++)
+			g->bytes += reap_gain_block(g->server, g->volume, row.brefs[i], 1);
+	return g->bytes >= g->enough || ++g->records >= GAIN_RECORDS;
+}
+
+uint64_t
+reap_gain_block(struct server *s, const struct volume *v, const uint8_t id[ID_SIZE], uint64_t references)
+{
+	struct key key = key_block(ROW_BLOCK, v->number, id);
+	struct block_ref *ref = NULL;
+	struct bytes value;
+	uint64_t count, len = 0;
+
+	if (store_get(s->store, key_bytes(&key), &value) == 0 && u64_row_decode(&count, value) == 0 &&
+	    count <= references && store_block_find(s->store, id, &ref) == 0)
+		len = ref->len;
+	store_block_put_ref(ref);
+	return len;
+}
+
+uint64_t
+reap_gain(struct server *s, const struct volume *v, uint64_t oid, uint64_t enough)
+{
+	struct gain g = { .server = s, .volume = v, .enough = enough };
+	struct key from = key_header(v->number, oid), to = key_object_last(v->number, oid);
+
+	store_scan(s->store, key_bytes(&from), key_bytes(&to), gain_record, &g);
+	return g.bytes;
 }
 
 void

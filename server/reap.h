@@ -16,6 +16,13 @@ int	reap_load(struct server *s);
 void	reap_consider(struct server *s, struct object *o);
 /* Frees a bounded number of records. */
 void	reap_tick(struct server *s);
+/*
+ * About how many bytes freeing a stored object would free in the end; stops counting at `enough`, or when
+ * that takes long.
+ */
+uint64_t reap_gain(struct server *s, const struct volume *v, uint64_t oid, uint64_t enough);
+/* The same of a block, if it has no more than so many references. */
+uint64_t reap_gain_block(struct server *s, const struct volume *v, const uint8_t id[ID_SIZE], uint64_t references);
 /* Noted as freed: must not be born again. */
 bool	reap_used(struct server *s, const struct volume *v, uint64_t oid);
 

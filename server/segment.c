@@ -83,7 +83,10 @@ segment_make(struct disk *disk, int dir, uint64_t number, uint32_t size, uint64_
 	fd = openat(dir, new_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	rc = disk->allocate(disk, fd, size);
+	if (recycle != NULL && ftruncate(fd, size) != 0)	/* it may have been larger */
+		rc = -errno;
+	if (rc == 0)
+		rc = disk->allocate(disk, fd, size);
 	if (rc != 0)
 		goto out;
 	header_encode(header, number, size, seed);

@@ -17,7 +17,8 @@
 #include "server/disk.h"
 
 enum {
-	SEGMENT_SIZE	= 64 * 1024 * 1024,	/* unless configured */
+	SEGMENT_SIZE	= 64 * 1024 * 1024,	/* unless configured, or the store is small */
+	SEGMENT_SIZE_SMALL = 16 * 1024 * 1024,	/* takes the largest batch */
 	SEGMENT_SIZE_MIN = 64 * 1024,
 	SEGMENT_HEADER	= 64,
 	ENTRY_HEADER	= 40,
@@ -51,6 +52,7 @@ struct segment {
 	bool		changed;	/* live differs from what the record store has */
 	unsigned	reservations;	/* blocks being written into it */
 	uint64_t	live;		/* bytes of the blocks in it */
+	uint64_t	waste;		/* bytes that died in it: blocks freed, records; found at the start, all but live */
 	atomic_uint	written;	/* entries below this are in the file */
 	atomic_uint	refs;		/* readers */
 };

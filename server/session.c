@@ -478,6 +478,8 @@ session_attach(struct server *s, struct conn *c, const struct message *m)
 	if (status == STATUS_OK && n != NULL && m->attach.lane == LANE_CONTROL &&
 	    m->attach.generation <= n->row.generation)
 		status = STATUS_STALE;
+	else if (status == STATUS_OK && n != NULL && n->fenced)
+		status = STATUS_BUSY;
 	/* That a session has ended is believed, so it must be durable. */
 	if (status != STATUS_OK)
 		outbox_done(s, c, m->id, status, NULL, status == STATUS_NOENT ? store_end(s->store) : 0);

@@ -90,6 +90,7 @@ struct session {
 	uint32_t		 claim;		/* counts control ATTACHes */
 	bool			 reclaimed;	/* since the last control ATTACH, or new */
 	bool			 awaited;	/* loaded at start, counted in volume.unreclaimed */
+	bool			 fenced;	/* made no progress: cut off until nobody can rely on its leases */
 	uint64_t		 seen_ms, progress_ms;
 };
 
@@ -112,7 +113,8 @@ struct wait {
 	LIST_ENTRY(wait)	 of_session;
 	struct session		*session;
 	uint64_t		 request, ticket;
-	uint32_t		 budget, want_count, node_count;
+	uint32_t		 budget, size, want_count, node_count;
+	uint16_t		 kinds;
 	uint8_t			 depth;
 	struct want		*wants;
 	struct wait_node	*nodes;		/* both in the wait's own memory */

@@ -16,6 +16,8 @@
  *
  * Errors: 0 or a negative errno.  -EBADMSG or -EIO from a read means damage,
  * reported by name through the store's log callback; other data stays usable.
+ * -ENOSPC says that there is no space and none on its way; -EAGAIN that there
+ * is none now, but dead space is being made free, so ask again soon.
  * A failed write or sync fails the store for good: every change is then
  * -EIO, store_failed() names the cause, and reads go on if what they would
  * see is whole (else they are -EIO too).  Reopening recovers.
@@ -42,7 +44,9 @@ struct block_ticket {		/* a reserved place for a block not yet written */
 };
 
 enum store_flag {
-	STORE_FREES = 1,	/* this batch makes space free in the end: it may use the reserve */
+	STORE_FREES = 1,	/* this batch takes next to nothing, to make space free: it may use all of the reserve */
+	STORE_TRADES = 2,	/* it makes more space free in the end than it takes: it may use the reserve, but for what
+				   moving blocks about and freeing them needs */
 };
 
 /*
@@ -87,8 +91,8 @@ store_scan(struct store *s, struct bytes from, struct bytes to, store_visit *vis
 
 /*
  * Applies the batch (borrowed) as one log entry and returns its position; positions only grow.  An empty
- * batch is not an entry: the position is the end.  On -ENOSPC, -ENOMEM and the batch's own error nothing
- * changed.  May checkpoint, which takes as long as writing back up to 64 MiB.
+ * batch is not an entry: the position is the end.  On -ENOSPC, -EAGAIN, -ENOMEM and the batch's own error
+ * nothing changed.  May checkpoint, which takes as long as writing back up to 64 MiB.
  */
 static inline int
 store_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *ret_pos)
@@ -129,7 +133,8 @@ store_block_exists(struct store *s, const uint8_t id[ID_SIZE])
 
 /*
  * A block too large for a batch: reserve, write, finish.  The ticket is freed by finish, which must
- * be called, written or not.  Entries applied between need not wait for the block.  -ENOSPC as store_apply().
+ * be called, written or not.  Entries applied between need not wait for the block.  -ENOSPC and
+ * -EAGAIN as store_apply().
  */
 static inline int
 store_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ret_ticket)

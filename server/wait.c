@@ -69,7 +69,9 @@ wait_new(struct server *s, struct session *n, const struct message *m)
 	w->session = n;
 	w->request = m->id;
 	w->depth = m->read.depth;
+	w->kinds = m->read.kinds;
 	w->budget = m->read.budget;
+	w->size = m->read.size;
 	w->wants = (struct want *)(w + 1);
 	w->nodes = (struct wait_node *)(w->wants + count);
 	w->want_count = count;
@@ -132,7 +134,7 @@ wait_read(struct server *s, struct conn *c, const struct message *m)
 {
 	struct session *n = c->session;
 	struct volume *v = n->volume;
-	bool valid = m->read.wants.count > 0 && m->read.depth <= 1;
+	bool valid = m->read.wants.count > 0;
 	struct wait *w;
 
 	for (uint32_t i = 0; valid && i < m->read.wants.count; i++)

@@ -42,27 +42,27 @@ tests_fuzz_replay_journal_SOURCES = tests/fuzz/fuzz_journal.c
 tests_fuzz_replay_journal_LDADD = tests/fuzz/libreplay.a fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 
 if FUZZ
-FUZZ_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 noinst_PROGRAMS += tests/fuzz/fuzz_message
 tests_fuzz_fuzz_message_SOURCES = tests/fuzz/fuzz_message.c
 tests_fuzz_fuzz_message_LDADD = proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_message_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_message_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_value
 tests_fuzz_fuzz_value_SOURCES = tests/fuzz/fuzz_value.c
 tests_fuzz_fuzz_value_LDADD = proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_value_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_value_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_block_header
 tests_fuzz_fuzz_block_header_SOURCES = tests/fuzz/fuzz_block_header.c
 tests_fuzz_fuzz_block_header_LDADD = proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_block_header_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_block_header_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_frame
 tests_fuzz_fuzz_frame_SOURCES = tests/fuzz/fuzz_frame.c
 tests_fuzz_fuzz_frame_LDADD = proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_frame_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_frame_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_invite
 tests_fuzz_fuzz_invite_SOURCES = tests/fuzz/fuzz_invite.c
 tests_fuzz_fuzz_invite_LDADD = proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_invite_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_invite_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_noise
 tests_fuzz_fuzz_noise_SOURCES = tests/fuzz/fuzz_noise.c
 tests_fuzz_fuzz_noise_LDADD = proto/libproto.a $(PROTO_LIBS)
@@ -71,4 +71,5 @@ noinst_PROGRAMS += tests/fuzz/fuzz_journal
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c
 tests_fuzz_fuzz_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 tests_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_noise_LDFLAGS = $(FUZZ_LINK)
 endif

@@ -143,6 +143,78 @@ in_use() {
 	wait $pid || :
 }
 
+# Homes may know a volume by the same name; what one has mounted is not another's to clear away.
+mounted_by_another_home() {
+	another_client zoe vol ann
+	exits 1 "NUAGE_HOME" client zoe umount "$M"
+	exits 1 "NUAGE_HOME" client zoe umount vol
+	exits 1 "NUAGE_HOME" client zoe sync "$M"
+	exits 1 "NUAGE_HOME" client zoe status "$M"
+	is "" "$(client zoe status 2>"$T/stderr")"
+	is_mounted "$M"
+	ls "$M"
+}
+
+process_gone() {
+	mkdir "$T/gone"
+	client zoe mount vol "$T/gone"
+	kill -KILL "$(client zoe status --json | jq '.[0].pid')"
+	wait_for 10 eval '! ls "$T/gone"'
+	local status=0
+	client zoe status >"$T/stdout" || status=$?
+	is 1 $status
+	grep -q "GONE.*umount" "$T/stdout"
+	client zoe status --json | jq -e '.[0].dead'
+	exits 1 "nuage umount" client zoe sync "$T/gone"
+	exits 1 "was lost" client zoe umount "$T/gone"
+	not is_mounted "$T/gone"
+	client zoe mount vol "$T/gone"
+	kill -KILL "$(client zoe status --json | jq '.[0].pid')"
+	wait_for 10 eval '! ls "$T/gone"'
+	client zoe mount vol "$T/gone"		# clears it by itself
+	ls "$T/gone"
+	client zoe umount "$T/gone"
+	is "Nothing is mounted." "$(client zoe status 2>&1)"
+}
+
+may_not_create() {	# nuage invite lets a device into a volume, not make others
+	exits 4 "nuaged invite" client zoe create another
+}
+
+prompts() {	# without echo, which ^C brings back
+	timeout -k 5 60 python3 - "$NUAGE" "$T/zoe.home" "$(cat "$T/vol.code")" <<-'PY'
+	import os, pty, select, sys, termios, time
+	def converse(typed):
+	    pid, fd = pty.fork()
+	    if pid == 0:
+	        os.environ["NUAGE_HOME"] = sys.argv[2]
+	        os.execv(sys.argv[1], [sys.argv[1], "recover"])
+	    said = b""
+	    while b"code: " not in said:
+	        said += os.read(fd, 100)
+	    while termios.tcgetattr(fd)[3] & termios.ECHO:
+	        time.sleep(0.01)
+	    os.write(fd, typed)
+	    try:
+	        while select.select([fd], [], [], 20)[0]:
+	            said += os.read(fd, 4096)
+	            echo = termios.tcgetattr(fd)[3] & termios.ECHO
+	    except OSError:
+	        pass
+	    return said.decode(), os.waitpid(pid, 0)[1], bool(echo)
+	said, status, echo = converse(sys.argv[3].encode() + b"\n")
+	print(said)
+	assert status == 0 and echo and sys.argv[3] not in said, (status, echo)
+	said, status, echo = converse(b"\x03")
+	assert status == 2 and echo, (status, echo)
+	PY
+}
+
+no_server_known() {
+	new_client blank
+	exits 0 "no server yet.*join" client blank volumes
+}
+
 mounted_twice() {
 	exits 1 "mounted" client ann mount vol "$M"
 }
@@ -209,7 +281,13 @@ else
 	skip "status and volumes are JSON when asked" "no jq"
 fi
 check "a mount point in use" in_use
+check "a mount of another home" mounted_by_another_home
+check "a mount whose process was killed" process_gone
+check "a member may not make volumes" may_not_create
+check "a device that knows no server" no_server_known
+check "secrets are typed without echo" prompts
 check "a second mount at the same place" mounted_twice
+: >"$M/leased"		# what is unsaved later needs leases that the server gave
 kill_server
 check "umount without the server" umount_without_server
 kill_and_wait "${client_pids[ann]}" TERM

@@ -133,27 +133,45 @@ power_cut() {
 	wait $disk_pid
 }
 
+writers='1 2 3 4 5 6'
+
+# each_reports SEED COUNT: each of the writers.
+each_reports() {
+	local i
+	for i in $writers; do
+		reports "$T/report.$1.$i" "$2" || return
+	done
+}
+
 power_cut_once() {	# SEED LEAST
-	local writer_pid copy_pid
-	writer "$M/power$1" >"$T/report" 2>"$T/writer.log" &
-	writer_pid=$!
-	wait_for 20 reports "$T/report" 50 || return
+	local i copy_pid before=0 writer_pids=()
+	# Several, so that some have work under way when the disk fails: none may be told.
+	for i in $writers; do
+		writer "$M/power$1.$i" >"$T/report.$1.$i" 2>>"$T/writer.log" &
+		writer_pids+=($!)
+	done
+	wait_for 20 each_reports "$1" 50 || return
 	cp -r "$T/tree" "$M/tree$1" &
 	copy_pid=$!
 	sleep 0.5
 	power_cut || return
-	local before
-	before=$(wc -l <"$T/report")
+	for i in $writers; do
+		[ "$(wc -l <"$T/report.$1.$i")" -le $before ] || before=$(wc -l <"$T/report.$1.$i")
+	done
 	disk_up --keep-some --seed "$1" || return
 	start_server
-	# Writer and copy go on by themselves.
-	wait_for 30 reports "$T/report" $((before + 50)) || return
-	kill_and_wait $writer_pid TERM
+	# Writers and copy go on by themselves.
+	wait_for 30 each_reports "$1" $((before + 50)) || return
+	for i in "${writer_pids[@]}"; do
+		kill_and_wait "$i" TERM
+	done
 	wait $copy_pid || return
 	# Read from the server, not from what the client still knows.
-	remount_client $who vol &&
-		reported_is_there "$M/power$1" "$T/report" "$2" &&
-		diff -r --no-dereference "$T/tree" "$M/tree$1"
+	remount_client $who vol || return
+	for i in $writers; do
+		reported_is_there "$M/power$1.$i" "$T/report.$1.$i" "$2" || return
+	done
+	diff -r --no-dereference "$T/tree" "$M/tree$1"
 }
 
 power_cuts() {

@@ -12,9 +12,13 @@ INTEGRATION_TESTS = \
 	tests/integration/locks.sh \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
+	tests/integration/stranger.sh \
+	tests/integration/wan.sh
+	tests/integration/space.sh \
 	tests/integration/stranger.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
+	tests/integration/linearize.sh \
 	tests/integration/space.sh \
 	tests/integration/self_long.sh
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py tests/integration/races.py

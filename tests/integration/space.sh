@@ -6,12 +6,13 @@ mkdir "$server_data"
 # Small, but room for the store's own files.
 size_mb=${SPACE_MB:-256}
 mount -t tmpfs -o size=${size_mb}m,mode=700 tmpfs "$server_data" || skip_all "no tmpfs"
+# So that little is left for records when no whole segment of the log is.
+configure_server reserve_bytes $((size_mb * 46 / 256))M
 start_server
 first_client ann vol
 mount_client ann vol
 M=$(mnt ann)
 random_file "$T/piece" 8000000
-free_at_first=$(df -m --output=avail "$M" | tail -1)
 
 # fill PREFIX: pieces, each fsynced, until one fails; their number goes to $T/PREFIX.count.
 fill() {
@@ -62,9 +63,8 @@ room_comes_back() {
 	grep -v "first\.[01]$" "$T/sums" >"$T/sums.kept"
 	mv "$T/sums.kept" "$T/sums"
 	rm "$M/first.0" "$M/first.1"
-	flush_client ann
-	# Space is freed after a delay, in the background.
-	wait_for 30 one_more
+	# Space is freed after a delay, in the background; who wants it meanwhile waits for it.
+	one_more
 	nothing_lost
 }
 
@@ -72,18 +72,39 @@ one_more() {
 	cp "$T/piece" "$M/more" && sync "$M/more" && cmp "$T/piece" "$M/more"
 }
 
-free_mb() { df -m --output=avail "$M" | tail -1; }
-free_again() { [ "$(free_mb)" -ge $((free_at_first * 7 / 10)) ]; }
+# Small files wait in the client for room; what is removed then leaves together with them.
+unsaved_waits_for_removal() {
+	local batch i n=0
+	fill third
+	rm "$M/third.$(cat "$T/third.count")"
+	mkdir "$M/small"
+	for batch in $(seq 40); do
+		for i in $(seq 100); do
+			head -c 3000 "$T/piece" 2>/dev/null >"$M/small/$n" || break 2
+			n=$((n + 1))
+		done
+		flush_client ann || break
+	done
+	echo "$n small files"
+	not flush_client ann
+	rm "$M/first.2" "$M/first.3"
+	grep -v "first\.[23]$" "$T/sums" >"$T/sums.kept"
+	mv "$T/sums.kept" "$T/sums"
+	flush_client ann
+	for i in $(seq 0 $((n - 1))); do
+		cmp -n 3000 "$T/piece" "$M/small/$i"
+	done
+	cp "$T/piece" "$M/another" && sync "$M/another"
+	rm -r "$M/small" "$M/another"
+	nothing_lost
+}
 
 emptied() {
-	rm -f "$M"/first.* "$M/more"
-	flush_client ann
+	rm -f "$M"/first.* "$M"/third.* "$M/more"
 	: >"$T/sums"
-	# The server frees in the background, after a delay.
-	wait_for 40 free_again
 	fill second
 	rm "$M/second.$(cat "$T/second.count")"		# or it stays unsaved, and the mount with it
-	[ "$(cat "$T/second.count")" -ge $(($(cat "$T/first.count") / 2)) ]
+	[ "$(cat "$T/second.count")" -ge $(($(cat "$T/first.count") - 1)) ]
 	nothing_lost
 }
 
@@ -92,6 +113,7 @@ check "what was synced before is there" nothing_lost
 check "a full volume can be read, listed and removed from" still_usable
 check_here "a full server restarts, with all it had" server_restarts_full
 check "removing makes room" room_comes_back
+check "a removal makes room for what waits before it" unsaved_waits_for_removal
 check "an emptied volume takes as much again" emptied
 check_here "a remount finds all" small_survives_restart
 tap_done

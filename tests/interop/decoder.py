@@ -648,7 +648,8 @@ class Session:
         kinds = self.connection.page.kinds
         want = {'oid': oid, 'mode': 1, 'kind': kinds[kind], 'from': first, 'last_kind': kinds[last_kind or kind],
                 'to': last, 'limit': limit}
-        got, _ = self.connection.call('read', 'granted', ticket=0, depth=depth, budget=0, wants=[want])
+        got, _ = self.connection.call('read', 'granted', ticket=0, depth=depth, kinds=1 << kinds['ATTR'], budget=0, size=0,
+                                      wants=[want])
         for answer in got['answers'][:1]:
             if self.connection.page.status[answer['status']] != 'OK':
                 raise Malformed('object %d: %s' % (oid, self.connection.page.status[answer['status']]))

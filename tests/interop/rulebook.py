@@ -170,6 +170,21 @@ status, got = ann.commit(
     volume.parent(docs, ROOT), volume.entry(docs, b'note', DT_REG, note), volume.attr(note, FILE, 5, flags=2),
     volume.content(note, b'hello'), bases=[(ROOT, 1)])
 is_((status, got['version']), ('OK', 2), 'objects are born')
+a, = ann.read(ann.want(ROOT, kind=6, last_kind=6), depth=1)
+is_(kinds(a), [6], 'a child that is held is not told again')
+def give_back(*leases):
+    for oid, grant in leases:
+        ann.release(oid, grant)
+
+
+give_back((docs, 0), (note, 0))
+a, child, leaf = ann.read(ann.want(ROOT, kind=6, last_kind=6), depth=9, kinds=1 << 1 | 1 << 4 | 1 << 6, size=9999)
+is_((kinds(a), child['oid'], kinds(child), leaf['oid'], kinds(leaf)), ([6], docs, [1, 6], note, [1, 4]),
+    'a read goes down as many levels')
+give_back((docs, child['grant']), (note, leaf['grant']))
+a, child = ann.read(ann.want(ROOT, kind=6, last_kind=6), depth=9, kinds=1 << 1 | 1 << 2 | 1 << 6)
+is_((kinds(child), child['more']), ([1, 2], 1), 'without size only to the attributes of direct children')
+give_back((docs, child['grant']))
 a, child = ann.read(ann.want(ROOT, kind=6, last_kind=6), depth=1)
 is_((kinds(a), child['oid'], kinds(child), child['mode']), ([6], docs, [1, 2], 2), 'children come with their parent')
 a, = ann.read(ann.want(ROOT, limit=1))

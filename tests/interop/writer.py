@@ -97,8 +97,9 @@ class Client:
         return {'oid': oid, 'mode': mode, 'kind': kind, 'from': b'', 'last_kind': last_kind, 'to': b'\xff' * 16,
                 'limit': limit}
 
-    def send_read(self, *wants, ticket=0, depth=0, budget=0):
-        return self.control.send('read', ticket=ticket, depth=depth, budget=budget, wants=list(wants))
+    def send_read(self, *wants, ticket=0, depth=0, kinds=1 << 1 | 1 << 2, budget=0, size=0):
+        return self.control.send('read', ticket=ticket, depth=depth, kinds=kinds, budget=budget, size=size,
+                                 wants=list(wants))
 
     def read(self, *wants, **other):
         """The answers to wants, or the status."""

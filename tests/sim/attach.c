@@ -252,6 +252,8 @@ received_control(struct mount *m, struct conn *c, struct message *msg)
 		client_unmounted(m);
 		return;
 	}
+	if (msg->type == MSG_recall && m->deaf_until_us > m->sim->now_us)
+		return;
 	if (msg->type == MSG_granted)
 		open_values(m, &msg->granted, &arena);
 	engine_received(mount_clocked(m), msg);

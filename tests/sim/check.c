@@ -119,7 +119,7 @@ judge_done(struct sim *sim, struct call *c)
 	c->done_ns = sim_real_ns(sim);
 	c->done_event = sim->report.events;
 	judge_forget(sim, c);
-	if (sim->daemon->full || sim->daemon->full_until_us + NOSPC_US > sim->now_us)
+	if ((sim->daemon->full && !sim->daemon->hopeful) || sim->daemon->full_until_us + NOSPC_US > sim->now_us)
 		c->excuses |= EXCUSE_NOSPC;
 	trace_call(sim, "done ", c);
 	sim->report.ops++;

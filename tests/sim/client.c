@@ -89,7 +89,7 @@ mount_new(struct client *c, const struct mount *replaced)
 	struct engine_config config = {
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
-		.random = engine_random, .context = m, .journal = diary_sink(c->diary),
+		.eager = sim->plan.eager, .random = engine_random, .context = m, .journal = diary_sink(c->diary),
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };
@@ -299,6 +299,48 @@ client_partition(struct client *c, uint64_t for_us)
 	c->sim->report.partitions++;
 	sim_trace(c->sim, "c%u: partitioned for %" PRIu64 " ms", c->index, for_us / 1000);
 	c->unreachable_until_us = c->sim->now_us + for_us;
+}
+
+static void
+look_no_more(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+
+	(void)sim;
+	(void)number;
+	m->reading = false;
+}
+
+static void
+deaf_when_saved(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+	uint64_t term_us = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000);
+	struct engine_status s;
+
+	if (m->state == MOUNT_GONE || m->leaving || sim->calm) {
+		m->reading = false;
+		return;
+	}
+	engine_status(m->engine, &s);
+	if (m->state != MOUNT_UP || s.dirty_objects > 0 || s.commits_pending > 0 || s.ops_parked > 0 ||
+	    !workload_looks(sim, m->client->index)) {
+		sim_after(sim, 10000, deaf_when_saved, m, number);
+		return;
+	}
+	sim->report.deafs++;
+	sim_trace(sim, "c%u: hears no recall", m->client->index);
+	m->deaf_until_us = sim->now_us + 2 * term_us;
+	sim_after(sim, 3 * term_us, look_no_more, m, 0);
+}
+
+void
+client_deafen(struct client *c)
+{
+	if (c->mount == NULL || c->mount->reading || c->mount->leaving)
+		return;
+	c->mount->reading = true;
+	deaf_when_saved(c->sim, c->mount, 0);
 }
 
 void

@@ -48,6 +48,8 @@ struct mount {
 	struct transfers transfers;
 	uint64_t	 requests;
 	uint64_t	 stalled_until_us;
+	bool		 reading;		/* its processes change nothing, and keep nothing open */
+	uint64_t	 deaf_until_us;		/* hears no RECALL, and serves on */
 	uint64_t	 unchecked;		/* events since the last engine_check() */
 	struct bytes	 verified;		/* ids of blocks this client wrote, one after the other */
 	/* for the judge */
@@ -83,6 +85,11 @@ bool	client_kill(struct client *c, uint64_t down_us);
 void	client_remount(struct client *c);
 void	client_partition(struct client *c, uint64_t for_us);
 void	client_stall(struct client *c, uint64_t for_us);
+/*
+ * Once nothing of it is unsaved its mount hears no RECALL for a while, but serves on from what it has.  Until
+ * it is over its processes only look, for what an evicted client has not saved is lost.
+ */
+void	client_deafen(struct client *c);
 
 /* From the network. */
 void	client_connected(struct mount *m, struct conn *c);

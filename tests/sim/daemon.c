@@ -320,12 +320,14 @@ daemon_crash(struct daemon *d, uint64_t down_us)
 }
 
 void
-daemon_set_full(struct daemon *d, bool full)
+daemon_set_full(struct daemon *d, bool full, bool hopeful)
 {
-	if (d->full && !full)
+	if (d->full && !d->hopeful && !full)
 		d->full_until_us = d->sim->now_us;
 	d->full = full;
+	d->hopeful = hopeful;
 	memstore_set_full(d->store, full);
+	memstore_set_hopeful(d->store, hopeful);
 }
 
 void

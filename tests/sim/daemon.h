@@ -15,7 +15,7 @@ struct daemon {
 	struct store	*store;
 	struct server	*server;	/* NULL while it is down */
 	uint64_t	 boot;		/* one life after the other */
-	bool		 syncing, full;
+	bool		 syncing, full, hopeful;
 	uint64_t	 full_until_us;	/* when it last stopped to be */
 	bool		 slow;		/* the disk takes its time */
 	uint64_t	 unchecked;	/* events since the last server_check() */
@@ -34,8 +34,8 @@ void	daemon_disconnected(struct daemon *d, struct conn *c);
  * False: not just now, try a moment later.
  */
 bool	daemon_crash(struct daemon *d, uint64_t down_us);
-/* While full it takes nothing but what frees space. */
-void	daemon_set_full(struct daemon *d, bool full);
+/* While full it takes nothing but what frees space; `hopeful`, it says that there will be some soon, and nobody may fail. */
+void	daemon_set_full(struct daemon *d, bool full, bool hopeful);
 /* Fails the run when an invariant of the engine does not hold. */
 void	daemon_check(struct daemon *d);
 void	daemon_report(struct daemon *d);

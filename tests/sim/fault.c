@@ -88,18 +88,21 @@ static void
 no_longer_full(struct sim *sim, void *what, uint64_t number)
 {
 	(void)number;
-	daemon_set_full(what, false);
+	daemon_set_full(what, false, false);
 	sim_trace(sim, "server: room again");
 }
 
 static void
 fill(struct sim *sim)
 {
+	bool hopeful;
+
 	if (sim->daemon->full)
 		return;
 	sim->report.full++;
-	sim_trace(sim, "server: full");
-	daemon_set_full(sim->daemon, true);
+	hopeful = rng_chance(&sim->faults, 400);
+	sim_trace(sim, hopeful ? "server: full for now" : "server: full");
+	daemon_set_full(sim->daemon, true, hopeful);
 	sim_after(sim, rng_between(&sim->faults, 50 * MS, 8 * S), no_longer_full, sim->daemon, 0);
 }
 
@@ -115,12 +118,19 @@ stall(struct sim *sim)
 	client_stall(some_client(sim), rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 300) ? 5 * S : 200 * MS));
 }
 
+static void
+deafen(struct sim *sim)
+{
+	client_deafen(some_client(sim));
+}
+
 static const struct {
 	void		(*happen)(struct sim *);
 	unsigned	 weight;
 } kinds[] = {
 	{ cut_control, 30 }, { cut_bulk, 10 }, { partition, 8 }, { crash_server, 16 }, { kill_client, 12 },
 	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 },
+	{ deafen, 4 },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -191,6 +201,6 @@ fault_heal(struct sim *sim)
 	}
 	sim->daemon->slow = false;
 	if (sim->daemon->full)
-		daemon_set_full(sim->daemon, false);
+		daemon_set_full(sim->daemon, false, false);
 	sim_trace(sim, "faults end");
 }

@@ -40,7 +40,7 @@ struct memstore {
 	uint64_t	 end, synced;
 	uint64_t	 capacity, used;
 	unsigned	 crashes;
-	bool		 full;
+	bool		 full, hopeful;
 	const char	*failed;
 };
 
@@ -251,6 +251,12 @@ mem_has_room(const struct memstore *m, uint64_t bytes)
 }
 
 static int
+mem_refusal(const struct memstore *m)
+{
+	return m->hopeful ? -EAGAIN : -ENOSPC;
+}
+
+static int
 mem_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *ret_pos)
 {
 	struct memstore *m = mem_of(s);
@@ -261,8 +267,8 @@ mem_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *ret_
 		return b->error;
 	if (m->failed != NULL)
 		return -EIO;
-	if (!(flags & STORE_FREES) && b->len > 0 && !mem_has_room(m, b->len))
-		return -ENOSPC;
+	if (!(flags & (STORE_FREES | STORE_TRADES)) && b->len > 0 && !mem_has_room(m, b->len))
+		return mem_refusal(m);
 	if (b->len > 0)
 		m->end++;
 	while (batch_next(&c, &op) == 1)
@@ -318,7 +324,7 @@ mem_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, stru
 	if (m->failed != NULL)
 		return -EIO;
 	if (!mem_has_room(m, len))
-		return -ENOSPC;
+		return mem_refusal(m);
 	t = mem_grow(NULL, sizeof *t + len);
 	t->ticket = (struct block_ticket){ s, len };
 	t->crashes = m->crashes;
@@ -473,6 +479,12 @@ void
 memstore_set_full(struct store *s, bool full)
 {
 	mem_of(s)->full = full;
+}
+
+void
+memstore_set_hopeful(struct store *s, bool hopeful)
+{
+	mem_of(s)->hopeful = hopeful;
 }
 
 void

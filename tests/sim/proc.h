@@ -50,6 +50,7 @@ struct proc {
 	unsigned	 stage, count;
 	uint64_t	 offset;
 	struct file	*file;
+	bool		 looks;			/* its task leaves nothing behind */
 	/* looking at everything */
 	bool		 inspecting;
 	uint64_t	 queue[QUEUE_MAX];
@@ -74,6 +75,7 @@ void		 task_sync(struct proc *p);
 void		 task_statfs(struct proc *p);
 void		 task_on_file(struct proc *p);		/* that in p->slot */
 void		 task_named(struct proc *p);
+void		 task_look(struct proc *p);		/* leaves nothing behind, in the end no open file either */
 
 /* ---- inspect.c ---- */
 void		 inspect_next(struct proc *p);

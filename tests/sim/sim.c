@@ -199,6 +199,7 @@ make_plan(struct sim *sim)
 	p->objects_max = (size_t)ONE_OF(&r, 0, 0, 12);
 	p->commit_max = (size_t)ONE_OF(&r, 0, 0, 4096);
 	p->leases_max = (unsigned)ONE_OF(&r, 0, 0, 0, 24);
+	p->eager = ONE_OF(&r, 0, 1, 1);
 	p->file_max = ONE_OF(&r, 9000, 200 << 10, 200 << 10, 3 << 20);
 	p->big = (unsigned)ONE_OF(&r, 0, 20, 100);
 	p->fsync = (unsigned)ONE_OF(&r, 0, 30, 100, 300);

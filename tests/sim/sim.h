@@ -40,7 +40,7 @@ struct sim_report {
 	uint64_t	 ops, from_kernel, events, messages;
 	uint64_t	 commits, recalls, replays, evictions, rejected, missing, voided, searched, lost;
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
-	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls;
+	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
 	uint64_t	 simulated_ms;
 };
 
@@ -55,6 +55,7 @@ struct plan {
 	uint32_t	 commit_ms;
 	size_t		 dirty_max, cache_max, objects_max, commit_max;
 	unsigned	 leases_max;
+	bool		 eager;
 	uint64_t	 file_max;		/* bytes */
 	unsigned	 big;			/* per mille of writes that are large */
 	unsigned	 fsync;			/* per mille */

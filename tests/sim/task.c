@@ -738,3 +738,16 @@ task_named(struct proc *p)
 		return;
 	}
 }
+
+void
+task_look(struct proc *p)
+{
+	for (unsigned i = 0; i < FILES_MAX; i++)
+		if (p->files[i] != NULL) {
+			task_close(p, i);
+			return;
+		}
+	p->looks = true;
+	choose_path(p, &p->path[0], name_any(p));
+	walk_to(p, 1, proc_roll(p, 8) == 0 ? act_readlink : act_stat);
+}

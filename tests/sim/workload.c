@@ -81,12 +81,23 @@ ending(struct proc *p)
 	return p->sim->stopping || p->mount->leaving;
 }
 
+bool
+workload_looks(struct sim *sim, unsigned client)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < sim->plan.processes; i++)
+		all &= sim->workload->procs[client][i].looks;
+	return all;
+}
+
 static void
 next_task(struct proc *p)
 {
 	bool any_file = false;
 
 	p->state = PROC_BUSY;
+	p->looks = false;
 	if (p->inspecting) {
 		inspect_next(p);
 		return;
@@ -100,6 +111,10 @@ next_task(struct proc *p)
 				return;
 			}
 		p->state = PROC_QUIET;
+		return;
+	}
+	if (p->mount->reading) {
+		task_look(p);
 		return;
 	}
 	p->slot = (unsigned)proc_roll(p, FILES_MAX);

@@ -20,6 +20,8 @@ void	workload_leaving(struct sim *sim, unsigned client);
 void	workload_mounted(struct sim *sim, unsigned client);
 /* After workload_leaving(): they have. */
 bool	workload_quiet(struct sim *sim, unsigned client);
+/* What they do now leaves nothing behind. */
+bool	workload_looks(struct sim *sim, unsigned client);
 void	workload_free(struct sim *sim);
 
 #endif

@@ -63,6 +63,12 @@ tests_unit_test_server_engine_SOURCES = tests/unit/test_server_engine.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_engine_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_read
+TESTS += tests/unit/test_server_read
+tests_unit_test_server_read_SOURCES = tests/unit/test_server_read.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_read_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_hostile
 TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \

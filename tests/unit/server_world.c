@@ -492,3 +492,21 @@ change_cut(uint64_t oid, uint8_t kind)
 	return (struct msg_change){ .op = CHANGE_DELETE_RANGE, .oid = oid, .kind = kind,
 	    .to = { block_name(255), SUBKEY_MAX } };
 }
+
+void
+client_make_tree(struct client *a, unsigned files)
+{
+	struct msg_change changes[64] = { change_attr(OID_ROOT) };
+	const struct msg_committed *done;
+
+	client_lease(a, OID_ROOT, MODE_EXCLUSIVE);
+	for (unsigned i = 0; i < files; i++) {
+		changes[1 + i * 2] = change_attr(a->at.first_oid + i);
+		changes[2 + i * 2] = change_entry(OID_ROOT, i + 1, a->at.first_oid + i);
+	}
+	done = client_commit(a, NULL, 0, changes, 1 + files * 2);
+	if (done == NULL || done->status != STATUS_OK) {
+		fprintf(stderr, "a tree of %u files cannot be made\n", files);
+		abort();
+	}
+}

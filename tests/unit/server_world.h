@@ -84,4 +84,7 @@ struct msg_change change_region(uint64_t oid, uint8_t index, uint8_t block);	/* 
 struct msg_change change_cut(uint64_t oid, uint8_t kind);			/* all records of a kind */
 const uint8_t *block_name(uint8_t id);
 
+/* The root and `files` entries in it, made by a, which then holds all of it EXCLUSIVE. */
+void	client_make_tree(struct client *a, unsigned files);
+
 #endif

@@ -26,6 +26,8 @@ static struct { uint8_t id[ID_SIZE]; uint8_t *data; size_t len; } blocks[BLOCKS_
 static size_t blocks_count;
 static uint64_t now_ms = 1000, version = 1, state;
 static int store_error;			/* what STORE and COMMIT answer: 0 or -ENOSPC */
+static unsigned busy;			/* so many times a COMMIT is answered BUSY instead */
+static bool commits_pass;		/* store_error is for STOREs only, and a removal ends it */
 static unsigned commits;
 
 static uint64_t
@@ -56,8 +58,9 @@ static void
 do_store(struct flush *f)
 {
 	size_t n = blocks_count;
+	int error = store_error;
 
-	if (store_error == 0 && n < BLOCKS_MAX) {
+	if (error == 0 && n < BLOCKS_MAX) {
 		memset(blocks[n].id, 0, ID_SIZE);
 		memcpy(blocks[n].id, &n, sizeof n);
 		blocks[n].data = malloc(f->len);
@@ -66,7 +69,20 @@ do_store(struct flush *f)
 		memcpy(f->id, blocks[n].id, ID_SIZE);
 		blocks_count++;
 	}
-	engine_stored(engine, f, store_error);
+	engine_stored(engine, f, error);
+}
+
+static enum status
+commit_status(const struct commit *c)
+{
+	if (busy > 0) {
+		busy--;
+		return STATUS_BUSY;
+	}
+	for (uint32_t i = 0; i < c->changes_count && commits_pass; i++)
+		if (c->changes[i].op == CHANGE_DELETE)
+			store_error = 0;
+	return store_error == 0 || commits_pass ? STATUS_OK : STATUS_NOSPC;
 }
 
 static void
@@ -118,7 +134,7 @@ pump(const struct op *op)
 		case ACTION_COMMIT:
 			m.type = MSG_committed;
 			m.committed.sequence = a->commit->sequence;
-			m.committed.status = store_error == 0 ? STATUS_OK : STATUS_NOSPC;
+			m.committed.status = commit_status(a->commit);
 			m.committed.version = ++version;
 			commits++;
 			commit_put(a->commit);
@@ -449,7 +465,55 @@ test_no_space(void)
 	store_error = 0;
 	ok(simple(OP_FSYNC, ino, handle) == 0, "with space again fsync succeeds");
 	ok(write_at(ino, handle, 5, data, 10) == 0, "and so does a write");
+	store_error = -ENOSPC;
+	ok(simple(OP_FSYNC, ino, handle) == -ENOSPC, "full once more");
+	store_error = 0;
+	ok(write_at(ino, handle, 5, data, 10) == 0, "a write asks anew, and does not tell of an old refusal");
+	store_error = -ENOSPC;
+	ok(simple(OP_FSYNC, ino, handle) == -ENOSPC, "full once more");
+	store_error = 0;
+	ok(truncate_to(ino, sizeof data + 1) == 0, "so does a truncate that grows");
 	simple(OP_RELEASE, ino, handle);
+	teardown();
+}
+
+static void
+test_busy(void)
+{
+	uint64_t handle, ino, second;
+	uint8_t data[100000];
+	struct op unlink = { .type = OP_UNLINK, .ino = OID_ROOT, .name = text("old") };
+	unsigned made;
+
+	memset(data, 7, sizeof data);
+	setup();
+	simple(OP_SYNC, OID_ROOT, 0);
+	ino = create("new", &handle);
+	ok(write_at(ino, handle, 0, data, sizeof data) == 0 && simple(OP_FSYNC, ino, handle) == 0, "a file is synced");
+	made = commits;
+	for (unsigned i = 0; i < 3; i++)
+		ok(write_at(ino, handle, i, data, 10) == 0, "written");
+	busy = 3;
+	ok(simple(OP_FSYNC, ino, handle) == 0 && commits == made + 4, "a commit is sent again until there is room for it");
+
+	/* What follows a removal finds its space. */
+	ino = create("old", &second);
+	ok(write_at(ino, second, 0, data, sizeof data) == 0 && simple(OP_FSYNC, ino, second) == 0, "an old file");
+	simple(OP_RELEASE, ino, second);
+	commits_pass = true;
+	store_error = -ENOSPC;
+	ok(run(&unlink) == 0, "is removed when the server is full");
+	done(&unlink);
+	ino = create("next", &second);
+	ok(write_at(ino, second, 0, data, sizeof data) == 0 && simple(OP_FSYNC, ino, second) == 0,
+	    "and the next one takes its place");
+	store_error = -ENOSPC;
+	ok(write_at(ino, second, 0, data, sizeof data) == 0 && simple(OP_FSYNC, ino, second) == -ENOSPC,
+	    "with nothing removed there is no room");
+	commits_pass = false;
+	store_error = 0;
+	simple(OP_RELEASE, ino, second);
+	simple(OP_RELEASE, 0, handle);
 	teardown();
 }
 
@@ -464,6 +528,7 @@ main(int argc, char **argv)
 	test_names();
 	test_cancel();
 	test_no_space();
+	test_busy();
 	for (unsigned i = 0; i < walks; i++)
 		ok(walk(first + i, 400), "a walk of 400 steps, seed %" PRIu64, first + i);
 	volume_keys_free(keys);

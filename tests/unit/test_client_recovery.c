@@ -444,7 +444,7 @@ test_busy(void)
 			pass(100);
 		again = answer_all(STATUS_BUSY);
 	}
-	ok(again == sent_once && waited >= 1600, "both go again and again, in their order, after %u ms at last", waited);
+	ok(again == sent_once && waited >= 800, "both go again and again, in their order, after %u ms at last", waited);
 	for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
 		pass(100);
 	again = answer_all(STATUS_OK);

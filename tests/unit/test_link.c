@@ -44,6 +44,7 @@ struct responder {
 	int			 fd, port;
 	_Atomic int		 behaviour;
 	_Atomic unsigned	 links, busy, busy_said;
+	_Atomic bool		 full;		/* busy, but for GETs */
 	uint8_t			 secret[KEY_SIZE], public[KEY_SIZE];
 	pthread_t		 thread;
 };
@@ -147,8 +148,8 @@ respond(struct responder *r, int fd, struct frame_keys *to_client, struct frame_
 		say(fd, to_client, &answer, false);
 		break;
 	case STORE:
-		if (r->busy > 0) {
-			r->busy--;
+		if (r->busy > 0 || (r->full && m.type == MSG_put)) {
+			r->busy -= r->busy > 0;
 			r->busy_said++;
 			answer.type = m.type == MSG_put ? MSG_stored : MSG_block;
 			answer.stored.status = answer.block.status = STATUS_BUSY;
@@ -661,6 +662,21 @@ busy_server(struct responder *r)
 	ok(busy && v.stored == 1 && v.store_error == 0 && v.fetched == 1 && v.fetch_error == -ENOENT && r->busy_said == 6,
 	    "both transfers are said again until it is not");
 	ok(!mover_busy(v.mover), "and that is over then");
+	r->full = true;
+	mover_store(v.mover, &flush, false);
+	for (int i = 0; i < 5000 && !mover_busy(v.mover); i++)
+		usleep(1000);
+	busy = mover_busy(v.mover);
+	mover_fetch(v.mover, &fetch);
+	for (int i = 0; i < 5000 && v.fetched == 1; i++)
+		usleep(1000);
+	ok(busy && v.stored == 1 && v.fetched == 2, "while it is too busy to store, blocks are fetched");
+	r->full = false;
+	for (int i = 0; i < 1500 && v.stored == 1; i++) {
+		usleep(10000);
+		mover_tick(v.mover);
+	}
+	ok(v.stored == 2 && v.store_error == 0, "and the other is stored in the end");
 	mover_stop(v.mover);
 	channel_stop(v.channel);
 	workers_free(workers);

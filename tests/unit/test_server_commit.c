@@ -598,6 +598,62 @@ test_space(void)
 	world_done(&w);
 }
 
+/* Removes a name of `dir` and makes a new file there. */
+static enum status
+replace(struct client *c, uint64_t dir, uint8_t name, unsigned file)
+{
+	struct msg_base bases[] = { { .oid = dir }, { .oid = oid(c, file) } };
+	struct msg_change changes[] = { change_unlink(dir, name), change_attr(oid(c, file)),
+	    change_entry(dir, 9, oid(c, file)) };
+	const struct msg_committed *done = client_commit(c, bases, 2, changes, 3);
+
+	return done == NULL ? STATUS_COUNT : done->status;
+}
+
+/* Makes a file of that many blocks, named from `first` on. */
+static void
+fill_file(struct client *c, unsigned file, uint8_t first, unsigned blocks)
+{
+	for (unsigned i = 0; i < blocks; i++) {
+		client_put(c, first + i);
+		if (commit(c, change_region(oid(c, file), i, first + i), nothing) != STATUS_OK)
+			ok(false, "a file is filled");
+	}
+}
+
+/* Work that leaves together with a removal is taken if the removal makes room for it (R10). */
+static void
+test_trade(void)
+{
+	struct world w;
+	struct client a;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	make_tree(&a);
+	fill_file(&a, F, 10, 1);
+	fill_file(&a, G, 20, 12);
+	memstore_set_full(w.store, true);
+	ok(replace(&a, OID_ROOT, 1, E) == STATUS_NOSPC, "a new file is not taken for the removal of a smaller one");
+	a.sequence--;
+	ok(replace(&a, OID_ROOT, 2, E) == STATUS_OK, "but for that of a larger one");
+	ok(client_put(&a, 8) == STATUS_BUSY, "what it frees is awaited");
+	world_pass(&w, 5000);
+	ok(client_put(&a, 8) == STATUS_NOSPC, "and then no more");
+	memstore_set_full(w.store, false);
+	ok(world_check(&w), "and all is well");
+
+	memstore_set_hopeful(w.store, true);
+	memstore_set_full(w.store, true);
+	ok(client_put(&a, 8) == STATUS_BUSY, "while the store makes space, a block is to be sent again");
+	ok(commit(&a, change_attr(oid(&a, E + 1)), change_entry(OID_ROOT, 6, oid(&a, E + 1))) == STATUS_BUSY, "and a commit");
+	memstore_set_full(w.store, false);
+	a.sequence--;
+	ok(commit(&a, change_attr(oid(&a, E + 1)), change_entry(OID_ROOT, 6, oid(&a, E + 1))) == STATUS_OK,
+	    "whose sequence was not consumed");
+	world_done(&w);
+}
+
 /* Records that the checker must find wanting: it is the judge of the random tests. */
 static void
 test_checker(void)
@@ -650,6 +706,7 @@ main(void)
 	test_block_durable();
 	test_volumes_apart();
 	test_space();
+	test_trade();
 	test_checker();
 	return tap_done();
 }

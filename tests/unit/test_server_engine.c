@@ -6,23 +6,6 @@
 
 #include "tests/tap.h"
 
-/* The root and `files` entries in it, made by a, which then holds all of it EXCLUSIVE. */
-static void
-make_tree(struct client *a, unsigned files)
-{
-	struct msg_change changes[64] = { change_attr(OID_ROOT) };
-	const struct msg_committed *done;
-
-	client_lease(a, OID_ROOT, MODE_EXCLUSIVE);
-	for (unsigned i = 0; i < files; i++) {
-		changes[1 + i * 2] = change_attr(a->at.first_oid + i);
-		changes[2 + i * 2] = change_entry(OID_ROOT, i + 1, a->at.first_oid + i);
-	}
-	done = client_commit(a, NULL, 0, changes, 1 + files * 2);
-	if (done == NULL || done->status != STATUS_OK)
-		ok(false, "a tree of %u files is made", files);
-}
-
 static const struct msg_answer *
 granted(struct client *c)
 {
@@ -225,7 +208,7 @@ test_fencing(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 0);
+	client_make_tree(&a, 0);
 	old = a;
 	ok(client_attach(&a) == STATUS_OK && a.at.session == old.at.session, "a session outlives its connection");
 	ok(world_closed(&w, old.control) && world_closed(&w, old.bulk), "older connections are closed");
@@ -291,7 +274,7 @@ test_ends(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 1);
+	client_make_tree(&a, 1);
 	client_pin(&a, a.at.first_oid, true);
 	memcpy(attach.attach.volume, world_volume, VOLUME_ID_SIZE);
 	attach.attach.replaces = a.at.session;
@@ -334,7 +317,7 @@ test_lease(void)
 	ok(got->mode == MODE_EXCLUSIVE && got->grant == 1, "to a lone session EXCLUSIVE");
 	got = client_lease(&a, 12345678, MODE_SHARED);
 	ok(got->status == STATUS_NOENT && got->mode == MODE_NONE, "an object that is not there gives no lease");
-	make_tree(&a, 1);
+	client_make_tree(&a, 1);
 	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->grant == 1, "a lease that suffices keeps its number");
 	b = client_new(&w, 2);
 	ok(client_lease(&b, OID_ROOT, MODE_SHARED) == NULL, "a READ that conflicts waits");
@@ -409,7 +392,7 @@ test_order(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 2);
+	client_make_tree(&a, 2);
 	x = a.at.first_oid;
 	y = x + 1;
 	b = client_new(&w, 2);
@@ -451,7 +434,7 @@ test_older_joins(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 0);
+	client_make_tree(&a, 0);
 	b = client_new(&w, 2);
 	c = client_new(&w, 3);
 	want(&wants[0], OID_ROOT, MODE_SHARED);
@@ -479,7 +462,7 @@ test_under_lease(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 0);
+	client_make_tree(&a, 0);
 	b = client_new(&w, 2);
 	client_lease(&b, OID_ROOT, MODE_EXCLUSIVE);
 	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE) != NULL, "a holder goes on reading under recall");
@@ -509,7 +492,7 @@ test_unsynced(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 1);
+	client_make_tree(&a, 1);
 	b = client_new(&w, 2);
 	w.no_sync = true;
 	client_commit(&a, &base, 1, changes, 1);
@@ -529,51 +512,6 @@ test_unsynced(void)
 	world_done(&w);
 }
 
-static void
-test_children(void)
-{
-	struct message m = { .type = MSG_read, .read = { .depth = 1 } };
-	struct msg_want wants[1] = { { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .limit = 100 } };
-	const struct message *back;
-	struct world w;
-	struct client a, b;
-
-	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	make_tree(&a, 4);
-	b = client_new(&w, 2);
-	client_release(&a, OID_ROOT, MODE_NONE, 1);
-	client_release(&a, a.at.first_oid + 1, MODE_NONE, 0);
-	client_release(&a, a.at.first_oid + 2, MODE_SHARED, 0);
-	client_release(&a, a.at.first_oid + 3, MODE_NONE, 0);
-	m.read.wants.at = wants;
-	m.read.wants.count = 1;
-	world_send(&w, b.control, &m);
-	back = world_take(&w, b.control, MSG_granted);
-	ok(back != NULL && back->granted.answers.count == 4, "children that nobody else has come along");
-	ok(back->granted.answers.at[1].oid == a.at.first_oid + 1 && back->granted.answers.at[1].records.count == 1 &&
-	    back->granted.answers.at[1].mode == MODE_SHARED, "with a lease and their attributes");
-	ok(recalled(&a) == NULL, "and nobody is asked for the others");
-	client_lease(&a, a.at.first_oid + 2, MODE_EXCLUSIVE);
-	m.id = 0;
-	world_send(&w, b.control, &m);
-	back = world_take(&w, b.control, MSG_granted);
-	ok(back->granted.answers.count == 3, "nor is what somebody waits for given away");
-	m.id = 0;
-	m.read.budget = 7;
-	world_send(&w, b.control, &m);
-	back = world_take(&w, b.control, MSG_granted);
-	ok(back->granted.answers.count == 2 && back->granted.answers.at[0].more == 0, "as far as the budget goes");
-	m.id = 0;
-	m.read.budget = 3;
-	world_send(&w, b.control, &m);
-	back = world_take(&w, b.control, MSG_granted);
-	ok(back->granted.answers.count == 1 && back->granted.answers.at[0].more == 1 &&
-	    back->granted.answers.at[0].records.count == 3, "which cuts ranges too");
-	ok(world_check(&w), "and all is well");
-	world_done(&w);
-}
-
 /* ---- reclaim, grace, eviction ---- */
 
 static void
@@ -588,7 +526,7 @@ test_reclaim(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 1);
+	client_make_tree(&a, 1);
 	f = a.at.first_oid;
 	b = client_new(&w, 2);
 	client_lease(&b, OID_ROOT, MODE_SHARED);
@@ -623,7 +561,7 @@ test_restart(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 1);
+	client_make_tree(&a, 1);
 	b = client_new(&w, 2);
 	boot = b.at.boot;
 	first = b.at.first_oid;
@@ -669,7 +607,7 @@ test_changed_since(void)
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
 	b = client_new(&w, 2);
-	make_tree(&b, 0);
+	client_make_tree(&b, 0);
 	client_lease(&a, OID_ROOT, MODE_SHARED);
 	client_release(&b, OID_ROOT, MODE_SHARED, 1);
 	got = granted(&a);
@@ -702,10 +640,12 @@ test_eviction(void)
 	const struct msg_answer *got;
 	struct world w;
 	struct client a, b;
+	uint64_t heard_ms;
+	bool good = true;
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 0);
+	client_make_tree(&a, 0);
 	server_disconnected(w.server, a.control);
 	b = client_new(&w, 2);
 	world_pass(&w, 2 * (TERM_MS + SKEW_MS));
@@ -724,16 +664,27 @@ test_eviction(void)
 	ok(lost.lost.count == 0, "but it can reclaim what nobody touched");
 
 	client_lease(&b, OID_ROOT, MODE_SHARED);
-	for (unsigned i = 0; i < 12; i++) {
+	for (unsigned i = 0; i < TERM_MS / KEEPALIVE_MS; i++) {
 		world_pass(&w, KEEPALIVE_MS);
 		alive.id = 0;
 		world_send(&w, a.control, &alive);
 		alive.id = 0;
 		world_send(&w, b.control, &alive);
 	}
-	ok(granted(&b) != NULL, "a holder that lives but does nothing about a recall is evicted too");
-	ok(world_closed(&w, a.control), "and its connection closed");
-	ok(strstr(w.log, "reason=no-progress") != NULL, "which the log tells");
+	heard_ms = w.now_ms;
+	world_pass(&w, 200);
+	ok(world_closed(&w, a.control), "a holder that lives but does nothing about a recall is cut off");
+	ok(strstr(w.log, "event=fence") != NULL, "which the log tells");
+	while (w.now_ms + KEEPALIVE_MS < heard_ms + TERM_MS + SKEW_MS) {
+		world_pass(&w, KEEPALIVE_MS);
+		alive.id = 0;
+		world_send(&w, b.control, &alive);
+		good &= granted(&b) == NULL && client_attach(&a) == STATUS_BUSY;
+	}
+	ok(good, "until its term is over nobody is granted its leases, nor is it let in");
+	world_pass(&w, 2 * KEEPALIVE_MS);
+	ok(granted(&b) != NULL && strstr(w.log, "reason=no-progress") != NULL, "then it is evicted");
+	ok(client_attach(&a) == STATUS_OK, "and may come back");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -747,7 +698,7 @@ test_pinned_elsewhere(void)
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
-	make_tree(&a, 1);
+	client_make_tree(&a, 1);
 	b = client_new(&w, 2);
 	client_pin(&a, a.at.first_oid, true);
 	client_release(&a, a.at.first_oid, MODE_SHARED, 0);
@@ -774,7 +725,6 @@ main(void)
 	test_older_joins();
 	test_under_lease();
 	test_unsynced();
-	test_children();
 	test_reclaim();
 	test_restart();
 	test_changed_since();

@@ -166,7 +166,9 @@ fill_lists(struct dice *d, struct client *clients, struct parts *p, struct messa
 	case MSG_read:
 		m->read.wants.at = p->wants;
 		m->read.wants.count = count;
-		m->read.depth = roll(d, 2);
+		m->read.depth = roll(d, 4);
+		m->read.kinds = roll(d, 512);
+		m->read.size = roll(d, 2) ? roll(d, 3000) : UINT32_MAX;
 		m->read.ticket = some_number(d, 0);
 		m->read.budget = roll(d, 8);
 		break;

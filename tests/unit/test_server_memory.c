@@ -163,7 +163,7 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, a->bulk, m);
 	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 1,
 	    .bases = { bases, 2 }, .changes = { changes, 4 } } });
-	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 1, .wants = { wants, 2 } } });
+	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .size = 99999, .wants = { wants, 2 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_pin, .pin = { .pins = { pins, 1 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_release, .release = { .leases = { leases, 2 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 2,

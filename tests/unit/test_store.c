@@ -168,6 +168,180 @@ test_space(void)
 	faultdisk_done(&f);
 }
 
+/* Compacts all there is. */
+static void
+compact(struct store *s)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+	while (diskstore_compact(s, &lock, COMPACT_FULL, 1 << 20) == 1)
+		;
+}
+
+/* Puts blocks from `first` on until that fails; their number, and the error. */
+static unsigned
+fill(struct store *s, uint64_t first, int64_t *ret_rc)
+{
+	unsigned n = 0;
+
+	while ((*ret_rc = put_large(s, first + n, LARGE)) > 0)
+		n++;
+	return n;
+}
+
+/* A store that is full says whether there is space to come, and gets at all of it. */
+static void
+test_full(void)
+{
+	struct diskstore_config config = small_config(NULL);
+	struct store *s = NULL;
+	struct batch b = { 0 };
+	uint8_t id[ID_SIZE];
+	char path[1024];
+	unsigned n, more;
+	bool good = true;
+	int64_t rc;
+
+	config.capacity = 12 * SMALL_SEGMENT + 100000;
+	config.reserve = 2 * SMALL_SEGMENT;
+	clean("s");
+	diskstore_open(path_of(path, "s", ""), &config, &s);
+	n = fill(s, 0, &rc);
+	ok(rc == -ENOSPC && n >= 27, "%u blocks fill it", n);
+	for (uint64_t i = 0; i < n; i++)
+		if (i % 3 != 0) {
+			block_id(id, i);
+			batch_block_free(&b, id);
+		}
+	ok(apply(s, &b, STORE_FREES) > 0, "most are freed, some of each segment");
+	batch_clear(&b);
+	ok(put_large(s, 100, LARGE) == -EAGAIN, "it says that there will be space");
+	compact(s);
+	more = fill(s, 100, &rc);
+	ok(rc == -ENOSPC && more + 3 >= n * 2 / 3, "and so there is: for %u", more);
+	/* The last ones are in the segment that is still written to. */
+	for (uint64_t i = more - 2; i < more; i++) {
+		block_id(id, 100 + i);
+		batch_block_free(&b, id);
+	}
+	ok(apply(s, &b, STORE_FREES) > 0 && put_large(s, 200, LARGE) == -EAGAIN, "also when the last ones go");
+	batch_clear(&b);
+	compact(s);
+	ok(put_large(s, 200, LARGE) > 0 && put_large(s, 201, LARGE) > 0, "and others can take their place");
+	for (uint64_t i = 0; i < n; i += 3)
+		good &= holds_block(s, i, LARGE);
+	for (uint64_t i = 0; i < more - 2; i++)
+		good &= holds_block(s, 100 + i, LARGE);
+	ok(good, "nothing else was lost");
+	fill(s, 300, &rc);
+	compact(s);
+	ok(rc == -ENOSPC && put_large(s, 400, LARGE) == -ENOSPC, "there is an end to it");
+	batch_put(&b, text("trade"), text("1"));
+	ok(apply(s, &b, 0) > 0 || apply(s, &b, STORE_TRADES) > 0, "but what frees more than it takes is taken");
+	ok(store_close(s) == 0 && diskstore_check(path_of(path, "s", ""), &config) == 0, "the check finds nothing wrong");
+	batch_done(&b);
+}
+
+/* Puts records until there is no space to come; their number. */
+static unsigned
+fill_records(struct store *s, int64_t *ret_rc)
+{
+	static char value[3000];
+	struct batch b = { 0 };
+	unsigned n = 0;
+	char key[16];
+
+	memset(value, 'v', sizeof value - 1);
+	do {
+		sprintf(key, "r%05u", n++);
+		batch_put(&b, text(key), text(value));
+		for (unsigned tries = 0; (*ret_rc = apply(s, &b, 0)) == -EAGAIN && tries < 3; tries++)
+			compact(s);
+		batch_clear(&b);
+	} while (*ret_rc > 0);
+	batch_done(&b);
+	return n - 1;
+}
+
+static int
+slow_commit(struct disk *disk)
+{
+	(void)disk;
+	usleep(50000);
+	return 0;
+}
+
+/* Puts records until a checkpoint is due, and makes it; how many those were. */
+static unsigned
+until_due(struct store *s, unsigned from)
+{
+	static char value[3000];
+	struct batch b = { 0 };
+	uint64_t synced;
+	unsigned n = 0;
+	char key[16];
+
+	memset(value, 'v', sizeof value - 1);
+	while (!diskstore_due(s) && n < 100000) {
+		sprintf(key, "d%07u", from + n++);
+		batch_put(&b, text(key), text(value));
+		apply(s, &b, 0);
+		batch_clear(&b);
+	}
+	store_sync(s, &synced);
+	store_checkpoint(s);
+	batch_done(&b);
+	return n;
+}
+
+/* A checkpoint is due when it would be short: the slower the disk, the sooner, within bounds. */
+static void
+test_due(void)
+{
+	struct disk slow = *disk_system();
+	struct diskstore_config config = small_config(NULL);
+	struct store *s = NULL;
+	unsigned first, later = 0, many = 0;
+	char path[1024];
+
+	config.segment_size = 16 << 20;
+	config.map_size = 1 << 30;
+	slow.commit = slow_commit;
+	config.disk = &slow;
+	clean("s");
+	diskstore_open(path_of(path, "s", ""), &config, &s);
+	first = until_due(s, 0);
+	for (unsigned i = 0; i < 3; i++)
+		later = until_due(s, many += 10000);
+	ok(first > 300 && first < 3000 && !diskstore_due(s), "a checkpoint is due after %u records", first);
+	ok(later <= first * 5 / 4 && later > 300, "and on a slow disk after no more: %u", later);
+	store_close(s);
+}
+
+/* Records leave free pages behind, which are space too. */
+static void
+test_full_records(void)
+{
+	struct diskstore_config config = small_config(NULL);
+	struct store *s = NULL;
+	struct batch b = { 0 };
+	char path[1024];
+	unsigned n, again;
+	int64_t rc;
+
+	config.capacity = 4 << 20;
+	clean("s");
+	diskstore_open(path_of(path, "s", ""), &config, &s);
+	n = fill_records(s, &rc);
+	ok(rc == -ENOSPC && n > 300, "%u records fill it", n);
+	batch_delete_range(&b, text("r"), text("s"));
+	ok(apply(s, &b, STORE_FREES) > 0, "all are removed");
+	again = fill_records(s, &rc);
+	ok(again >= n * 8 / 10, "and %u find room again", again);
+	ok(store_close(s) == 0 && diskstore_check(path_of(path, "s", ""), &config) == 0, "the check finds nothing wrong");
+	batch_done(&b);
+}
+
 static void
 test_segments(void)
 {
@@ -319,6 +493,9 @@ main(void)
 	test_script();
 	test_random();
 	test_space();
+	test_full();
+	test_full_records();
+	test_due();
 	test_segments();
 	test_threads();
 	return script_end();

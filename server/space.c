@@ -1,0 +1,167 @@
+/*
+ * space.c - how much space a store on disk has left, and whether more will come.
+ *
+ * Space comes back by whole segments: one without live blocks goes with a
+ * checkpoint, and compaction makes such ones of those in which much has died.
+ * Of what the file system has, some is kept:
+ *
+ *	new data	leaves the reserve
+ *	trades		leave a segment, counting what is free in the current one,
+ *			for compaction to move another one to
+ *	frees		leave nothing
+ *
+ * The records' file never shrinks, but what is free in it is used again.
+ */
+#include "server/diskstore_room.h"
+
+enum { SEGMENTS_WANTED = 64 };	/* in a full store, at least, if they need not be too small for that */
+
+/* What the store takes from its file system now. */
+static uint64_t
+space_used(struct diskstore *d)
+{
+	struct segment *const *segments;
+	uint64_t used = log_dropped(d->log) * d->config.segment_size + kv_size_bytes(d->kv);
+	size_t count;
+
+	segments = log_segments(d->log, &count);
+	for (size_t i = 0; i < count; i++)
+		used += segments[i]->size;
+	return used;
+}
+
+/* Learns how much space there is; on failure what was known stays. */
+void
+space_refresh(struct diskstore *d)
+{
+	uint64_t total, left, map_left, used = space_used(d);
+
+	d->since_space = 0;
+	if (d->config.disk->space(d->config.disk, d->dir, &total, &left) != 0)
+		return;
+	if (d->config.capacity != 0 && d->config.capacity < total)
+		total = d->config.capacity;
+	if (d->config.capacity != 0 && left > total - (used < total ? used : total))
+		left = total - (used < total ? used : total);
+	map_left = kv_size_bytes(d->kv) < d->config.map_size ? d->config.map_size - kv_size_bytes(d->kv) : 0;
+	if (map_left < left)
+		left = map_left;
+	d->cramped &= left <= d->space_left;
+	d->space_total = total;
+	d->space_left = left;
+	d->reserve = d->config.reserve;
+	if (d->reserve == 0) {
+		/* A segment for frees, or for compaction to move to; and what committing those changes takes. */
+		d->reserve = d->config.segment_size + d->config.dirty_max / 4;
+		if (d->reserve < total / 100)
+			d->reserve = total / 100;
+	}
+	log_set_ahead(d->log, left > d->reserve + 2 * (uint64_t)d->config.segment_size + d->config.dirty_max);
+}
+
+/* What a batch of `len` bytes may add to the records' file, beyond what is free in it. */
+static uint64_t
+records_growth(struct diskstore *d, uint64_t len)
+{
+	uint64_t dirty = kv_dirty_bytes(d->kv) + len, free_bytes = kv_free_bytes(d->kv);
+
+	return dirty > free_bytes ? dirty - free_bytes : 0;
+}
+
+/*
+ * What is to be left after an entry, beside the current segment, which has its space already.  Of the
+ * reserve a segment is for the log; the rest is for the records, and may as well be free in their file.
+ */
+static uint64_t
+space_kept(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags)
+{
+	const struct segment *current = log_current(d->log);
+	uint64_t size = d->config.segment_size, used, spare, tail;
+
+	if (flags & STORE_FREES)
+		return 0;
+	if (!(flags & STORE_TRADES)) {
+		used = kv_dirty_bytes(d->kv) + record_len;
+		spare = kv_free_bytes(d->kv) > used ? kv_free_bytes(d->kv) - used : 0;
+		return d->reserve <= size ? d->reserve : spare > d->reserve - size ? size : d->reserve - spare;
+	}
+	/* A segment, for compaction to move another one to. */
+	tail = log_growth(d->log, len) > 0 ? size - SEGMENT_HEADER : current->size - current->end;
+	tail -= len < tail ? len : tail;
+	return tail < size ? size - tail : 0;
+}
+
+/*
+ * Is there space for an entry of `len` bytes, `record_len` of which are for the
+ * records, so that these can be committed?
+ */
+bool
+space_enough(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags)
+{
+	uint64_t need = log_growth(d->log, len) + records_growth(d, record_len) + space_kept(d, len, record_len, flags);
+
+	d->since_space = d->since_space > UINT64_MAX - len ? UINT64_MAX : d->since_space + len;
+	if (log_growth(d->log, len) > 0 || d->since_space > SPACE_STALE || need > d->space_left)
+		space_refresh(d);
+	return need <= d->space_left;
+}
+
+/* A sealed segment without live blocks, which goes with a checkpoint, or once nobody uses it. */
+bool
+space_spent(const struct segment *s)
+{
+	return s->sealed && !s->missing && s->live == 0;
+}
+
+/*
+ * Judged by what died in it, not by what is live: of small blocks, much of a
+ * segment is their entries' heads, and moving them would gain nothing.
+ */
+struct segment *
+space_worst(struct diskstore *d, unsigned percent)
+{
+	struct segment *const *segments, *worst = NULL;
+	size_t count;
+
+	segments = log_segments(d->log, &count);
+	for (size_t i = 0; i < count; i++) {
+		struct segment *s = segments[i];
+		bool full = s->sealed || (percent == COMPACT_FULL && s->size - s->end < s->size / 8);
+
+		if (!full || s->stuck || s->missing || space_spent(s) || s->waste * 100 <= (uint64_t)s->size * (100 - percent))
+			continue;
+		if (worst == NULL || s->waste * worst->size > worst->waste * s->size)
+			worst = s;
+	}
+	return worst;
+}
+
+/* True if space will come of what is dead. */
+bool
+space_to_come(struct diskstore *d)
+{
+	struct segment *const *segments;
+	size_t count;
+
+	if (log_dropped(d->log) > 0)
+		return true;
+	segments = log_segments(d->log, &count);
+	for (size_t i = 0; i < count; i++)
+		if (space_spent(segments[i]))
+			return true;
+	return !d->cramped && space_worst(d, COMPACT_FULL) != NULL;
+}
+
+/* A segment is the grain in which space comes back: a small store has small ones. */
+void
+space_choose_segment(struct diskstore *d)
+{
+	uint64_t total, left, size = SEGMENT_SIZE;
+
+	if (d->config.disk->space(d->config.disk, d->dir, &total, &left) == 0) {
+		if (d->config.capacity != 0 && d->config.capacity < total)
+			total = d->config.capacity;
+		size = total / SEGMENTS_WANTED / SEGMENT_SIZE_SMALL * SEGMENT_SIZE_SMALL;
+	}
+	d->config.segment_size = size < SEGMENT_SIZE_SMALL ? SEGMENT_SIZE_SMALL : size > SEGMENT_SIZE ? SEGMENT_SIZE : size;
+}
