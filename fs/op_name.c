@@ -152,6 +152,10 @@ chosen_oid(struct engine *e, const struct op *op)
 		o->adopted = false;
 		o->mode = MODE_NONE;
 	}
+	if (o != NULL && o->mode == MODE_NONE) {
+		o->grant = o->version = 0;	/* as of any that is born */
+		o->released = false;
+	}
 	return oid != 0 && (o == NULL || (o->mode == MODE_NONE && !o->attr_known && !o->dead)) ? oid : oid_new(e);
 }
 
