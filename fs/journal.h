@@ -46,6 +46,7 @@ enum journal_kind {
 	JOURNAL_AWAY,		/* while the journal was run again the lease of `ino` was given away */
 	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused */
 	JOURNAL_CONFLICT,	/* `name2`, beside `name` in `parent`; of `ino`, if set, the content goes to `child` there */
+	JOURNAL_RESUMED,	/* the session was resumed after commit `sequence`: numbers above it are used again */
 	JOURNAL_KINDS
 };
 

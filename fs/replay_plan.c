@@ -122,6 +122,17 @@ froze(struct replay *r, uint64_t sequence, uint64_t upto)
 	}
 }
 
+/* What had been frozen above it did not land, whatever gets those numbers now. */
+static void
+resumed(struct replay *r, uint64_t sequence)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->items[i].sequence > sequence)
+			r->items[i].sequence = 0;
+	if (r->last_freeze > sequence)
+		r->last_freeze = sequence;
+}
+
 static void
 lost(struct replay *r, uint64_t sequence)
 {
@@ -214,6 +225,9 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		break;
 	case JOURNAL_CONFLICT:
 		return conflicted(r, &n);
+	case JOURNAL_RESUMED:
+		resumed(r, n.sequence);
+		break;
 	}
 	return 0;
 }
@@ -276,6 +290,8 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 	for (size_t i = 0; i < r->own_count && error == 0; i++)
 		error = engine_own(e, r->own[i]);
 	engine_replaying(e, true);
+	if (r->resumed && error == 0)
+		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_RESUMED, .sequence = landed });
 	if (all && error == 0)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed,
 		    .upto = r->last_number });

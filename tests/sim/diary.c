@@ -239,9 +239,19 @@ load(struct diary *d)
 	snprintf(device, sizeof device, "c%u", d->client->index);
 	if (replay_new(&r, device, !d->cut) < 0)
 		abort();
-	for (size_t i = 0; i < d->count; i++)
+	for (size_t i = 0; i < d->count; i++) {
+		if (d->sim->options.trace) {
+			struct journal_entry n;
+
+			if (journal_decode(&n, (struct bytes){ d->notes[i].data, d->notes[i].len }) == 0)
+				sim_trace(d->sim, "c%u: journal %" PRIu64 " kind=%u %s ino=%" PRIu64 " child=%" PRIu64 " victim=%" PRIu64
+				    " nlink=%u version=%" PRIu64 " sequence=%" PRIu64 " upto=%" PRIu64, d->client->index,
+				    d->notes[i].number, n.kind, n.kind == JOURNAL_OP ? op_text(n.type) : "", n.ino, n.child, n.victim,
+				    n.nlink, n.version, n.sequence, n.upto);
+		}
 		if (replay_add(r, d->notes[i].number, (struct bytes){ d->notes[i].data, d->notes[i].len }) < 0)
 			sim_fail(d->sim, "journal entry %" PRIu64 " cannot be read", d->notes[i].number);
+	}
 	return r;
 }
 
