@@ -66,10 +66,9 @@ tests_fuzz_fuzz_invite_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_noise
 tests_fuzz_fuzz_noise_SOURCES = tests/fuzz/fuzz_noise.c
 tests_fuzz_fuzz_noise_LDADD = proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_noise_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_noise_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_journal
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c
 tests_fuzz_fuzz_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
-tests_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LDFLAGS)
-tests_fuzz_fuzz_noise_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LINK)
 endif
