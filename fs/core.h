@@ -182,6 +182,7 @@ struct engine {
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
+	uint64_t	 boot;			/* of the server */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
@@ -289,7 +290,7 @@ void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
 void		 lease_swept(struct engine *e, struct object *o);
-void		 lease_reclaim(struct engine *e);
+void		 lease_reclaim(struct engine *e, bool restarted);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_expired(struct engine *e);
@@ -443,8 +444,8 @@ int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t off
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
 void		 data_flush_all(struct engine *e);
-/* All that was written while the file was `size` long has arrived: a commit may say so. */
-void		 data_arrived(struct engine *e, struct object *o, uint64_t size);
+/* All up to span `number`, written while the file was `size` long, has arrived: a commit may say so. */
+void		 data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size);
 void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);

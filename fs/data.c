@@ -301,6 +301,18 @@ cut(struct engine *e, struct object *o, uint64_t region, uint32_t from, uint32_t
 	return extent_store(e, o, region, &m);
 }
 
+/* Nothing of the content is newer than the last commit. */
+static bool
+is_committed(const struct object *o)
+{
+	const struct rec *r;
+
+	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
+		if (r->kind == KIND_REGION || r->kind == KIND_INLINE)
+			return false;
+	return !data_dirty(o) && o->attr.size == o->stated_size && o->stable_size == o->stated_size;
+}
+
 int
 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 {
@@ -322,11 +334,13 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		return -EAGAIN;
 	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
 		return r;
-	if (size == 0 && o->stable_size > 0 && o->sent_size > 0 && !o->hold) {
-		o->hold = true;		/* the old size and content stay stable until the new has arrived */
-		/* The old is what the server has: what only was about to be sent goes now. */
-		o->stable_size = o->stable_size < o->sent_size ? o->stable_size : o->sent_size;
-		o->stable_flags = o->sent_flags;
+	/* The old size and content stay stable until the new has arrived: those of a commit, for others are dropped here. */
+	if (size == 0 && o->stated_size > 0 && !o->hold) {
+		o->hold = true;
+		o->hold_number = ++e->span_number;
+		o->hold_clean = is_committed(o);
+		o->stable_size = o->stated_size;
+		o->stable_flags = o->stated_flags;
 		data_list(e, o);
 		txn_touch(e, o);
 	}

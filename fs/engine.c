@@ -507,7 +507,9 @@ void
 engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 {
 	bool had_session = e->had_session;
+	uint64_t boot = e->boot;
 
+	e->boot = a->boot;
 	e->attached = true;
 	e->term_ms = a->term_ms;
 	/* The request left at most one connection attempt ago.  Leases count again when they are reclaimed. */
@@ -535,7 +537,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	take_range(e, a->first_oid, a->oid_count);
 	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
-		lease_reclaim(e);
+		lease_reclaim(e, a->boot != boot);
 		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
 		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))
 			send_message(e, MSG_reset, ++e->next_request);

@@ -379,13 +379,39 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 
 /* ---- after a new connection ---- */
 
-void
-lease_reclaim(struct engine *e)
+static bool
+unsaved(const struct object *o)
 {
-	struct object *o = TAILQ_FIRST(&e->lru);
+	return data_dirty(o) || o->dirty || o->inflight > 0;
+}
 
+/*
+ * Our term was over, so others may have been given what we held; and a server
+ * that forgot that with its leases would give it to who asks first.  What is
+ * clean is not worth that somebody else loses his work.
+ */
+static void
+abandon_clean(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		if (o->mode != MODE_NONE && !unsaved(o) && !o->hold && !o->born)
+			lease_lost(e, o);
+	}
+}
+
+void
+lease_reclaim(struct engine *e, bool restarted)
+{
+	struct object *o;
+
+	if (restarted && !lease_valid(e))
+		abandon_clean(e);
 	e->reclaiming = true;
 	e->reclaims = 0;
+	o = TAILQ_FIRST(&e->lru);
 	do {
 		struct action *a = send_message(e, MSG_reclaim, ++e->next_request);
 		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, LEASE_LIST_MAX * sizeof *at);
@@ -402,12 +428,6 @@ lease_reclaim(struct engine *e)
 		a->message.reclaim.last = o == NULL;
 		e->reclaims++;
 	} while (o != NULL);
-}
-
-static bool
-unsaved(const struct object *o)
-{
-	return data_dirty(o) || o->dirty || o->inflight > 0;
 }
 
 /* The lease is gone without our release: what was not committed under it is lost. */

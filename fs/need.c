@@ -324,8 +324,6 @@ take_record(struct object *o, const struct msg_record *m)
 		o->gone = o->attr_known && o->attr.nlink == 0;
 		o->stable_size = o->attr.size;
 		o->stable_flags = o->attr.flags;
-		o->sent_size = o->attr.size;
-		o->sent_flags = o->attr.flags;
 		return;
 	}
 	if (object_knows(o, m->kind, m->subkey.data, m->subkey.len) ||

@@ -126,13 +126,13 @@ struct object {
 	bool		 on_flush_list, on_data_list;
 	bool		 unsaved;		/* on the dirty list, or on that of content */
 	uint64_t	 stable_size;		/* the size a commit may state */
-	uint64_t	 told_size;		/* in the server's ATTR, as far as acknowledged */
-	uint32_t	 told_flags;
-	uint64_t	 sent_size;		/* in the last ATTR that was read or frozen: what the server will have */
-	uint32_t	 sent_flags;
+	uint64_t	 stated_size, told_size;	/* in the ATTR last frozen; in the one last acknowledged */
+	uint32_t	 stated_flags, told_flags;
 	bool		 tail_tidy;		/* no record speaks of bytes behind the end */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */
+	uint64_t	 hold_number;		/* the span number of that moment */
+	bool		 hold_clean;		/* all that was truncated away was in a commit */
 	bool		 wipe;			/* regions from wipe_from on are deleted */
 	uint64_t	 wipe_from;
 	uint64_t	 next_read;		/* where a sequential reader goes on */

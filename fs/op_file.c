@@ -332,7 +332,7 @@ op_fsync(struct engine *e, struct op *op)
 			return park(op, WAIT_FLUSH, o != NULL ? o->oid : 0);
 		}
 		if (o != NULL && (data_dirty(o) || o->hold))
-			data_arrived(e, o, s->size);
+			data_arrived(e, o, s->flush_number, s->size);
 		else if (op->type == OP_SYNC)
 			data_arrived_all(e, s->flush_number);
 		if (TAILQ_EMPTY(&e->dirty))

@@ -2,8 +2,8 @@
  * resolve.c - see resolve.h.
  *
  * A lookup has two references, the caller's and the thread's; who drops the
- * second frees it.  Its result is written before `done_fd` becomes readable,
- * and read after.
+ * second frees it.  The thread writes the result, then sets `done`, then makes
+ * `done_fd` readable; the caller reads the result only if `done` is set.
  */
 #include "fs/resolve.h"
 
@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,6 +22,7 @@
 
 struct lookup {
 	atomic_int	 refs;
+	atomic_bool	 done;
 	int		 done_fd;
 	int		 error;		/* of getaddrinfo() */
 	struct addrinfo	*list;
@@ -49,6 +51,7 @@ lookup_main(void *argument)
 	struct lookup *l = argument;
 
 	l->error = getaddrinfo(l->host, l->port, &any_stream, &l->list);
+	l->done = true;
 	eventfd_write(l->done_fd, 1);
 	lookup_put(l);
 	return NULL;
@@ -90,7 +93,7 @@ resolve(const char *host, const char *port, int cancel_fd, struct addrinfo **ret
 	if (l == NULL)
 		return -ENOMEM;
 	r = resolve_wait(l->done_fd, POLLIN, clock_ms(CLOCK_MONOTONIC) + RESOLVE_MS, cancel_fd);
-	if (r == -ETIMEDOUT || (r == 0 && l->error != 0))
+	if (r == -ETIMEDOUT || (r == 0 && (!l->done || l->error != 0)))
 		r = -ENXIO;
 	if (r == 0) {
 		*ret = l->list;

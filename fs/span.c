@@ -635,6 +635,10 @@ data_told(struct object *o, struct bytes value)
 		return;
 	o->told_size = attr.size;
 	o->told_flags = attr.flags;
+	if (o->inflight == 0) {
+		o->stated_size = attr.size;
+		o->stated_flags = attr.flags;
+	}
 }
 
 static void
@@ -682,10 +686,16 @@ data_flush_all(struct engine *e)
 	}
 }
 
-/* All that was written while the file was `size` long has arrived: newer bytes must not hide it. */
+/*
+ * All up to span `number`, written while the file was `size` long, has
+ * arrived: newer bytes must not hide it.  A newer truncation may, while what
+ * it truncated is still in the last commit.
+ */
 void
-data_arrived(struct engine *e, struct object *o, uint64_t size)
+data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size)
 {
+	if (o->hold && o->hold_number > number && o->hold_clean)
+		return;
 	if (o->hold) {
 		o->hold = false;
 		o->stable_size = 0;
@@ -713,6 +723,6 @@ data_arrived_all(struct engine *e, uint64_t number)
 				first = s->number;
 				size = s->opened;
 			}
-		data_arrived(e, o, size);
+		data_arrived(e, o, number, size);
 	}
 }

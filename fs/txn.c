@@ -282,8 +282,8 @@ mark_frozen(struct engine *e, struct object *o, uint64_t sequence)
 		TAILQ_REMOVE(&o->dirty_recs, r, dirty_link);
 	}
 	if (o->attr_dirty) {
-		o->sent_size = S_ISREG(o->attr.mode) ? o->stable_size : o->attr.size;
-		o->sent_flags = o->stable_flags;
+		o->stated_size = o->stable_size;
+		o->stated_flags = o->stable_flags;
 	}
 	o->attr_dirty = false;
 	if (!o->hold)
@@ -601,9 +601,11 @@ thaw(struct engine *e, struct commit_state *s)
 
 		if (o == NULL || o->mode == MODE_NONE)
 			continue;
-		if (m->kind == KIND_ATTR)
+		if (m->kind == KIND_ATTR) {
+			o->stated_size = o->told_size;
+			o->stated_flags = o->told_flags;
 			txn_touch_attr(e, o);
-		else if (m->op == CHANGE_DELETE_RANGE) {
+		} else if (m->op == CHANGE_DELETE_RANGE) {
 			uint64_t from = 0;
 
 			for (size_t k = 0; k < 8; k++)

@@ -59,7 +59,7 @@ audit_object(struct audit *a, const struct object *o)
 			if (modes_conflict(l->mode, other->mode))
 				broken(a, "object %" PRIu64 ": leases conflict", oid);
 		}
-		if (l->wanted != is_wanted(l))
+		if (!o->kicked && l->wanted != is_wanted(l))
 			broken(a, "object %" PRIu64 ": a lease is wanted and is not", oid);
 	}
 	LIST_FOREACH(p, &o->pins, of_object)

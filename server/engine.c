@@ -104,10 +104,13 @@ passes(const struct conn *c, const struct message *m)
 static void
 settle(struct server *s)
 {
+	bool room;
+
+	s->answered = 0;
 	do {
-		wait_run(s);
+		room = wait_run(s);
 		conn_close_doomed(s);
-	} while (!TAILQ_EMPTY(&s->kicked));
+	} while (room && !TAILQ_EMPTY(&s->kicked));
 #ifdef NUAGE_CHECKS
 	char why[256];
 

@@ -313,6 +313,12 @@ lease_reclaim(struct server *s, struct conn *c, const struct message *m)
 
 /* ---- eviction ---- */
 
+/*
+ * A live holder may wait, with what is recalled in hand, for one that is dead:
+ * it has its turn when that one is evicted, and time then.
+ */
+enum { PATIENCE = 2 };		/* times what a silent one gets */
+
 static void
 evict(struct server *s, struct session *n, const char *why)
 {
@@ -343,8 +349,8 @@ lease_tick(struct server *s)
 	while ((node = table_walk(&s->sessions, &slot, node)) != NULL) {
 		struct session *n = container_of(node, struct session, node);
 		struct lease *oldest = TAILQ_FIRST(&n->wanted);
-		bool over = s->now_ms - n->seen_ms > s->config.term_ms + s->config.skew_ms;
-		uint64_t since;
+		uint64_t since, silent_ms = s->config.term_ms + s->config.skew_ms;
+		bool over = s->now_ms - n->seen_ms > silent_ms;
 
 		if (oldest == NULL) {
 			n->fenced &= !over;
@@ -354,7 +360,7 @@ lease_tick(struct server *s)
 		if (over) {
 			evict(s, n, n->fenced ? "no-progress" : "silent");
 			n->fenced = false;
-		} else if (n->control != NULL && s->now_ms - since > s->config.term_ms)
+		} else if (n->control != NULL && s->now_ms - since > PATIENCE * silent_ms)
 			fence(s, n);
 	}
 }

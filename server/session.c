@@ -351,7 +351,8 @@ attach_lookup(struct server *s, struct conn *c, struct volume *v, uint64_t id, c
 	if (n == NULL || n->volume != v)
 		return STATUS_NOENT;
 	noise_proof(n->row.secret, c->hash, expected);
-	if (memcmp(n->row.device, c->device, KEY_SIZE) != 0 || sodium_memcmp(expected, proof, PROOF_SIZE) != 0)
+	if (memcmp(n->row.device, c->device, KEY_SIZE) != 0 ||
+	    sodium_memcmp(expected, proof, PROOF_SIZE) != 0)
 		return STATUS_DENIED;
 	*ret_session = n;
 	return STATUS_OK;

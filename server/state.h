@@ -12,7 +12,7 @@
  *  3. An orphan that no session pins is dying.  An object struct exists exactly while somebody needs it: a lease, a
  *     wait, a pin, a change not yet synced, or the free that it is queued for.
  *  4. A lease is on its session's `wanted` list exactly while a READ that
- *     waits on its object conflicts with it.
+ *     waits on its object conflicts with it; a kicked object is looked at yet.
  *  5. session->waits is empty unless session->control is set.
  *  6. What the store says of sessions, pins and volumes is what is said here.
  */

@@ -19,10 +19,7 @@
 #include "server/read.h"
 #include "server/session.h"
 
-enum {
-	WAITS_MAX	= 1024,			/* READs of one session that wait */
-	ANSWERED_MAX	= 32 * 1024 * 1024,	/* bytes of answers made in one event */
-};
+enum { WAITS_MAX = 1024 };		/* READs of one session that wait */
 #define TICKET_MAX	(UINT64_C(1) << 62)	/* a larger one is nobody's */
 
 /* ---- arrival ---- */
@@ -232,23 +229,26 @@ is_grantable(const struct wait *w)
 	return true;
 }
 
-void
+/* What is too much for one event stays kicked for the next: a hostile member asks for more than memory holds. */
+bool
 wait_run(struct server *s)
 {
 	struct object *o;
 	struct wait_node *n, *next;
 
-	s->answered = 0;
-	/* What is too much for one event stays kicked for the next: a hostile member asks for more than memory holds. */
 	while ((o = TAILQ_FIRST(&s->kicked)) != NULL && s->answered < ANSWERED_MAX) {
 		TAILQ_REMOVE(&s->kicked, o, of_kicked);
 		o->kicked = false;
 		TAILQ_EACH_SAFE(n, &o->waits, of_object, next)
-			if (is_grantable(n->wait)) {
+			if (s->answered < ANSWERED_MAX && is_grantable(n->wait)) {
 				read_answer(s, n->wait);
 				wait_drop(s, n->wait);
 			}
 		lease_recall(s, o);
-		object_tidy(o);
+		if (s->answered < ANSWERED_MAX)
+			object_tidy(o);
+		else
+			object_kick(s, o);
 	}
+	return s->answered < ANSWERED_MAX;
 }

@@ -18,7 +18,8 @@ void	wait_drop(struct server *s, struct wait *w);
 /* Objects these wait for are looked at again: of one session, or of a volume whose grace is over. */
 void	wait_kick_all(struct server *s, struct session *n);
 void	wait_kick_volume(struct server *s, struct volume *v);
-/* Grants, recalls and tidies until no object is kicked any more: the end of each event. */
-void	wait_run(struct server *s);
+enum { ANSWERED_MAX = 32 * 1024 * 1024 };	/* bytes of answers made in one event */
+/* Grants, recalls and tidies until no object is kicked any more, or that many answers are made: false then. */
+bool	wait_run(struct server *s);
 
 #endif

@@ -59,6 +59,7 @@ node_get(struct kernel *k, uint64_t ino)
 	if (n == NULL) {
 		n = sim_alloc(sizeof *n);
 		n->ino = ino;
+		n->version = k->evicted;	/* what is older may be of its last life (evict_ctr) */
 		TAILQ_INSERT_TAIL(&k->nodes, n, link);
 	}
 	return n;
@@ -125,7 +126,8 @@ dentry_set(struct kernel *k, uint64_t parent, uint8_t name, uint64_t child, bool
 {
 	struct dentry *d = dentry_find(k, parent, name);
 
-	if (!valid) {
+	/* One that must be asked for again still tells what a call under its directory's lock is about. */
+	if (!valid && child == 0) {
 		dentry_remove(k, parent, name);
 		return;
 	}
@@ -531,6 +533,7 @@ kernel_shrink(struct kernel *k, unsigned per_mille)
 		if (d != NULL)
 			continue;
 		mount_forget(k->mount, n->ino, n->lookups);
+		k->evicted = ++k->version;
 		node_free(k, n);
 	}
 }

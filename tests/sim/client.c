@@ -212,7 +212,7 @@ client_unmounted(struct mount *m)
 	sim_trace(m->sim, "c%u: unmounted", m->client->index);
 	mount_end(m);
 	if (m->again)
-		sim_after(m->sim, 1000, mount_again, m, 0);
+		sim_after(m->sim, m->client->away_us, mount_again, m, 0);
 }
 
 static void leave(struct sim *sim, void *what, uint64_t number);
@@ -280,7 +280,7 @@ leave(struct sim *sim, void *what, uint64_t number)
 }
 
 void
-client_remount(struct client *c)
+client_remount(struct client *c, uint64_t away_us)
 {
 	struct mount *m = c->mount;
 
@@ -289,6 +289,7 @@ client_remount(struct client *c)
 	c->sim->report.remounts++;
 	sim_trace(c->sim, "c%u: unmounting", c->index);
 	m->leaving = m->again = true;
+	c->away_us = away_us;
 	workload_leaving(c->sim, c->index);
 	leave(c->sim, m, 0);
 }
@@ -330,8 +331,8 @@ deaf_when_saved(struct sim *sim, void *what, uint64_t number)
 	}
 	sim->report.deafs++;
 	sim_trace(sim, "c%u: hears no recall", m->client->index);
-	m->deaf_until_us = sim->now_us + 2 * term_us;
-	sim_after(sim, 3 * term_us, look_no_more, m, 0);
+	m->deaf_until_us = sim->now_us + 4 * term_us;
+	sim_after(sim, 5 * term_us, look_no_more, m, 0);
 }
 
 void
@@ -408,6 +409,18 @@ unrest(const struct client *c)
 	if (s.ops_parked > 0)
 		return "operations parked";
 	return s.dirty_bytes > 0 || s.dirty_objects > 0 || s.commits_pending > 0 ? "unsaved changes" : NULL;
+}
+
+bool
+client_only_looks(const struct client *c)
+{
+	struct engine_status s;
+
+	if (c->mount == NULL || c->mount->state != MOUNT_UP || c->mount->leaving || !TAILQ_EMPTY(&c->mount->transfers) ||
+	    !kernel_only_looks(c->mount->kernel) || !workload_only_looks(c->sim, c->index))
+		return false;
+	engine_status(c->mount->engine, &s);
+	return s.dirty_bytes == 0 && s.dirty_objects == 0 && s.commits_pending == 0;
 }
 
 bool

@@ -63,6 +63,8 @@ struct client {
 	struct mount	*mounts;
 	struct diary	*diary;
 	uint64_t	 unreachable_until_us;
+	uint64_t	 away_us;		/* between unmounting and mounting again */
+	bool		 looking;		/* its processes open and change nothing */
 };
 
 void	clients_start(struct sim *sim);
@@ -82,7 +84,7 @@ void	client_hash(const struct conn *c, uint8_t hash[NOISE_HASH]);
 /* Faults: kill -9 and mount again later; unmount and mount again; no network; no CPU. */
 /* False: not just now, try a moment later. */
 bool	client_kill(struct client *c, uint64_t down_us);
-void	client_remount(struct client *c);
+void	client_remount(struct client *c, uint64_t away_us);
 void	client_partition(struct client *c, uint64_t for_us);
 void	client_stall(struct client *c, uint64_t for_us);
 /*
@@ -90,6 +92,8 @@ void	client_stall(struct client *c, uint64_t for_us);
  * it is over its processes only look, for what an evicted client has not saved is lost.
  */
 void	client_deafen(struct client *c);
+/* It has nothing unsaved or open, and does nothing but look. */
+bool	client_only_looks(const struct client *c);
 
 /* From the network. */
 void	client_connected(struct mount *m, struct conn *c);

@@ -203,6 +203,7 @@ follow(struct facts *f, const struct call *c, bool after)
 		struct fact *fact = fact_of(f, inos[i]);
 
 		fact->changer = c->mount;
+		fact->built_on |= f->over;
 		if (c->mount != f->dead)
 			drop_versions(fact);
 		else if (fact->versions_count == 0)
@@ -256,8 +257,10 @@ facts_gather(struct judge *j, struct facts *f, char *why, size_t size)
 			break;
 		case LETTER_DEATH:
 			model_close_all(f->model, l->mount->client->index);
-			if (l->mount == f->dead)
+			if (l->mount == f->dead) {
 				at_death = model_copy(f->model);
+				f->over = true;
+			}
 			break;
 		case LETTER_ADOPT:
 			model_adopt(f->model, l->as);

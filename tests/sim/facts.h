@@ -17,6 +17,7 @@ struct version {
 struct fact {
 	uint64_t	 ino;
 	const struct mount *changer;		/* the last one */
+	bool		 built_on;		/* changed by others after the death */
 	bool		 doubtful;		/* touched by void calls of the dead mount */
 	struct version	*versions;		/* states since its content was last certain, oldest first */
 	size_t		 versions_count, versions_size;
@@ -24,6 +25,7 @@ struct fact {
 
 struct facts {
 	struct mount	*dead;
+	bool		 over;			/* its death has been passed */
 	struct fact	*at;
 	size_t		 count, size;
 	struct model	*model;			/* at the moment of death */
@@ -38,6 +40,7 @@ void	facts_free(struct facts *f);
  * the store as it may be?  The inode to adopt in *ret, or NULL when it is as
  * it was.
  */
-bool	remains_judge(const struct image *image, struct fact *f, const struct inode *i, struct inode **ret, char *why, size_t size);
+bool	remains_judge(const struct image *image, const struct mount *m, struct fact *f, const struct inode *i,
+	    struct inode **ret, char *why, size_t size);
 
 #endif

@@ -153,6 +153,17 @@ fate_frozen(struct mount *m, const struct commit *commit)
 	return l->frozen_count;
 }
 
+bool
+fate_froze(const struct mount *m, uint64_t from, uint64_t to)
+{
+	const struct ledger *l = m->ledger;
+
+	for (size_t i = 0; i < l->frozen_count; i++)
+		if (l->frozen[i].step >= from && l->frozen[i].step < to)
+			return true;
+	return false;
+}
+
 void
 fate_before(struct sim *sim, const struct conn *c, const struct message *m)
 {
@@ -315,8 +326,8 @@ remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 		bool mine = l->kind == LETTER_ADOPT && l->mount == m;
 
 		for (size_t n = 0; mine && n < f->count; n++)
-			if (f->at[n].ino == l->as->ino && f->at[n].changer != m)
-				mine = false;	/* somebody built on it */
+			if (f->at[n].ino == l->as->ino && f->at[n].built_on)
+				mine = false;
 		if (!mine) {
 			j->letters[count++] = *l;
 			continue;
@@ -383,7 +394,7 @@ try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t 
 
 		if (i == NULL || is_gone(i) || (f->changer != m && !(f->doubtful && f->changer == NULL)))
 			continue;
-		good = remains_judge(&image, f, i, &as, why, size);
+		good = remains_judge(&image, m, f, i, &as, why, size);
 		if (as != NULL)
 			insert_adopted(j, m, as);
 	}

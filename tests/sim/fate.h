@@ -31,6 +31,8 @@ bool	fate_open(const struct mount *m);
 void	fate_watch(struct mount *m);
 /* A commit is sent: the id its message is to carry. */
 uint64_t fate_frozen(struct mount *m, const struct commit *commit);
+/* Did it freeze a commit in [from, to)? */
+bool	fate_froze(const struct mount *m, uint64_t from, uint64_t to);
 /* Around the server's handling of a message. */
 void	fate_before(struct sim *sim, const struct conn *c, const struct message *m);
 void	fate_after(struct sim *sim, const struct conn *c, const struct message *m);

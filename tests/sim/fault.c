@@ -38,15 +38,12 @@ static void
 partition(struct sim *sim)
 {
 	uint64_t term = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000);
-	bool past = sim->plan.evictions && rng_chance(&sim->faults, 400);
-
 	struct client *c = some_client(sim);
 
 	/* Several short ones in a row would be a long one. */
-	if (!past && sim->now_us < c->unreachable_until_us + term / 2)
+	if (sim->now_us < c->unreachable_until_us + term / 2)
 		return;
-	client_partition(c, past ? term + rng_below(&sim->faults, 10 * S) :
-	    rng_between(&sim->faults, 100 * MS, term / 3));
+	client_partition(c, rng_between(&sim->faults, 100 * MS, term / 3));
 }
 
 enum { MOMENT_US = 200 };
@@ -78,10 +75,53 @@ kill_client(struct sim *sim)
 	kill_now(sim, some_client(sim), rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS));
 }
 
+/* ---- past the term ---- */
+
+enum { LOOK_US = 20 * MS };
+
+static void
+look_no_longer(struct sim *sim, void *what, uint64_t number)
+{
+	struct client *c = what;
+
+	(void)sim;
+	(void)number;
+	c->looking = false;
+}
+
+static void
+isolate_now(struct sim *sim, void *what, uint64_t deadline_us)
+{
+	struct client *c = what;
+	uint64_t for_us = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000) + rng_below(&sim->faults, 20 * S);
+
+	if (sim->calm || sim->now_us >= deadline_us || sim->now_us < c->unreachable_until_us)
+		c->looking = false;
+	else if (!client_only_looks(c))
+		sim_after(sim, LOOK_US, isolate_now, c, deadline_us);
+	else {
+		client_partition(c, for_us);
+		sim_after(sim, for_us, look_no_longer, c, 0);
+	}
+}
+
+/* What it has unsaved would be lost with its leases, so it has nothing: it must only not show what others change. */
+static void
+isolate(struct sim *sim)
+{
+	struct client *c = some_client(sim);
+
+	if (c->looking || c->mount == NULL || c->mount->leaving)
+		return;
+	c->looking = true;
+	isolate_now(sim, c, sim->now_us + 60 * S);
+}
+
+/* Others find themselves alone when it is away for some time. */
 static void
 remount(struct sim *sim)
 {
-	client_remount(some_client(sim));
+	client_remount(some_client(sim), rng_chance(&sim->faults, 400) ? rng_between(&sim->faults, 6 * S, 40 * S) : MS);
 }
 
 static void
@@ -129,8 +169,7 @@ static const struct {
 	unsigned	 weight;
 } kinds[] = {
 	{ cut_control, 30 }, { cut_bulk, 10 }, { partition, 8 }, { crash_server, 16 }, { kill_client, 12 },
-	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 },
-	{ deafen, 4 },
+	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 }, { isolate, 6 }, { deafen, 4 },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

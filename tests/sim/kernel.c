@@ -241,6 +241,33 @@ kernel_replied(struct kernel *k, struct call *c)
 	finish(k, c);
 }
 
+bool
+kernel_pages_locked(const struct kernel *k, uint64_t ino)
+{
+	for (const struct call *c = k->active; c != NULL; c = c->next)
+		if (c->ino == ino && (c->type == OP_READ || c->type == OP_WRITE) && c->file != NULL && !c->file->direct_io)
+			return true;
+	return false;
+}
+
+static bool
+looks(const struct call *c)
+{
+	return c->type == OP_LOOKUP || c->type == OP_GETATTR || c->type == OP_READLINK;
+}
+
+bool
+kernel_only_looks(const struct kernel *k)
+{
+	for (const struct call *c = k->active; c != NULL; c = c->next)
+		if (!looks(c))
+			return false;
+	for (const struct call *c = k->waiting; c != NULL; c = c->next)
+		if (!looks(c))
+			return false;
+	return k->files == NULL;
+}
+
 size_t
 kernel_busy(const struct kernel *k)
 {

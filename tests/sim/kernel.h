@@ -42,6 +42,10 @@ void		 kernel_hold(struct kernel *k, uint64_t ino);
 void		 kernel_drop(struct kernel *k, uint64_t ino);
 /* Memory is short: forgets some of what nobody uses. */
 void		 kernel_shrink(struct kernel *k, unsigned per_mille);
+/* Has a request locked pages of the inode?  An invalidation of them does not return before it is answered. */
+bool		 kernel_pages_locked(const struct kernel *k, uint64_t ino);
+/* No file is open, and no call but those that look at names and attributes is under way. */
+bool		 kernel_only_looks(const struct kernel *k);
 /* Calls not answered yet. */
 size_t		 kernel_busy(const struct kernel *k);
 /* The mount is dead: no call is answered any more. */

@@ -13,7 +13,7 @@ struct kernel {
 	struct mount		*mount;
 	struct sim		*sim;
 	bool			 dead;
-	uint64_t		 version;
+	uint64_t		 version, evicted;	/* evicted: the version when an inode was forgotten last */
 	TAILQ_HEAD(, node)	 nodes;
 	TAILQ_HEAD(, dentry)	 dentries;
 	struct file		*files;

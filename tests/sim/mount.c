@@ -219,22 +219,27 @@ send_commit(struct mount *m, struct commit *commit, uint64_t id)
 	arena_free(&arena);
 }
 
+enum { SWEEP_DIRECTORY = 1, SWEEP_PAGES = 2, SWEEP_BITS = 2, PAGES_US = 500 };
+
 static void
-swept(struct sim *sim, void *what, uint64_t oid)
+swept(struct sim *sim, void *what, uint64_t number)
 {
 	struct mount *m = what;
+	uint64_t oid = number >> SWEEP_BITS;
 
 	if (m->state == MOUNT_GONE)
 		return;
 	if (mount_stalled_us(m) > 0) {
-		sim_after(sim, mount_stalled_us(m), swept, m, oid);
+		sim_after(sim, mount_stalled_us(m), swept, m, number);
+		return;
+	}
+	if ((number & SWEEP_PAGES) && kernel_pages_locked(m->kernel, oid)) {
+		sim_after(sim, PAGES_US, swept, m, number);
 		return;
 	}
 	engine_invalidated(mount_clocked(m), oid, 0);
 	mount_drain(m);
 }
-
-enum { SWEEP_DIRECTORY = 1, SWEEP_PAGES = 2, SWEEP_BITS = 2 };
 
 /* The notification is written, and takes effect; its return comes a little later. */
 static void
@@ -252,7 +257,7 @@ sweep(struct sim *sim, void *what, uint64_t number)
 		engine_invalidated(mount_clocked(m), oid, r);
 		mount_drain(m);
 	} else
-		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, oid);
+		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, number);
 }
 
 /* message_print() shows the first few objects; for finding out what went wrong one needs all. */

@@ -44,13 +44,13 @@ struct proc {
 	uint64_t	 held[HELD_MAX];
 	unsigned	 held_count;
 	/* the task */
+	bool		 looks;			/* and opens and changes nothing */
 	struct path	 path[2];
 	unsigned	 paths, walking, component;
 	proc_step	*act;
 	unsigned	 stage, count;
 	uint64_t	 offset;
 	struct file	*file;
-	bool		 looks;			/* its task leaves nothing behind */
 	/* looking at everything */
 	bool		 inspecting;
 	uint64_t	 queue[QUEUE_MAX];
@@ -75,7 +75,7 @@ void		 task_sync(struct proc *p);
 void		 task_statfs(struct proc *p);
 void		 task_on_file(struct proc *p);		/* that in p->slot */
 void		 task_named(struct proc *p);
-void		 task_look(struct proc *p);		/* leaves nothing behind, in the end no open file either */
+void		 task_looking(struct proc *p);		/* one that opens and changes nothing */
 
 /* ---- inspect.c ---- */
 void		 inspect_next(struct proc *p);

@@ -109,7 +109,8 @@ take_content(const struct fact *f, const uint8_t *content, uint64_t size, struct
 			if (r != NULL)
 				runs_write(as, (struct run){ from, to - from, r->origin + (from - r->start), r->tag });
 		} else
-			snprintf(why, why_size, "bytes %" PRIu64 "..%" PRIu64 " of %" PRIu64 " were never there", from, to, f->ino);
+			snprintf(why, why_size, "bytes %" PRIu64 "..%" PRIu64 " of the %" PRIu64 " of %" PRIu64 " were never there (%s)",
+			    from, to, size, f->ino, content[from] == 0 ? "zeros, it seems" : "others");
 	}
 	free(edges);
 	return good;
@@ -129,12 +130,24 @@ duplicate(const struct inode *i)
 	return to;
 }
 
+/* Truncated to be written anew, with no commit in between: nobody finds it empty. */
 static bool
-size_possible(const struct fact *f, uint64_t size)
+passing(const struct mount *m, const struct fact *f, size_t v)
+{
+	uint64_t next = v + 1 < f->versions_count ? f->versions[v + 1].step : UINT64_MAX;
+
+	return v > 0 && f->versions[v].inode->size == 0 && f->versions[v - 1].inode->size > 0 &&
+	    !fate_froze(m, f->versions[v].step, next);
+}
+
+static bool
+size_possible(const struct mount *m, const struct fact *f, uint64_t size)
 {
 	uint64_t low = UINT64_MAX, high = 0;
 
 	for (size_t v = 0; v < f->versions_count; v++) {
+		if (passing(m, f, v))
+			continue;
 		low = f->versions[v].inode->size < low ? f->versions[v].inode->size : low;
 		high = f->versions[v].inode->size > high ? f->versions[v].inode->size : high;
 	}
@@ -142,7 +155,8 @@ size_possible(const struct fact *f, uint64_t size)
 }
 
 bool
-remains_judge(const struct image *image, struct fact *f, const struct inode *i, struct inode **ret, char *why, size_t size)
+remains_judge(const struct image *image, const struct mount *m, struct fact *f, const struct inode *i, struct inode **ret,
+    char *why, size_t size)
 {
 	const struct image_object *o = image_find(image, i->ino);
 	uint8_t *content;
@@ -177,7 +191,7 @@ remains_judge(const struct image *image, struct fact *f, const struct inode *i, 
 	as = duplicate(i);
 	as->mtime = (struct when){ ns_of(o->attr.mtime), ns_of(o->attr.mtime) };
 	as->ctime = (struct when){ ns_of(o->attr.ctime), ns_of(o->attr.ctime) };
-	if (!(good = size_possible(f, o->attr.size)))
+	if (!(good = size_possible(m, f, o->attr.size)))
 		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", but it had %zu others, %" PRIu64 " to %" PRIu64, i->ino,
 		    o->attr.size, f->versions_count, f->versions[0].inode->size,
 		    f->versions[f->versions_count - 1].inode->size);

@@ -679,6 +679,57 @@ act_save(struct proc *p)
 	make(p, c);
 }
 
+/* ---- write a file anew, in place ---- */
+
+static void
+rewritten(struct call *c)
+{
+	struct proc *p = c->context;
+	struct call *r;
+
+	if (c->type == OP_WRITE && p->stage++ < 1 && rng_chance(proc_dice(p), 300)) {
+		do_write(p, p->file, rewritten);
+		return;
+	}
+	if (c->type == OP_WRITE && rng_chance(proc_dice(p), p->sim->plan.fsync)) {
+		r = proc_begin(p, OP_FSYNC, p->file->ino, rewritten);
+		r->file = p->file;
+		make(p, r);
+		return;
+	}
+	r = proc_begin(p, OP_RELEASE, p->file->ino, over);
+	r->file = p->file;
+	make(p, r);
+}
+
+static void
+rewrite_opened(struct call *c)
+{
+	struct proc *p = c->context;
+
+	if (c->error != 0) {
+		proc_rest(p);
+		return;
+	}
+	p->file = c->file;
+	p->stage = 0;
+	do_write(p, p->file, rewritten);
+}
+
+static void
+act_rewrite(struct proc *p)
+{
+	struct call *c;
+
+	if (!proc_is_type(p, p->path[0].child, S_IFREG)) {
+		proc_rest(p);
+		return;
+	}
+	c = proc_begin(p, OP_OPEN, p->path[0].child, rewrite_opened);
+	c->flags = O_RDWR | O_TRUNC;
+	make(p, c);
+}
+
 /* ---- choosing ---- */
 
 void
@@ -711,6 +762,7 @@ static const struct {
 	{ act_remove, 2, 1, true, false }, { act_rename, 9, 2, false, false }, { act_rename, 3, 2, true, false },
 	{ act_link, 5, 2, false, false }, { act_readlink, 3, 1, false, false }, { act_setattr, 8, 1, false, false },
 	{ act_xattr, 6, 1, false, false }, { act_list, 6, 1, false, true }, { act_save, 6, 1, false, false },
+	{ act_rewrite, 6, 1, false, false },
 };
 enum { TASKS = sizeof tasks / sizeof *tasks };
 
@@ -740,14 +792,8 @@ task_named(struct proc *p)
 }
 
 void
-task_look(struct proc *p)
+task_looking(struct proc *p)
 {
-	for (unsigned i = 0; i < FILES_MAX; i++)
-		if (p->files[i] != NULL) {
-			task_close(p, i);
-			return;
-		}
-	p->looks = true;
-	choose_path(p, &p->path[0], name_any(p));
-	walk_to(p, 1, proc_roll(p, 8) == 0 ? act_readlink : act_stat);
+	choose_path(p, &p->path[0], proc_roll(p, 2) ? name_any(p) : name_directory(p));
+	walk_to(p, 1, proc_roll(p, 4) == 0 ? act_readlink : act_stat);
 }

@@ -91,30 +91,35 @@ workload_looks(struct sim *sim, unsigned client)
 	return all;
 }
 
+static struct file *
+any_file(struct proc *p, unsigned *ret_slot)
+{
+	for (*ret_slot = 0; *ret_slot < FILES_MAX; (*ret_slot)++)
+		if (p->files[*ret_slot] != NULL)
+			return p->files[*ret_slot];
+	return NULL;
+}
+
 static void
 next_task(struct proc *p)
 {
-	bool any_file = false;
+	unsigned slot;
 
 	p->state = PROC_BUSY;
-	p->looks = false;
 	if (p->inspecting) {
 		inspect_next(p);
 		return;
 	}
-	for (unsigned i = 0; i < FILES_MAX; i++)
-		any_file |= p->files[i] != NULL;
-	if (ending(p)) {
-		for (unsigned i = 0; i < FILES_MAX; i++)
-			if (p->files[i] != NULL) {
-				task_close(p, i);
-				return;
-			}
-		p->state = PROC_QUIET;
-		return;
-	}
-	if (p->mount->reading) {
-		task_look(p);
+	p->looks = false;
+	if (ending(p) || p->mount->client->looking || p->mount->reading) {
+		if (any_file(p, &slot) != NULL)
+			task_close(p, slot);
+		else if (ending(p))
+			p->state = PROC_QUIET;
+		else {
+			p->looks = true;
+			task_looking(p);
+		}
 		return;
 	}
 	p->slot = (unsigned)proc_roll(p, FILES_MAX);
@@ -203,6 +208,15 @@ workload_leaving(struct sim *sim, unsigned client)
 			sim_after(sim, 1, think, p, p->life);
 		}
 	}
+}
+
+bool
+workload_only_looks(struct sim *sim, unsigned client)
+{
+	for (unsigned i = 0; sim->workload != NULL && i < sim->plan.processes; i++)
+		if (sim->workload->procs[client][i].state == PROC_BUSY && !sim->workload->procs[client][i].looks)
+			return false;
+	return true;
 }
 
 bool

@@ -18,6 +18,8 @@ void	workload_inspect(struct sim *sim);
 void	workload_killed(struct sim *sim, unsigned client);
 void	workload_leaving(struct sim *sim, unsigned client);
 void	workload_mounted(struct sim *sim, unsigned client);
+/* None of them is about to open or change something. */
+bool	workload_only_looks(struct sim *sim, unsigned client);
 /* After workload_leaving(): they have. */
 bool	workload_quiet(struct sim *sim, unsigned client);
 /* What they do now leaves nothing behind. */

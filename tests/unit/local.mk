@@ -118,9 +118,26 @@ tests_unit_test_link_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LI
 
 check_PROGRAMS += tests/unit/test_client_recovery
 TESTS += tests/unit/test_client_recovery
-tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c
+tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c \
+	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_limits
+TESTS += tests/unit/test_server_limits
+tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_limits_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_leases
+TESTS += tests/unit/test_client_leases
+tests_unit_test_client_leases_SOURCES = tests/unit/test_client_leases.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_leases_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_segments
+TESTS += tests/unit/test_segments
+tests_unit_test_segments_SOURCES = tests/unit/test_segments.c $(store_test_common)
+tests_unit_test_segments_LDADD = $(STORE_TEST_LIBS)
 check_PROGRAMS += tests/unit/test_client_caller
 TESTS += tests/unit/test_client_caller
 tests_unit_test_client_caller_SOURCES = tests/unit/test_client_caller.c
@@ -130,3 +147,8 @@ check_PROGRAMS += tests/unit/test_journal
 TESTS += tests/unit/test_journal
 tests_unit_test_journal_SOURCES = tests/unit/test_journal.c
 tests_unit_test_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+check_PROGRAMS += tests/unit/test_client_content
+TESTS += tests/unit/test_client_content
+tests_unit_test_client_content_SOURCES = tests/unit/test_client_content.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_content_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)

@@ -2,8 +2,7 @@
  * test_client_recovery.c - the client engine when answers are lost, late or
  * refused.  Nothing is answered by itself: each case says what the server did.
  */
-#include "fs/engine.h"
-#include "proto/seal.h"
+#include "tests/unit/client_world.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,253 +12,32 @@
 
 #include "tests/tap.h"
 
-enum { QUEUE_MAX = 64 };
-
-static struct volume_keys *keys;
-static struct engine *engine;
-static uint64_t now_ms, version, blocks;
-static struct flush *stores[QUEUE_MAX];
-static struct commit *commits[QUEUE_MAX];
-static unsigned store_count, commit_count, reply_count, pins, sent[MSG_COUNT];
-static uint64_t last_alloc, last_read;
-static const uint8_t bytes[2 * REGION_SIZE];
-
-static void
-collect(void)
-{
-	struct action *a;
-
-	while ((a = engine_next(engine)) != NULL) {
-		if (a->kind == ACTION_COMMIT)
-			commits[commit_count++] = a->commit;
-		else if (a->kind == ACTION_STORE)
-			stores[store_count++] = a->flush;
-		else if (a->kind == ACTION_INVALIDATE)
-			engine_invalidated(engine, a->oid, 0);
-		else if (a->kind == ACTION_REPLY)
-			reply_count++;
-		else if (a->kind == ACTION_SEND) {
-			sent[a->message.type]++;
-			if (a->message.type == MSG_alloc)
-				last_alloc = a->message.id;
-			if (a->message.type == MSG_read)
-				last_read = a->message.id;
-			pins += a->message.type == MSG_pin && a->message.pin.pins.at[0].on;
-		}
-		action_free(a);
-	}
-}
-
-static void
-pass(uint64_t ms)
-{
-	now_ms += ms;
-	engine_clock(engine, now_ms, (struct timespec){ .tv_sec = now_ms / 1000 });
-	engine_tick(engine);
-	collect();
-}
-
-/* Answers the commit that was sent first; `missing`: a block, or NULL. */
-static void
-answer_with(enum status status, const uint8_t (*missing)[ID_SIZE])
-{
-	struct commit *c = commits[0];
-	struct message m = { .type = MSG_committed, .committed = { .sequence = c->sequence, .status = status,
-	    .version = ++version, .missing = { missing, missing != NULL } } };
-
-	memmove(commits, commits + 1, --commit_count * sizeof commits[0]);
-	engine_received(engine, &m);
-	commit_put(c);
-	collect();
-}
-
-static void
-answer(enum status status)
-{
-	answer_with(status, NULL);
-}
-
-static void
-stored(struct flush *f)
-{
-	memset(f->id, 0, ID_SIZE);
-	blocks++;
-	memcpy(f->id, &blocks, sizeof blocks);
-	engine_stored(engine, f, 0);
-	collect();
-}
-
-static struct flush *
-take_store(void)
-{
-	struct flush *f = stores[0];
-
-	memmove(stores, stores + 1, --store_count * sizeof stores[0]);
-	return f;
-}
-
-static bool
-submit(struct op *op)
-{
-	bool done = engine_submit(engine, op);
-
-	collect();
-	return done;
-}
-
-static void
-replied(struct op *op)
-{
-	engine_replied(engine, op);
-	collect();
-}
-
-static void
-sync_all(void)
-{
-	struct op op = { .type = OP_SYNC };
-	unsigned before = reply_count;
-	bool done = submit(&op);
-
-	for (unsigned i = 0; i < 50 && !done; i++) {
-		while (store_count > 0)
-			stored(take_store());
-		while (commit_count > 0)
-			answer(STATUS_OK);
-		done = reply_count > before;
-		if (!done)
-			pass(100);
-	}
-	replied(&op);
-}
-
-static void
-attach(bool fresh, uint64_t sequence, bool rejected)
-{
-	static uint64_t first = 100;
-	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = first += 70000,
-	    .oid_count = 60000, .sessions = 1, .sequence = sequence, .rejected = rejected, .version = version };
-
-	engine_attached(engine, &a, fresh);
-	collect();
-}
-
-static void
-setup(void)
-{
-	struct engine_config config = { 0 };
-
-	now_ms = 100000;
-	store_count = commit_count = reply_count = pins = 0;
-	engine_new(&engine, &config, keys);
-	engine_clock(engine, now_ms, (struct timespec){ 0 });
-	attach(true, 0, false);
-	engine_format(engine, 0, 0, 0755);
-	sync_all();
-	memset(sent, 0, sizeof sent);
-}
-
-static void
-teardown(void)
-{
-	while (commit_count > 0)
-		commit_put(commits[--commit_count]);
-	engine_free(engine);
-}
-
-static uint64_t
-create(const char *name, uint64_t *ret_handle)
-{
-	struct op op = { .type = OP_CREATE, .ino = OID_ROOT, .name = { (const uint8_t *)name, strlen(name) },
-	    .attr.mode = S_IFREG | 0644, .flags = O_RDWR };
-	uint64_t ino = submit(&op) && op.error == 0 ? op.child : 0;
-
-	*ret_handle = op.handle;
-	replied(&op);
-	return ino;
-}
-
-static void
-write_at(uint64_t ino, uint64_t handle, uint64_t offset, size_t len)
-{
-	struct op op = { .type = OP_WRITE, .ino = ino, .handle = handle, .offset = offset, .data = { bytes, len } };
-
-	submit(&op);
-	replied(&op);
-}
-
-/* The size that a commit states for an object; UINT64_MAX when it says nothing of it. */
-static uint64_t
-committed_size(const struct commit *c, uint64_t oid)
-{
-	struct attr attr;
-
-	for (uint32_t i = 0; i < c->changes_count; i++)
-		if (c->changes[i].oid == oid && c->changes[i].kind == KIND_ATTR &&
-		    attr_decode(&attr, c->changes[i].value) == 0)
-			return attr.size;
-	return UINT64_MAX;
-}
-
 static void
 test_lost_reset(void)
 {
 	struct op op = { .type = OP_FSYNC };
 	uint64_t h, g, a, b, sequence;
 
-	setup();
-	a = create("a", &h);
-	b = create("b", &g);
-	sync_all();
-	write_at(a, h, 0, 10);
+	world_setup();
+	a = world_create("a", &h);
+	b = world_create("b", &g);
+	world_sync();
+	world_write(a, h, 0, 10);
 	op.ino = a;
 	op.handle = h;
-	submit(&op);
-	sequence = commits[0]->sequence;
-	answer(STATUS_REJECTED);
+	world_submit(&op);
+	sequence = w.commits[0]->sequence;
+	world_answer(STATUS_REJECTED);
 	ok(op.error == -EIO, "an fsync whose commit was refused says so");
-	replied(&op);
-	engine_detached(engine);
-	write_at(b, g, 0, 10);
-	pass(3000);
-	pass(600);
-	memset(sent, 0, sizeof sent);
-	attach(false, sequence, true);
-	ok(sent[MSG_reset] == 1, "RESET is sent again although another commit waits");
-	teardown();
-}
-
-/* The flush of so many bytes, out of those that wait. */
-static struct flush *
-take_store_of(size_t len)
-{
-	for (unsigned i = 0; i < store_count; i++)
-		if (stores[i]->len == len) {
-			struct flush *f = stores[i];
-
-			memmove(stores + i, stores + i + 1, (--store_count - i) * sizeof stores[0]);
-			return f;
-		}
-	ok(false, "%zu bytes are on their way", len);
-	exit(tap_done());
-}
-
-/* Answers commits until op is replied to, or nothing happens any more; the last size stated for an object. */
-static uint64_t
-answer_until(unsigned replies, uint64_t oid)
-{
-	uint64_t size = UINT64_MAX;
-
-	for (unsigned i = 0; i < 50 && reply_count < replies; i++) {
-		while (commit_count > 0) {
-			uint64_t now = committed_size(commits[0], oid);
-
-			size = now == UINT64_MAX ? size : now;
-			answer(STATUS_OK);
-		}
-		pass(100);
-	}
-	return size;
+	world_replied(&op);
+	engine_detached(w.engine);
+	world_write(b, g, 0, 10);
+	world_pass(3000);
+	world_pass(600);
+	memset(w.sent, 0, sizeof w.sent);
+	world_attach(false, sequence, true);
+	ok(w.sent[MSG_reset] == 1, "RESET is sent again although another commit waits");
+	world_teardown();
 }
 
 /* What arrives last was frozen first, when the file was shorter; and somebody writes on below it. */
@@ -269,22 +47,22 @@ test_fsync_out_of_order(void)
 	struct op op = { .type = OP_FSYNC };
 	uint64_t h, a, size;
 
-	setup();
-	a = create("a", &h);
-	write_at(a, h, 0, REGION_SIZE);
-	write_at(a, h, REGION_SIZE, 5000);
+	world_setup();
+	a = world_create("a", &h);
+	world_write(a, h, 0, REGION_SIZE);
+	world_write(a, h, REGION_SIZE, 5000);
 	op.ino = a;
 	op.handle = h;
-	reply_count = 0;
-	submit(&op);
-	write_at(a, h, 0, 16);
-	stored(take_store_of(5000));
-	stored(take_store_of(REGION_SIZE));
-	size = answer_until(1, a);
-	ok(op.error == 0 && reply_count == 1 && size != UINT64_MAX && size >= REGION_SIZE + 5000,
+	w.reply_count = 0;
+	world_submit(&op);
+	world_write(a, h, 0, 16);
+	world_stored(world_take_store_of(5000));
+	world_stored(world_take_store_of(REGION_SIZE));
+	size = world_answer_until(1, a);
+	ok(op.error == 0 && w.reply_count == 1 && size != UINT64_MAX && size >= REGION_SIZE + 5000,
 	    "fsync has committed the size of its moment, whatever arrived last");
-	replied(&op);
-	teardown();
+	world_replied(&op);
+	world_teardown();
 }
 
 /* Content is held back as a whole; what fsync waits for has arrived, what was written later has not. */
@@ -294,29 +72,29 @@ test_fsync_held_back(void)
 	struct op op = { .type = OP_FSYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
 	uint64_t h, a, size;
 
-	setup();
-	a = create("a", &h);
-	write_at(a, h, 0, 5000);
-	sync_all();
+	world_setup();
+	a = world_create("a", &h);
+	world_write(a, h, 0, 5000);
+	world_sync();
 	cut.ino = a;
-	submit(&cut);
-	replied(&cut);
-	write_at(a, h, REGION_SIZE, 300);
-	write_at(a, h, 0, REGION_SIZE);
-	write_at(a, h, 0, 100);		/* leaves when the region has arrived, with what is written until then */
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, REGION_SIZE, 300);
+	world_write(a, h, 0, REGION_SIZE);
+	world_write(a, h, 0, 100);		/* leaves when the region has arrived, with what is written until then */
 	op.ino = a;
 	op.handle = h;
-	reply_count = 0;
-	submit(&op);
-	write_at(a, h, 2 * REGION_SIZE, 16);
-	stored(take_store_of(REGION_SIZE));
-	stored(take_store_of(300));
-	stored(take_store_of(100));
-	size = answer_until(1, a);
-	ok(op.error == 0 && reply_count == 1 && size != UINT64_MAX && size >= REGION_SIZE + 300,
+	w.reply_count = 0;
+	world_submit(&op);
+	world_write(a, h, 2 * REGION_SIZE, 16);
+	world_stored(world_take_store_of(REGION_SIZE));
+	world_stored(world_take_store_of(300));
+	world_stored(world_take_store_of(100));
+	size = world_answer_until(1, a);
+	ok(op.error == 0 && w.reply_count == 1 && size != UINT64_MAX && size >= REGION_SIZE + 300,
 	    "fsync of a file written anew has committed it, though more is written");
-	replied(&op);
-	teardown();
+	world_replied(&op);
+	world_teardown();
 }
 
 /* The root is leased, clean and not of this session's making when the session is gone. */
@@ -331,27 +109,27 @@ test_fresh_session(void)
 	struct message m = { .type = MSG_granted, .granted = { .ticket = 1, .answers = { &root, 1 } } };
 	struct engine_config config = { 0 };
 
-	setup();
-	teardown();
-	engine_new(&engine, &config, keys);
-	engine_clock(engine, now_ms, (struct timespec){ 0 });
-	attach(true, 0, false);
-	submit(&op);
-	m.id = last_read;
-	engine_received(engine, &m);
-	collect();
+	world_setup();
+	world_teardown();
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	world_submit(&op);
+	m.id = w.last_read;
+	engine_received(w.engine, &m);
+	world_collect();
 	ok(op.error == 0, "the root is read");
-	replied(&op);
-	engine_detached(engine);
-	pass(1000);
-	attach(true, 0, false);
-	memset(sent, 0, sizeof sent);
-	ok(!submit(&op) && sent[MSG_read] == 1, "a new session asks again for what the old one held");
-	m.id = last_read;
-	engine_received(engine, &m);
-	collect();
-	replied(&op);
-	teardown();
+	world_replied(&op);
+	engine_detached(w.engine);
+	world_pass(1000);
+	world_attach(true, 0, false);
+	memset(w.sent, 0, sizeof w.sent);
+	ok(!world_submit(&op) && w.sent[MSG_read] == 1, "a new session asks again for what the old one held");
+	m.id = w.last_read;
+	engine_received(w.engine, &m);
+	world_collect();
+	world_replied(&op);
+	world_teardown();
 }
 
 static void
@@ -361,15 +139,15 @@ test_lost_open_file(void)
 	struct message m = { .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } };
 	uint64_t h;
 
-	setup();
-	lost.oid = create("a", &h);
-	sync_all();
-	engine_detached(engine);
-	attach(false, 100, false);
-	engine_received(engine, &m);
-	collect();
-	ok(pins == 1, "a lost object is pinned while it is open");
-	teardown();
+	world_setup();
+	lost.oid = world_create("a", &h);
+	world_sync();
+	engine_detached(w.engine);
+	world_attach(false, 100, false);
+	engine_received(w.engine, &m);
+	world_collect();
+	ok(w.pins == 1, "a lost object is pinned while it is open");
+	world_teardown();
 }
 
 static void
@@ -380,24 +158,24 @@ test_refused_alloc(void)
 	struct engine_config config = { 0 };
 	uint64_t h;
 
-	setup();
-	teardown();
-	engine_new(&engine, &config, keys);
-	engine_clock(engine, now_ms, (struct timespec){ 0 });
-	engine_attached(engine, &few, true);
-	engine_format(engine, 0, 0, 0755);
-	sync_all();
-	memset(sent, 0, sizeof sent);
-	create("1", &h);
-	m.id = last_alloc;
-	engine_received(engine, &m);
-	collect();
-	create("2", &h);
-	create("3", &h);
+	world_setup();
+	world_teardown();
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	engine_attached(w.engine, &few, true);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	memset(w.sent, 0, sizeof w.sent);
+	world_create("1", &h);
+	m.id = w.last_alloc;
+	engine_received(w.engine, &m);
+	world_collect();
+	world_create("2", &h);
+	world_create("3", &h);
 	for (unsigned i = 0; i < 100; i++)
-		pass(1000);
-	ok(sent[MSG_alloc] >= 2, "a refused ALLOC is asked again (%u times)", sent[MSG_alloc]);
-	teardown();
+		world_pass(1000);
+	ok(w.sent[MSG_alloc] >= 2, "a refused ALLOC is asked again (%u times)", w.sent[MSG_alloc]);
+	world_teardown();
 }
 
 /* Answers the commits that were sent, the first so and those behind it as a server then must; their sequences. */
@@ -407,9 +185,9 @@ answer_all(enum status status)
 	uint64_t list = 0;
 	bool first = true;
 
-	for (unsigned count = commit_count; count > 0; count--) {
-		list = list * 10 + commits[0]->sequence % 10;
-		answer(first || status == STATUS_OK ? status : STATUS_SEQUENCE);
+	for (unsigned count = w.commit_count; count > 0; count--) {
+		list = list * 10 + w.commits[0]->sequence % 10;
+		world_answer(first || status == STATUS_OK ? status : STATUS_SEQUENCE);
 		first = false;
 	}
 	return list;
@@ -420,40 +198,40 @@ test_busy(void)
 {
 	struct op op = { .type = OP_FSYNC };
 	struct engine_status status;
-	unsigned before = reply_count, waited = 0;
+	unsigned before = w.reply_count, waited = 0;
 	uint64_t h, g, sent_once, again = 0;
 
-	setup();
-	op.ino = create("a", &h);
+	world_setup();
+	op.ino = world_create("a", &h);
 	op.handle = h;
-	write_at(op.ino, h, 0, 10);
-	pass(3000);
-	pass(600);
-	create("b", &g);
-	before = reply_count;
-	submit(&op);
-	while (store_count > 0)
-		stored(take_store());
-	ok(commit_count == 2, "two commits are under way");
+	world_write(op.ino, h, 0, 10);
+	world_pass(3000);
+	world_pass(600);
+	world_create("b", &g);
+	before = w.reply_count;
+	world_submit(&op);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	ok(w.commit_count == 2, "two commits are under way");
 	sent_once = answer_all(STATUS_BUSY);
-	engine_status(engine, &status);
-	ok(reply_count == before && status.busy && status.error == 0 && commit_count == 0,
+	engine_status(w.engine, &status);
+	ok(w.reply_count == before && status.busy && status.error == 0 && w.commit_count == 0,
 	    "when the server is busy fsync waits, and status says it");
 	for (unsigned i = 0; i < 5; i++) {
-		for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
-			pass(100);
+		for (waited = 0; waited < 6000 && w.commit_count == 0; waited += 100)
+			world_pass(100);
 		again = answer_all(STATUS_BUSY);
 	}
 	ok(again == sent_once && waited >= 800, "both go again and again, in their order, after %u ms at last", waited);
-	for (waited = 0; waited < 6000 && commit_count == 0; waited += 100)
-		pass(100);
+	for (waited = 0; waited < 6000 && w.commit_count == 0; waited += 100)
+		world_pass(100);
 	again = answer_all(STATUS_OK);
-	ok(again == sent_once && reply_count == before + 1 && op.error == 0, "until they are taken, and fsync is done");
-	pass(6000);
-	engine_status(engine, &status);
-	ok(!status.busy && commit_count == 0, "and nothing is said of it any more");
-	replied(&op);
-	teardown();
+	ok(again == sent_once && w.reply_count == before + 1 && op.error == 0, "until they are taken, and fsync is done");
+	world_pass(6000);
+	engine_status(w.engine, &status);
+	ok(!status.busy && w.commit_count == 0, "and nothing is said of it any more");
+	world_replied(&op);
+	world_teardown();
 }
 
 static void
@@ -464,26 +242,26 @@ test_missing_twice(void)
 	struct flush *f;
 	uint64_t h;
 
-	setup();
-	op.ino = create("a", &h);
+	world_setup();
+	op.ino = world_create("a", &h);
 	op.handle = h;
-	write_at(op.ino, h, 0, REGION_SIZE);
-	submit(&op);
-	stored(take_store());
-	c = commits[0];
+	world_write(op.ino, h, 0, REGION_SIZE);
+	world_submit(&op);
+	world_stored(world_take_store());
+	c = w.commits[0];
 	c->refs++;
-	answer(STATUS_MISSING);
-	ok(store_count == 1, "a missing block is stored again");
-	commits[commit_count++] = c;
-	answer(STATUS_MISSING);
-	ok(store_count == 1, "but once, however often it is missed");
-	f = take_store();
-	stored(f);
-	while (commit_count > 0)
-		answer(STATUS_OK);
+	world_answer(STATUS_MISSING);
+	ok(w.store_count == 1, "a missing block is stored again");
+	w.commits[w.commit_count++] = c;
+	world_answer(STATUS_MISSING);
+	ok(w.store_count == 1, "but once, however often it is missed");
+	f = world_take_store();
+	world_stored(f);
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
 	ok(op.error == 0, "and then the commit passes");
-	replied(&op);
-	teardown();
+	world_replied(&op);
+	world_teardown();
 }
 
 static bool
@@ -503,36 +281,36 @@ test_held_blocks(void)
 	struct op other = { .type = OP_FSYNC }, op = { .type = OP_FSYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
 	uint64_t h, g;
 
-	setup();
-	op.ino = create("a", &h);
+	world_setup();
+	op.ino = world_create("a", &h);
 	op.handle = h;
-	other.ino = create("b", &g);
+	other.ino = world_create("b", &g);
 	other.handle = g;
-	write_at(op.ino, h, 0, 5000);
-	sync_all();
+	world_write(op.ino, h, 0, 5000);
+	world_sync();
 	cut.ino = op.ino;
-	submit(&cut);
-	replied(&cut);
-	write_at(op.ino, h, REGION_SIZE, 5000);
-	write_at(op.ino, h, 0, REGION_SIZE);
-	stored(take_store_of(REGION_SIZE));
-	write_at(other.ino, g, 0, 10);
-	submit(&other);
-	while (commit_count > 0)
-		answer(STATUS_OK);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(op.ino, h, REGION_SIZE, 5000);
+	world_write(op.ino, h, 0, REGION_SIZE);
+	world_stored(world_take_store_of(REGION_SIZE));
+	world_write(other.ino, g, 0, 10);
+	world_submit(&other);
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
 	ok(other.error == 0, "another file is committed meanwhile");
-	replied(&other);
-	submit(&op);
-	stored(take_store_of(5000));
-	answer(STATUS_MISSING);
-	ok(store_count == 1 && stores[0]->len == REGION_SIZE, "what was held back is still here to be stored again");
-	while (store_count > 0)
-		stored(take_store());
-	while (commit_count > 0)
-		answer(STATUS_OK);
+	world_replied(&other);
+	world_submit(&op);
+	world_stored(world_take_store_of(5000));
+	world_answer(STATUS_MISSING);
+	ok(w.store_count == 1 && w.stores[0]->len == REGION_SIZE, "what was held back is still here to be stored again");
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
 	ok(op.error == 0, "and then its commit passes");
-	replied(&op);
-	teardown();
+	world_replied(&op);
+	world_teardown();
 }
 
 static unsigned lost_count;
@@ -556,47 +334,47 @@ test_missing_for_good(void)
 	struct flush *f;
 	char why[200] = "", name[] = "/a";
 
-	setup();
-	op.ino = again.ino = look.ino = create("a", &h);
+	world_setup();
+	op.ino = again.ino = look.ino = world_create("a", &h);
 	op.handle = again.handle = h;
-	write_at(op.ino, h, 0, REGION_SIZE);
-	f = take_store_of(REGION_SIZE);
-	stored(f);
+	world_write(op.ino, h, 0, REGION_SIZE);
+	f = world_take_store_of(REGION_SIZE);
+	world_stored(f);
 	memcpy(lost[0], f->id, ID_SIZE);
-	sync_all();
-	b = create("b", &g);
-	write_at(op.ino, h, 0, REGION_SIZE / 2);
-	write_at(op.ino, h, REGION_SIZE, 16);
-	submit(&op);
-	while (store_count > 0)
-		stored(take_store());
-	ok(commit_count == 1 && commit_names(commits[0], lost[0]), "a commit names a block of before");
-	for (; rounds < 20 && commit_count > 0 && commit_names(commits[0], lost[0]); rounds++) {
-		answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])lost);
-		while (store_count > 0)
-			stored(take_store());
-		pass(100);
+	world_sync();
+	b = world_create("b", &g);
+	world_write(op.ino, h, 0, REGION_SIZE / 2);
+	world_write(op.ino, h, REGION_SIZE, 16);
+	world_submit(&op);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	ok(w.commit_count == 1 && commit_names(w.commits[0], lost[0]), "a commit names a block of before");
+	for (; rounds < 20 && w.commit_count > 0 && commit_names(w.commits[0], lost[0]); rounds++) {
+		world_answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])lost);
+		while (w.store_count > 0)
+			world_stored(world_take_store());
+		world_pass(100);
 	}
 	ok(rounds < 3, "that nobody has any more is not asked for again and again (%u times)", rounds);
-	for (unsigned i = 0; i < 50 && commit_count > 0; i++) {
-		entered |= committed_size(commits[0], b) == 0;
-		answer(STATUS_OK);
+	for (unsigned i = 0; i < 50 && w.commit_count > 0; i++) {
+		entered |= world_committed_size(w.commits[0], b) == 0;
+		world_answer(STATUS_OK);
 	}
 	ok(op.error == -EIO, "who waits is told that the content is lost");
-	replied(&op);
-	submit(&again);
-	sync_all();
+	world_replied(&op);
+	world_submit(&again);
+	world_sync();
 	ok(again.error == 0, "once");
-	replied(&again);
-	engine_status(engine, &status);
-	engine_unsaved(engine, count_lost, name);
+	world_replied(&again);
+	engine_status(w.engine, &status);
+	engine_unsaved(w.engine, count_lost, name);
 	ok(status.lost_objects == 1 && lost_count == 1, "and the status tells of it");
 	ok(entered && status.commits_pending == 0 && status.dirty_objects == 0, "all else is committed");
-	submit(&look);
+	world_submit(&look);
 	ok(look.attr.size == REGION_SIZE && look.attr.nlink == 1, "the file is what the server has of it");
-	replied(&look);
-	ok(engine_check(engine, why, sizeof why), "and all is well %s", why);
-	teardown();
+	world_replied(&look);
+	ok(engine_check(w.engine, why, sizeof why), "and all is well %s", why);
+	world_teardown();
 }
 
 /* A server that misses a block however often it gets it. */
@@ -609,27 +387,27 @@ test_missing_for_ever(void)
 	unsigned rounds = 0;
 	struct flush *f;
 
-	setup();
-	op.ino = create("a", &h);
+	world_setup();
+	op.ino = world_create("a", &h);
 	op.handle = h;
-	write_at(op.ino, h, 0, REGION_SIZE);
-	submit(&op);
-	f = take_store_of(REGION_SIZE);
-	stored(f);
+	world_write(op.ino, h, 0, REGION_SIZE);
+	world_submit(&op);
+	f = world_take_store_of(REGION_SIZE);
+	world_stored(f);
 	memcpy(id[0], f->id, ID_SIZE);
-	for (reply_count = 0; rounds < 20 && reply_count == 0 && commit_count > 0; rounds++) {
-		answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])id);
-		while (store_count > 0) {
-			f = take_store();
-			engine_stored(engine, f, 0);
-			collect();
+	for (w.reply_count = 0; rounds < 20 && w.reply_count == 0 && w.commit_count > 0; rounds++) {
+		world_answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])id);
+		while (w.store_count > 0) {
+			f = world_take_store();
+			engine_stored(w.engine, f, 0);
+			world_collect();
 		}
 	}
 	ok(rounds < 10 && op.error == -EIO, "a server that misses a block for ever fails the fsync (after %u times)", rounds);
-	replied(&op);
-	sync_all();
-	ok(commit_count == 0, "and is tried again later");
-	teardown();
+	world_replied(&op);
+	world_sync();
+	ok(w.commit_count == 0, "and is tried again later");
+	world_teardown();
 }
 
 /* More leases than one RECLAIM holds. */
@@ -641,56 +419,55 @@ test_part_of_reclaim(void)
 	struct op end = { .type = OP_RELEASE };
 	char name[16];
 
-	setup();
+	world_setup();
 	for (unsigned i = 0; i < LEASE_LIST_MAX + 100; i++) {
 		snprintf(name, sizeof name, "%u", i);
-		op.ino = end.ino = create(name, &end.handle);
-		submit(&end);
-		replied(&end);
+		op.ino = end.ino = world_create(name, &end.handle);
+		world_submit(&end);
+		world_replied(&end);
 		if (i % 1000 == 0)
-			sync_all();
+			world_sync();
 	}
-	sync_all();
-	engine_detached(engine);
-	pass(2 * TERM_MS);
-	memset(sent, 0, sizeof sent);
-	attach(false, 1000000, false);
-	ok(sent[MSG_reclaim] == 2, "two RECLAIMs ask for all leases");
-	engine_received(engine, &m);
-	collect();
-	reply_count = 0;
-	ok(!submit(&op), "the answer to one of them revives none");
-	engine_received(engine, &m);
-	collect();
-	ok(reply_count == 1 && op.error == 0, "the answer to the last revives all");
-	replied(&op);
-	teardown();
+	world_sync();
+	engine_detached(w.engine);
+	world_pass(2 * TERM_MS);
+	memset(w.sent, 0, sizeof w.sent);
+	world_attach(false, 1000000, false);
+	ok(w.sent[MSG_reclaim] == 2, "two RECLAIMs ask for all leases");
+	engine_received(w.engine, &m);
+	world_collect();
+	w.reply_count = 0;
+	ok(!world_submit(&op), "the answer to one of them revives none");
+	engine_received(w.engine, &m);
+	world_collect();
+	ok(w.reply_count == 1 && op.error == 0, "the answer to the last revives all");
+	world_replied(&op);
+	world_teardown();
 }
 
 static void
-test_hostile_range(void)
+test_hostile_range(uint64_t first_oid)
 {
-	struct msg_attached hostile = { .session = 1, .term_ms = TERM_MS, .first_oid = OID_ROOT, .oid_count = 3, .sessions = 1 };
-	struct engine_config config = { 0 };
+	struct msg_attached hostile = { .session = 1, .term_ms = TERM_MS, .first_oid = first_oid, .oid_count = 3, .sessions = 1 };
 	uint64_t h;
 
-	now_ms = 100000;
-	engine_new(&engine, &config, keys);
-	engine_clock(engine, now_ms, (struct timespec){ 0 });
-	engine_attached(engine, &hostile, true);
-	engine_format(engine, 0, 0, 0755);
-	collect();
-	ok(create("f", &h) == 0, "ids that are not the server's to give are not used");
-	while (commit_count > 0)
-		commit_put(commits[--commit_count]);
+	world_setup_bare();
+	engine_detached(w.engine);
+	engine_free(w.engine);
+	engine_new(&w.engine, &(struct engine_config){ 0 }, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	engine_attached(w.engine, &hostile, true);
+	engine_format(w.engine, 0, 0, 0755);
+	world_collect();
+	ok(world_create("f", &h) == 0, "ids that are not the server's to give are not used (%u)", (unsigned)first_oid);
+	while (w.commit_count > 0)
+		commit_put(w.commits[--w.commit_count]);
 }
 
 int
 main(void)
 {
-	static const uint8_t key[KEY_SIZE] = { 1 }, volume[VOLUME_ID_SIZE] = { 2 };
-
-	keys = volume_keys_new(key, volume);
+	world_begin();
 	test_lost_reset();
 	test_fsync_out_of_order();
 	test_fsync_held_back();
@@ -703,6 +480,7 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
-	test_hostile_range();
+	test_hostile_range(OID_ROOT);
+	test_hostile_range(OID_RESERVED - 3);
 	return tap_done();
 }

@@ -65,10 +65,75 @@ test_empty(void)
 	}
 }
 
+/* A READ of so many wants, with a subkey of so many bytes in the first; `there` of them are in the body. */
+static size_t
+hostile_read(uint8_t *to, size_t size, uint32_t wants, uint32_t there, uint16_t subkey)
+{
+	struct cursor c = cursor_over(to, size);
+
+	cursor_put_u16(&c, MSG_read);
+	cursor_put_u64(&c, 1);		/* id */
+	cursor_put_u64(&c, 0);		/* ticket */
+	cursor_put_u8(&c, 0);		/* depth */
+	cursor_put_u16(&c, 0);		/* kinds */
+	cursor_put_u32(&c, 0);		/* budget */
+	cursor_put_u32(&c, 0);		/* size */
+	cursor_put_u32(&c, wants);
+	for (uint32_t i = 0; i < there; i++) {
+		cursor_put_u64(&c, 2);	/* oid */
+		cursor_put_u8(&c, MODE_SHARED);
+		cursor_put_u8(&c, 0);	/* kind */
+		cursor_put_u16(&c, i == 0 ? subkey : 0);
+		for (uint16_t k = 0; i == 0 && k < subkey; k++)
+			cursor_put_u8(&c, k);
+		cursor_put_u8(&c, 0);	/* last kind */
+		cursor_put_u16(&c, 0);
+		cursor_put_u32(&c, 0);	/* limit */
+	}
+	return cursor_ok(&c) ? c.pos : 0;
+}
+
+static void
+test_ceilings(void)
+{
+	static uint8_t wire[64 * (WANTS_MAX + 2)];
+	struct arena arena = { 0 };
+	struct message back;
+	size_t size = hostile_read(wire, sizeof wire, 2, 2, SUBKEY_MAX);
+
+	ok(message_decode(&back, (struct bytes){ wire, size }, &arena) == 0, "a list within its ceiling is taken");
+	arena_free(&arena);
+	size = hostile_read(wire, sizeof wire, WANTS_MAX + 1, WANTS_MAX + 1, 0);
+	ok(size > 0 && message_decode(&back, (struct bytes){ wire, size }, &arena) == -EBADMSG, "a longer one is refused");
+	arena_free(&arena);
+	size = hostile_read(wire, sizeof wire, 1, 1, SUBKEY_MAX + 1);
+	ok(message_decode(&back, (struct bytes){ wire, size }, &arena) == -EBADMSG, "so is a field over its own");
+	arena_free(&arena);
+	size = hostile_read(wire, sizeof wire, WANTS_MAX, 1, 0);
+	ok(message_decode(&back, (struct bytes){ wire, size }, &arena) == -EBADMSG && arena.used == 0,
+	    "and a list that the body has no room for, before memory is spent on it");
+	arena_free(&arena);
+}
+
+static void
+test_secrets(void)
+{
+	struct message m = { .type = MSG_attached };
+	char text[2000] = "";
+	FILE *f = fmemopen(text, sizeof text - 1, "w");
+
+	memset(m.attached.secret, 0xab, SECRET_SIZE);
+	message_print(&m, f);
+	fclose(f);
+	ok(strstr(text, "secret=") != NULL && strstr(text, "abab") == NULL, "a secret is not printed");
+}
+
 int
 main(void)
 {
 	test_commit();
 	test_empty();
+	test_ceilings();
+	test_secrets();
 	return tap_done();
 }

@@ -256,6 +256,16 @@ test_cell_damage(uint8_t *plain, uint8_t *sealed)
 	ok(cell_open(keys, id, &x, 0, first, cell) == -EBADMSG, "the salt is bound");
 	id[0] ^= 1;
 	ok(cell_open(keys, id, &h, 0, first, cell) == -EBADMSG, "the block's id is bound");
+
+	/* Raw, so that it would be opened where the caller wants it, which has no room for more. */
+	len = block_seal(keys, plain, 100, 0, id, sealed);
+	block_header_decode(&h, (struct bytes){ sealed, len });
+	block_cells(&h, 0, 1, &offset, &size);
+	memset(cell, 7, sizeof cell);
+	refused = cell_open(keys, id, &h, 0, (struct bytes){ sealed + offset, size + 1000 }, cell) == -EBADMSG;
+	for (size_t i = 100; i < sizeof cell; i++)
+		refused &= cell[i] == 7;
+	ok(refused, "a cell that is longer than its header says is not touched");
 }
 
 /*

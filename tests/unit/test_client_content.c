@@ -1,0 +1,162 @@
+/* test_client_content.c - what a commit may say of the content of files (R4). */
+#include "tests/unit/client_world.h"
+
+#include <string.h>
+
+#include "tests/tap.h"
+
+/* What arrives first lies behind what has not. */
+static void
+test_gap(void)
+{
+	uint64_t h, a, size = 1;
+	struct op op = { .type = OP_FSYNCDIR, .ino = OID_ROOT };
+
+	world_setup();
+	a = world_create("a", &h);
+	world_write(a, h, 0, 100);
+	world_write(a, h, REGION_SIZE, REGION_SIZE);
+	world_stored(world_take_store_of(REGION_SIZE));
+	world_submit(&op);
+	if (w.commit_count > 0)
+		size = world_committed_size(w.commits[0], a);
+	ok(size == 0, "a commit states no size with bytes missing before it");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* Truncated to be written anew, when what had arrived was in no commit yet. */
+static void
+test_held_size(void)
+{
+	struct op op = { .type = OP_FSYNCDIR, .ino = OID_ROOT }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, a;
+
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, 5000);
+	world_sync();
+	world_write(a, h, 0, REGION_SIZE);
+	world_stored(world_take_store_of(REGION_SIZE));
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, 0, 16);
+	world_submit(&op);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 5000,
+	    "a file that is written anew keeps the size of a commit, not one of content that no commit has");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* A SYNC waits for what was written before it, while others write on. */
+static void
+test_sync_beside_writers(void)
+{
+	struct op op = { .type = OP_SYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, g, a, b;
+
+	world_setup();
+	a = world_create("a", &h);
+	cut.ino = b = world_create("b", &g);
+	world_write(b, g, 0, 5000);
+	world_sync();
+	world_write(a, h, 0, 5000);
+	world_submit(&op);
+	world_write(a, h, 100000, 16);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(b, g, 0, 16);
+	world_stored(world_take_store_of(5000));
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) <= 100000, "its commit states no size of what has not arrived");
+	ok(world_committed_size(w.commits[0], b) == 5000, "and keeps what another writes anew");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* Another has the file open: it will be freed when that one closes it. */
+static void
+test_removed_elsewhere_open(void)
+{
+	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, sync = { .type = OP_FSYNCDIR, .ino = OID_ROOT };
+	struct op write = { .type = OP_WRITE, .data = world_text("content") };
+	struct msg_answer answer = { .mode = MODE_EXCLUSIVE, .grant = 6, .version = 3, .pinned = 1 };
+	uint64_t h;
+
+	world_setup();
+	write.ino = answer.oid = world_make_shared("a", &h);
+	write.handle = h;
+	world_submit(&write);
+	world_grant_one(4, answer);
+	world_replied(&write);
+	world_run(OP_RELEASE, write.ino, h);
+	world_submit(&op);
+	ok(op.error == 0, "a file that another has open is removed");
+	world_replied(&op);
+	world_submit(&sync);
+	ok(w.commit_count == 1 && world_commit_has(w.commits[0], OID_ROOT, KIND_ENTRY) &&
+	    world_commit_has(w.commits[0], write.ino, KIND_INLINE), "what was written into it goes with the name");
+	world_answer_all();
+	world_replied(&sync);
+	world_teardown();
+}
+
+static struct msg_record
+region_record(uint8_t *value, size_t size, uint32_t length)
+{
+	static const uint8_t subkey[8], ids[1][ID_SIZE] = { { 9 } };
+	struct extent extent = { .offset = 0, .length = length };
+
+	return (struct msg_record){ .kind = KIND_REGION, .subkey = { subkey, sizeof subkey },
+	    .brefs = { (const uint8_t (*)[ID_SIZE])ids, 1 },
+	    .value = { value, (size_t)region_encode(&extent, 1, value, size) } };
+}
+
+/* Who wrote the file died when content had arrived and the size had not. */
+static void
+test_old_tail(void)
+{
+	struct op op = { .type = OP_WRITE, .ino = FAR, .offset = 3000, .data = world_text("more") };
+	uint8_t value[200];
+	struct msg_record record = region_record(value, sizeof value, 5000);
+	struct msg_answer answers[WANTS_MAX];
+	struct extent extents[EXTENTS_MAX];
+	size_t count = 0;
+
+	world_setup();
+	world_lease_far(MODE_EXCLUSIVE, 7);
+	ok(!world_submit(&op), "a write behind the end asks for the regions");
+	for (uint32_t i = 0; i < w.read.wants.count; i++) {
+		answers[i] = (struct msg_answer){ .oid = w.wants[i].oid, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 1 };
+		if (w.wants[i].kind == KIND_REGION)
+			answers[i].records.at = &record, answers[i].records.count = 1;
+	}
+	world_grant(w.last_read, 1, answers, w.read.wants.count);
+	ok(op.error == 0 && w.reply_count > 0, "and is done then");
+	world_replied(&op);
+	for (unsigned n = 0; n < 50; n++) {
+		world_pass(100);
+		while (w.store_count > 0)
+			world_stored(world_take_store());
+		for (; w.commit_count > 0; world_answer(STATUS_OK))
+			for (uint32_t i = 0; i < w.commits[0]->changes_count; i++)
+				if (w.commits[0]->changes[i].kind == KIND_REGION)
+					region_decode(extents, &count, w.commits[0]->changes[i].value);
+	}
+	ok(count == 2 && extents[0].length == 100 && extents[1].offset == 3000, "what stood behind the end is not shown");
+	world_teardown();
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_gap();
+	test_held_size();
+	test_sync_beside_writers();
+	test_removed_elsewhere_open();
+	test_old_tail();
+	return tap_done();
+}

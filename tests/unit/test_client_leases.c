@@ -1,0 +1,624 @@
+/*
+ * test_client_leases.c - the client engine under leases: how they come, what
+ * may be done under them, what must be done before they go, and when they are
+ * over.  The rules are DESIGN's; each case names its own.
+ */
+#include "tests/unit/client_world.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/tap.h"
+
+static const struct attr directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
+
+static int
+released(uint64_t oid)
+{
+	return world_find(ACTION_SEND, MSG_release, oid);
+}
+
+/* ---- R1: what the kernel keeps ---- */
+
+static void
+test_sweep(void)
+{
+	struct op look = { .type = OP_LOOKUP, .ino = OID_ROOT, .name = world_text("a") };
+	struct op read = { .type = OP_READ, .size = 4096 }, attr = { .type = OP_GETATTR };
+	uint64_t h, a;
+
+	world_setup();
+	attr.ino = read.ino = a = world_create("a", &h);
+	read.handle = h;
+	world_sync();
+	world_submit(&look);
+	world_replied(&look);
+	w.no_sweep = true;
+	world_forget();
+	world_recall(a, 0, MODE_NONE, 9);
+	ok(world_find(ACTION_INVALIDATE, 0, a) == 0 && w.said[0].mode == 2, "the pages of a file are swept");
+	ok(released(a) < 0, "before it is given back");
+	world_submit(&attr);
+	ok(attr.error == 0 && !attr.cacheable, "what is told of it meanwhile is not to be kept");
+	world_replied(&attr);
+	world_submit(&read);
+	world_replied(&read);
+	world_forget();
+	engine_invalidated(w.engine, a, 0);
+	world_collect();
+	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "and again when pages came back meanwhile");
+	engine_invalidated(w.engine, a, 0);
+	world_collect();
+	ok(released(a) >= 0, "until none did");
+	world_teardown();
+}
+
+/* The sweep waits for pages that a READ of ours has locked, and the READ for a lease. */
+static void
+test_locked_pages(void)
+{
+	struct op open = { .type = OP_OPEN, .ino = FAR, .flags = O_RDWR }, read = { .type = OP_READ, .ino = FAR, .size = 4096 };
+
+	world_setup();
+	world_lease_far(MODE_SHARED, 7);
+	world_submit(&open);
+	read.handle = open.handle;
+	world_replied(&open);
+	ok(!world_submit(&read), "a READ waits for a record");
+	w.no_sweep = true;
+	world_recall(FAR, 7, MODE_NONE, 9);
+	ok(world_find(ACTION_INVALIDATE, 0, FAR) >= 0 && released(FAR) >= 0,
+	    "the lease of its pages is given back without waiting for the sweep");
+	engine_invalidated(w.engine, FAR, 0);
+	world_collect();
+	ok(world_sane(), "and all is well");
+	world_teardown();
+}
+
+/* The kernel may have looked the name up when it led elsewhere. */
+static void
+test_changed_by_name(void)
+{
+	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") };
+	uint64_t h, a;
+
+	world_setup();
+	a = world_make_shared("a", &h);
+	ok(!world_submit(&op) && world_wanted(a, MODE_EXCLUSIVE), "removing a name waits for what it leads to");
+	world_forget();
+	world_grant_one(4, (struct msg_answer){ .oid = a, .mode = MODE_EXCLUSIVE, .grant = 6, .version = 3 });
+	ok(op.error == 0 && world_find(ACTION_INVALIDATE, 0, a) >= 0, "whose attributes the kernel then forgets");
+	world_replied(&op);
+	world_teardown();
+}
+
+/* ---- R2: pins ---- */
+
+static void
+test_unpin(void)
+{
+	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, end = { .type = OP_RELEASE };
+	uint64_t a;
+	int on, off;
+
+	world_setup();
+	end.ino = a = world_create("a", &end.handle);
+	world_sync();
+	world_forget();
+	world_submit(&op);
+	world_replied(&op);
+	on = world_find(ACTION_SEND, MSG_pin, a);
+	ok(on >= 0 && w.said[on].mode == 1, "what is removed while open is pinned");
+	world_pass(3000);
+	world_pass(1000);
+	ok(w.commit_count == 1, "the removal is on its way");
+	world_forget();
+	world_submit(&end);
+	world_replied(&end);
+	world_pass(100);
+	ok(world_find(ACTION_SEND, MSG_pin, a) < 0, "when it is closed the pin stays for the commit");
+	world_answer(STATUS_OK);
+	off = world_find(ACTION_SEND, MSG_pin, a);
+	ok(off >= 0 && w.said[off].mode == 0, "and is taken back then");
+	world_teardown();
+}
+
+/* ---- R3: losses ---- */
+
+static void
+lose(uint64_t oid)
+{
+	struct msg_lease lost = { .oid = oid };
+	struct message m = { .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } };
+
+	engine_detached(w.engine);
+	world_attach(false, 1000000, false);
+	engine_received(w.engine, &m);
+	world_collect();
+}
+
+static void
+test_loss(void)
+{
+	struct engine_status status;
+	uint64_t h, a;
+
+	world_setup();
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	lose(a);
+	engine_status(w.engine, &status);
+	ok(status.lost_objects == 1, "a loss is counted");
+	ok(world_run(OP_FLUSH, a, h) == -EIO, "a handle is told of it");
+	ok(world_run(OP_FLUSH, a, h) == 0, "once");
+	ok(world_run(OP_SYNC, OID_ROOT, 0) == -EIO, "so is who syncs all");
+	ok(world_run(OP_SYNC, OID_ROOT, 0) == 0, "once");
+	ok(world_sane(), "and all is well");
+	world_teardown();
+}
+
+static uint64_t
+make_directory(const char *name)
+{
+	struct op op = { .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text(name), .attr.mode = 0755 };
+
+	world_submit(&op);
+	world_replied(&op);
+	return op.child;
+}
+
+static void
+test_half_an_operation(void)
+{
+	struct op op = { .type = OP_RENAME, .name = world_text("x"), .name2 = world_text("y") };
+	struct op make = { .type = OP_MKNOD, .name = world_text("x"), .attr.mode = S_IFREG | 0644 };
+	unsigned bad = 0;
+
+	world_setup();
+	op.ino = make.ino = make_directory("from");
+	op.ino2 = make_directory("to");
+	world_submit(&make);
+	world_replied(&make);
+	world_sync();
+	world_submit(&op);
+	ok(op.error == 0, "a file moves from one directory to another");
+	world_replied(&op);
+	lose(op.ino);
+	for (unsigned i = 0; i < 50; i++) {
+		world_pass(100);
+		for (; w.commit_count > 0; world_answer(STATUS_OK))
+			bad += world_commit_has(w.commits[0], op.ino2, KIND_ENTRY);
+	}
+	ok(bad == 0 && world_sane(), "when one is lost the other does not show it");
+	world_teardown();
+}
+
+/* ---- R5: grants, recalls and releases in order ---- */
+
+static void
+test_early_recall(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = FAR };
+
+	world_setup();
+	ok(!world_submit(&op) && world_wanted(FAR, MODE_SHARED), "an object is asked for");
+	world_recall(FAR, 7, MODE_NONE, 9);
+	ok(released(FAR) < 0, "a recall overtakes its grant");
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &world_file));
+	ok(op.error == 0 && w.reply_count > 0 && released(FAR) < 0, "the grant serves who waited");
+	world_replied(&op);
+	ok(released(FAR) >= 0, "and goes back when the answer has left");
+	world_teardown();
+}
+
+static void
+test_late_answer(void)
+{
+	struct op look = { .type = OP_GETATTR, .ino = FAR }, set = { .type = OP_SETATTR, .ino = FAR };
+	struct op again = { .type = OP_SETATTR, .ino = FAR };
+	struct msg_answer old = world_object(FAR, MODE_SHARED, 8, 1, &world_file);
+	uint64_t first;
+
+	world_setup();
+	world_submit(&look);
+	first = w.last_read;
+	world_submit(&set);
+	world_grant_one(2, world_object(FAR, MODE_EXCLUSIVE, 9, 1, &world_file));
+	world_grant(first, 1, &old, 1);
+	ok(world_submit(&again) && world_sane(), "a late answer does not undo a newer grant");
+	world_replied(&look);
+	world_replied(&set);
+	world_replied(&again);
+	world_answer_all();
+	world_teardown();
+}
+
+static void
+test_rename_lease(void)
+{
+	struct op op = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .name2 = world_text("a") };
+
+	world_setup();
+	make_directory("a");
+	op.ino2 = make_directory("b");
+	world_sync();
+	ok(!world_submit(&op) && world_wanted(OID_RENAME, MODE_EXCLUSIVE), "a directory moves under the rename lease");
+	world_grant_one(3, (struct msg_answer){ .oid = OID_RENAME, .mode = MODE_EXCLUSIVE, .grant = 5 });
+	ok(op.error == 0 && w.reply_count > 0, "and moves when it is there");
+	world_replied(&op);
+	world_forget();
+	world_recall(OID_RENAME, 5, MODE_NONE, 9);
+	ok(w.commit_count == 1 && released(OID_RENAME) < 0, "that is kept while the move is on its way");
+	world_answer_all();
+	ok(released(OID_RENAME) >= 0, "and given back when it is durable");
+	world_teardown();
+}
+
+/* ---- R6: turns ---- */
+
+static void
+test_turns(void)
+{
+	struct op op = { .type = OP_LINK, .ino = FAR, .ino2 = OID_ROOT, .name = world_text("l") };
+
+	world_setup();
+	world_submit(&op);
+	ok(world_wanted(FAR, MODE_EXCLUSIVE) && world_wanted(OID_ROOT, MODE_EXCLUSIVE), "a READ names what is held, too");
+	world_grant(w.last_read, 5, NULL, 0);
+	ok(w.read.ticket == 5, "and keeps its ticket");
+	world_forget();
+	world_recall(OID_ROOT, 0, MODE_NONE, 9);
+	ok(released(OID_ROOT) < 0, "an older operation that waits keeps what it has");
+	world_recall(OID_ROOT, 0, MODE_NONE, 3);
+	ok(released(OID_ROOT) >= 0, "but not from one that is older still");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	world_collect();
+	world_replied(&op);
+	world_teardown();
+}
+
+static void
+test_served_while_flushing(void)
+{
+	struct op op = { .type = OP_GETATTR };
+	uint64_t h, a;
+
+	world_setup();
+	op.ino = a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 100000);
+	world_recall(a, 0, MODE_NONE, 9);
+	ok(w.store_count == 1 && !world_submit(&op), "behind its last sweep an object is not served any more");
+	world_forget();
+	world_answer_all();
+	ok(released(a) >= 0, "until it is given back");
+	world_grant_one(10, world_object(a, MODE_SHARED, 7, 9, &world_file));
+	ok(op.error == 0 && op.attr.size == 100, "and come again");
+	world_replied(&op);
+	world_teardown();
+}
+
+static void
+test_stronger_recall(void)
+{
+	uint64_t h, a;
+	int at;
+
+	world_setup();
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 100000);
+	world_forget();
+	world_recall(a, 0, MODE_SHARED, 9);
+	world_recall(a, 0, MODE_NONE, 9);
+	world_answer_all();
+	world_pass(100);
+	world_answer_all();
+	at = released(a);
+	ok(at >= 0 && w.said[at].mode == MODE_NONE, "a recall that wants more than the first is obeyed");
+	world_teardown();
+}
+
+/* ---- R8: blocks ---- */
+
+static void
+test_resupply(void)
+{
+	struct op op = { .type = OP_FSYNC };
+	uint64_t h;
+
+	world_setup();
+	op.ino = world_create("a", &h);
+	op.handle = h;
+	world_write(op.ino, h, 0, REGION_SIZE);
+	world_write(op.ino, h, REGION_SIZE, REGION_SIZE);
+	world_submit(&op);
+	world_stored(world_take_store());
+	world_stored(world_take_store());
+	world_answer(STATUS_MISSING);
+	ok(w.store_count == 2, "two blocks are stored again");
+	world_stored(world_take_store());
+	ok(w.commit_count == 0, "the commit waits for both");
+	world_stored(world_take_store());
+	ok(w.commit_count == 1, "and is sent again then");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* ---- R9: the term ---- */
+
+static void
+at(uint64_t ms)
+{
+	w.now_ms = ms;
+	engine_clock(w.engine, ms, (struct timespec){ 0 });
+}
+
+static void
+alive(uint64_t request)
+{
+	struct message m = { .type = MSG_alive, .id = request, .alive.sessions = 1 };
+
+	engine_received(w.engine, &m);
+	world_collect();
+}
+
+static bool
+served(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = OID_ROOT };
+	bool done = world_submit(&op);
+
+	if (!done) {
+		engine_detached(w.engine);
+		engine_interrupt(w.engine, &op);
+		world_collect();
+	}
+	world_replied(&op);
+	return done;
+}
+
+static void
+test_term(void)
+{
+	uint64_t begun, first, second;
+
+	world_setup();
+	begun = w.now_ms;
+	at(begun + TERM_MS / 2);
+	ok(served(), "within the term objects are served");
+	at(begun + TERM_MS - TERM_MS / 8);
+	ok(!served(), "which began before the answer to ATTACH came");
+	world_teardown();
+
+	world_setup();
+	begun = w.now_ms;
+	world_pass(KEEPALIVE_MS);
+	first = w.last_keepalive;
+	at(begun + 20000);
+	alive(first);
+	at(begun + KEEPALIVE_MS + TERM_MS - 1000);
+	ok(served(), "a sign of life extends it");
+	at(begun + KEEPALIVE_MS + TERM_MS + 1000);
+	ok(!served(), "from when it left");
+	world_teardown();
+
+	world_setup();
+	begun = w.now_ms;
+	world_pass(KEEPALIVE_MS);
+	first = w.last_keepalive;
+	world_pass(KEEPALIVE_MS);
+	second = w.last_keepalive;
+	alive(first);
+	at(begun + TERM_MS);
+	ok(first != second && !served(), "an answer to an older one does not tell of the newer");
+	world_teardown();
+
+	world_setup();
+	engine_detached(w.engine);
+	world_forget();
+	world_pass(TERM_MS / 2);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) < 0, "within it the kernel goes on");
+	world_pass(TERM_MS);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0, "when it is over it is told");
+	world_teardown();
+}
+
+/* The server has forgotten who was given what we held. */
+static void
+test_restart_after_term(void)
+{
+	struct msg_attached a = { .session = 1, .boot = 2, .term_ms = TERM_MS, .first_oid = 9000000, .oid_count = 60000,
+	    .sessions = 1, .sequence = 1000000 };
+	uint64_t h, g, kept, clean;
+
+	world_setup();
+	clean = world_create("clean", &g);
+	kept = world_create("kept", &h);
+	world_sync();
+	world_write(kept, h, 0, 10);
+	engine_detached(w.engine);
+	world_pass(2 * TERM_MS);
+	world_forget();
+	engine_attached(w.engine, &a, false);
+	world_collect();
+	ok(released(clean) >= 0 && released(kept) < 0,
+	    "a term that was over and a server that restarted: only what is unsaved is reclaimed");
+	ok(world_find(ACTION_SEND, MSG_reclaim, 0) > released(clean) && world_sane(), "and all is well");
+	world_teardown();
+}
+
+/* ---- R10: a full server ---- */
+
+/* At once, or when the server has been asked again and has said the same. */
+static bool
+refused(struct op *op)
+{
+	unsigned before = w.reply_count;
+	bool done = world_submit(op);
+
+	while (!done && w.reply_count == before && w.commit_count > 0)
+		world_answer(STATUS_NOSPC);
+	done |= w.reply_count > before;
+	if (done)
+		world_replied(op);
+	return done && op->error == -ENOSPC;
+}
+
+static void
+test_full(void)
+{
+	struct op grow = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 1000000 };
+	struct op make = { .type = OP_CREATE, .ino = OID_ROOT, .name = world_text("new"), .flags = O_RDWR };
+	struct op remove = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("7") };
+	uint64_t h;
+	char name[16];
+
+	world_setup();
+	for (unsigned i = 0; i < 6000; i++) {
+		struct op end = { .type = OP_RELEASE };
+
+		snprintf(name, sizeof name, "%u", i);
+		grow.ino = end.ino = world_create(name, &h);
+		end.handle = h;
+		world_submit(&end);
+		world_replied(&end);
+	}
+	ok(w.commit_count > 1, "much work is on its way");
+	world_answer(STATUS_NOSPC);
+	ok(refused(&grow), "on a full server, asked anew, a file does not grow");
+	ok(refused(&make), "nor is one made");
+	ok(world_submit(&remove) && remove.error == 0, "one is removed, however much waits");
+	world_replied(&remove);
+	ok(world_sane(), "and all is well");
+	world_teardown();
+}
+
+/* ---- names ---- */
+
+static void
+test_cancelled(void)
+{
+	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("t") }, end = { .type = OP_RELEASE };
+	unsigned entries = 0;
+
+	world_setup();
+	end.ino = world_create("t", &end.handle);
+	world_submit(&end);
+	world_replied(&end);
+	world_submit(&op);
+	world_replied(&op);
+	world_create("k", &end.handle);
+	world_pass(3000);
+	world_pass(1000);
+	for (uint32_t i = 0; w.commit_count > 0 && i < w.commits[0]->changes_count; i++)
+		entries += w.commits[0]->changes[i].kind == KIND_ENTRY;
+	ok(entries == 1, "a name made and removed is not spoken of (%u)", entries);
+	world_answer_all();
+	world_teardown();
+}
+
+static void
+test_long_listing(void)
+{
+	struct op op = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, more = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
+	uint8_t token[TOKEN_SIZE], value[64];
+	struct msg_record name = { .kind = KIND_ENTRY, .subkey = { token, TOKEN_SIZE }, .orefs = { (uint64_t[]){ 77 }, 1 } };
+	struct msg_answer answer = { .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .more = 1, .records = { &name, 1 } };
+
+	world_setup();
+	name_token(w.keys, FAR, world_text("one"), token);
+	name.value = (struct bytes){ value, (size_t)entry_encode(world_text("one"), DT_REG, value, sizeof value) };
+	world_submit(&op);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &directory));
+	world_grant_one(1, answer);
+	ok(op.error == 0 && op.entries_count == 3, "the first stretch of a listing is told");
+	more.offset = op.entries_count == 3 ? op.entries[2].offset : 0;
+	world_replied(&op);
+	ok(!world_submit(&more) && world_wanted(FAR, MODE_SHARED), "and the next one asked for");
+	answer.more = 0;
+	answer.records.count = 0;
+	world_grant_one(1, answer);
+	ok(more.error == 0 && more.entries_count == 0 && w.reply_count > 1, "until there is none");
+	world_replied(&more);
+	world_teardown();
+}
+
+/* The names known so far were removed: that is not the end. */
+static void
+test_listing_of_removed(void)
+{
+	struct op list = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, more = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
+	struct op remove = { .type = OP_UNLINK, .ino = FAR };
+	uint8_t tokens[2][TOKEN_SIZE], values[2][64];
+	struct msg_record names[2] = { { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 1 }, 1 } },
+	    { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 2 }, 1 } } };
+	struct msg_answer answer = { .oid = FAR, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 1, .more = 1,
+	    .records = { names, 2 } };
+	const char *texts[2] = { "one", "two" };
+
+	world_setup();
+	name_token(w.keys, FAR, world_text("one"), tokens[0]);
+	name_token(w.keys, FAR, world_text("two"), tokens[1]);
+	if (memcmp(tokens[0], tokens[1], TOKEN_SIZE) > 0) {
+		texts[0] = "two";
+		texts[1] = "one";
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		name_token(w.keys, FAR, world_text(texts[i]), tokens[i]);
+		names[i].subkey = (struct bytes){ tokens[i], TOKEN_SIZE };
+		names[i].value = (struct bytes){ values[i], (size_t)entry_encode(world_text(texts[i]), DT_REG, values[i], sizeof values[i]) };
+	}
+	world_submit(&list);
+	world_grant_one(1, world_object(FAR, MODE_EXCLUSIVE, 7, 1, &directory));
+	world_grant_one(1, answer);
+	ok(list.entries_count == 4, "two names are known");
+	more.offset = list.entries_count == 4 ? list.entries[2].offset : 0;
+	world_replied(&list);
+	remove.name = world_text(texts[1]);
+	world_submit(&remove);
+	world_grant_one(1, world_object(FAR + 2, MODE_EXCLUSIVE, 8, 1, &world_file));
+	ok(remove.error == 0 && w.reply_count > 1, "the second is removed");
+	world_replied(&remove);
+	ok(!world_submit(&more), "behind the first the listing goes on with what is not known");
+	answer.more = 0;
+	answer.records.count = 0;
+	world_grant_one(1, answer);
+	ok(more.error == 0 && more.entries_count == 0, "and ends when nothing is there");
+	world_replied(&more);
+	world_answer_all();
+	world_teardown();
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_sweep();
+	test_locked_pages();
+	test_changed_by_name();
+	test_unpin();
+	test_loss();
+	test_half_an_operation();
+	test_early_recall();
+	test_late_answer();
+	test_rename_lease();
+	test_turns();
+	test_served_while_flushing();
+	test_stronger_recall();
+	test_resupply();
+	test_term();
+	test_restart_after_term();
+	test_full();
+	test_cancelled();
+	test_long_listing();
+	test_listing_of_removed();
+	return tap_done();
+}
