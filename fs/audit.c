@@ -22,6 +22,9 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->ops_parked = e->parked_count;
 	to->error = e->error;
 	to->dirty_objects = e->unsaved;
+	to->journal_bytes = e->journal.bytes - e->journal.dead_bytes;
+	to->journal_full = e->journal.broken;
+	to->journal_stranded = e->journal.stranded;
 }
 
 static void

@@ -73,6 +73,8 @@ take_option(struct mount_command *m, const char *name, const char *value)
 		o->read_only = true;
 	} else if (strcmp(name, "allow_other") == 0) {
 		o->allow_other = true;
+	} else if (strcmp(name, "nojournal") == 0) {
+		m->serve.no_journal = true;
 	} else if (strcmp(name, "nonempty") == 0) {
 		m->nonempty = true;
 	} else if (strcmp(name, "rw") != 0 && strcmp(name, "noatime") != 0 &&
@@ -312,6 +314,8 @@ const struct cmd cmd_mount = {
 	"                          fail while another client has the volume mounted\n"
 	"       commit=SECONDS     changes go to the server after that at the latest;\n"
 	"                          default 2\n"
+	"       nojournal          keep no journal: what a killed mount had not brought to\n"
+	"                          the server is lost\n"
 	"       cache=SIZE         memory for file contents, with K, M or G; default 64M\n"
 	"  -h, --help              show this text\n"
 };

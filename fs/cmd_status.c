@@ -6,6 +6,7 @@
 
 #include "fs/cmd.h"
 #include "fs/control.h"
+#include "fs/serve_journal.h"
 
 struct fact {
 	char	word[32];
@@ -20,6 +21,8 @@ struct listing {
 	struct home	*home;
 	bool		 json;
 	unsigned	 shown, troubled, dead;
+	const char	*directory;	/* of the mount whose conflicts are listed; NULL: not mounted */
+	unsigned	 conflicts;
 	const struct home_volume *volume;	/* at hand */
 };
 
@@ -44,10 +47,37 @@ fact(const struct facts *f, const char *word)
 	return "";
 }
 
+/* A copy that is not there any more has been dealt with. */
 static void
-show_json(const struct listing *s, const struct facts *f)
+show_conflict(void *context, const char *path)
 {
-	static const char *const texts[] = { "volume", "directory", "address", "trouble", "error" };
+	struct listing *s = context;
+	char full[2 * PATH_MAX];
+
+	snprintf(full, sizeof full, "%s%s", s->directory != NULL ? s->directory : "", path);
+	if (s->directory != NULL && access(full, F_OK) < 0)
+		return;
+	if (s->json) {
+		fputs(s->conflicts > 0 ? ", " : "", stdout);
+		cmd_json(stdout, path);
+	} else
+		printf("%s        %s\n", s->conflicts > 0 ? "" : "    changed here and elsewhere; this device's versions:\n", path);
+	s->conflicts++;
+}
+
+static void
+show_conflicts(struct listing *s, const uint8_t *id)
+{
+	s->conflicts = 0;
+	fputs(s->json ? ", \"conflicts\": [" : "", stdout);
+	serve_journal_conflicts(s->home, id, show_conflict, s);
+	fputs(s->json ? "]" : "", stdout);
+}
+
+static void
+show_json(struct listing *s, const uint8_t *id, const struct facts *f)
+{
+	static const char *const texts[] = { "volume", "directory", "address", "trouble", "error", "journal" };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
 	for (size_t i = 0; i < f->count; i++) {
@@ -64,11 +94,12 @@ show_json(const struct listing *s, const struct facts *f)
 		else
 			fputs(at->rest, stdout);
 	}
+	show_conflicts(s, id);
 	fputs(" }", stdout);
 }
 
 static void
-show_text(const struct facts *f)
+show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 {
 	unsigned long long dirty = strtoull(fact(f, "dirty_bytes"), NULL, 10);
 	unsigned long long objects = strtoull(fact(f, "dirty_objects"), NULL, 10);
@@ -89,7 +120,12 @@ show_text(const struct facts *f)
 	if (fact(f, "error")[0] != '\0')
 		printf("    nothing can be saved now: %s\n", fact(f, "error"));
 	if (fact(f, "lost_objects")[0] != '0')
-		printf("    changes of %s files were lost\n", fact(f, "lost_objects"));
+		printf("    changes of %s files were lost%s\n", fact(f, "lost_objects"),
+		    strcmp(fact(f, "journal"), "stranded") == 0 ? "; they are in the journal, and come back once it is unmounted" : "");
+	if (fact(f, "journal_through")[0] != '0')
+		printf("    the journal does not fit this machine's disk: %s changes waited for the server\n",
+		    fact(f, "journal_through"));
+	show_conflicts(s, id);
 }
 
 /* A mount of the volume at hand that no process serves any more. */
@@ -129,15 +165,54 @@ show(void *context, const struct home_volume *v)
 		return 0;
 	}
 	if (cmd_hear(&cmd_status, fd, collect, &f) == CMD_OK) {
+		s->directory = fact(&f, "directory");
 		if (s->json)
-			show_json(s, &f);
+			show_json(s, v->id, &f);
 		else
-			show_text(&f);
+			show_text(s, v->id, &f);
 		s->shown++;
 		s->troubled += fact(&f, "connected")[0] != '1';
 	}
 	close(fd);
 	return 0;
+}
+
+/* A journal without a mount: of a volume that is known, or of one that is not any more. */
+static void
+show_waiting(void *context, const uint8_t id[VOLUME_ID_SIZE])
+{
+	struct listing *s = context;
+	int64_t waiting = serve_journal_waiting(s->home, id);
+	struct home_volume v;
+	char name[2 * HOME_NAME + 2 * VOLUME_ID_SIZE] = "", path[PATH_MAX] = "";
+	bool known = home_volume_by_id(s->home, id, &v) == 0;
+
+	if (waiting == 0)
+		return;
+	home_journal(s->home, id, path, sizeof path);
+	if (known)
+		snprintf(name, sizeof name, "%s/%s", v.server, v.name);
+	if (s->json) {
+		fputs(s->shown > 0 ? ",\n  { \"volume\": " : "\n  { \"volume\": ", stdout);
+		if (known)
+			cmd_json(stdout, name);
+		else
+			fputs("null", stdout);
+		fputs(", \"journal\": \"waiting\", \"journal_path\": ", stdout);
+		cmd_json(stdout, path);
+		printf(", \"journal_operations\": %lld", (long long)(waiting < 0 ? -1 : waiting));
+		s->directory = NULL;
+		show_conflicts(s, id);
+		fputs(" }", stdout);
+	} else {
+		printf("%s, not mounted\n", known ? name : "a volume that this device does not know any more");
+		if (waiting < 0)
+			printf("    its journal cannot be read: %s\n    it is kept in %s\n", strerror((int)-waiting), path);
+		else
+			printf("    %lld operations wait in the journal for the next mount\n    they are kept in %s\n",
+			    (long long)waiting, path);
+	}
+	s->shown++;
 }
 
 static int
@@ -167,8 +242,10 @@ status(int argc, char **argv)
 			fputs("[", stdout);
 		if (argc - optind == 1)
 			show(&s, &mounted.volume);
-		else
+		else {
 			home_each_volume(s.home, show, &s);
+			home_each_state(s.home, show_waiting, &s);
+		}
 		if (s.json)
 			puts(s.shown > 0 ? "\n]" : "]");
 		if (s.shown == 0 && argc - optind == 1)

@@ -16,7 +16,7 @@ struct heard {
 	const struct cmd	*cmd;
 	const struct cmd_mounted *mounted;
 	bool			 force, busy;
-	unsigned		 unsaved, lost;
+	unsigned		 unsaved, lost, kept;
 };
 
 static bool
@@ -32,6 +32,10 @@ hear(void *context, const char *word, const char *rest)
 	} else if (strcmp(word, "lost") == 0) {
 		if (h->lost++ == 0)
 			fputs("Changes of these files were lost:\n", stderr);
+		fprintf(stderr, "    %s\n", rest);
+	} else if (strcmp(word, "kept") == 0) {
+		if (h->kept++ == 0)
+			fputs("These files are not on the server yet; the next mount brings them there from the journal:\n", stderr);
 		fprintf(stderr, "    %s\n", rest);
 	} else if (strcmp(word, "ready") == 0 && h->mounted->directory[0] != '\0') {
 		r = mount_unmount(h->mounted->directory, h->force);
@@ -59,8 +63,8 @@ clear_dead(const struct cmd *cmd, const struct cmd_mounted *m)
 	r = mount_unmount(m->directory, true);
 	if (r < 0)
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s", m->directory, strerror(-r));
-	return cmd_fail(cmd, CMD_FAILED, "%s: its process was gone already; what it had not sent to the server was lost",
-	    m->directory);
+	return cmd_fail(cmd, CMD_FAILED, "%s: its process was gone already; the next mount brings what it had not sent "
+	    "to the server from the journal, if it kept one", m->directory);
 }
 
 static int
@@ -99,7 +103,7 @@ umount_volume(int argc, char **argv)
 	r = cmd_hear(cmd, fd, hear, &heard);
 	close(fd);
 	if (heard.unsaved > 0)
-		fputs("The mount stays until they are; nuage umount --force gives them up.\n", stderr);
+		fputs("The mount stays until they are; nuage umount --force ends it all the same.\n", stderr);
 	return r == CMD_OK && heard.lost > 0 && !heard.force ? CMD_FAILED : r;
 }
 
@@ -111,6 +115,7 @@ const struct cmd cmd_umount = {
 	"reached it names the files concerned and does nothing.\n"
 	"\n"
 	"  -f, --force   unmount even then, and even when in use: changes that are not\n"
-	"                on the server are lost\n"
+	"                on the server wait in the journal for the next mount; with\n"
+	"                -o nojournal they are lost\n"
 	"  -h, --help    show this text\n"
 };

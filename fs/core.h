@@ -11,6 +11,8 @@
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
+ * journal.c  what outlives the process
+ * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
  * Not included outside these files.
@@ -23,6 +25,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/journal.h"
 #include "fs/object.h"
 #include "proto/seal.h"
 
@@ -59,6 +62,8 @@ struct op_state {
 	int		 fail;			/* a need can never be met */
 	bool		 rechecked;		/* an entry that led to nothing was asked for again */
 	int		 refused;		/* the server would not answer */
+	bool		 through;		/* done, and to be answered once the server has it */
+	struct attr	 set_to;		/* SETATTR: before the answer took its place */
 	/* of operations in several steps */
 	int		 step;
 	uint64_t	 flush_number, sequence, errors, size;
@@ -108,6 +113,25 @@ struct flush_state {
 	TAILQ_ENTRY(flush_state) all_link;
 };
 TAILQ_HEAD(flush_list, flush_state);
+
+enum mark { MARK_NONE, MARK_CONTENT, MARK_COMMIT };
+
+struct journal {
+	const struct engine_journal *sink;	/* NULL: there is none */
+	uint64_t	 next;			/* number of the next entry */
+	uint64_t	 floor;			/* entries before it are dead */
+	uint64_t	 last_op;		/* the last OP entry */
+	size_t		 bytes, dead_bytes;	/* appended, and of those before floor */
+	bool		 broken;		/* an entry could not be kept */
+	bool		 stranded;		/* holds what this engine lost */
+	bool		 replaying;
+	uint64_t	 replayed;		/* entries up to it have been run again */
+	uint64_t	*own;			/* versions that our own commits made, ascending */
+	size_t		 own_count, own_size;
+	enum mark	 mark;
+	uint64_t	 mark_upto, mark_spans, mark_sequence;
+	size_t		 mark_bytes;
+};
 
 enum { SCOUT_MISSES = 16 };
 struct scout {
@@ -204,6 +228,10 @@ struct engine {
 	size_t		 cells_size, cells_count, cells_bytes;
 	TAILQ_HEAD(, cell) cell_lru;
 	TAILQ_HEAD(, fetch_state) fetches;
+
+	struct journal	 journal;
+	bool		 resumed;		/* the first attachment was to a session there was */
+	uint64_t	 resumed_landed;
 
 	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
 	size_t		 unsaved;		/* objects on the dirty list or that of content */
@@ -323,6 +351,33 @@ struct handle	*op_open_handle(struct engine *e, struct op *op, struct object *o)
 void		 unpin_step(struct engine *e);
 void		 unpin_heard(struct engine *e, uint64_t request);	/* answered */
 void		 pins_resume(struct engine *e);	/* after a new connection */
+
+/* Of names, for op_replay.c. */
+struct entry {
+	uint8_t		 token[TOKEN_SIZE];
+	struct rec	*rec;			/* NULL: no such name */
+	uint8_t		 type;
+};
+/* Looks a name up in a leased directory.  0: entry is set; -EAGAIN, -EIO. */
+int		 op_find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes name, struct entry *entry);
+/* The object a name leads to, leased; NULL as need_object(). */
+struct object	*op_need_child(struct engine *e, struct op *op, struct object *dir, const struct entry *entry, enum mode mode);
+
+/* ---- op_replay.c ---- */
+int		 op_replay(struct engine *e, struct op *op, int (*run)(struct engine *e, struct op *op));
+
+/* ---- journal.c ---- */
+bool		 journal_wants(const struct op *op);
+bool		 journal_op(struct engine *e, const struct op *op);
+bool		 journal_full(const struct engine *e, const struct op *op);
+int		 journal_through(struct engine *e, struct op *op);
+void		 journal_froze(struct engine *e, uint64_t sequence);
+void		 journal_acked(struct engine *e, uint64_t sequence, uint64_t version);
+void		 journal_clean(struct engine *e, struct object *o);
+/* The commits from `sequence` on, and what is in none yet. */
+void		 journal_lost(struct engine *e, uint64_t sequence);
+void		 journal_step(struct engine *e);
+void		 journal_unadopt(struct engine *e);
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

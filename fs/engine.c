@@ -284,6 +284,17 @@ adds_changes(enum op_type type)
 	}
 }
 
+/* Done here, but not in the journal: true when the server has it, or will not. */
+static bool
+went_through(struct engine *e, struct op *op)
+{
+	int r = journal_through(e, op);
+
+	if (r != -EAGAIN)
+		op->error = r;
+	return r != -EAGAIN;
+}
+
 /* Runs op once.  True when it is done. */
 static bool
 attempt(struct engine *e, struct op *op)
@@ -297,17 +308,29 @@ attempt(struct engine *e, struct op *op)
 	s->wait = WAIT_NONE;
 	op->cacheable = op->name_cacheable = op->killed = false;
 	op->entries_count = 0;
+	if (s->through)
+		return went_through(e, op);
 	/* On a full server nothing leaves, but removing must go on. */
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
 		e->freeze_wanted = true;
 		park(op, WAIT_ROOM, 0);
 		return false;
 	}
-	r = op->type < OP_COUNT ? run_op[op->type](e, op) : -ENOSYS;
+	if (journal_full(e, op)) {
+		park(op, WAIT_ROOM, 0);
+		return false;
+	}
+	r = op->type >= OP_COUNT ? -ENOSYS : op->replay != NULL ? op_replay(e, op, run_op[op->type]) :
+	    run_op[op->type](e, op);
 	if (s->fail != 0)
 		r = s->fail;
 	if (r == -EAGAIN && s->refused != 0)
 		r = s->refused;
+	if (r == 0 && !journal_op(e, op)) {
+		s->through = true;
+		e->stats.journal_through++;
+		return went_through(e, op);
+	}
 	if (r != -EAGAIN) {
 		op->error = r;
 		if (r == 0)
@@ -483,6 +506,7 @@ lose_session(struct engine *e)
 void
 engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 {
+	bool had_session = e->had_session;
 	uint64_t boot = e->boot;
 
 	e->boot = a->boot;
@@ -497,10 +521,17 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	if (a->version > e->version)
 		e->version = a->version;
 	e->allocating = false;
+	if (!fresh && !e->had_session) {
+		e->resumed = true;
+		e->resumed_landed = a->rejected ? a->sequence - 1 : a->sequence;
+		e->sequence = e->acknowledged = a->sequence;
+	}
+	e->had_session = true;
 	if (fresh) {
-		if (e->had_session)
+		if (had_session)
 			lose_session(e);
-		e->had_session = true;
+		else
+			journal_unadopt(e);
 		e->oids_left = e->next_oids_left = 0;
 	}
 	take_range(e, a->first_oid, a->oid_count);
@@ -632,6 +663,7 @@ engine_tick(struct engine *e)
 	}
 	data_flush_step(e);
 	unpin_step(e);
+	journal_step(e);
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
 	settle(e);
@@ -662,6 +694,8 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 		e->config.commit_max = COMMIT_MAX;
 	if (e->config.read_ahead == 0)
 		e->config.read_ahead = 8;
+	if ((e->journal.sink = config->journal) != NULL)
+		e->journal.next = e->journal.floor = config->journal->next;
 	e->keys = keys;
 	e->table_size = 1024;
 	if ((e->table = calloc(e->table_size, sizeof *e->table)) == NULL) {
@@ -715,6 +749,7 @@ engine_free(struct engine *e)
 	while ((f = TAILQ_FIRST(&e->flushes)) != NULL)
 		flush_free(e, f);
 	cell_free_all(e);
+	free(e->journal.own);
 	free(e->table);
 	free(e);
 }

@@ -19,6 +19,8 @@
 #include "proto/value.h"
 
 struct engine;
+struct engine_journal;
+struct replaying;
 struct volume_keys;
 
 enum rename_part { RENAME_NEITHER, RENAME_OLD, RENAME_NEW, RENAME_EITHER };
@@ -30,6 +32,7 @@ struct engine_config {
 	size_t		 objects_max;		/* cached objects; 0 = 200,000 */
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
+	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
 	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
 	/* Which name of a rename(2) does this caller look up?  Asked seldom; NULL: neither, ever. */
@@ -91,6 +94,7 @@ struct op {
 	uint64_t	 offset;
 	size_t		 size;
 	uint64_t	 handle;		/* of OPEN, CREATE, OPENDIR */
+	struct replaying *replay;		/* out of the journal, done again; else NULL */
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
@@ -106,6 +110,10 @@ struct op {
 	struct { uint64_t total_bytes, free_bytes, objects; } space;
 	struct { uint32_t incompat, ro_compat; } features;	/* META */
 	/* the engine's own */
+	bool		 made;			/* CREATE: it did */
+	uint64_t	 moved;			/* by RENAME */
+	uint64_t	 victim, victim_version;	/* unlinked, or replaced */
+	uint32_t	 victim_nlink;
 	struct op_state	*state;
 	struct op	*next;
 	struct arena	 arena;
@@ -212,11 +220,15 @@ struct engine_status {
 	bool		busy;			/* the server was too busy for something lately, which is tried again */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;
+	uint64_t	journal_through;	/* changes that did not fit into it, and waited for the server */
 	uint64_t	commits, recalls, replays, rejected, lost_objects;
 	uint64_t	reads, fetches;		/* requests to the server for records, for cells */
 	uint64_t	misses;			/* those of both that were made when somebody waited already */
 	uint64_t	restarts;		/* system calls begun anew for a name that changed meanwhile */
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
+	size_t		journal_bytes;		/* that are not known to be on the server */
+	bool		journal_full;		/* it cannot be kept: changes wait for the server */
+	bool		journal_stranded;	/* it holds what was lost here: for the next mount */
 };
 void	engine_status(const struct engine *e, struct engine_status *to);
 /* Calls report() with the path of each object that has changes not on the server, or lost ones. */

@@ -591,6 +591,50 @@ home_version_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t ver
 	return note_save(&n, path);
 }
 
+static int
+state_file(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *name, char *to, size_t size)
+{
+	char path[PATH_MAX];
+	int r = state_path(h, id, name, path);
+
+	return r < 0 ? r : snprintf(to, size, "%s", path) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+int
+home_journal(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
+{
+	return state_file(h, id, "journal", to, size);
+}
+
+int
+home_conflicts(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
+{
+	return state_file(h, id, "conflicts", to, size);
+}
+
+int
+home_each_state(struct home *h, void (*each)(void *context, const uint8_t id[VOLUME_ID_SIZE]), void *context)
+{
+	uint8_t id[VOLUME_ID_SIZE];
+	char path[PATH_MAX];
+	struct dirent *e;
+	size_t len;
+	DIR *d;
+	int r = path_in(h->state, "", "", false, path);
+
+	if (r < 0)
+		return r;
+	d = opendir(path);
+	if (d == NULL)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(d)) != NULL)
+		if (strlen(e->d_name) == 2 * VOLUME_ID_SIZE &&
+		    sodium_hex2bin(id, sizeof id, e->d_name, 2 * VOLUME_ID_SIZE, NULL, &len, NULL) == 0 && len == sizeof id)
+			each(context, id);
+	closedir(d);
+	return 0;
+}
+
 int
 home_socket(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
 {

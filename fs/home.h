@@ -7,6 +7,8 @@
  *	state/ID/lock			held (flock) while the volume is mounted
  *	state/ID/session		of the present or the last, killed mount
  *	state/ID/version		highest version of the volume seen
+ *	state/ID/journal/		what a mount did and the server may not have (journal.h)
+ *	state/ID/conflicts		copies that its running again made: a path a line
  *	run/ID				control socket of a live mount
  *
  * config is $XDG_CONFIG_HOME/nuage, state $XDG_STATE_HOME/nuage/journal, run
@@ -88,6 +90,11 @@ int	home_session_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE]);
 /* 0 when none was seen yet. */
 int	home_version_load(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t *to);
 int	home_version_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t version);
+/* Paths of the journal's directory, and of the list of conflicts; the directory above exists afterwards. */
+int	home_journal(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size);
+int	home_conflicts(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size);
+/* Calls each() with the id of every volume that something is kept of. */
+int	home_each_state(struct home *h, void (*each)(void *context, const uint8_t id[VOLUME_ID_SIZE]), void *context);
 /* Path of the control socket; its directory exists afterwards. */
 int	home_socket(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size);
 

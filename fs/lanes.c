@@ -182,7 +182,7 @@ adopt(struct shell *s, const struct msg_attached *a)
 		s->alone = status.alone
 	);
 	s->replaces = 0;
-	if (fresh && s->config.keeper != NULL)
+	if (s->config.keeper != NULL)
 		s->config.keeper->session(s->config.keeper_context, a->session, a->secret, generation);
 }
 

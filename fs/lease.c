@@ -43,6 +43,7 @@ lease_freed(struct engine *e, struct object *o)
 	o->dead = true;
 	if (o->mode == MODE_NONE)
 		return;
+	journal_clean(e, o);
 	data_drop(e, o);
 	txn_clean(e, o);
 	recall_set(e, o, RECALL_NONE);
@@ -85,6 +86,7 @@ release(struct engine *e, struct object *o, enum mode kept)
 	if (kept == MODE_SHARED && o->attr_known && S_ISDIR(o->attr.mode))
 		share_below(e, o);
 	recall_set(e, o, RECALL_NONE);
+	journal_clean(e, o);
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	send_release(e, o, kept);
@@ -438,13 +440,14 @@ lease_lost(struct engine *e, struct object *o)
 		e->stats.lost_objects++;
 		data_drop(e, o);
 		txn_clean(e, o);
-	}
+	} else
+		journal_clean(e, o);
 	if (o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
-	o->born = false;
+	o->born = o->adopted = false;
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		lease_sweep(e, o);
@@ -487,6 +490,18 @@ lease_expired(struct engine *e)
 			lease_sweep(e, o);
 }
 
+/* An operation that waits has it, or is about to get it. */
+static bool
+awaited(const struct engine *e, const struct object *o)
+{
+	const struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		if (names(s, o->oid))
+			return true;
+	return false;
+}
+
 /* Gives clean objects back that neither the kernel nor an operation uses. */
 void
 lease_trim(struct engine *e)
@@ -496,7 +511,8 @@ lease_trim(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->lru); o != NULL && e->objects > e->config.objects_max && budget-- > 0; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
-		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT)
+		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT ||
+		    awaited(e, o))
 			continue;
 		if (o->mode != MODE_NONE && e->attached)
 			release(e, o, MODE_NONE);

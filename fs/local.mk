@@ -12,6 +12,7 @@ fs_libfs_a_SOURCES = \
 	fs/data.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
+	fs/journal.c fs/journal.h \
 	fs/full.c \
 	fs/layer.c \
 	fs/lease.c \
@@ -20,6 +21,10 @@ fs_libfs_a_SOURCES = \
 	fs/op_dir.c \
 	fs/op_file.c \
 	fs/op_name.c \
+	fs/op_replay.c \
+	fs/replay.c fs/replay.h fs/replay_room.h \
+	fs/replay_beside.c \
+	fs/replay_plan.c \
 	fs/scout.c \
 	fs/span.c \
 	fs/supply.c \
@@ -34,6 +39,7 @@ fs_libfs_a_SOURCES += \
 	fs/errand.c \
 	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
+	fs/journal_file.c fs/journal_file.h \
 	fs/lanes.c \
 	fs/link.c fs/link.h \
 	fs/lock.h \
@@ -49,6 +55,7 @@ fs_libfs_a_SOURCES += \
 	fs/request.c \
 	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
+	fs/shell_replay.c \
 	fs/workers.c fs/workers.h
 
 # The command.
@@ -66,5 +73,6 @@ nuage_SOURCES = \
 	fs/cmd_volumes.c \
 	fs/control.c fs/control.h \
 	fs/main.c \
-	fs/serve.c fs/serve.h
+	fs/serve.c fs/serve.h \
+	fs/serve_journal.c fs/serve_journal.h
 nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)

@@ -11,6 +11,7 @@
  * The order of the client's locks, outermost first:
  *
  *	shell->lock	the engine and everything that must agree with it
+ *	journal_file->lock	inside it
  *	the lock of one queue (channel, mover, sealer, notifier), never two at once
  *	link->send_lock	never held together with a queue's
 	locks->lock	of mount_locks: alone

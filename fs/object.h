@@ -62,6 +62,7 @@ struct object {
 	uint64_t	 demand_until;		/* names are not left to the kernel before */
 	uint64_t	 version;		/* base for commits */
 	bool		 born;			/* made here; the server has not acknowledged it */
+	bool		 adopted;		/* claimed for a killed mount, and not given away since */
 	bool		 dead;			/* the server says there is no such object */
 	bool		 pinned_elsewhere;
 	bool		 pinned;		/* our PIN was sent */
@@ -135,6 +136,11 @@ struct object {
 	bool		 wipe;			/* regions from wipe_from on are deleted */
 	uint64_t	 wipe_from;
 	uint64_t	 next_read;		/* where a sequential reader goes on */
+
+	/* journal */
+	uint64_t	 journaled;		/* last entry that speaks of it, and may be live; 0: none */
+	bool		 marked;		/* had content on its way at the journal's mark, and */
+	uint64_t	 mark_size;		/* this size */
 	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
 	uint8_t		 relists;		/* times its children were asked for again */
 };

@@ -91,6 +91,7 @@ op_setattr(struct engine *e, struct op *op)
 	if (op->set & (SET_MTIME | SET_MTIME_NOW))
 		o->attr.mtime = pick_time(e, op, SET_MTIME_NOW, op->attr.mtime);
 	o->attr.ctime = op->set & SET_CTIME ? op->attr.ctime : e->real;
+	op->state->set_to = op->attr;
 	txn_touch_attr(e, o);
 	op_answer(op, o);
 	return 0;
@@ -278,7 +279,9 @@ op_write(struct engine *e, struct op *op)
 
 	if (o == NULL)
 		return -EAGAIN;
-	if ((r = data_write(e, op, o, h != NULL && h->flags & O_APPEND ? o->attr.size : op->offset, op->data)) < 0)
+	if (h != NULL && h->flags & O_APPEND)
+		op->offset = o->attr.size;
+	if ((r = data_write(e, op, o, op->offset, op->data)) < 0)
 		return r;
 	if (op->set & SET_KILL_SUID)
 		kill_set_ids(op, o);

@@ -11,12 +11,6 @@
 
 #include "fs/core.h"
 
-struct entry {
-	uint8_t		 token[TOKEN_SIZE];
-	struct rec	*rec;			/* NULL: no such name */
-	uint8_t		 type;
-};
-
 static int
 check_name(struct bytes name)
 {
@@ -25,9 +19,8 @@ check_name(struct bytes name)
 	return name.len > NAME_MAX_BYTES ? -ENAMETOOLONG : 0;
 }
 
-/* Looks a name up in a leased directory.  0: entry is set; -EAGAIN, -EIO. */
-static int
-find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes name, struct entry *entry)
+int
+op_find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes name, struct entry *entry)
 {
 	struct bytes stored;
 
@@ -48,8 +41,8 @@ find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes nam
  * object is gone can only be an old one: it is forgotten and asked for again,
  * once.
  */
-static struct object *
-need_child(struct engine *e, struct op *op, struct object *dir, const struct entry *entry, enum mode mode)
+struct object *
+op_need_child(struct engine *e, struct op *op, struct object *dir, const struct entry *entry, enum mode mode)
 {
 	uint64_t oid = entry->rec->oref;
 	struct object *o = object_find(e, oid);
@@ -108,9 +101,9 @@ op_lookup(struct engine *e, struct op *op)
 		return r;
 	if (dir == NULL)
 		return -EAGAIN;
-	if ((r2 = find_entry(e, op, dir, op->name, &entry)) < 0)
+	if ((r2 = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r2;
-	o = entry.rec == NULL ? NULL : need_child(e, op, dir, &entry, MODE_SHARED);
+	o = entry.rec == NULL ? NULL : op_need_child(e, op, dir, &entry, MODE_SHARED);
 	if (r < 0 || (entry.rec != NULL && o == NULL))
 		return -EAGAIN;
 	if (o == NULL) {
@@ -147,11 +140,30 @@ set_parent(struct engine *e, struct object *o, uint64_t parent)
 	return len < 0 ? (int)len : txn_put(e, o, KIND_PARENT, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0);
 }
 
+/* One out of the journal keeps its id, which the session still owns. */
+static uint64_t
+chosen_oid(struct engine *e, const struct op *op)
+{
+	uint64_t oid = op->replay != NULL && op->replay->keep_oids ? op->replay->entry->child : 0;
+	struct object *o = object_find(e, oid);
+
+	/* It may have been claimed, and even given away, before it is born. */
+	if (o != NULL && o->adopted && !o->attr_known) {
+		o->adopted = false;
+		o->mode = MODE_NONE;
+	}
+	if (o != NULL && o->mode == MODE_NONE) {
+		o->grant = o->version = 0;	/* as of any that is born */
+		o->released = false;
+	}
+	return oid != 0 && (o == NULL || (o->mode == MODE_NONE && !o->attr_known && !o->dead)) ? oid : oid_new(e);
+}
+
 static struct object *
 birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 {
-	uint64_t oid = oid_new(e);
-	struct object *o = oid == 0 || object_find(e, oid) != NULL ? NULL : object_get(e, oid);
+	uint64_t oid = chosen_oid(e, op);
+	struct object *o = oid == 0 || (op->replay == NULL && object_find(e, oid) != NULL) ? NULL : object_get(e, oid);
 	struct attr a = { .mode = mode, .uid = op->uid, .gid = op->gid, .nlink = S_ISDIR(mode) ? 2 : 1,
 	    .rdev = op->attr.rdev, .atime = e->real, .mtime = e->real, .ctime = e->real, .btime = e->real };
 
@@ -179,7 +191,7 @@ static int
 open_existing(struct engine *e, struct op *op, struct object *dir, const struct entry *entry)
 {
 	bool truncate = op->flags & O_TRUNC;
-	struct object *o = need_child(e, op, dir, entry, truncate ? MODE_EXCLUSIVE : MODE_SHARED);
+	struct object *o = op_need_child(e, op, dir, entry, truncate ? MODE_EXCLUSIVE : MODE_SHARED);
 	int r;
 
 	if (o == NULL)
@@ -218,7 +230,7 @@ op_make(struct engine *e, struct op *op)
 		return -ENAMETOOLONG;
 	if (dir == NULL)
 		return -EAGAIN;
-	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
 	if (entry.rec != NULL && op->type == OP_CREATE && !(op->flags & O_EXCL))
 		return open_existing(e, op, dir, &entry);
@@ -238,6 +250,7 @@ op_make(struct engine *e, struct op *op)
 	touch_directory(e, dir, S_ISDIR(mode) ? 1 : 0);
 	set_hint(o, dir, op->name);
 	answer_entry(e, op, dir, o);
+	op->made = true;
 	return 0;
 }
 
@@ -253,7 +266,7 @@ op_link(struct engine *e, struct op *op)
 		return r;
 	if (dir == NULL || o == NULL)
 		return -EAGAIN;
-	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
 	if (entry.rec != NULL)
 		return -EEXIST;
@@ -311,6 +324,15 @@ drop_name(struct engine *e, struct object *o)
 		o->ordered = true;	/* who has it open elsewhere may close it: later is too late */
 }
 
+/* For the journal. */
+static void
+note_victim(struct op *op, const struct object *o)
+{
+	op->victim = o->oid;
+	op->victim_version = o->version;
+	op->victim_nlink = o->attr.nlink;
+}
+
 int
 op_unlink(struct engine *e, struct op *op)
 {
@@ -323,11 +345,11 @@ op_unlink(struct engine *e, struct op *op)
 		return r;
 	if (dir == NULL)
 		return -EAGAIN;
-	if ((r = find_entry(e, op, dir, op->name, &entry)) < 0)
+	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
 	if (entry.rec == NULL)
 		return -ENOENT;
-	if ((o = need_child(e, op, dir, &entry, MODE_EXCLUSIVE)) == NULL)
+	if ((o = op_need_child(e, op, dir, &entry, MODE_EXCLUSIVE)) == NULL)
 		return -EAGAIN;
 	if (S_ISDIR(o->attr.mode) != rmdir)
 		return rmdir ? -ENOTDIR : -EISDIR;
@@ -337,6 +359,7 @@ op_unlink(struct engine *e, struct op *op)
 		return r;
 	touch_directory(e, dir, rmdir ? -1 : 0);
 	drop_name(e, o);
+	note_victim(op, o);
 	lease_changed(e, op, o);
 	return 0;
 }
@@ -382,8 +405,8 @@ rename_gather(struct engine *e, struct op *op, struct renaming *n)
 	n->to = op->ino2 == op->ino ? n->from : need_object(e, op, op->ino2, MODE_EXCLUSIVE);
 	if (n->from == NULL || n->to == NULL)
 		return -EAGAIN;
-	r = find_entry(e, op, n->from, op->name, &n->source);
-	r2 = find_entry(e, op, n->to, op->name2, &n->target);
+	r = op_find_entry(e, op, n->from, op->name, &n->source);
+	r2 = op_find_entry(e, op, n->to, op->name2, &n->target);
 	if (r < 0 || r2 < 0)
 		return r < 0 ? r : r2;
 	if (n->source.rec == NULL)
@@ -394,9 +417,9 @@ rename_gather(struct engine *e, struct op *op, struct renaming *n)
 		return -ENOENT;
 	if (n->to->gone)
 		return -ENOENT;
-	n->moved = need_child(e, op, n->from, &n->source, MODE_EXCLUSIVE);
+	n->moved = op_need_child(e, op, n->from, &n->source, MODE_EXCLUSIVE);
 	if (n->target.rec != NULL)
-		n->replaced = need_child(e, op, n->to, &n->target, MODE_EXCLUSIVE);
+		n->replaced = op_need_child(e, op, n->to, &n->target, MODE_EXCLUSIVE);
 	return n->moved == NULL || (n->target.rec != NULL && n->replaced == NULL) ? -EAGAIN : 0;
 }
 
@@ -459,6 +482,9 @@ op_rename(struct engine *e, struct op *op)
 	lease_changed(e, op, n.moved);
 	if (n.replaced != NULL)
 		lease_changed(e, op, n.replaced);
+	op->moved = n.moved->oid;
+	if (n.exchange)
+		note_victim(op, n.replaced);
 	across = n.from != n.to;
 	moved_dir = S_ISDIR(n.moved->attr.mode);
 	other_dir = n.replaced != NULL && S_ISDIR(n.replaced->attr.mode);
@@ -477,6 +503,7 @@ op_rename(struct engine *e, struct op *op)
 	if (n.replaced == NULL)
 		return 0;
 	drop_name(e, n.replaced);
+	note_victim(op, n.replaced);
 	/* The old content must not go before the new has arrived (R4). */
 	if (data_dirty(n.moved) || n.moved->hold)
 		txn_order(e, n.moved);

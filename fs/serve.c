@@ -26,9 +26,11 @@
 #include "fs/cmd.h"
 #include "fs/control.h"
 #include "fs/features.h"
+#include "fs/journal_file.h"
 #include "fs/lock.h"
 #include "fs/log.h"
 #include "fs/peek.h"
+#include "fs/serve_journal.h"
 #include "proto/noise.h"
 
 enum {
@@ -50,6 +52,7 @@ struct serve {
 	bool			 force, released;	/* released: no request comes any more */
 	char			*lost[NAMED_MAX];
 	size_t			 lost_count, lost_more;
+	bool			 kept;		/* they wait in the journal */
 
 	const struct serve_options *options;
 	void			(*ready)(void *context, int code, const char *why);
@@ -57,6 +60,8 @@ struct serve {
 	struct shell		*shell;
 	struct mount		*mount;
 	struct control		*control;
+	struct journal_file	*journal;	/* NULL: without */
+	struct shell_config	 config;	/* without a kernel or a journal */
 	int			 lock_fd;
 	pthread_t		 waiter, signals;
 };
@@ -97,7 +102,8 @@ forced(struct serve *s)
 static void
 keep_session(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE], uint32_t generation)
 {
-	const struct serve_options *o = context;
+	struct serve *s = context;
+	const struct serve_options *o = s->options;
 	struct home_session session = { .id = id, .generation = generation };
 	int r;
 
@@ -106,13 +112,16 @@ keep_session(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE], uint
 	    home_session_save(o->home, o->volume.id, &session);
 	if (r < 0)
 		log_error("the session cannot be kept: %s", strerror(-r));
+	if (id != 0 && s->journal != NULL)
+		journal_file_begin(s->journal, id);
 	sodium_memzero(&session, sizeof session);
 }
 
 static void
 keep_version(void *context, uint64_t highest)
 {
-	const struct serve_options *o = context;
+	const struct serve *s = context;
+	const struct serve_options *o = s->options;
 	int r = home_version_save(o->home, o->volume.id, highest);
 
 	if (r < 0)
@@ -281,6 +290,10 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "replays %" PRIu64, e.replays);
 	control_say(fd, "rejected %" PRIu64, e.rejected);
 	control_say(fd, "lost_objects %" PRIu64, e.lost_objects);
+	control_say(fd, "journal_bytes %zu", e.journal_bytes);
+	control_say(fd, "journal_through %" PRIu64, e.journal_through);
+	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
+	    e.journal_stranded ? "stranded" : "on");
 	control_say(fd, "ok");
 }
 
@@ -322,9 +335,9 @@ serve_umount(struct serve *s, int fd, bool force)
 		if (control_gone(fd))
 			return;
 	for (size_t i = 0; i < s->lost_count; i++)
-		control_say(fd, "lost %s", s->lost[i]);
+		control_say(fd, "%s %s", s->kept ? "kept" : "lost", s->lost[i]);
 	if (s->lost_more > 0)
-		control_say(fd, "lost ... and %zu more", s->lost_more);
+		control_say(fd, "%s ... and %zu more", s->kept ? "kept" : "lost", s->lost_more);
 	control_say(fd, "ok");
 }
 
@@ -448,6 +461,29 @@ waiting(void *context, const char *what)
 	s->ready(s->ready_context, SERVE_WAITING, what);
 }
 
+/* What the last mount left, and a journal for this one. */
+static int
+begin_journal(struct serve *s, struct shell_config *config, char *why, size_t size)
+{
+	const struct serve_options *o = s->options;
+	bool ran;
+	int r;
+
+	if ((r = serve_journal_open(o->home, o->volume.id, &s->journal, why, size)) < 0)
+		return r;
+	r = serve_journal_replay(o->home, o->volume.id, s->journal, *config, !o->mount.read_only, &ran, why, size);
+	if (r < 0)
+		return r;
+	if (ran)
+		config->replaces = 0;		/* it has ended */
+	if (o->mount.read_only || o->no_journal) {
+		journal_file_close(s->journal);
+		s->journal = NULL;
+	} else
+		config->engine.journal = journal_file_sink(s->journal);
+	return 0;
+}
+
 static int
 begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 {
@@ -468,13 +504,16 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	if ((r = serve_configure(&config, secrets, o->home, &o->server, &o->volume, why, size)) < 0)
 		return r;
 	config.engine = o->engine;
+	config.keeper = &keeper_calls;
+	config.keeper_context = s;
+	s->config = config;
+	if ((r = begin_journal(s, &config, why, size)) < 0)
+		return r;
 	config.engine.renames = peek_renames;
 	if ((r = mount_new(&s->mount, &o->mount)) < 0)
 		return r;
 	config.kernel = &mount_kernel_calls;
 	config.kernel_context = s->mount;
-	config.keeper = &keeper_calls;
-	config.keeper_context = (void *)(uintptr_t)o;
 	if ((r = shell_new(&s->shell, &config, why, size)) < 0 ||
 	    (r = features_check(s->shell, o->mount.read_only, waiting, s, why, size)) < 0)
 		return r;
@@ -502,6 +541,32 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 
 /* ---- the end ---- */
 
+/*
+ * Everything is on the server, but what was lost with its leases: that is in
+ * the journal, and run again at once.
+ */
+static void
+end_journal(struct serve *s, bool stranded)
+{
+	const struct serve_options *o = s->options;
+	char why[512] = "";
+	bool ran;
+	int r = 0;
+
+	if (s->journal != NULL && !stranded)
+		r = journal_file_reset(s->journal);
+	shell_free(s->shell, !stranded);
+	s->shell = NULL;
+	journal_file_close(s->journal);
+	s->journal = NULL;
+	if (stranded && (r = serve_journal_open(o->home, o->volume.id, &s->journal, why, sizeof why)) == 0)
+		r = serve_journal_replay(o->home, o->volume.id, s->journal, s->config, true, &ran, why, sizeof why);
+	if (r < 0)
+		log_error("%s", why[0] != '\0' ? why : strerror(-r));
+	journal_file_close(s->journal);
+	s->journal = NULL;
+}
+
 static void
 finish(struct serve *s)
 {
@@ -516,18 +581,20 @@ finish(struct serve *s)
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
 	else
 		r = flush(s, LAST_MS, -1);
+	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
 		shell_unsaved(s->shell, add_unsaved, &u);
-		log_error("ending with changes that are not on the server (%s): %zu files",
-		    strerror(-r), u.count + u.more);
+		log_error("ending with changes that are not on the server (%s): %zu files%s",
+		    strerror(-r), u.count + u.more, s->journal != NULL ? "; the journal keeps them for the next mount" : "");
 		for (size_t i = 0; i < u.count; i++)
-			log_error("lost: %s", u.path[i]);
+			log_error("%s: %s", s->journal != NULL ? "kept" : "lost", u.path[i]);
 	}
 	{
 		LOCK_SCOPE(&s->lock);
 		memcpy(s->lost, u.path, sizeof u.path);
 		s->lost_count = u.count;
 		s->lost_more = u.more;
+		s->kept = s->journal != NULL && !status.journal_full;
 	}
 	/*
 	 * A clean end frees everything.  After a forced one, or while somebody
@@ -540,9 +607,9 @@ finish(struct serve *s)
 		clean = r == 0 && !s->force && s->released;
 	}
 	if (clean) {
-		shell_free(s->shell, true);
-		s->shell = NULL;
-	}
+		end_journal(s, status.journal_stranded);
+	} else
+		shell_journal_end(s->shell);
 	control_hide(s->control);
 	close(s->lock_fd);
 	advance(s, STAGE_FLUSHED, false);
@@ -570,6 +637,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		mount_free(s.mount);
 		control_free(s.control);
 		shell_free(s.shell, true);
+		journal_file_close(s.journal);
 		serve_secrets_done(&secrets);
 		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));
 		return cmd_exit_of(r);
@@ -583,5 +651,5 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		mount_free(s.mount);
 		serve_secrets_done(&secrets);
 	}
-	return s.lost_count > 0 ? CMD_FAILED : CMD_OK;
+	return s.lost_count > 0 && !s.kept ? CMD_FAILED : CMD_OK;
 }

@@ -19,6 +19,7 @@ struct serve_options {
 	struct home_volume	 volume;
 	struct mount_options	 mount;
 	struct engine_config	 engine;
+	bool			 no_journal;
 };
 
 /*

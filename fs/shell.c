@@ -22,6 +22,7 @@
 #include "fs/log.h"
 #include "fs/mover.h"
 #include "fs/notifier.h"
+#include "fs/replay.h"
 #include "fs/workers.h"
 #include "proto/seal.h"
 
@@ -328,6 +329,7 @@ start(struct shell *s, char *why, size_t size)
 	if (s->keys == NULL)
 		return -ENOMEM;
 	if ((r = engine_new(&s->engine, &config, s->keys)) < 0 ||
+	    (s->config.replay != NULL && (r = replay_adopt(s->config.replay, s->engine)) < 0) ||
 	    (r = workers_new(&s->workers, WORKERS)) < 0 ||
 	    (r = mover_new(&s->mover, s->workers, s->keys, &mover_calls, s)) < 0 ||
 	    (s->config.kernel != NULL && (r = notifier_new(&s->notifier, &notifier_calls, s)) < 0) ||
@@ -363,6 +365,9 @@ shell_new(struct shell **ret, const struct shell_config *config, char *why, size
 	s->config = *config;
 	s->highest = config->version;
 	s->replaces = config->replaces;
+	s->session = config->session;
+	s->generation = config->generation;
+	memcpy(s->secret, config->secret, SECRET_SIZE);
 	s->control_target = (struct link_target){ .addresses = config->addresses,
 	    .device_secret = config->device_secret };
 	memcpy(s->control_target.server_key, config->server_key, KEY_SIZE);

@@ -47,10 +47,14 @@ struct kernel_calls {
 
 /* What outlives the process; called rarely, may block on the disk. */
 struct keeper_calls {
+	/* Also when only the generation is new; id 0: it has ended. */
 	void	(*session)(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE],
 		    uint32_t generation);
 	void	(*version)(void *context, uint64_t highest);
 };
+
+struct replay;
+struct replay_report;
 
 struct shell_config {
 	struct engine_config	 engine;	/* random is the shell's own */
@@ -60,6 +64,10 @@ struct shell_config {
 	uint64_t		 writer;	/* names this device in the records it seals */
 	uint8_t			 volume[VOLUME_ID_SIZE];
 	const uint8_t		*volume_key;
+	uint64_t		 session;	/* one to resume, or 0 */
+	uint8_t			 secret[SECRET_SIZE];
+	uint32_t		 generation;	/* of it, as far as is known */
+	struct replay		*replay;	/* for it; shell_replay() follows */
 	uint64_t		 replaces;	/* a session a killed mount left behind, or 0 */
 	uint8_t			 replaces_secret[SECRET_SIZE];
 	uint64_t		 version;	/* highest seen: anything lower is refused */
@@ -115,6 +123,10 @@ int	shell_end(struct shell *s, struct errand *errand, struct op *op);
 int	shell_run(struct shell *s, struct op *op, int timeout_ms);
 /* All that was acknowledged is on the server; 0, -ETIMEDOUT, or what the engine says. */
 int	shell_sync(struct shell *s, int timeout_ms);
+/* Nothing more goes into the journal. */
+void	shell_journal_end(struct shell *s);
+/* Runs the journal again, to its end: replay_error(). */
+int	shell_replay(struct shell *s, struct replay *r);
 /* The first commit of a new volume. */
 int	shell_format(struct shell *s, uint32_t uid, uint32_t gid, uint32_t mode);
 

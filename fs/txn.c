@@ -166,7 +166,8 @@ txn_held_back(const struct object *o, const struct rec *r)
 static bool
 moot(const struct object *o)
 {
-	if (!o->gone || o->opens > 0 || o->pinned_elsewhere)
+	/* While our own pin holds it others may still read it: it must not look as if it had a name. */
+	if (!o->gone || o->opens > 0 || o->pinned_elsewhere || o->pinned)
 		return false;
 	return !S_ISDIR(o->attr.mode) || (o->born && o->sequence == 0);
 }
@@ -371,6 +372,7 @@ freeze(struct engine *e)
 			return;
 		}
 	c->sequence = ++e->sequence;
+	journal_froze(e, c->sequence);
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, dirty_link);
 		if (moot(o)) {
@@ -581,6 +583,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	if (!TAILQ_EMPTY(&e->flushing))
 		data_flush_step(e);
 	commit_put(c);
+	journal_step(e);
 }
 
 /* A commit that was not applied becomes part of the running transaction again. */
@@ -661,6 +664,7 @@ txn_lose_running(struct engine *e)
 {
 	struct object *o;
 
+	journal_lost(e, e->sequence + 1);
 	while ((o = TAILQ_FIRST(&e->dirty)) != NULL) {
 		lease_lost(e, o);
 		txn_clean(e, o);
@@ -673,6 +677,7 @@ static void
 lose_from(struct engine *e, struct commit_state *s)
 {
 	if (s != NULL) {
+		journal_lost(e, s->commit->sequence);
 		txn_thaw(e, s);
 		e->sequence++;		/* its sequence is consumed, those after it are not */
 	}
@@ -709,6 +714,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		return;		/* about one that was resent or thawed meanwhile */
 	switch (m->status) {
 	case STATUS_OK:
+		journal_acked(e, m->sequence, m->version);
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:

@@ -166,7 +166,7 @@ process_gone() {
 	grep -q "GONE.*umount" "$T/stdout"
 	client zoe status --json | jq -e '.[0].dead'
 	exits 1 "nuage umount" client zoe sync "$T/gone"
-	exits 1 "was lost" client zoe umount "$T/gone"
+	exits 1 "next mount brings" client zoe umount "$T/gone"
 	not is_mounted "$T/gone"
 	client zoe mount vol "$T/gone"
 	kill -KILL "$(client zoe status --json | jq '.[0].pid')"

@@ -5,6 +5,7 @@ INTEGRATION_TESTS = \
 	tests/integration/cli.sh \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
+	tests/integration/journal.sh \
 	tests/integration/features.sh \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \

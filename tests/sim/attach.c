@@ -11,6 +11,7 @@
 
 #include "tests/sim/blocks.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/transfer.h"
 
@@ -186,6 +187,10 @@ attached(struct mount *m, const struct message *msg)
 		m->formatted = true;
 		if (engine_format(m->engine, UID, UID, 0755) < 0)
 			sim_fail(m->sim, "engine_format failed");
+	}
+	if (m->replays && !m->mounted) {
+		m->mounted = true;
+		diary_attached(m->client->diary, m);
 	}
 	m->mounted = true;
 	mount_drain(m);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/rng.h"
@@ -11,13 +12,18 @@
 /* Most names are short; the last few are as long as names get. */
 static char names[NAMES][NAME_MAX_BYTES + 1];
 
+/* Patterns that are not computed: tag KEPT and higher. */
+#define KEPT UINT32_C(0x80000000)
+static struct bytes *kept;
+static size_t kept_count, kept_size;
+
 static void
 names_make(void)
 {
 	if (names[0][0] != 0)
 		return;
-	for (unsigned i = 0; i < NAMES; i++) {
-		unsigned len = i < NAMES - 3 ? 2 + i % 5 : NAME_MAX_BYTES - (NAMES - 1 - i);
+	for (unsigned i = 0; i < NAMES_MADE; i++) {
+		unsigned len = i < NAMES_MADE - 3 ? 2 + i % 5 : NAME_MAX_BYTES - (NAMES_MADE - 1 - i);
 
 		memset(names[i], 'a' + (int)(i % 26), len);
 		names[i][1] = (char)('0' + i / 26);
@@ -32,6 +38,14 @@ name_text(unsigned i)
 	return i < NAMES ? names[i] : "-";
 }
 
+void
+names_forget(void)
+{
+	memset(names[NAMES_MADE], 0, (NAMES - NAMES_MADE) * sizeof names[0]);
+	while (kept_count > 0)
+		free((void *)(uintptr_t)kept[--kept_count].data);
+}
+
 uint8_t
 name_number(struct bytes name)
 {
@@ -39,6 +53,13 @@ name_number(struct bytes name)
 	for (unsigned i = 0; i < NAMES; i++)
 		if (strlen(names[i]) == name.len && memcmp(names[i], name.data, name.len) == 0)
 			return (uint8_t)i;
+	if (memmem(name.data, name.len, " (conflict ", 11) == NULL)
+		return NAME_NONE;
+	for (unsigned i = NAMES_MADE; i < NAMES; i++)
+		if (names[i][0] == 0) {
+			memcpy(names[i], name.data, name.len);
+			return (uint8_t)i;
+		}
 	return NAME_NONE;
 }
 
@@ -83,9 +104,34 @@ pattern_word(uint32_t tag, uint64_t index)
 	return x ^ x >> 32;
 }
 
+uint32_t
+pattern_keep(struct bytes data)
+{
+	uint8_t *copy = malloc(data.len + 1);
+
+	if (kept_count == kept_size) {
+		kept_size = kept_size * 2 + 64;
+		kept = realloc(kept, kept_size * sizeof *kept);
+	}
+	if (copy == NULL || kept == NULL)
+		abort();
+	if (data.len > 0)
+		memcpy(copy, data.data, data.len);
+	kept[kept_count] = (struct bytes){ copy, data.len };
+	return KEPT + (uint32_t)kept_count++;
+}
+
 void
 pattern_fill(uint32_t tag, uint64_t from, uint8_t *to, size_t len)
 {
+	if (tag >= KEPT) {
+		const struct bytes *b = &kept[tag - KEPT];
+
+		memset(to, 0, len);
+		if (from < b->len)
+			memcpy(to, b->data + from, len < b->len - from ? len : b->len - from);
+		return;
+	}
 	while (len > 0) {
 		uint64_t word = pattern_word(tag, from / 8);
 		size_t skip = from % 8, n = 8 - skip < len ? 8 - skip : len;
@@ -102,6 +148,13 @@ pattern_compare(uint32_t tag, uint64_t from, const uint8_t *data, size_t len)
 {
 	size_t at = 0;
 
+	if (tag >= KEPT) {
+		const struct bytes *b = &kept[tag - KEPT];
+
+		while (at < len && from + at < b->len && b->data[from + at] == data[at])
+			at++;
+		return at;
+	}
 	while (at < len) {
 		uint64_t word = pattern_word(tag, (from + at) / 8);
 		size_t skip = (from + at) % 8, n = 8 - skip < len - at ? 8 - skip : len - at;

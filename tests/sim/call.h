@@ -12,7 +12,8 @@
 enum {
 	CLIENTS_MAX	= 4,
 	PROCS_MAX	= 3,		/* processes a client */
-	NAMES		= 48,		/* names there are */
+	NAMES_MADE	= 48,		/* names that processes use */
+	NAMES		= 128,		/* and those that conflicts make of them */
 	NAME_NONE	= 255,
 	CALL_LOCKS_MAX	= 5,
 	XATTRS		= 4,
@@ -78,6 +79,9 @@ struct call {
 	bool		 parked;		/* in the engine, without an answer */
 	bool		 in_engine;		/* until engine_replied() */
 	bool		 internal;		/* of the mount's own, not the kernel's */
+	bool		 given;			/* of the journal: op was made elsewhere */
+	bool		 rerun;			/* ... and is an operation of the dead mount, again */
+	int64_t		 at_ns;			/* its effects bear this time; 0: that of now */
 	uint64_t	 next_offset;		/* READDIR: where the listing goes on */
 	struct { uint64_t id; bool exclusive; } locks[CALL_LOCKS_MAX];	/* of the kernel's */
 	unsigned	 locks_count;
@@ -90,6 +94,8 @@ struct call {
 
 /* Name number i, 1 to 255 bytes; xattr name number i. */
 const char	*name_text(unsigned i);
+/* Names of conflicts get numbers as they are met; a new run begins without. */
+void		 names_forget(void);
 const char	*xattr_text(unsigned i);
 /* The number of a name, or NAME_NONE. */
 uint8_t		 name_number(struct bytes name);
@@ -98,6 +104,8 @@ const char	*op_text(enum op_type type);
 
 /* The bytes [from, from + len) of the endless pattern of a tag. */
 void		 pattern_fill(uint32_t tag, uint64_t from, uint8_t *to, size_t len);
+/* Makes bytes a pattern, from 0 on. */
+uint32_t	 pattern_keep(struct bytes data);
 /* Index of the first byte of `data` that differs from it, or len. */
 size_t		 pattern_compare(uint32_t tag, uint64_t from, const uint8_t *data, size_t len);
 

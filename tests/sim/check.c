@@ -9,6 +9,7 @@
 
 #include "server/engine.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/image.h"
 
@@ -424,8 +425,10 @@ judge_advance(struct judge *j)
 		int r;
 
 		if (apply(j->model, l, why, sizeof why)) {
-			if (l->kind == LETTER_CALL)
+			if (l->kind == LETTER_CALL) {
 				fate_weigh(before, l->call);
+				diary_saw(j->sim, j->model, l->call);
+			}
 			remember(j, before);
 			continue;
 		}

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "tests/sim/blocks.h"
+#include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
@@ -88,7 +89,7 @@ mount_new(struct client *c, const struct mount *replaced)
 	struct engine_config config = {
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
-		.eager = sim->plan.eager, .random = engine_random, .context = m,
+		.eager = sim->plan.eager, .random = engine_random, .context = m, .journal = diary_sink(c->diary),
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };
@@ -105,6 +106,8 @@ mount_new(struct client *c, const struct mount *replaced)
 		sim_fail(sim, "engine_new failed");
 	else {
 		mount_clocked(m);
+		if (replaced != NULL && diary_needed(c->diary))
+			diary_mount(c->diary, m);
 		client_connect(sim, m, 0);
 		sim_after(sim, MOUNT_TICK_US, mount_tick, m, 0);
 	}
@@ -139,7 +142,8 @@ free_calls(struct mount *m)
 			buffer_put(c->op.pieces[n].buffer);
 		arena_free(&c->op.arena);
 		free(c->op.state);
-		free((void *)(uintptr_t)c->op.data.data);
+		if (!c->given)
+			free((void *)(uintptr_t)c->op.data.data);
 		c->in_engine = false;
 	}
 }
@@ -174,7 +178,8 @@ mount_again(struct sim *sim, void *what, uint64_t number)
 	sim_trace(sim, "c%u: mounting again", c->index);
 	if (c->mount == NULL)
 		mount_new(c, old->killed ? old : &(struct mount){ .session = 0 });
-	workload_mounted(sim, c->index);
+	if (!client_replays(c->mount))
+		workload_mounted(sim, c->index);
 }
 
 bool
@@ -191,8 +196,10 @@ client_kill(struct client *c, uint64_t down_us)
 	mount_check(m);
 	m->killed = true;
 	workload_killed(c->sim, c->index);
+	diary_dying(c->diary, m);
 	mount_end(m);
 	fate_killed(m);
+	diary_killed(c->diary, m);
 	sim_after(c->sim, down_us, mount_again, m, 0);
 	return true;
 }
@@ -221,7 +228,32 @@ synced(struct call *c)
 		sim_after(m->sim, 500000, leave, m, 0);
 		return;
 	}
+	diary_empty(m->client->diary);
 	client_say_bye(m);
+}
+
+/* Is it there to run a journal again, and for nothing else? */
+bool
+client_replays(const struct mount *m)
+{
+	return m->replays;
+}
+
+void
+client_leave(struct mount *m)
+{
+	m->leaving = m->again = true;
+	leave(m->sim, m, 0);
+}
+
+void
+client_give_up(struct mount *m)
+{
+	m->killed = true;
+	mount_end(m);
+	fate_killed(m);
+	diary_killed(m->client->diary, m);
+	sim_after(m->sim, 1000000, mount_again, m, 0);
 }
 
 static void
@@ -252,7 +284,7 @@ client_remount(struct client *c, uint64_t away_us)
 {
 	struct mount *m = c->mount;
 
-	if (m == NULL || m->leaving || m->state == MOUNT_GONE || !m->mounted)
+	if (m == NULL || m->leaving || m->replays || m->state == MOUNT_GONE || !m->mounted)
 		return;
 	c->sim->report.remounts++;
 	sim_trace(c->sim, "c%u: unmounting", c->index);
@@ -331,6 +363,7 @@ clients_start(struct sim *sim)
 		struct client *c = sim_alloc(sizeof *c);
 
 		*c = (struct client){ .sim = sim, .index = i };
+		c->diary = diary_new(c);
 		sim->clients[i] = c;
 	}
 	if (!sim->report.failed)
@@ -364,6 +397,8 @@ unrest(const struct client *c)
 		return NULL;
 	if (c->mount == NULL)
 		return "not mounted";
+	if (c->mount->replays)
+		return "running its journal again";
 	if (c->mount->state != MOUNT_UP)
 		return "not attached";
 	if (kernel_busy(c->mount->kernel) > 0)
@@ -479,6 +514,8 @@ clients_free(struct sim *sim)
 			fate_mount_free(m);
 			free(m);
 		}
+		if (c != NULL)
+			diary_free(c->diary);
 		free(c);
 	}
 }

@@ -42,6 +42,8 @@ struct mount {
 	bool		 draining;
 	uint64_t	 replaces;		/* a session this one ends, with its secret */
 	uint8_t		 replaces_secret[SECRET_SIZE];
+	uint64_t	 resumes;		/* a dead mount's session, to run its journal again */
+	bool		 replays;		/* it is there to run a journal again, and for nothing else */
 	unsigned	 setup;			/* steps done of making the volume; client 0 alone */
 	struct transfers transfers;
 	uint64_t	 requests;
@@ -59,6 +61,7 @@ struct client {
 	unsigned	 index;
 	struct mount	*mount;			/* NULL while there is none */
 	struct mount	*mounts;
+	struct diary	*diary;
 	uint64_t	 unreachable_until_us;
 	uint64_t	 away_us;		/* between unmounting and mounting again */
 	bool		 looking;		/* its processes open and change nothing */
@@ -103,6 +106,10 @@ void	client_close_bulk(struct mount *m, unsigned lane);
 /* The session is to end; client_unmounted() follows. */
 void	client_say_bye(struct mount *m);
 void	client_unmounted(struct mount *m);
+bool	client_replays(const struct mount *m);
+/* Of a mount that was for the journal alone: it is done, or tried again later by another. */
+void	client_leave(struct mount *m);
+void	client_give_up(struct mount *m);
 
 /* From the kernel: hands the call to the engine; kernel_replied() follows. */
 void	mount_submit(struct mount *m, struct call *c);

@@ -55,6 +55,12 @@ fate_mount_free(struct mount *m)
 	free(m->ledger);
 }
 
+bool
+fate_open(const struct mount *m)
+{
+	return m->ledger->stale || !m->ledger->settled;
+}
+
 void
 fate_session_lost(struct mount *m)
 {
@@ -214,9 +220,9 @@ fate_server_sends(struct sim *sim, const struct conn *c, const struct message *m
 		for (size_t i = 0; i < l->applied_count; i++)
 			if (l->applied[i].sequence == m->committed.sequence && l->applied[i].step > l->acked_step)
 				l->acked_step = l->applied[i].step;
-	if (m->type == MSG_attached && c->lane == LANE_CONTROL && c->mount->replaces != 0)
+	if (m->type == MSG_attached && c->lane == LANE_CONTROL && (c->mount->replaces != 0 || c->mount->resumes != 0))
 		for (struct mount *old = c->mount->client->mounts; old != NULL; old = old->next)
-			if (old->session == c->mount->replaces)
+			if (old != c->mount && (old->session == c->mount->replaces || old->session == c->mount->resumes))
 				old->ledger->settled = true;
 	(void)sim;
 }

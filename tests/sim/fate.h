@@ -24,6 +24,9 @@ void	fate_killed(struct mount *m);
 /* The engine began a new session although it had one. */
 void	fate_session_lost(struct mount *m);
 
+/* Is it dead, and its end not known for good? */
+bool	fate_open(const struct mount *m);
+
 /* The engine has done something: notes which commits it froze. */
 void	fate_watch(struct mount *m);
 /* A commit is sent: the id its message is to carry. */

@@ -15,6 +15,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/check.c tests/sim/check.h \
 	tests/sim/client.c tests/sim/client.h \
 	tests/sim/daemon.c tests/sim/daemon.h \
+	tests/sim/diary.c tests/sim/diary.h \
 	tests/sim/facts.c tests/sim/facts.h \
 	tests/sim/fate.c tests/sim/fate.h \
 	tests/sim/fault.c tests/sim/fault.h \

@@ -82,6 +82,9 @@ touch(struct trial *t, struct inode *i, bool modified)
 {
 	struct when now = { t->call->invoked_ns, t->call->done_ns };
 
+	if (t->call->at_ns != 0)
+		now = (struct when){ t->call->at_ns, t->call->at_ns };
+
 	if (modified)
 		i->mtime = now;
 	i->ctime = now;

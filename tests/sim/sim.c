@@ -182,7 +182,7 @@ make_plan(struct sim *sim)
 	rng_seed(&r, sim->options.seed, 1);
 	p->clients = (unsigned)ONE_OF(&r, 2, 2, 2, 3, 3, 4);
 	p->processes = (unsigned)rng_between(&r, 1, PROCS_MAX);
-	p->names = (unsigned)ONE_OF(&r, 3, 5, 8, 16, NAMES);
+	p->names = (unsigned)ONE_OF(&r, 3, 5, 8, 16, NAMES_MADE);
 	p->directories = (unsigned)rng_between(&r, 1, 4);
 	p->net_min_us = (uint32_t)ONE_OF(&r, 20, 100, 1000, 20000);
 	p->net_max_us = p->net_min_us * (uint32_t)ONE_OF(&r, 1, 3, 10, 40);
@@ -259,6 +259,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	struct sim *sim = sim_alloc(sizeof *sim);
 
 	sim->options = *options;
+	names_forget();
 	rng_seed(&sim->net, options->seed, 2);
 	rng_seed(&sim->work, options->seed, 3);
 	rng_seed(&sim->faults, options->seed, 4);

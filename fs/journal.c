@@ -1,0 +1,551 @@
+/*
+ * journal.c - see journal.h: entries as bytes, and when which is written.
+ *
+ *	event					entry
+ *	a change succeeded, before its answer	OP
+ *	a transaction is frozen			FREEZE, before its COMMIT leaves
+ *	a commit is acknowledged		ACK
+ *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
+ *	the same while replaying		AWAY
+ *	commits or leases are lost		LOSS, and no TRIM any more: what is
+ *						live waits for the next mount
+ *	a mark was reached			TRIM
+ *
+ * A mark is a sync that nobody waits for: it remembers a moment, and is
+ * reached when every byte written before it has arrived (CONTENT) and then the
+ * next commit is acknowledged (COMMIT).  There is one at a time.
+ *
+ *	NONE	-> CONTENT	there are live entries
+ *	CONTENT	-> COMMIT	no span from before is left, nothing that was held back
+ *				then still is, sizes of then may be stated
+ *	COMMIT	-> NONE		acknowledged: entries before the mark are dead
+ *
+ * Invariants:
+ * 1. An entry is appended before any effect of its operation is frozen.
+ * 2. A FREEZE entry is appended before its commit is sent.
+ * 3. Every change not on the server has a live entry, or its operation was not
+ *    answered (`through`), or the engine reported it lost.
+ *
+ * When an entry cannot be kept (the client's disk is full) the journal is
+ * broken until all of it is dead: meanwhile nothing is appended, and
+ * operations are answered once the server has them.
+ *
+ * An entry: kind, type (u8), lengths of name, name2, hint (u16), of data (u32),
+ * uid, gid, flags, set, nlink (u32), ino, ino2, child, victim, version, victim
+ * version, offset, size, parent, sequence, upto (u64), when (s u64, ns u32),
+ * mode, uid, gid (u32), rdev, size (u64), atime, mtime, ctime (s u64, ns u32);
+ * then name, name2, hint, data.
+ */
+#include "fs/core.h"
+
+#include <fcntl.h>
+
+enum { HURRY_PART = 4 };	/* of `max`: more live bytes than this and nothing waits for its time */
+
+/* ---- bytes ---- */
+
+static void
+put_time(struct cursor *c, struct timespec t)
+{
+	cursor_put_u64(c, (uint64_t)t.tv_sec);
+	cursor_put_u32(c, (uint32_t)t.tv_nsec);
+}
+
+static struct timespec
+get_time(struct cursor *c)
+{
+	struct timespec t = { .tv_sec = (time_t)cursor_get_u64(c) };
+
+	t.tv_nsec = cursor_get_u32(c);
+	if (t.tv_nsec >= 1000000000)
+		cursor_fail(c);
+	return t;
+}
+
+ssize_t
+journal_encode(const struct journal_entry *n, uint8_t *to)
+{
+	struct cursor c = cursor_over(to, JOURNAL_ARGUMENTS_MAX);
+
+	if (n->name.len > NAME_MAX_BYTES || n->name2.len > SYMLINK_MAX || n->hint.len > NAME_MAX_BYTES ||
+	    n->data.len > JOURNAL_DATA_MAX)
+		return -EINVAL;
+	cursor_put_u8(&c, n->kind);
+	cursor_put_u8(&c, n->type);
+	cursor_put_u16(&c, (uint16_t)n->name.len);
+	cursor_put_u16(&c, (uint16_t)n->name2.len);
+	cursor_put_u16(&c, (uint16_t)n->hint.len);
+	cursor_put_u32(&c, (uint32_t)n->data.len);
+	cursor_put_u32(&c, n->uid);
+	cursor_put_u32(&c, n->gid);
+	cursor_put_u32(&c, n->flags);
+	cursor_put_u32(&c, n->set);
+	cursor_put_u32(&c, n->nlink);
+	cursor_put_u64(&c, n->ino);
+	cursor_put_u64(&c, n->ino2);
+	cursor_put_u64(&c, n->child);
+	cursor_put_u64(&c, n->victim);
+	cursor_put_u64(&c, n->version);
+	cursor_put_u64(&c, n->victim_version);
+	cursor_put_u64(&c, n->offset);
+	cursor_put_u64(&c, n->size);
+	cursor_put_u64(&c, n->parent);
+	cursor_put_u64(&c, n->sequence);
+	cursor_put_u64(&c, n->upto);
+	put_time(&c, n->when);
+	cursor_put_u32(&c, n->attr.mode);
+	cursor_put_u32(&c, n->attr.uid);
+	cursor_put_u32(&c, n->attr.gid);
+	cursor_put_u64(&c, n->attr.rdev);
+	cursor_put_u64(&c, n->attr.size);
+	put_time(&c, n->attr.atime);
+	put_time(&c, n->attr.mtime);
+	put_time(&c, n->attr.ctime);
+	cursor_put(&c, n->name.data, n->name.len);
+	cursor_put(&c, n->name2.data, n->name2.len);
+	cursor_put(&c, n->hint.data, n->hint.len);
+	return cursor_ok(&c) ? (ssize_t)c.pos : -EINVAL;
+}
+
+int
+journal_decode(struct journal_entry *n, struct bytes from)
+{
+	struct cursor c = cursor_read(from.data, from.len);
+	size_t name, name2, hint, data;
+
+	*n = (struct journal_entry){ .kind = cursor_get_u8(&c), .type = cursor_get_u8(&c) };
+	name = cursor_get_u16(&c);
+	name2 = cursor_get_u16(&c);
+	hint = cursor_get_u16(&c);
+	data = cursor_get_u32(&c);
+	n->uid = cursor_get_u32(&c);
+	n->gid = cursor_get_u32(&c);
+	n->flags = cursor_get_u32(&c);
+	n->set = cursor_get_u32(&c);
+	n->nlink = cursor_get_u32(&c);
+	n->ino = cursor_get_u64(&c);
+	n->ino2 = cursor_get_u64(&c);
+	n->child = cursor_get_u64(&c);
+	n->victim = cursor_get_u64(&c);
+	n->version = cursor_get_u64(&c);
+	n->victim_version = cursor_get_u64(&c);
+	n->offset = cursor_get_u64(&c);
+	n->size = cursor_get_u64(&c);
+	n->parent = cursor_get_u64(&c);
+	n->sequence = cursor_get_u64(&c);
+	n->upto = cursor_get_u64(&c);
+	n->when = get_time(&c);
+	n->attr.mode = cursor_get_u32(&c);
+	n->attr.uid = cursor_get_u32(&c);
+	n->attr.gid = cursor_get_u32(&c);
+	n->attr.rdev = cursor_get_u64(&c);
+	n->attr.size = cursor_get_u64(&c);
+	n->attr.atime = get_time(&c);
+	n->attr.mtime = get_time(&c);
+	n->attr.ctime = get_time(&c);
+	if (name > NAME_MAX_BYTES || name2 > SYMLINK_MAX || hint > NAME_MAX_BYTES || data > JOURNAL_DATA_MAX ||
+	    n->kind == 0 || n->kind >= JOURNAL_KINDS || (n->kind == JOURNAL_OP && n->type >= OP_COUNT))
+		return -EBADMSG;
+	n->name = cursor_get_bytes(&c, name);
+	n->name2 = cursor_get_bytes(&c, name2);
+	n->hint = cursor_get_bytes(&c, hint);
+	n->data = cursor_get_bytes(&c, data);
+	return cursor_done(&c) ? 0 : -EBADMSG;
+}
+
+bool
+journal_is_name(const struct journal_entry *n)
+{
+	switch (n->type) {
+	case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK: case OP_RMDIR:
+	case OP_RENAME:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- appending ---- */
+
+static int
+append(struct engine *e, struct journal_entry *n, bool sync)
+{
+	struct journal *j = &e->journal;
+	uint8_t arguments[JOURNAL_ARGUMENTS_MAX];
+	ssize_t len;
+	int r;
+
+	/* With what was lost in it nothing can be trimmed: it must not grow for ever. */
+	j->broken |= j->stranded && j->bytes - j->dead_bytes > j->sink->max;
+	if (j->broken)
+		return -ENOSPC;
+	if ((len = journal_encode(n, arguments)) < 0)
+		return (int)len;
+	r = j->sink->append(j->sink->context, j->next, (struct bytes){ arguments, (size_t)len }, n->data, sync);
+	if (r < 0) {
+		j->broken = true;
+		j->mark = MARK_NONE;
+		return r;
+	}
+	j->next++;
+	j->bytes += (size_t)len + n->data.len;
+	return 0;
+}
+
+static bool
+keeps(const struct engine *e)
+{
+	return e->journal.sink != NULL;
+}
+
+/* Will this operation, when it succeeds, have changed something? */
+bool
+journal_wants(const struct op *op)
+{
+	switch (op->type) {
+	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RMDIR: case OP_RENAME: case OP_WRITE: case OP_SETXATTR: case OP_REMOVEXATTR: case OP_FALLOCATE:
+		return true;
+	case OP_OPEN:
+		return op->flags & O_TRUNC;
+	default:
+		return false;
+	}
+}
+
+/* As it was done: what it opened besides does not outlive the process. */
+static void
+describe(const struct engine *e, const struct op *op, struct journal_entry *n)
+{
+	*n = (struct journal_entry){ .kind = JOURNAL_OP, .type = (uint8_t)op->type, .uid = op->uid, .gid = op->gid,
+	    .flags = op->flags, .set = op->set, .ino = op->ino, .ino2 = op->ino2, .victim = op->victim,
+	    .victim_version = op->victim_version, .nlink = op->victim_nlink, .offset = op->offset, .size = op->size,
+	    .when = e->real, .attr = op->attr, .name = op->name, .name2 = op->name2 };
+	switch (op->type) {
+	case OP_CREATE:
+		if (op->made)
+			n->child = op->child;
+		else {
+			n->type = OP_OPEN;
+			n->ino = op->child;
+			n->name = (struct bytes){ NULL, 0 };
+		}
+		break;
+	case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK:
+		n->child = op->child;
+		break;
+	case OP_RENAME:
+		n->child = op->moved;
+		break;
+	case OP_SETXATTR:
+		n->flags = 0;		/* that it was there, or not, has been seen to */
+		/* fall through */
+	case OP_WRITE:
+		n->data = op->data;
+		break;
+	default:
+		break;
+	}
+}
+
+/* When its lease goes, that must be said: the next mount claims what this one held. */
+static void
+speaks_of(struct engine *e, uint64_t oid)
+{
+	struct object *o = oid == 0 ? NULL : object_find(e, oid);
+
+	if (o != NULL)
+		o->journaled = e->journal.last_op;
+}
+
+/* True: kept, or need not be.  False: the operation is to be answered when the server has it. */
+bool
+journal_op(struct engine *e, const struct op *op)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n;
+	struct object *o;
+
+	if (op->replay != NULL && journal_is_name(op->replay->entry) && op->replay->verdict < REPLAY_TAKEN)
+		j->replayed = op->replay->entry->number;
+	if (!keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
+		return true;
+	describe(e, op, &n);
+	/* What the operation was asked, not what it answers. */
+	if (op->type == OP_SETATTR)
+		n.attr = op->state->set_to;
+	if ((o = object_find(e, n.ino)) != NULL) {
+		n.version = o->version;
+		if (o->hint_name != NULL && !journal_is_name(&n)) {
+			n.parent = o->hint_parent;
+			n.hint = (struct bytes){ (const uint8_t *)o->hint_name, strlen(o->hint_name) };
+		}
+	}
+	if (append(e, &n, false) < 0)
+		return false;
+	j->last_op = j->next - 1;
+	speaks_of(e, n.ino);
+	speaks_of(e, n.ino2);
+	speaks_of(e, n.child);
+	speaks_of(e, n.victim);
+	if (j->bytes - j->dead_bytes > j->sink->max / HURRY_PART && j->mark == MARK_NONE)
+		journal_step(e);
+	return true;
+}
+
+void
+journal_froze(struct engine *e, uint64_t sequence)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_FREEZE, .sequence = sequence };
+
+	if (!keeps(e))
+		return;
+	n.upto = j->replaying ? j->replayed : j->last_op;
+	append(e, &n, j->replaying);
+}
+
+void
+journal_acked(struct engine *e, uint64_t sequence, uint64_t version)
+{
+	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence, .version = version };
+
+	if (!keeps(e) || version == 0)
+		return;
+	append(e, &n, e->journal.replaying);
+	if (e->journal.replaying)
+		engine_own(e, version);
+}
+
+/* All content of o is on the server, and others may change it from now on. */
+void
+journal_clean(struct engine *e, struct object *o)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = j->replaying ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
+
+	o->adopted = false;
+	if (!keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
+		return;
+	append(e, &n, j->replaying);
+	o->journaled = 0;
+}
+
+void
+journal_lost(struct engine *e, uint64_t sequence)
+{
+	struct journal_entry n = { .kind = JOURNAL_LOSS, .sequence = sequence };
+
+	if (!keeps(e) || (!e->journal.replaying && e->journal.last_op < e->journal.floor))
+		return;
+	append(e, &n, true);
+	e->journal.stranded = true;
+	e->journal.mark = MARK_NONE;
+}
+
+int
+engine_journal_note(struct engine *e, struct journal_entry *n)
+{
+	return keeps(e) ? append(e, n, true) : 0;
+}
+
+/* ---- marks ---- */
+
+static bool
+hurried(const struct engine *e)
+{
+	const struct journal *j = &e->journal;
+
+	return j->broken || j->bytes - j->dead_bytes > j->sink->max / HURRY_PART;
+}
+
+static void
+mark(struct engine *e)
+{
+	struct journal *j = &e->journal;
+	struct object *o;
+
+	j->mark = MARK_CONTENT;
+	j->mark_upto = j->next;
+	j->mark_bytes = j->bytes;
+	j->mark_spans = e->span_number;
+	TAILQ_FOREACH(o, &e->with_data, data_link) {
+		o->marked = true;
+		o->mark_size = o->attr.size;
+	}
+	if (hurried(e))
+		data_flush_all(e);
+}
+
+/* Has all that was written before the mark arrived? */
+static bool
+arrived(const struct engine *e, const struct object *o)
+{
+	uint64_t size = o->mark_size < o->attr.size ? o->mark_size : o->attr.size;
+
+	return !o->hold && data_flushed(o, e->journal.mark_spans) && o->stable_size >= size;
+}
+
+static bool
+all_arrived(struct engine *e)
+{
+	struct object *o;
+
+	TAILQ_FOREACH(o, &e->with_data, data_link) {
+		if (o->marked && !arrived(e, o))
+			return false;
+		o->marked = false;
+	}
+	return true;
+}
+
+static void
+reached(struct engine *e)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence };
+
+	append(e, &n, false);
+	j->mark = MARK_NONE;
+	j->floor = j->mark_upto;
+	j->dead_bytes = j->mark_bytes;
+	j->sink->trim(j->sink->context, j->floor);
+	/* Nothing is left in it, so it may begin anew: first with the number of the last commit. */
+	if (j->broken && j->floor == j->next) {
+		j->broken = false;
+		append(e, &n, false);
+	}
+	wake(e, WAIT_ROOM, 0);
+}
+
+void
+journal_step(struct engine *e)
+{
+	struct journal *j = &e->journal;
+
+	if (!keeps(e) || j->replaying || j->stranded)
+		return;
+	if (j->mark == MARK_NONE && (j->last_op >= j->floor || j->broken))
+		mark(e);
+	if (j->mark == MARK_CONTENT && all_arrived(e)) {
+		j->mark_sequence = txn_all_sent(e) ? e->sequence : e->sequence + 1;
+		j->mark = MARK_COMMIT;
+		e->freeze_wanted |= hurried(e) && j->mark_sequence > e->sequence;
+	}
+	if (j->mark != MARK_COMMIT)
+		return;
+	/* What there was to send has been cancelled, or is in an earlier commit than was thought. */
+	if (j->mark_sequence > e->sequence && !e->freeze_wanted && txn_all_sent(e))
+		j->mark_sequence = e->sequence;
+	if (e->acknowledged >= j->mark_sequence)
+		reached(e);
+}
+
+/* The operation must wait until entries are dead. */
+bool
+journal_full(const struct engine *e, const struct op *op)
+{
+	const struct journal *j = &e->journal;
+
+	return keeps(e) && !j->replaying && !j->broken && !j->stranded && e->error == 0 && journal_wants(op) &&
+	    j->bytes - j->dead_bytes > j->sink->max;
+}
+
+/* What could not be kept: 0 once the server has it, with all that was done before. */
+int
+journal_through(struct engine *e, struct op *op)
+{
+	struct op_state *s = op->state;
+
+	if (s->step == 0) {
+		data_flush_all(e);
+		s->flush_number = e->span_number;
+		s->step = 1;
+	}
+	if (s->step == 1) {
+		if (!data_flushed_all(e, s->flush_number))
+			return e->error != 0 && e->storing == 0 ? e->error : park(op, WAIT_FLUSH, 0);
+		data_arrived_all(e, s->flush_number);
+		s->sequence = e->sequence + 1;
+		s->step = 2;
+		e->freeze_wanted = true;
+		txn_step(e);
+	}
+	if (!e->freeze_wanted && s->sequence > e->sequence)
+		s->sequence = e->sequence;
+	if (e->acknowledged >= s->sequence)
+		return 0;
+	return e->error != 0 ? e->error : park(op, WAIT_COMMIT, s->sequence);
+}
+
+/* ---- replaying ---- */
+
+int
+engine_adopt(struct engine *e, uint64_t oid, uint64_t version)
+{
+	struct object *o = object_get(e, oid);
+
+	if (o == NULL)
+		return -ENOMEM;
+	o->mode = MODE_EXCLUSIVE;
+	o->grant = 1;
+	o->adopted = true;
+	o->version = version > o->version ? version : o->version;
+	return 0;
+}
+
+/* The session is not there any more, nor are its leases. */
+void
+journal_unadopt(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		if (!o->adopted)
+			continue;
+		o->adopted = false;
+		o->mode = MODE_NONE;
+		object_drop(e, o);
+	}
+}
+
+int
+engine_own(struct engine *e, uint64_t version)
+{
+	struct journal *j = &e->journal;
+	uint64_t *more;
+
+	if (j->own_count > 0 && j->own[j->own_count - 1] >= version)
+		return 0;
+	if (j->own_count == j->own_size) {
+		if ((more = realloc(j->own, (j->own_size * 2 + 64) * sizeof *more)) == NULL)
+			return -ENOMEM;
+		j->own = more;
+		j->own_size = j->own_size * 2 + 64;
+	}
+	j->own[j->own_count++] = version;
+	return 0;
+}
+
+void
+engine_replaying(struct engine *e, bool on)
+{
+	e->journal.replaying = on;
+	/* A session of its own numbers its commits anew: the journal stays what it is. */
+	if (on && !e->resumed)
+		e->journal.sink = NULL;
+}
+
+void
+engine_journal_end(struct engine *e)
+{
+	e->journal.sink = NULL;
+}
+
+bool
+engine_resumed(const struct engine *e, uint64_t *ret_landed)
+{
+	*ret_landed = e->resumed_landed;
+	return e->resumed;
+}

@@ -1,0 +1,107 @@
+/*
+ * replay_room.h - what replay.c, replay_plan.c and replay_beside.c share, and
+ * nobody else.
+ */
+#ifndef FS_REPLAY_ROOM_H
+#define FS_REPLAY_ROOM_H
+
+#include "fs/replay.h"
+
+enum {
+	CHUNK		= 256 * 1024,
+	LISTING		= 64 * 1024,
+	DEPTH_MAX	= 128,
+	SUFFIX_MAX	= 1000,
+};
+
+enum step {
+	RUN, STAT, LOOK, MAKE, CLEAR, READ, WRITE,		/* an entry */
+	FIND_ORIGINAL, FIND_COPY, READ_ORIGINAL, READ_COPY, DROP, UP, DOWN,	/* a conflict */
+	SYNC, END
+};
+
+struct item {
+	struct bytes	 entry;
+	uint64_t	 number, ino, sequence;	/* sequence: of the commit a name is in; 0: none */
+	bool		 name, stranded, run;
+};
+
+/* What is known of an object id of the journal. */
+struct fact {
+	uint64_t	 oid;			/* 0: free */
+	uint64_t	 to;			/* what stands for it now; 0: itself */
+	uint64_t	 base;			/* highest version seen of it */
+	size_t		 cleaned;		/* content items before this one are dead, and its lease was given away */
+	size_t		 named;			/* the last item that speaks of it */
+	bool		 made, unlinked, copied, away;
+	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
+	struct bytes	 copy_name;
+};
+
+struct conflict {
+	uint64_t	 parent;
+	char		*name, *copy;
+	char		*path;			/* NULL: not kept */
+};
+
+struct replay {
+	char		 device[64];
+	struct item	*items;
+	size_t		 count, size;
+	struct fact	*facts;
+	size_t		 facts_count, facts_size;
+	struct conflict	*conflicts;
+	size_t		 conflicts_count, conflicts_size;
+	uint64_t	*own;
+	size_t		 own_count, own_size;
+	size_t		 loss_at;		/* leases of items before this one may be lost */
+	uint64_t	 floor, last_number, last_freeze, last_ack;
+	struct timespec	 now;
+	bool		 whole, resumed, on_root;	/* on_root: the directory is gone, the root takes its place */
+	/* where it is */
+	enum step	 step;
+	size_t		 at;			/* item, or conflict */
+	unsigned	 nth;
+	struct journal_entry entry;
+	struct replaying replaying;
+	struct op	 op;
+	char		 beside[NAME_MAX_BYTES + 1];
+	uint64_t	 parent;		/* of the copy */
+	uint64_t	 original, copy, offset, length;
+	uint32_t	 mode;
+	bool		 noted;
+	uint8_t		*chunk;
+	size_t		 chunk_len;
+	uint64_t	 climb[DEPTH_MAX];
+	char		*names[DEPTH_MAX];
+	unsigned	 depth;
+	const struct conflict *to_note;		/* made by an operation just now, */
+	uint64_t	 to_note_ino, to_note_copy;	/* as a copy of this */
+	int		 error;
+	struct replay_report report;
+};
+
+/* ---- replay_plan.c ---- */
+
+/* NULL when nothing is known. */
+struct fact	*fact_find(struct replay *r, uint64_t oid);
+/* Makes it; NULL when out of memory.  Pointers to facts do not outlive this call. */
+struct fact	*fact_of(struct replay *r, uint64_t oid);
+int		 conflict_add(struct replay *r, uint64_t parent, struct bytes name, struct bytes copy);
+
+/* ---- replay_beside.c: copies of what has no place any more, and what becomes of them ---- */
+
+struct bytes	 replay_text(const char *s);
+/* The name that is asked for, of the entry. */
+struct bytes	 name_of(const struct replay *r);
+/* The next name beside it. */
+void		 next_beside(struct replay *r);
+void		 begin_copy(struct replay *r, bool with_content);
+void		 set_copying(struct replay *r);
+void		 answered_copying(struct replay *r, const struct op *done);
+void		 set_conflict(struct replay *r);
+void		 answered_conflict(struct replay *r, const struct op *done);
+/* The directory's path is known. */
+void		 end_path(struct replay *r);
+
+#endif

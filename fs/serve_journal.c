@@ -1,0 +1,207 @@
+/*
+ * serve_journal.c - see serve_journal.h.
+ *
+ *	the journal holds		what a mount does first
+ *	nothing live			begins it anew; a session left behind is replaced
+ *	something, of the session kept	resumes that; runs what had not landed; then the
+ *					journal is emptied, then the session ended
+ *	something, of another session	the same in a session of its own: what had landed
+ *					is told by the names and versions it meets
+ *
+ * It may die between any two of these steps and begins again with the first.
+ */
+#include "fs/serve_journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/features.h"
+#include "fs/journal_file.h"
+#include "fs/log.h"
+#include "fs/replay.h"
+
+enum { CONFLICTS_MAX = 10000 };
+
+int
+serve_journal_open(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file **ret, char *why, size_t size)
+{
+	char path[PATH_MAX];
+	int r = home_journal(home, id, path, sizeof path);
+
+	if (r == 0)
+		r = journal_file_open(ret, path, id);
+	if (r < 0)
+		snprintf(why, size, "the journal cannot be opened: %s", r == -ENOTSUP ?
+		    "another version of nuage wrote it; mount once with that" : strerror(-r));
+	return r;
+}
+
+static int
+add(void *context, uint64_t number, struct bytes entry)
+{
+	return replay_add(context, number, entry);
+}
+
+static int
+load(struct journal_file *file, struct replay **ret)
+{
+	char device[256] = "";
+	struct replay *r;
+	int error;
+
+	if (gethostname(device, sizeof device - 1) < 0 || device[0] == '\0')
+		strcpy(device, "device");
+	device[strcspn(device, ".")] = '\0';
+	error = replay_new(&r, device, journal_file_whole(file));
+	if (error < 0)
+		return error;
+	error = journal_file_each(file, add, r);
+	if (error < 0)
+		replay_free(r);
+	else
+		*ret = r;
+	return error;
+}
+
+void
+serve_journal_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE],
+    void (*each)(void *context, const char *path), void *context)
+{
+	char path[PATH_MAX], line[PATH_MAX];
+	FILE *f = home_conflicts(home, id, path, sizeof path) < 0 ? NULL : fopen(path, "re");
+
+	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (line[0] == '/')
+			each(context, line);
+	}
+	if (f != NULL)
+		fclose(f);
+}
+
+static void
+keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct replay *r)
+{
+	char path[PATH_MAX];
+	const char *copy;
+	int error = home_conflicts(home, id, path, sizeof path), fd = -1;
+
+	if (!replay_conflict(r, 0, &copy))
+		return;
+	if (error == 0 && (fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
+		error = -errno;
+	for (size_t i = 0; i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++) {
+		log_warning("changed here and elsewhere: this device's version is %s", copy);
+		if (fd >= 0 && dprintf(fd, "%s\n", copy) < 0)
+			error = -errno;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (error < 0)
+		log_error("the list of conflicts cannot be kept: %s", strerror(-error));
+}
+
+static void
+waiting(void *context, const char *what)
+{
+	(void)context;
+	log_warning("%s", what);
+}
+
+static int
+run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file, struct replay *r,
+    struct shell_config *config, char *why, size_t size)
+{
+	struct home_session old;
+	struct replay_report report;
+	struct shell *shell;
+	int error;
+
+	if (home_session_load(home, id, &old) == 0 && old.id == journal_file_session(file)) {
+		config->session = old.id;
+		config->generation = old.generation;
+		memcpy(config->secret, old.secret, SECRET_SIZE);
+		config->replaces = 0;
+	}
+	/* What a killed mount appended may be in memory alone; from now on the server's state builds upon it. */
+	if ((error = journal_file_sync(file)) < 0) {
+		snprintf(why, size, "the journal cannot be brought to the disk: %s", strerror(-error));
+		return error;
+	}
+	config->engine.journal = journal_file_sink(file);
+	config->replay = r;
+	if ((error = shell_new(&shell, config, why, size)) < 0)
+		return error;
+	/* May this program still write to the volume? */
+	if ((error = features_check(shell, false, waiting, NULL, why, size)) < 0) {
+		shell_free(shell, false);
+		return error;
+	}
+	error = shell_replay(shell, r);
+	if (error == 0)
+		error = journal_file_reset(file);
+	if (error < 0)
+		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
+		    error == -EINTR ? "the server does not answer" : error == -ENOSPC ? "the server is out of space" :
+		    error == -ENOBUFS ? "this machine's disk is full" : strerror(-error));
+	shell_free(shell, error == 0);
+	if (error < 0)
+		return error;
+	replay_report(r, &report);
+	log_info("of the last mount's journal %" PRIu64 " operations were run again, %" PRIu64 " had arrived; %" PRIu64
+	    " did not fit any more, %" PRIu64 " conflicts, %" PRIu64 " equal", report.run, report.landed, report.unfit,
+	    report.conflicts, report.equal);
+	keep_conflicts(home, id, r);
+	return 0;
+}
+
+int
+serve_journal_replay(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
+    struct shell_config config, bool writable, bool *ret_ran, char *why, size_t size)
+{
+	struct replay *r = NULL;
+	int error = load(file, &r);
+
+	*ret_ran = false;
+	if (error < 0)
+		snprintf(why, size, "the journal cannot be read: %s", strerror(-error));
+	else if (!replay_needed(r))
+		error = journal_file_reset(file);
+	else if (!writable) {
+		error = -EROFS;
+		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: "
+		    "mount the volume once without -o ro");
+	} else {
+		*ret_ran = true;
+		error = run(home, id, file, r, &config, why, size);
+	}
+	replay_free(r);
+	return error;
+}
+
+int64_t
+serve_journal_waiting(struct home *home, const uint8_t id[VOLUME_ID_SIZE])
+{
+	struct journal_file *file = NULL;
+	struct replay *r = NULL;
+	char path[PATH_MAX], why[256];
+	int64_t count = 0;
+	int fd, error;
+
+	if (home_journal(home, id, path, sizeof path) < 0 || access(path, F_OK) < 0 || home_lock(home, id, &fd) < 0)
+		return 0;
+	error = serve_journal_open(home, id, &file, why, sizeof why);
+	if (error == 0)
+		error = load(file, &r);
+	if (error == 0 && replay_needed(r))
+		count = (int64_t)replay_waiting(r);
+	replay_free(r);
+	journal_file_close(file);
+	close(fd);
+	return error < 0 ? error : count;
+}
