@@ -103,6 +103,7 @@ struct replaying {
 	const struct journal_entry *entry;
 	bool		 keep_oids;		/* the session that chose them goes on */
 	bool		 trusted;		/* ino is a copy of our own making */
+	bool		 foreign;		/* somebody else changed it, as was found before */
 	uint64_t	 base, victim_base;	/* versions they had */
 	struct bytes	 beside;		/* the conflict name */
 	enum verdict	 verdict;

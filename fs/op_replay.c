@@ -205,7 +205,7 @@ replay_content(struct engine *e, struct op *op, run_op *run)
 		op->state->fail = 0;
 		return verdict(op, REPLAY_GONE);
 	}
-	if (S_ISREG(o->attr.mode) && !p->trusted && !ours(e, o, p->base))
+	if (S_ISREG(o->attr.mode) && !p->trusted && (p->foreign || !ours(e, o, p->base)))
 		return verdict(op, REPLAY_CHANGED);
 	r = run(e, op);
 	return r == -ESTALE ? verdict(op, REPLAY_GONE) : r;

@@ -90,7 +90,8 @@ set_run(struct replay *r)
 	struct op *op = &r->op;
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
-	    .trusted = r->replaying.trusted || (f != NULL && f->copied), .base = f == NULL ? 0 : f->base,
+	    .trusted = r->replaying.trusted || (f != NULL && f->copied), .foreign = f != NULL && f->foreign,
+	    .base = f == NULL ? 0 : f->base,
 	    .victim_base = victim == NULL ? 0 : victim->base };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
@@ -171,9 +172,11 @@ answered_run(struct replay *r, const struct op *done)
 	case REPLAY_CHANGED:
 		if (!name && bears_content(n))
 			begin_copy(r, n->type != OP_OPEN);
-		else if (!name)
+		else if (!name) {
+			if (f != NULL)
+				f->foreign = true;	/* our changing it does not make it ours */
 			r->replaying.trusted = true;	/* attributes: the last one wins */
-		else
+		} else
 			unfit(r);
 		break;
 	case REPLAY_GONE:

@@ -33,7 +33,7 @@ struct fact {
 	uint64_t	 base;			/* highest version seen of it */
 	size_t		 cleaned;		/* content items before this one are dead, and its lease was given away */
 	size_t		 named;			/* the last item that speaks of it */
-	bool		 made, unlinked, copied, away;
+	bool		 made, unlinked, copied, away, foreign;
 	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
 	struct bytes	 copy_name;
 };

@@ -150,6 +150,8 @@ waits_for_the_server() {	# no mount without what is in the journal; status tells
 	kill_server
 	kill_client ann || return
 	says "connection refused\|unreachable\|cannot be reached" client ann mount vol "$M" || return
+	# The mount that failed may hold the volume for a moment longer.
+	wait_for 10 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | grep -q 'not mounted'"
 	client ann status >"$T/status" 2>&1
 	client ann status --json >"$T/status.json"
 	start_server
