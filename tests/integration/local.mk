@@ -21,7 +21,7 @@ LONG_TESTS = \
 	tests/integration/linearize.sh \
 	tests/integration/space.sh \
 	tests/integration/self_long.sh
-EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py tests/integration/races.py
+EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py tests/integration/contend.py
 
 TESTS += $(INTEGRATION_TESTS) tests/integration/test_linearize.sh
 EXTRA_DIST += tests/integration/test_linearize.sh

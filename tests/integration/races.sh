@@ -11,7 +11,7 @@ rounds=${RACE_ROUNDS:-500}
 
 race() {	# NAME ROUNDS
 	mkdir "$(mnt ann)/$1"
-	timeout -k 5 $((60 + $2 / 50)) python3 "$top_srcdir/tests/integration/races.py" "$1" "$(mnt ann)/$1" "$(mnt bob)/$1" --rounds "$2"
+	timeout -k 5 $((60 + $2 / 50)) python3 "$top_srcdir/tests/integration/contend.py" "$1" "$(mnt ann)/$1" "$(mnt bob)/$1" --rounds "$2"
 }
 
 for name in ${RACES:-crossed list append pages mmap unlink}; do

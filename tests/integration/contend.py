@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""races.py RACE DIR_A DIR_B [--rounds N]
+"""contend.py RACE DIR_A DIR_B [--rounds N]
 
 Two views of one directory, and a process on each that gets in the other's way.
 Every race checks what no interleaving may break; a call that takes longer than
