@@ -7,6 +7,7 @@
  */
 #include "fs/mount_room.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -27,11 +28,17 @@ attr_timeout(const struct op *op)
 }
 
 static double
-entry_timeout(const struct mount *m, const struct op *op)
+name_timeout(const struct mount *m, bool cacheable)
 {
-	if (!op->name_cacheable)
+	if (!cacheable)
 		return 0;
 	return m->kernel_minor >= MOUNT_EPOCH_MINOR ? TIMEOUT_S : 1;
+}
+
+static double
+entry_timeout(const struct mount *m, const struct op *op)
+{
+	return name_timeout(m, op->name_cacheable);
 }
 
 static void
@@ -232,32 +239,36 @@ answer_read(struct request *r)
 }
 
 static void
+fill_child(const struct mount *m, const struct dirent_out *from, struct fuse_entry_param *e)
+{
+	*e = (struct fuse_entry_param){ .ino = from->child == 0 ? 0 : ino_of(from->child),
+	    .attr_timeout = from->cacheable ? TIMEOUT_S : 0, .entry_timeout = name_timeout(m, from->name_cacheable) };
+	if (from->child != 0)
+		fill_stat(m, from->child, &from->attr, &e->attr);
+	e->attr.st_ino = ino_of(from->ino);
+	e->attr.st_mode |= from->child == 0 ? DTTOIF(from->type) : 0;
+}
+
+static void
 answer_readdir(struct request *r)
 {
 	struct op *op = &r->call.op;
-	uint8_t *buf = malloc(op->size);
-	size_t at = 0, need;
+	char *buf = malloc(op->size + 1);
+	struct fuse_entry_param e;
+	size_t at = 0;
 
-	if (buf == NULL) {
-		fuse_reply_err(r->req, ENOMEM);
-		return;
-	}
-	for (size_t i = 0; i < op->entries_count; i++) {
+	for (size_t i = 0; buf != NULL && i < op->entries_count; i++) {
 		const struct dirent_out *from = &op->entries[i];
-		struct fuse_dirent *to = (struct fuse_dirent *)(buf + at);
 
-		need = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + from->name_len);
-		if (at + need > op->size)
-			break;
-		memset((uint8_t *)to + need - 8, 0, 8);
-		to->ino = ino_of(from->ino);
-		to->off = from->offset;
-		to->namelen = from->name_len;
-		to->type = from->type;
-		memcpy(to->name, from->name, from->name_len);
-		at += need;
+		fill_child(r->mount, from, &e);
+		/* The engine has counted what fits. */
+		at += op->plus ? fuse_add_direntry_plus(r->req, buf + at, op->size - at, from->name, &e, (off_t)from->offset) :
+		    fuse_add_direntry(r->req, buf + at, op->size - at, from->name, &e.attr, (off_t)from->offset);
 	}
-	fuse_reply_buf(r->req, (char *)buf, at);
+	if ((buf == NULL ? fuse_reply_err(r->req, ENOMEM) : fuse_reply_buf(r->req, buf, at)) == -ENOENT || buf == NULL)
+		for (size_t i = 0; i < op->entries_count; i++)
+			if (op->entries[i].child != 0)
+				shell_forget(r->mount->shell, &(struct forget){ op->entries[i].child, 1 }, 1);
 	free(buf);
 }
 

@@ -66,6 +66,10 @@ struct dirent_out {
 	uint8_t		 type;		/* DT_ */
 	uint8_t		 name_len;
 	const char	*name;		/* in the op's arena */
+	/* With op.plus, of a child that is known: a LOOKUP that it counts as; else child is 0. */
+	uint64_t	 child;
+	struct attr	 attr;
+	bool		 cacheable, name_cacheable;
 };
 
 /* Part of the answer to a read: `len` bytes at data, kept alive by `buffer` (NULL: zeros). */
@@ -104,6 +108,7 @@ struct op {
 	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 pieces_count, pieces_size;
+	bool		 plus;			/* READDIR: with what is known of the children */
 	struct dirent_out *entries;		/* READDIR */
 	size_t		 entries_count;
 	uint64_t	 written;		/* WRITE; LSEEK: the offset */

@@ -106,6 +106,7 @@ struct object {
 
 	/* use */
 	uint64_t	 lookups;		/* the kernel's count */
+	bool		 looked_into;		/* a name in it was looked up */
 	uint32_t	 opens;
 	bool		 gone;			/* its last name was removed */
 	int		 error;			/* writes lost: reported once to each handle */

@@ -19,11 +19,11 @@ offset_of(const struct rec *r)
 	return (cursor_get_u64(&c) >> 2) + 3;
 }
 
-/* What the entry takes in a reply: struct fuse_dirent, padded. */
+/* What the entry takes in a reply: struct fuse_dirent or fuse_direntplus, padded. */
 static size_t
-reply_size(size_t name_len)
+reply_size(const struct op *op, size_t name_len)
 {
-	return (24 + name_len + 7) / 8 * 8;
+	return ((op->plus ? 152 : 24) + name_len + 7) / 8 * 8;
 }
 
 struct listing {
@@ -38,7 +38,7 @@ list_add(struct listing *l, uint64_t ino, uint64_t offset, uint8_t type, struct 
 	struct op *op = l->op;
 	char *copy;
 
-	if (reply_size(name.len) > l->room)
+	if (reply_size(op, name.len) > l->room)
 		return false;
 	if (op->entries_count == l->size) {
 		size_t size = l->size == 0 ? 64 : l->size * 2;
@@ -56,7 +56,7 @@ list_add(struct listing *l, uint64_t ino, uint64_t offset, uint8_t type, struct 
 	memcpy(copy, name.data, name.len);
 	op->entries[op->entries_count++] = (struct dirent_out){ .ino = ino, .offset = offset, .type = type,
 	    .name_len = name.len, .name = copy };
-	l->room -= reply_size(name.len);
+	l->room -= reply_size(op, name.len);
 	return true;
 }
 
@@ -68,6 +68,26 @@ parent_of(struct object *dir)
 
 	return r == NULL || r->absent || r->damaged ||
 	    parent_decode(&oid, (struct bytes){ r->value, r->value_len }) < 0 ? dir->oid : oid;
+}
+
+/*
+ * The entry just added brings its child along, as a LOOKUP would: once names
+ * in the directory are looked up at all, and if nothing has to be asked for.
+ */
+static void
+add_child(struct engine *e, const struct op *op, const struct object *dir)
+{
+	struct dirent_out *d = &op->entries[op->entries_count - 1];
+	struct object *o = op->plus && dir->looked_into ? object_find(e, d->ino) : NULL;
+
+	if (o == NULL || o->mode == MODE_NONE || !o->attr_known || o->dead || o->gone || o->recall != RECALL_NONE)
+		return;
+	d->child = o->oid;
+	d->attr = o->attr;
+	d->attr.symlink = (struct bytes){ NULL, 0 };
+	d->cacheable = dir->recall == RECALL_NONE && !o->linked;
+	d->name_cacheable = dir->recall == RECALL_NONE && names_quiet(e, dir);
+	o->lookups++;
 }
 
 int
@@ -106,6 +126,7 @@ op_readdir(struct engine *e, struct op *op)
 			return op->entries_count > 0 ? 0 : -EIO;
 		if (!list_add(&l, r->oref, offset_of(r), type, name))
 			return 0;
+		add_child(e, op, dir);
 	}
 	/* An empty reply means the end: go on reading instead. */
 	if (!dir->entries.all && op->entries_count == 0) {

@@ -114,6 +114,7 @@ op_lookup(struct engine *e, struct op *op)
 		set_hint(o, dir, op->name);
 		answer_entry(e, op, dir, o);
 	}
+	dir->looked_into = true;
 	caller_looked_up(e, op, dir);
 	return op->error;
 }

@@ -382,14 +382,27 @@ do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_f
 }
 
 static void
-do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, const struct fuse_file_info *fi, bool plus)
 {
 	struct request *r = begin(req, OP_READDIR, ino);
 
+	r->call.op.plus = plus;
 	r->call.op.size = size;
 	r->call.op.offset = (uint64_t)offset;
 	r->call.op.handle = fi->fh;
 	submit(r);
+}
+
+static void
+do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	list(req, ino, size, offset, fi, false);
+}
+
+static void
+do_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	list(req, ino, size, offset, fi, true);
 }
 
 static void
@@ -479,7 +492,7 @@ const struct fuse_lowlevel_ops request_operations = {
 	.mkdir = do_mkdir, .symlink = do_symlink, .link = do_link, .unlink = do_unlink, .rmdir = do_rmdir,
 	.rename = do_rename, .create = do_create, .open = do_open, .read = do_read, .write = do_write,
 	.flush = do_flush, .release = do_release, .fsync = do_fsync, .opendir = do_opendir,
-	.readdir = do_readdir, .releasedir = do_releasedir, .fsyncdir = do_fsyncdir, .statfs = do_statfs,
+	.readdir = do_readdir, .readdirplus = do_readdirplus, .releasedir = do_releasedir, .fsyncdir = do_fsyncdir, .statfs = do_statfs,
 	.setxattr = do_setxattr, .getxattr = do_getxattr, .listxattr = do_listxattr,
 	.removexattr = do_removexattr, .fallocate = do_fallocate, .lseek = do_lseek,
 };

@@ -195,6 +195,25 @@ listing_while_changing() {	# a stable name is listed exactly once, whatever goes
 	wait $churn
 }
 
+long_list() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %n %s %T@ %l\n' | sort); }
+
+listed_with_attributes() {	# what listings bring along is as good as what is asked for
+	local a b i
+	a=$(mnt ann)/long b=$(mnt bob)/long
+	mkdir "$a" "$a/sub"
+	for i in $(seq 60); do echo "$i" >"$a/f$i"; done
+	ln -s target "$a/link"
+	for i in $(seq 60); do
+		echo "more and more $i" >>"$a/f$i"
+		ls -lU "$b" >/dev/null
+		is "$(stat -c %s "$a/f$i")" "$(stat -c %s "$b/f$i")"
+		[ $((i % 20)) != 0 ] || echo 2 >/proc/sys/vm/drop_caches 2>/dev/null || true
+		is "$(long_list "$a")" "$(long_list "$b")"
+	done
+	rm -r "$b/sub" "$b/f1"
+	is "$(long_list "$a")" "$(long_list "$b")"
+}
+
 mapped() {	# coherent at write-back: after msync the other side's read sees it
 	python3 - "$A/map" "$B/map" <<-'PY'
 	import mmap, os, sys
@@ -232,6 +251,7 @@ check "a file unlinked elsewhere stays readable" unlinked_elsewhere
 check "a file replaced elsewhere stays itself where it is open" replaced_while_open
 check "crossed renames end, with nothing lost" crossed_renames
 check "a listing under change" listing_while_changing
+check "listings with attributes" listed_with_attributes
 check "shared maps" mapped
 check_here "a killed client's leases lapse" one_leaves
 tap_done

@@ -381,6 +381,7 @@ test_names(void)
 {
 	struct op op = { 0 };
 	uint64_t handle, ino, dir;
+	unsigned linked = 0;
 
 	setup();
 	ino = create("a", &handle);
@@ -415,6 +416,22 @@ test_names(void)
 	done(&op);
 	op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 4096 };
 	ok(run(&op) == 0 && op.entries_count == 4, "a listing has four entries");
+	done(&op);
+	op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 4096, .plus = true };
+	ok(run(&op) == 0 && op.entries_count == 4 && op.entries[0].child == 0 && op.entries[1].child == 0,
+	    "with children it brings neither of the dots");
+	for (size_t i = 2; i < 4; i++)
+		if (op.entries[i].child == ino)
+			linked += op.entries[i].attr.nlink == 1 && !op.entries[i].cacheable && op.entries[i].name_cacheable;
+		else
+			linked += op.entries[i].child == dir && S_ISDIR(op.entries[i].attr.mode) && op.entries[i].cacheable;
+	ok(linked == 2, "but what is known of the others");
+	done(&op);
+	op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 3 * 160, .plus = true };
+	ok(run(&op) == 0 && op.entries_count == 3, "as many as have room");
+	done(&op);
+	op = (struct op){ .type = OP_READDIR, .ino = dir, .size = 4096, .plus = true };
+	ok(run(&op) == 0 && op.entries_count == 2, "an empty directory has the dots");
 	done(&op);
 	op = (struct op){ .type = OP_CREATE, .ino = OID_ROOT, .name = text("l"), .flags = O_CREAT | O_EXCL };
 	ok(run(&op) == -EEXIST, "an exclusive create of it fails");
