@@ -5,21 +5,18 @@ INTEGRATION_TESTS = \
 	tests/integration/cli.sh \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
-	tests/integration/journal.sh \
 	tests/integration/features.sh \
+	tests/integration/journal.sh \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
+	tests/integration/space.sh \
 	tests/integration/stranger.sh \
 	tests/integration/wan.sh
-	tests/integration/space.sh \
-	tests/integration/stranger.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
-	tests/integration/linearize.sh \
-	tests/integration/space.sh \
 	tests/integration/self_long.sh
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py tests/integration/contend.py
 
