@@ -17,9 +17,12 @@
 #include "server/diskstore.h"
 #include "tests/sim/faultdisk.h"
 #include "tests/sim/memstore.h"
+#include "tests/scratch.h"
 #include "tests/unit/conform.h"
 
 enum { SMALL_SEGMENT = 64 * 1024, STEPS = 40, LARGE = 20000, BLOCKS = 64 };
+
+#define SHARED_MEMORY "/dev/shm"	/* a file system in memory, on Linux: shm_overview(7) */
 
 static char directory[512];	/* the store under test is in a subdirectory "s" of it */
 static uint64_t seed;
@@ -310,10 +313,10 @@ survives(int durable)
 static void
 script_begin(void)
 {
-	const char *given = getenv("NUAGE_SEED"), *tmp = getenv("TMPDIR");
+	const char *given = getenv("NUAGE_SEED");
 
 	seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)getpid() * 1000003;
-	sprintf(directory, "%s/nuage-store-XXXXXX", tmp != NULL ? tmp : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	scratch_below(access(SHARED_MEMORY, W_OK) == 0 ? SHARED_MEMORY : P_tmpdir, directory, sizeof directory, "nuage-store");
 	if (mkdtemp(directory) == NULL)
 		abort();
 	printf("# NUAGE_SEED=%" PRIu64 "\n", seed);

@@ -12,9 +12,10 @@
 #include "fs/home.h"
 #include "fs/note.h"
 #include "proto/noise.h"
+#include "tests/scratch.h"
 #include "tests/tap.h"
 
-static char root[] = "/tmp/nuage-home.XXXXXX";
+static char root[256];
 
 static const char *
 path(const char *name)
@@ -281,7 +282,7 @@ main(void)
 {
 	struct home *h = NULL;
 
-	if (sodium_init() < 0 || mkdtemp(root) == NULL)
+	if (sodium_init() < 0 || mkdtemp(scratch(root, sizeof root, "nuage-home")) == NULL)
 		return 1;
 	setenv("NUAGE_HOME", root, 1);
 	notes();

@@ -13,11 +13,12 @@
 #include "fs/journal_file.h"
 #include "fs/replay.h"
 #include "proto/seal.h"
+#include "tests/scratch.h"
 #include "tests/tap.h"
 
 enum { SEGMENT_SIZE = 8 * 1024 * 1024 };
 
-static char root[] = "/tmp/nuage-journal.XXXXXX";
+static char root[256];
 static const uint8_t volume[VOLUME_ID_SIZE] = "some volume";
 
 static struct bytes
@@ -92,7 +93,7 @@ names(void)
 static const char *
 directory(void)
 {
-	static char path[64];
+	static char path[300];
 
 	snprintf(path, sizeof path, "%s/journal", root);
 	return path;
@@ -200,7 +201,7 @@ killed(void)
 static uint8_t *
 map_segment(unsigned name, int *fd)
 {
-	char path[96];
+	char path[320];
 
 	snprintf(path, sizeof path, "%s/%u", directory(), name);
 	*fd = open(path, O_RDWR);
@@ -261,7 +262,7 @@ recycled(void)
 	uint64_t number = sink->next, first;
 	struct found f;
 	struct stat st;
-	char path[96];
+	char path[320];
 	unsigned files = 0;
 
 	for (unsigned i = 0; i < 100; i++) {
@@ -410,7 +411,7 @@ remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 int
 main(void)
 {
-	if (mkdtemp(root) == NULL)
+	if (mkdtemp(scratch(root, sizeof root, "nuage-journal")) == NULL)
 		return 99;
 	entries();
 	names();

@@ -5,13 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/scratch.h"
 #include "tests/tap.h"
 
 static bool
 load(struct settings *s, const char *text)
 {
-	char path[] = "/tmp/test_settings.XXXXXX";
-	int fd = mkstemp(path);
+	char path[256];
+	int fd = mkstemp(scratch(path, sizeof path, "nuage-settings"));
 	bool fine = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 
 	close(fd);
