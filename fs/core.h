@@ -126,8 +126,10 @@ struct journal {
 	bool		 stranded;		/* holds what this engine lost */
 	bool		 replaying;
 	uint64_t	 replayed;		/* entries up to it have been run again */
-	uint64_t	*own;			/* versions that our own commits made, ascending */
-	size_t		 own_count, own_size;
+	uint64_t	 session, boot;		/* as the last SESSION entry says */
+	bool		 rerun;			/* it is, or was, run again by this engine */
+	uint64_t	*own;			/* sessions whose writing is ours */
+	size_t		 own_count;
 	enum mark	 mark;
 	uint64_t	 mark_upto, mark_spans, mark_sequence;
 	size_t		 mark_bytes;
@@ -182,7 +184,7 @@ struct engine {
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
-	uint64_t	 boot;			/* of the server */
+	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
@@ -372,7 +374,10 @@ bool		 journal_op(struct engine *e, const struct op *op);
 bool		 journal_full(const struct engine *e, const struct op *op);
 int		 journal_through(struct engine *e, struct op *op);
 void		 journal_froze(struct engine *e, uint64_t sequence);
-void		 journal_acked(struct engine *e, uint64_t sequence, uint64_t version);
+void		 journal_acked(struct engine *e, uint64_t sequence);
+bool		 journal_own(const struct engine *e, const struct object *o, const struct replaying *p);
+/* The session holds the leases it thinks it holds. */
+void		 journal_attached(struct engine *e);
 void		 journal_clean(struct engine *e, struct object *o);
 /* The commits from `sequence` on, and what is in none yet. */
 void		 journal_lost(struct engine *e, uint64_t sequence);
@@ -396,7 +401,7 @@ void		 txn_order(struct engine *e, struct object *o);
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
 void		 txn_committed(struct engine *e, const struct msg_committed *m);
-void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
+void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome);
 /* s and those after it become part of the running transaction again: the server has consumed none of their sequences. */
 void		 txn_thaw(struct engine *e, struct commit_state *s);
 /* The same, to be tried again in a while; until then who waits is told the error. */

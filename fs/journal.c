@@ -7,6 +7,7 @@
  *	a commit is acknowledged		ACK
  *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
  *	the same while replaying		AWAY
+ *	a session begins, or has reclaimed	SESSION
  *	commits or leases are lost		LOSS, and no TRIM any more: what is
  *						live waits for the next mount
  *	a mark was reached			TRIM
@@ -276,6 +277,8 @@ journal_op(struct engine *e, const struct op *op)
 		n.attr = op->state->set_to;
 	if ((o = object_find(e, n.ino)) != NULL) {
 		n.version = o->version;
+		if (!journal_is_name(&n))
+			n.nlink = o->attr.nlink;
 		if (o->hint_name != NULL && !journal_is_name(&n)) {
 			n.parent = o->hint_parent;
 			n.hint = (struct bytes){ (const uint8_t *)o->hint_name, strlen(o->hint_name) };
@@ -306,15 +309,26 @@ journal_froze(struct engine *e, uint64_t sequence)
 }
 
 void
-journal_acked(struct engine *e, uint64_t sequence, uint64_t version)
+journal_acked(struct engine *e, uint64_t sequence)
 {
-	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence, .version = version };
+	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence };
 
-	if (!keeps(e) || version == 0)
+	if (keeps(e))
+		append(e, &n, e->journal.replaying);
+}
+
+void
+journal_attached(struct engine *e)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_SESSION, .ino = e->session, .version = e->boot };
+
+	/* Who runs it again in a session of its own is not its writer. */
+	if (!keeps(e) || (j->rerun && !e->resumed) || (j->session == e->session && j->boot == e->boot))
 		return;
-	append(e, &n, e->journal.replaying);
-	if (e->journal.replaying)
-		engine_own(e, version);
+	j->session = e->session;
+	j->boot = e->boot;
+	append(e, &n, false);
 }
 
 /* All content of o is on the server, and others may change it from now on. */
@@ -324,7 +338,7 @@ journal_clean(struct engine *e, struct object *o)
 	struct journal *j = &e->journal;
 	struct journal_entry n = { .kind = j->replaying ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
 
-	o->adopted = false;
+	o->adopted = o->proven = false;
 	if (!keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
 		return;
 	append(e, &n, j->replaying);
@@ -403,7 +417,8 @@ static void
 reached(struct engine *e)
 {
 	struct journal *j = &e->journal;
-	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence };
+	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence,
+	    .ino = j->session, .version = j->boot };
 
 	append(e, &n, false);
 	j->mark = MARK_NONE;
@@ -494,6 +509,13 @@ engine_adopt(struct engine *e, uint64_t oid, uint64_t version)
 	return 0;
 }
 
+void
+engine_rerun(struct engine *e, uint64_t boot)
+{
+	e->journal.rerun = true;
+	e->boot = boot;
+}
+
 /* The session is not there any more, nor are its leases. */
 void
 journal_unadopt(struct engine *e)
@@ -510,22 +532,48 @@ journal_unadopt(struct engine *e)
 	}
 }
 
+static size_t
+own_index(const struct journal *j, uint64_t session)
+{
+	size_t i = 0;
+
+	while (i < j->own_count && j->own[i] != session)
+		i++;
+	return i;
+}
+
 int
-engine_own(struct engine *e, uint64_t version)
+engine_own(struct engine *e, uint64_t session)
 {
 	struct journal *j = &e->journal;
 	uint64_t *more;
 
-	if (j->own_count > 0 && j->own[j->own_count - 1] >= version)
+	if (session == 0 || own_index(j, session) < j->own_count)
 		return 0;
-	if (j->own_count == j->own_size) {
-		if ((more = realloc(j->own, (j->own_size * 2 + 64) * sizeof *more)) == NULL)
-			return -ENOMEM;
-		j->own = more;
-		j->own_size = j->own_size * 2 + 64;
-	}
-	j->own[j->own_count++] = version;
+	if ((more = realloc(j->own, (j->own_count + 1) * sizeof *more)) == NULL)
+		return -ENOMEM;
+	j->own = more;
+	j->own[j->own_count++] = session;
 	return 0;
+}
+
+static bool
+before(size_t session, uint64_t sequence, const struct moment *m)
+{
+	return session < m->session || (session == m->session && sequence < m->sequence);
+}
+
+/* Was the last one to change o this mount, in time for p? */
+bool
+journal_own(const struct engine *e, const struct object *o, const struct replaying *p)
+{
+	const struct journal *j = &e->journal;
+	size_t i = own_index(j, o->writer);
+
+	if (i == j->own_count)
+		return false;
+	return !p->stranded || before(i, o->written, &p->lost) || before(p->again.session, p->again.sequence,
+	    &(struct moment){ i, o->written });
 }
 
 void

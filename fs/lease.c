@@ -447,7 +447,7 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->mode != MODE_NONE)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
-	o->born = o->adopted = false;
+	o->born = o->adopted = o->proven = false;
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		lease_sweep(e, o);

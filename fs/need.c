@@ -462,8 +462,11 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	}
 	if (o->mode == MODE_NONE)
 		return;
-	if (a->version > o->version)
+	if (a->version >= o->version) {
 		o->version = a->version;
+		o->writer = a->writer;
+		o->written = a->sequence;
+	}
 	for (uint32_t i = 0; i < a->records.count; i++)
 		take_record(o, &a->records.at[i]);
 	if (w != NULL)

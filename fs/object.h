@@ -61,8 +61,10 @@ struct object {
 	uint64_t	 hold_until;		/* no recall to NONE is followed before (caller.c) */
 	uint64_t	 demand_until;		/* names are not left to the kernel before */
 	uint64_t	 version;		/* base for commits */
+	uint64_t	 writer, written;	/* the session that made it, and as which commit */
 	bool		 born;			/* made here; the server has not acknowledged it */
 	bool		 adopted;		/* claimed for a killed mount, and not given away since */
+	bool		 proven;		/* the journal, run again, changed it, and the same */
 	bool		 dead;			/* the server says there is no such object */
 	bool		 pinned_elsewhere;
 	bool		 pinned;		/* our PIN was sent */

@@ -122,6 +122,23 @@ froze(struct replay *r, uint64_t sequence, uint64_t upto)
 	}
 }
 
+/* What the session did from now on comes of the journal. */
+static void
+again(struct replay *r, size_t session, uint64_t sequence)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->items[i].stranded && !r->items[i].again_known) {
+			r->items[i].again = (struct moment){ session, sequence };
+			r->items[i].again_known = true;
+		}
+}
+
+static size_t
+present(const struct replay *r)
+{
+	return r->own_count == 0 ? 0 : r->own_count - 1;
+}
+
 /* What had been frozen above it did not land, whatever gets those numbers now. */
 static void
 resumed(struct replay *r, uint64_t sequence)
@@ -131,6 +148,18 @@ resumed(struct replay *r, uint64_t sequence)
 			r->items[i].sequence = 0;
 	if (r->last_freeze > sequence)
 		r->last_freeze = sequence;
+	again(r, present(r), sequence);
+}
+
+static void
+strand(struct replay *r, struct item *t, uint64_t sequence)
+{
+	const struct fact *f = fact_find(r, t->it), *victim = fact_find(r, t->victim);
+
+	t->stranded = true;
+	t->lost = (struct moment){ present(r), sequence };
+	t->base = f == NULL ? 0 : f->base;
+	t->victim_base = victim == NULL ? 0 : victim->base;
 }
 
 static void
@@ -141,10 +170,9 @@ lost(struct replay *r, uint64_t sequence)
 		struct item *t = &r->items[i];
 		const struct fact *f = fact_find(r, t->ino);
 
-		if (t->name)
-			t->stranded |= t->sequence == 0 || t->sequence >= sequence;
-		else
-			t->stranded |= t->number >= r->floor && (f == NULL || f->cleaned <= i);
+		if (!t->stranded && (t->name ? t->sequence == 0 || t->sequence >= sequence :
+		    t->number >= r->floor && (f == NULL || f->cleaned <= i)))
+			strand(r, t, sequence);
 	}
 }
 
@@ -163,7 +191,11 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 		return -ENOMEM;
 	if (n->child != 0 && n->type != OP_RENAME && (f = fact_find(r, n->child)) != NULL)
 		f->made = true;
-	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .ino = n->ino, .name = name };
+	/* Its last name had gone before: it went with who had it open. */
+	if (!name && n->nlink == 0 && (f = fact_find(r, n->ino)) != NULL)
+		f->unlinked = true;
+	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .ino = n->ino, .name = name,
+	    .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim };
 	return 0;
 }
 
@@ -182,12 +214,28 @@ conflicted(struct replay *r, const struct journal_entry *n)
 	return conflict_add(r, n->parent, n->name, n->name2);
 }
 
+static int
+attached(struct replay *r, const struct journal_entry *n)
+{
+	uint64_t *own;
+
+	if (n->ino == 0)
+		return 0;
+	r->boot = n->version;
+	if (r->own_count > 0 && r->own[r->own_count - 1] == n->ino)
+		return 0;
+	if ((own = room(r->own, r->own_count, &r->own_size, sizeof *own)) == NULL)
+		return -ENOMEM;
+	r->own = own;
+	own[r->own_count++] = n->ino;
+	return 0;
+}
+
 int
 replay_add(struct replay *r, uint64_t number, struct bytes entry)
 {
 	struct journal_entry n;
 	struct fact *f;
-	uint64_t *own;
 	int e = journal_decode(&n, entry);
 
 	if (e < 0)
@@ -200,15 +248,18 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		froze(r, n.sequence, n.upto);
 		break;
 	case JOURNAL_ACK:
-		if ((own = room(r->own, r->own_count, &r->own_size, sizeof *own)) == NULL)
-			return -ENOMEM;
-		r->own = own;
-		own[r->own_count++] = n.version;
 		r->last_ack = n.sequence;
 		break;
 	case JOURNAL_TRIM:
 		r->floor = n.upto > r->floor ? n.upto : r->floor;
 		r->last_freeze = n.sequence > r->last_freeze ? n.sequence : r->last_freeze;
+		return attached(r, &n);
+	case JOURNAL_SESSION:
+		return attached(r, &n);
+	case JOURNAL_FOREIGN:
+		if ((f = fact_of(r, n.ino)) == NULL)
+			return -ENOMEM;
+		f->foreign = true;
 		break;
 	case JOURNAL_CLEAN:
 		if ((f = fact_of(r, n.ino)) == NULL)
@@ -265,6 +316,7 @@ replay_adopt(struct replay *r, struct engine *e)
 {
 	int error = 0;
 
+	engine_rerun(e, r->boot);
 	/* Only what was leased at the end: who claims more may get what another still holds. */
 	for (size_t i = 0; i < r->facts_size && error == 0; i++) {
 		const struct fact *f = &r->facts[i];
@@ -290,6 +342,8 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 	for (size_t i = 0; i < r->own_count && error == 0; i++)
 		error = engine_own(e, r->own[i]);
 	engine_replaying(e, true);
+	/* In a session of its own it does nothing that could be told from others' doing. */
+	again(r, r->resumed ? present(r) : SIZE_MAX, landed);
 	if (r->resumed && error == 0)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_RESUMED, .sequence = landed });
 	if (all && error == 0)

@@ -23,7 +23,10 @@ enum step {
 struct item {
 	struct bytes	 entry;
 	uint64_t	 number, ino, sequence;	/* sequence: of the commit a name is in; 0: none */
-	bool		 name, stranded, run;
+	uint64_t	 it, victim;		/* whose content it is, or what is moved or linked; unlinked or replaced */
+	bool		 name, stranded, run, again_known;
+	struct moment	 lost, again;		/* if stranded: see journal.h */
+	uint64_t	 base, victim_base;	/* and the versions they had then */
 };
 
 /* What is known of an object id of the journal. */
@@ -52,8 +55,9 @@ struct replay {
 	size_t		 facts_count, facts_size;
 	struct conflict	*conflicts;
 	size_t		 conflicts_count, conflicts_size;
-	uint64_t	*own;
+	uint64_t	*own;			/* the sessions it is of */
 	size_t		 own_count, own_size;
+	uint64_t	 boot;			/* of the server that gave the last leases */
 	size_t		 loss_at;		/* leases of items before this one may be lost */
 	uint64_t	 floor, last_number, last_freeze, last_ack;
 	struct timespec	 now;
