@@ -102,6 +102,8 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 	}
 	TAILQ_REMOVE(&e->lru, o, lru_link);
 	TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+	if (redo_gate(e, op, o) < 0)
+		return NULL;
 	if (o->recall == RECALL_FLUSH && !(o->recall_mode >= mode && o->mode >= mode)) {
 		s->wait = WAIT_OBJECT;
 		s->key = oid;

@@ -143,6 +143,8 @@ struct object {
 	bool		 marked;		/* had content on its way at the journal's mark, and */
 	uint64_t	 mark_size;		/* this size */
 	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
+	bool		 waits;			/* it was lost with changes, which the journal will bring again, and */
+	bool		 changed;		/* was changed before it did */
 	uint8_t		 relists;		/* times its children were asked for again */
 };
 

@@ -87,12 +87,14 @@ set_run(struct replay *r)
 {
 	const struct journal_entry *n = &r->entry;
 	const struct fact *f = fact_find(r, n->ino), *victim = fact_find(r, n->victim);
+	const struct item *t = &r->items[r->at];
 	struct op *op = &r->op;
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
-	    .trusted = r->replaying.trusted || (f != NULL && f->copied), .foreign = f != NULL && f->foreign,
-	    .base = f == NULL ? 0 : f->base,
-	    .victim_base = victim == NULL ? 0 : victim->base };
+	    .trusted = r->replaying.trusted || (f != NULL && f->copied),
+	    .foreign = f != NULL && (f->foreign || (t->stranded && f->since)), .live = r->live,
+	    .base = t->stranded ? t->base : f == NULL ? 0 : f->base,
+	    .victim_base = t->stranded ? t->victim_base : victim == NULL ? 0 : victim->base };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
 	    .name2 = n->name2, .data = n->data, .replay = &r->replaying };
@@ -198,6 +200,8 @@ note(struct replay *r, struct engine *e)
 {
 	const struct conflict *c = r->to_note;
 
+	if (r->live && r->to_note_ino != 0)
+		engine_redo_beside(e, r->to_note_ino);
 	if (c != NULL && r->error == 0) {
 		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
 		    .child = r->to_note_copy, .parent = c->parent, .name = replay_text(c->name), .name2 = replay_text(c->copy) });
@@ -211,16 +215,27 @@ note(struct replay *r, struct engine *e)
 struct op *
 replay_next(struct replay *r, struct engine *e)
 {
+	uint64_t losses;
+	bool keep;
+
 	if (r->at == 0 && r->step == RUN && r->entry.kind == 0)
 		next_entry(r, true);
 	note(r, e);
+	engine_redo_due(e, &losses, &keep);
+	if (r->live && r->error == 0 && losses != r->losses)
+		r->error = -EAGAIN;
 	for (;;) {
 		if (r->error != 0 || r->step == END) {
-			engine_replaying(e, false);
+			if (!r->live)
+				engine_replaying(e, false);
 			return NULL;
 		}
 		if (r->step == FIND_ORIGINAL && r->conflicts_count == 0)
 			r->step = SYNC;
+		if (r->step == SYNC && r->live) {
+			r->step = END;		/* it is in the journal again, as any work */
+			continue;
+		}
 		if (r->step != UP || r->climb[r->depth] != OID_ROOT)
 			break;
 		end_path(r);
@@ -233,6 +248,7 @@ replay_next(struct replay *r, struct engine *e)
 		set_conflict(r);
 	else
 		r->op = (struct op){ .type = OP_SYNC, .ino = OID_ROOT };
+	r->op.redo = r->live;
 	return r->error != 0 ? NULL : &r->op;
 }
 
