@@ -8,8 +8,8 @@
  *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
  *	the same while replaying		AWAY
  *	a session begins, or has reclaimed	SESSION
- *	commits or leases are lost		LOSS, and no TRIM any more: what is
- *						live waits for the next mount
+ *	commits or leases are lost		LOSS, and no TRIM before what was lost
+ *						has been run again: REDONE (redo.c)
  *	a mark was reached			TRIM
  *
  * A mark is a sync that nobody waits for: it remembers a moment, and is
@@ -168,8 +168,8 @@ journal_is_name(const struct journal_entry *n)
 
 /* ---- appending ---- */
 
-static int
-append(struct engine *e, struct journal_entry *n, bool sync)
+int
+journal_append(struct engine *e, struct journal_entry *n, bool sync)
 {
 	struct journal *j = &e->journal;
 	uint8_t arguments[JOURNAL_ARGUMENTS_MAX];
@@ -193,8 +193,8 @@ append(struct engine *e, struct journal_entry *n, bool sync)
 	return 0;
 }
 
-static bool
-keeps(const struct engine *e)
+bool
+journal_keeps(const struct engine *e)
 {
 	return e->journal.sink != NULL;
 }
@@ -269,9 +269,16 @@ journal_op(struct engine *e, const struct op *op)
 
 	if (op->replay != NULL && journal_is_name(op->replay->entry) && op->replay->verdict < REPLAY_TAKEN)
 		j->replayed = op->replay->entry->number;
-	if (!keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
+	if (!journal_keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
+		return true;
+	if (op->replay != NULL && op->replay->verdict != REPLAY_DONE && op->replay->verdict != REPLAY_BESIDE)
 		return true;
 	describe(e, op, &n);
+	if (op->replay != NULL) {
+		n.upto = op->replay->entry->number;
+		n.when = op->replay->entry->when;
+	} else if (!op->redo && !journal_is_name(&n))
+		redo_changed(e, n.ino);
 	/* What the operation was asked, not what it answers. */
 	if (op->type == OP_SETATTR)
 		n.attr = op->state->set_to;
@@ -284,7 +291,9 @@ journal_op(struct engine *e, const struct op *op)
 			n.hint = (struct bytes){ (const uint8_t *)o->hint_name, strlen(o->hint_name) };
 		}
 	}
-	if (append(e, &n, false) < 0)
+	if (op->redo)
+		redo_done(e, &n);
+	if (journal_append(e, &n, false) < 0)
 		return false;
 	j->last_op = j->next - 1;
 	speaks_of(e, n.ino);
@@ -302,10 +311,10 @@ journal_froze(struct engine *e, uint64_t sequence)
 	struct journal *j = &e->journal;
 	struct journal_entry n = { .kind = JOURNAL_FREEZE, .sequence = sequence };
 
-	if (!keeps(e))
+	if (!journal_keeps(e))
 		return;
 	n.upto = j->replaying ? j->replayed : j->last_op;
-	append(e, &n, j->replaying);
+	journal_append(e, &n, j->replaying);
 }
 
 void
@@ -313,8 +322,8 @@ journal_acked(struct engine *e, uint64_t sequence)
 {
 	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence };
 
-	if (keeps(e))
-		append(e, &n, e->journal.replaying);
+	if (journal_keeps(e))
+		journal_append(e, &n, e->journal.replaying);
 }
 
 void
@@ -324,11 +333,11 @@ journal_attached(struct engine *e)
 	struct journal_entry n = { .kind = JOURNAL_SESSION, .ino = e->session, .version = e->boot };
 
 	/* Who runs it again in a session of its own is not its writer. */
-	if (!keeps(e) || (j->rerun && !e->resumed) || (j->session == e->session && j->boot == e->boot))
+	if (!journal_keeps(e) || (j->rerun && !e->resumed) || (j->session == e->session && j->boot == e->boot))
 		return;
 	j->session = e->session;
 	j->boot = e->boot;
-	append(e, &n, false);
+	journal_append(e, &n, false);
 }
 
 /* All content of o is on the server, and others may change it from now on. */
@@ -338,10 +347,10 @@ journal_clean(struct engine *e, struct object *o)
 	struct journal *j = &e->journal;
 	struct journal_entry n = { .kind = j->replaying ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
 
-	o->adopted = o->proven = false;
-	if (!keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
+	o->adopted = false;
+	if (!journal_keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
 		return;
-	append(e, &n, j->replaying);
+	journal_append(e, &n, j->replaying);
 	o->journaled = 0;
 }
 
@@ -350,17 +359,16 @@ journal_lost(struct engine *e, uint64_t sequence)
 {
 	struct journal_entry n = { .kind = JOURNAL_LOSS, .sequence = sequence };
 
-	if (!keeps(e) || (!e->journal.replaying && e->journal.last_op < e->journal.floor))
+	if (!journal_keeps(e) || (!e->journal.replaying && e->journal.last_op < e->journal.floor))
 		return;
-	append(e, &n, true);
-	e->journal.stranded = true;
+	redo_lost(e, journal_append(e, &n, true) == 0);
 	e->journal.mark = MARK_NONE;
 }
 
 int
 engine_journal_note(struct engine *e, struct journal_entry *n)
 {
-	return keeps(e) ? append(e, n, true) : 0;
+	return journal_keeps(e) ? journal_append(e, n, true) : 0;
 }
 
 /* ---- marks ---- */
@@ -420,7 +428,7 @@ reached(struct engine *e)
 	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence,
 	    .ino = j->session, .version = j->boot };
 
-	append(e, &n, false);
+	journal_append(e, &n, false);
 	j->mark = MARK_NONE;
 	j->floor = j->mark_upto;
 	j->dead_bytes = j->mark_bytes;
@@ -428,7 +436,7 @@ reached(struct engine *e)
 	/* Nothing is left in it, so it may begin anew: first with the number of the last commit. */
 	if (j->broken && j->floor == j->next) {
 		j->broken = false;
-		append(e, &n, false);
+		journal_append(e, &n, false);
 	}
 	wake(e, WAIT_ROOM, 0);
 }
@@ -438,7 +446,7 @@ journal_step(struct engine *e)
 {
 	struct journal *j = &e->journal;
 
-	if (!keeps(e) || j->replaying || j->stranded)
+	if (!journal_keeps(e) || j->replaying || j->stranded)
 		return;
 	if (j->mark == MARK_NONE && (j->last_op >= j->floor || j->broken))
 		mark(e);
@@ -462,7 +470,8 @@ journal_full(const struct engine *e, const struct op *op)
 {
 	const struct journal *j = &e->journal;
 
-	return keeps(e) && !j->replaying && !j->broken && !j->stranded && e->error == 0 && journal_wants(op) &&
+	/* With what was lost in it nothing dies, nor does it while the server is away. */
+	return journal_keeps(e) && !j->replaying && !j->broken && !j->stranded && e->error == 0 && journal_wants(op) &&
 	    j->bytes - j->dead_bytes > j->sink->max;
 }
 
@@ -557,23 +566,10 @@ engine_own(struct engine *e, uint64_t session)
 	return 0;
 }
 
-static bool
-before(size_t session, uint64_t sequence, const struct moment *m)
-{
-	return session < m->session || (session == m->session && sequence < m->sequence);
-}
-
-/* Was the last one to change o this mount, in time for p? */
 bool
-journal_own(const struct engine *e, const struct object *o, const struct replaying *p)
+journal_own(const struct engine *e, uint64_t session)
 {
-	const struct journal *j = &e->journal;
-	size_t i = own_index(j, o->writer);
-
-	if (i == j->own_count)
-		return false;
-	return !p->stranded || before(i, o->written, &p->lost) || before(p->again.session, p->again.sequence,
-	    &(struct moment){ i, o->written });
+	return own_index(&e->journal, session) < e->journal.own_count;
 }
 
 void

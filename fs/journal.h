@@ -17,9 +17,11 @@
  *		absolute values: running all live ones again, in order, gives the
  *		same.  They need not be told apart.
  *
- * Entries die in three ways: TRIM, when all that was done before some moment
+ * Entries die in four ways: TRIM, when all that was done before some moment
  * is on the server (see journal.c); CLEAN, when all content of one object is
- * and its lease is given away, so that others may change it; and landing.
+ * and its lease is given away, so that others may change it; landing; and,
+ * when it was lost, being run again by the same mount (redo.c): the entry that
+ * says so names the one it stands for in `upto`.
  *
  * This room is bytes and decisions: the file is journal_file.h's.  It is
  * plain text on the client's disk, mode 0600: beside it lies the device's
@@ -44,9 +46,10 @@ enum journal_kind {
 	JOURNAL_TRIM,		/* entries before `upto` are dead; `sequence`: the last commit frozen; and as SESSION */
 	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead; its lease was given away */
 	JOURNAL_AWAY,		/* while the journal was run again the lease of `ino` was given away */
-	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused */
+	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused; with `ino`: its content was lost */
 	JOURNAL_CONFLICT,	/* `name2`, beside `name` in `parent`; of `ino`, if set, the content goes to `child` there */
 	JOURNAL_RESUMED,	/* the session was resumed after commit `sequence`: numbers above it are used again */
+	JOURNAL_REDONE,		/* what was lost before entry `upto` has been run again */
 	JOURNAL_SESSION,	/* session `ino` holds its leases of the server that started as boot `version` */
 	JOURNAL_FOREIGN,	/* `ino`, which somebody else changed, is about to get our attributes all the same */
 	JOURNAL_KINDS
@@ -63,7 +66,7 @@ struct journal_entry {
 	uint64_t	 version, victim_version;	/* of ino, of victim: base of what was seen */
 	uint64_t	 offset, size;
 	uint64_t	 parent;		/* where ino was last seen, under the name `hint` */
-	uint64_t	 sequence, upto;
+	uint64_t	 sequence, upto;	/* upto, of OP: the entry that it stands for, or 0 */
 	struct timespec	 when;
 	struct attr	 attr;			/* mode, owner, rdev, size, atime, mtime, ctime */
 	struct bytes	 name, name2, hint;
@@ -101,27 +104,17 @@ enum verdict {
 	REPLAY_CHANGED,		/* somebody else changed the object: nothing done */
 	REPLAY_GONE,		/* the object, or directory, is gone: nothing done */
 };
-/* A commit: of which of our sessions (engine_own()), in their order; its number there. */
-struct moment {
-	size_t		 session;
-	uint64_t	 sequence;
-};
 /* An object that an operation changes. */
 struct changed {
 	uint64_t	 base;			/* the version it had */
-	bool		 foreign;		/* somebody else changed it; also found now */
+	bool		 foreign;		/* somebody else changed it, as was found before */
+	bool		 found;			/* as is found now */
 };
 struct replaying {
 	const struct journal_entry *entry;
 	bool		 keep_oids;		/* the session that chose them goes on */
 	bool		 trusted;		/* ino is a copy of our own making */
-	/*
-	 * Leases or commits were lost after the operation.  What the mount did
-	 * from `lost` to `again`, when its journal was first run again, did not
-	 * build upon it: there it is somebody else.
-	 */
-	bool		 stranded;
-	struct moment	 lost, again;
+	bool		 live;			/* by the mount that did it first */
 	struct changed	 it, victim;		/* it: whose content it is, or what is moved or linked */
 	struct bytes	 beside;		/* the conflict name */
 	enum verdict	 verdict;
@@ -141,8 +134,19 @@ void	engine_replaying(struct engine *e, bool on);
 void	engine_journal_end(struct engine *e);
 /* Was the first attachment a resumption? Then all commits up to *ret_landed had landed. */
 bool	engine_resumed(const struct engine *e, uint64_t *ret_landed);
-/* What that session wrote is ours.  In the order in which they were. */
+/* What that session wrote is ours. */
 int	engine_own(struct engine *e, uint64_t session);
+
+/*
+ * Leases were lost with changes, which are in the journal: true, until
+ * engine_redo_end() is told that they were run again.  *ret_losses names this
+ * state of affairs; *ret_keep: the ids chosen then are the session's still.
+ */
+bool	engine_redo_due(const struct engine *e, uint64_t *ret_losses, bool *ret_keep);
+/* 0: it was, or -EAGAIN when more was lost meanwhile.  An error: nobody waits for it before the next attempt. */
+int	engine_redo_end(struct engine *e, uint64_t losses, int error);
+/* The content that ino lost is now in a file beside it: its handles hear of that. */
+void	engine_redo_beside(struct engine *e, uint64_t ino);
 /* Logs one of the driver's own, synced. */
 int	engine_journal_note(struct engine *e, struct journal_entry *entry);
 

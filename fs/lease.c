@@ -126,7 +126,7 @@ older_needs(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && s->wait != WAIT_REDO && names(s, o->oid))
 			return true;
 	TAILQ_FOREACH(s, &e->runnable, link)
 		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
@@ -214,7 +214,7 @@ pages_locked(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH) && s->op->ino == o->oid &&
+		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH || s->wait == WAIT_REDO) && s->op->ino == o->oid &&
 		    (s->op->type == OP_READ || s->op->type == OP_WRITE))
 			return true;
 	return false;
@@ -435,9 +435,11 @@ void
 lease_lost(struct engine *e, struct object *o)
 {
 	if (unsaved(o)) {
-		o->error = -EIO;
-		o->error_seq = ++e->error_counter;
-		e->stats.lost_objects++;
+		if (!redo_strand(e, o)) {
+			o->error = -EIO;
+			o->error_seq = ++e->error_counter;
+			e->stats.lost_objects++;
+		}
 		data_drop(e, o);
 		txn_clean(e, o);
 	} else
@@ -447,7 +449,7 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->mode != MODE_NONE)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
-	o->born = o->adopted = o->proven = false;
+	o->born = o->adopted = false;
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		lease_sweep(e, o);

@@ -15,12 +15,11 @@
 
 typedef int run_op(struct engine *e, struct op *op);
 
-/* True: nobody else changed o since the journal's operations saw it. */
+/* True: nobody else changed o since the journal's operations saw it; nor did we, but later. */
 static bool
-ours(const struct engine *e, const struct object *o, const struct replaying *p, const struct changed *c)
+ours(const struct engine *e, const struct object *o, const struct changed *c)
 {
-	return !c->foreign && (o->proven || o->born || o->version == c->base || (o->adopted && !p->stranded) ||
-	    journal_own(e, o, p));
+	return !o->changed && !c->foreign && (o->adopted || o->born || o->version == c->base || journal_own(e, o->writer));
 }
 
 /*
@@ -29,14 +28,14 @@ ours(const struct engine *e, const struct object *o, const struct replaying *p, 
  * content that comes next, nor for another attempt.
  */
 static int
-stays_foreign(struct engine *e, const struct object *o, const struct replaying *p, struct changed *c)
+stays_foreign(struct engine *e, const struct object *o, struct changed *c)
 {
 	int r;
 
-	if (!S_ISREG(o->attr.mode) || c->foreign || ours(e, o, p, c))
+	if (!S_ISREG(o->attr.mode) || c->foreign || ours(e, o, c))
 		return 0;
 	r = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FOREIGN, .ino = o->oid });
-	c->foreign = r == 0;
+	c->foreign = c->found = r == 0;
 	return r == -ENOSPC ? -ENOBUFS : r;		/* here, not there */
 }
 
@@ -47,7 +46,7 @@ take(struct engine *e, uint64_t oid)
 	struct object *o = object_find(e, oid);
 
 	if (o != NULL && o->mode == MODE_EXCLUSIVE)
-		o->proven = true;
+		o->adopted = true;
 }
 
 static int
@@ -138,7 +137,7 @@ replay_link(struct engine *e, struct op *op, run_op *run)
 	}
 	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
-	if ((entry.rec == NULL || entry.rec->oref != op->ino) && (r = stays_foreign(e, o, op->replay, &op->replay->it)) < 0)
+	if ((entry.rec == NULL || entry.rec->oref != op->ino) && (r = stays_foreign(e, o, &op->replay->it)) < 0)
 		return r;
 	if (entry.rec == NULL)
 		return run(e, op);
@@ -160,7 +159,7 @@ replay_unlink(struct engine *e, struct op *op, run_op *run)
 	if ((o = op_need_child(e, op, dir, &entry, MODE_EXCLUSIVE)) == NULL)
 		return -EAGAIN;
 	/* Who changed it meanwhile wants it. */
-	if (!S_ISDIR(o->attr.mode) && !ours(e, o, p, &p->victim))
+	if (!S_ISDIR(o->attr.mode) && !ours(e, o, &p->victim))
 		return verdict(op, REPLAY_CHANGED);
 	r = run(e, op);
 	return r == -ENOTEMPTY ? verdict(op, REPLAY_CHANGED) : r;
@@ -185,19 +184,19 @@ replay_rename(struct engine *e, struct op *op, run_op *run)
 		return verdict(op, REPLAY_CHANGED);
 	if ((o = op_need_child(e, op, from, &source, MODE_EXCLUSIVE)) == NULL)
 		return -EAGAIN;
-	if ((r = stays_foreign(e, o, p, &p->it)) < 0)
+	if ((r = stays_foreign(e, o, &p->it)) < 0)
 		return r;
 	if (op->flags & RENAME_EXCHANGE) {
 		if ((o = op_need_child(e, op, to, &target, MODE_EXCLUSIVE)) == NULL)
 			return -EAGAIN;
-		return (r = stays_foreign(e, o, p, &p->victim)) < 0 ? r : run(e, op);
+		return (r = stays_foreign(e, o, &p->victim)) < 0 ? r : run(e, op);
 	}
 	if (target.rec == NULL || target.rec->oref == op->moved)
 		return run(e, op);
 	if (target.rec->oref == op->victim) {
 		if ((o = op_need_child(e, op, to, &target, MODE_EXCLUSIVE)) == NULL)
 			return -EAGAIN;
-		if (S_ISDIR(o->attr.mode) || ours(e, o, p, &p->victim)) {
+		if (S_ISDIR(o->attr.mode) || ours(e, o, &p->victim)) {
 			r = run(e, op);
 			if (r != -ENOTEMPTY)
 				return r;
@@ -226,10 +225,10 @@ replay_content(struct engine *e, struct op *op, run_op *run)
 		op->state->fail = 0;
 		return verdict(op, REPLAY_GONE);
 	}
-	if (S_ISREG(o->attr.mode) && !p->trusted && !ours(e, o, p, &p->it)) {
+	if (S_ISREG(o->attr.mode) && !p->trusted && !ours(e, o, &p->it)) {
 		if (changes_content(op))
 			return verdict(op, REPLAY_CHANGED);
-		if ((r = stays_foreign(e, o, p, &p->it)) < 0)	/* attributes: the last one wins */
+		if ((r = stays_foreign(e, o, &p->it)) < 0)	/* attributes: the last one wins */
 			return r;
 	}
 	r = run(e, op);

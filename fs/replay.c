@@ -82,11 +82,14 @@ next_entry(struct replay *r, bool first)
 }
 
 static struct changed
-changed(struct replay *r, uint64_t oid, bool stranded, uint64_t base)
+changed(struct replay *r, const struct item *t, uint64_t oid, uint64_t base)
 {
 	const struct fact *f = fact_find(r, oid);
 
-	return (struct changed){ .base = stranded ? base : f == NULL ? 0 : f->base, .foreign = f != NULL && f->foreign };
+	if (f == NULL)
+		return (struct changed){ 0 };
+	return (struct changed){ .base = t->stranded ? base : f->base,
+	    .foreign = t->number < f->foreign || (t->stranded && f->since) };
 }
 
 static void
@@ -98,8 +101,8 @@ set_run(struct replay *r)
 	struct op *op = &r->op;
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
-	    .trusted = f != NULL && f->copied, .stranded = t->stranded, .lost = t->lost, .again = t->again,
-	    .it = changed(r, t->it, t->stranded, t->base), .victim = changed(r, t->victim, t->stranded, t->victim_base) };
+	    .trusted = f != NULL && f->copied, .live = r->live, .it = changed(r, t, t->it, t->base),
+	    .victim = changed(r, t, t->victim, t->victim_base) };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
 	    .name2 = n->name2, .data = n->data, .replay = &r->replaying };
@@ -147,10 +150,10 @@ found_foreign(struct replay *r)
 	const struct item *t = &r->items[r->at];
 	struct fact *f;
 
-	if (r->replaying.it.foreign && (f = fact_find(r, t->it)) != NULL)
-		f->foreign = true;
-	if (r->replaying.victim.foreign && (f = fact_find(r, t->victim)) != NULL)
-		f->foreign = true;
+	if (r->replaying.it.found && (f = fact_find(r, t->it)) != NULL)
+		f->foreign = UINT64_MAX;
+	if (r->replaying.victim.found && (f = fact_find(r, t->victim)) != NULL)
+		f->foreign = UINT64_MAX;
 }
 
 static void
@@ -215,6 +218,8 @@ note(struct replay *r, struct engine *e)
 	const struct conflict *c = r->to_note;
 	int error = r->error;
 
+	if (r->live && r->to_note_ino != 0)
+		engine_redo_beside(e, r->to_note_ino);
 	if (c != NULL && error == 0)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
 		    .child = r->to_note_copy, .parent = c->parent, .name = replay_text(c->name), .name2 = replay_text(c->copy) });
@@ -227,16 +232,27 @@ note(struct replay *r, struct engine *e)
 struct op *
 replay_next(struct replay *r, struct engine *e)
 {
+	uint64_t losses;
+	bool keep;
+
 	if (r->at == 0 && r->step == RUN && r->entry.kind == 0)
 		next_entry(r, true);
 	note(r, e);
+	engine_redo_due(e, &losses, &keep);
+	if (r->live && r->error == 0 && losses != r->losses)
+		r->error = -EAGAIN;
 	for (;;) {
 		if (r->error != 0 || r->step == END) {
-			engine_replaying(e, false);
+			if (!r->live)
+				engine_replaying(e, false);
 			return NULL;
 		}
 		if (r->step == FIND_ORIGINAL && r->conflicts_count == 0)
 			r->step = SYNC;
+		if (r->step == SYNC && r->live) {
+			r->step = END;		/* it is in the journal again, as any work */
+			continue;
+		}
 		if (r->step != UP || r->climb[r->depth] != OID_ROOT)
 			break;
 		end_path(r);
@@ -249,6 +265,7 @@ replay_next(struct replay *r, struct engine *e)
 		set_conflict(r);
 	else
 		r->op = (struct op){ .type = OP_SYNC, .ino = OID_ROOT };
+	r->op.redo = r->live;
 	return r->error != 0 ? NULL : &r->op;
 }
 

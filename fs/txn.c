@@ -565,7 +565,6 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 			continue;
 		o->born = false;
 		o->writer = e->session;
-		o->written = c->sequence;
 		if (version > o->version)
 			o->version = version;
 		if (o->inflight > 0)

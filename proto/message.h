@@ -85,8 +85,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U8,    mode,    0)		/* held from now on */ \
 	_(S, U64,   grant,   0) \
 	_(S, U64,   version, 0)		/* of the object: its last commit */ \
-	_(S, U64,   writer,  0)		/* the session of that commit, */ \
-	_(S, U64,   sequence, 0)	/* and its number there */ \
+	_(S, U64,   writer,  0)		/* the session of that commit */ \
 	_(S, U8,    more,    0)		/* 1: the range goes on after the last record */ \
 	_(S, U8,    pinned,  0)		/* 1: another session pins the object */ \
 	_(S, LIST,  records, RECORDS_MAX, record)

@@ -26,7 +26,7 @@
 
 enum {
 	REPLY_MAX	= FRAME_BODY_MAX - 64 * 1024,	/* room for one more record and the frame's own */
-	ANSWER_SIZE	= 8 + 1 + 1 + 4 * 8 + 1 + 1 + 4,
+	ANSWER_SIZE	= 8 + 1 + 1 + 3 * 8 + 1 + 1 + 4,
 	RECORD_SIZE	= 1 + 2 + 8 + 4 + 4 + 2,	/* without its bytes and references */
 	ANSWERS_FIRST	= 16,
 	CHILD_LEAST	= 512,		/* left of `size`, or no child of a deeper level is begun */
@@ -93,8 +93,7 @@ add_answer(struct reply *r, uint64_t oid, enum status status, const struct heade
 		r->granted->answers.at = at;
 	}
 	a = &at[r->granted->answers.count++];
-	*a = (struct msg_answer){ .oid = oid, .status = status, .version = h->version, .writer = h->writer,
-	    .sequence = h->sequence };
+	*a = (struct msg_answer){ .oid = oid, .status = status, .version = h->version, .writer = h->writer };
 	r->size += ANSWER_SIZE;
 	return a;
 }

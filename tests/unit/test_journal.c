@@ -320,6 +320,7 @@ add(struct replay *r, uint64_t number, struct journal_entry n)
 #define NAME(ino_)	((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_MKDIR, .ino = 2, .child = ino_ })
 #define CONTENT(ino_)	((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_WRITE, .ino = ino_, .version = 1 })
 #define SESSION(id_, boot_) ((struct journal_entry){ .kind = JOURNAL_SESSION, .ino = id_, .version = boot_ })
+#define LOST(ino_)	((struct journal_entry){ .kind = JOURNAL_LOSS, .ino = ino_ })
 #define MARK(kind_, sequence_, upto_) ((struct journal_entry){ .kind = kind_, .sequence = sequence_, .upto = upto_ })
 
 static void
@@ -339,9 +340,29 @@ plans(void)
 	add(r, 6, CONTENT(21));
 	add(r, 7, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 20 });
 	ok(replay_waiting(r) == 1, "what is clean is not needed");
-	add(r, 8, MARK(JOURNAL_LOSS, 2, 0));
-	add(r, 9, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
+	add(r, 8, LOST(21));
+	add(r, 9, MARK(JOURNAL_LOSS, 2, 0));
+	add(r, 10, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
 	ok(replay_waiting(r) == 1, "what was lost is not made clean by what came later");
+	add(r, 11, (struct journal_entry){ .kind = JOURNAL_OP, .type = OP_WRITE, .ino = 21, .upto = 6 });
+	ok(replay_waiting(r) == 1, "run again it is there once, under another number");
+	add(r, 12, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
+	ok(replay_waiting(r) == 0, "and dies as that does");
+	replay_free(r);
+	replay_new(&r, "here", true);
+	add(r, 1, NAME(20));
+	add(r, 2, CONTENT(21));
+	add(r, 3, CONTENT(22));
+	add(r, 4, LOST(21));
+	add(r, 5, MARK(JOURNAL_LOSS, 1, 0));
+	add(r, 6, CONTENT(22));
+	add(r, 7, MARK(JOURNAL_REDONE, 0, 7));
+	ok(replay_waiting(r) == 2, "once all of it was run again what was lost is dead, and nothing else");
+	add(r, 8, CONTENT(21));
+	add(r, 9, LOST(21));
+	add(r, 10, MARK(JOURNAL_LOSS, 1, 0));
+	add(r, 11, MARK(JOURNAL_TRIM, 1, 11));
+	ok(replay_waiting(r) == 1, "what is lost after that is lost anew");
 	replay_free(r);
 }
 
