@@ -76,7 +76,7 @@ struct op_state {
 /* What a thread looked up last: see caller.c. */
 struct caller {
 	uint32_t	 id;			/* 0: nobody */
-	bool		 wounded;		/* was told to begin anew, once */
+	bool		 wounded;		/* was told to begin anew */
 	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
 	uint64_t	 child, name;		/* what it gave; a digest of the name */
 	uint64_t	 seen_ms;
