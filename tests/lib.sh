@@ -334,6 +334,15 @@ mount_client() {
 
 mounted_or_gone() { is_mounted "$1" || ! kill -0 "$2" 2>/dev/null; }
 
+# two_clients [MOUNT-OPTION...]: a server, and ann and bob, who have its volume vol mounted.
+two_clients() {
+	start_server
+	first_client ann vol
+	another_client bob vol ann
+	mount_client ann vol "$@"
+	mount_client bob vol "$@"
+}
+
 umount_client() {
 	local name=$1
 	client "$name" umount "$(mnt "$name")" || return

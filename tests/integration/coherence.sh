@@ -3,11 +3,7 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 configure_server term_ms 8000
-start_server
-first_client ann vol
-another_client bob vol ann
-mount_client ann vol
-mount_client bob vol
+two_clients
 A=$(mnt ann) B=$(mnt bob)
 
 written() {
