@@ -193,6 +193,7 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 	struct message answer;
 	struct buffer *frame;
 	struct arena arena;
+	char said[200];
 	int r;
 
 	for (unsigned tries = 0;; tries++) {
@@ -216,8 +217,10 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 		}
 		if (r == -ESTALE && answer.type == MSG_done && tries < ATTACH_TRIES)
 			continue;
-		if (r == -EBUSY)
-			snprintf(why, size, "the server is busy: it has as many mounts as it takes; try again later");
+		if (r == -EBUSY && strcmp(why, status_text(STATUS_BUSY)) != 0) {
+			snprintf(said, sizeof said, "%s", why);
+			snprintf(why, size, "the server is busy: %s; try again later", said);
+		}
 		break;
 	}
 	if (r == 0) {

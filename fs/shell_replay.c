@@ -12,7 +12,7 @@
 
 #include "fs/replay.h"
 
-enum { STEP_MS = 1000, PATIENCE_S = 30 };
+enum { STEP_MS = 1000, PATIENCE_S = 30, BUSY_PATIENCE_S = 60 };
 
 struct worker {
 	struct call	 call;
@@ -50,12 +50,16 @@ next(struct shell *s, struct replay *r)
 	return op;
 }
 
-/* Waits for the operation; gives it up when the server stays away. */
-static void
+/*
+ * Waits for the operation; gives it up when the server stays away, or too busy
+ * for it.  An operation ends unfinished only when the server is away: so from
+ * a busy one we part.  True if we did.
+ */
+static bool
 await(struct worker *w, struct shell *s, uint64_t serial)
 {
 	struct engine_status status;
-	unsigned away_s = 0;
+	unsigned away_s = 0, busy_s = 0;
 	char trouble[8];
 	bool finished = false;
 
@@ -68,9 +72,13 @@ await(struct worker *w, struct shell *s, uint64_t serial)
 		}
 		shell_status(s, &status, trouble, sizeof trouble);
 		away_s = status.attached ? 0 : away_s + 1;
-		if (!finished && away_s > PATIENCE_S)
+		busy_s = status.busy ? busy_s + 1 : 0;
+		if (!finished && busy_s > BUSY_PATIENCE_S)
+			channel_stop(s->control);
+		if (!finished && (away_s > PATIENCE_S || busy_s > BUSY_PATIENCE_S))
 			shell_interrupt(s, &w->call, serial);
 	}
+	return busy_s > BUSY_PATIENCE_S;
 }
 
 void
@@ -87,6 +95,7 @@ shell_replay(struct shell *s, struct replay *r)
 	struct timespec now;
 	uint64_t serial;
 	struct op *op;
+	bool busy = false;
 	int error;
 
 	lock_init(&w.lock);
@@ -100,9 +109,11 @@ shell_replay(struct shell *s, struct replay *r)
 			answered(&w.call);
 			shell_replied(s, &w.call);
 		}
-		await(&w, s, serial);
+		busy |= await(&w, s, serial);
 	}
 	pthread_cond_destroy(&w.change);
 	pthread_mutex_destroy(&w.lock);
-	return error != 0 ? error : replay_error(r);
+	if (error == 0)
+		error = replay_error(r);
+	return error != 0 && busy ? -EBUSY : error;
 }
