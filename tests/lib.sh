@@ -365,6 +365,18 @@ remount_client() {	# NAME VOLUME [OPTION...]
 	mount_client "$@"
 }
 
+# fact CLIENT NAME: a number of its status.
+fact() { client "$1" status --json "$(mnt "$1")" | sed -n "s/.*\"$2\": \([0-9]*\).*/\1/p"; }
+
+# at_most N CLIENT FACT: what it has counted since its mount, less $before.
+before=0
+at_most() {
+	local found
+	found=$(($(fact "$2" "$3") - before))
+	echo "$3: $found"
+	[ "$found" -le "$1" ]
+}
+
 flush_client() { client "$1" sync "$(mnt "$1")"; }
 
 # ---- a wide-area link ----
