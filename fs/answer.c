@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "fs/delay.h"
+
 enum {
 	BLOCK_SHOWN	= 64 * 1024,		/* st_blksize */
 	TIMEOUT_S	= 3600,			/* of what is cacheable */
@@ -24,7 +26,7 @@ static const uint8_t zeros[64 * 1024];
 static double
 attr_timeout(const struct op *op)
 {
-	return op->cacheable && op->type != OP_LINK ? TIMEOUT_S : 0;
+	return op->cacheable ? TIMEOUT_S : 0;
 }
 
 static double
@@ -301,6 +303,7 @@ answer(struct request *r)
 {
 	struct op *op = &r->call.op;
 
+	DELAY_OP("reply", op->type);
 	/* Before the writer goes on, and could run what it wrote. Attributes alone: nothing is waited for. */
 	if (op->killed && op->type != OP_SETATTR && r->mount->mounted)
 		fuse_lowlevel_notify_inval_inode(r->mount->session, ino_of(op->ino), -1, 0);

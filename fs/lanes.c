@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/delay.h"
 #include "fs/log.h"
 #include "fs/mover.h"
 #include "proto/seal.h"
@@ -287,6 +288,8 @@ control_received(void *context, const struct message *received, struct buffer *f
 		pthread_cond_broadcast(&s->bye_done);
 		return;
 	}
+	if (m.type == MSG_recall)
+		DELAY_POINT("recalled");
 	EVENT(s, engine_received(s->engine, &m));
 }
 

@@ -8,6 +8,12 @@
  *    one sweep is enough for names and attributes; pages are swept again
  *    while page replies left during the sweep.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
+ *
+ * What is weakened to SHARED the kernel may go on caching; but not pages that
+ * were changed through a map, which only a sweep makes it write: later that
+ * could not be done under the lease, and whole pages would undo what others
+ * wrote meanwhile.  So whoever may have mapped a file for writing costs it a
+ * sweep then, too.
  */
 #include "fs/core.h"
 
@@ -243,7 +249,7 @@ lease_step(struct engine *e, struct object *o)
 {
 	if (o->recall == RECALL_WAIT && (o->recall_mode != MODE_NONE || e->now_ms >= o->hold_until) &&
 	    !older_needs(e, o)) {
-		if (o->recall_mode == MODE_SHARED)
+		if (o->recall_mode == MODE_SHARED && o->writers == 0)
 			recall_set(e, o, RECALL_FLUSH);
 		else {
 			drain(e, o);
