@@ -80,7 +80,7 @@ struct op_state {
 /* What a thread looked up last: see caller.c. */
 struct caller {
 	uint32_t	 id;			/* 0: nobody */
-	bool		 wounded;		/* was told to begin anew, once */
+	bool		 wounded;		/* was told to begin anew */
 	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
 	uint64_t	 child, name;		/* what it gave; a digest of the name */
 	uint64_t	 seen_ms;
@@ -144,6 +144,12 @@ struct journal {
 	size_t		 mark_bytes;
 };
 
+/* Children of a directory missed one after the other. */
+struct series {
+	uint64_t	 dir;
+	unsigned	 misses, rest;		/* since they were asked for together; until they are again */
+};
+
 enum { SCOUT_MISSES = 16 };
 struct scout {
 	TAILQ_HEAD(, scout_read) reads;		/* unanswered */
@@ -159,6 +165,7 @@ struct scout {
 	unsigned	 rest;			/* uses to let pass before looking again */
 	enum { ORDER_TOKENS, ORDER_NAMES, ORDER_OIDS } order;	/* that the reader goes in */
 	unsigned	 in_order[3];		/* how well the last steps fit that one */
+	struct series	 series[MODE_EXCLUSIVE];	/* wanted SHARED, wanted EXCLUSIVE */
 	uint64_t	 missed[SCOUT_MISSES];	/* the last files */
 	unsigned	 missed_next;
 	bool		 at_home;		/* in the reader's own directory: what is there comes first */
@@ -177,9 +184,12 @@ struct engine {
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
+	struct { uint64_t dir; unsigned count; } series[MODE_EXCLUSIVE];	/* of recalls of its children, to that mode */
 
 	struct scout	 scout;
 	struct action	*first, **last;
+	struct action	*releasing;		/* a RELEASE, if nothing stands behind it: more leases go into it */
+	uint32_t	 releasing_size;
 
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
 	size_t		 parked_count;
@@ -324,12 +334,16 @@ bool		 scout_expects(const struct engine *e, uint64_t upto);
 const struct msg_want *scout_want(const struct engine *e, uint64_t request, uint32_t i, uint16_t *ret_kinds);
 /* o was in an answer; asked_for: by an operation. */
 void		 scout_took(struct engine *e, struct object *o, bool asked_for);
-/* All of that READ's answer has been taken, if it is ours. */
-void		 scout_answered(struct engine *e, uint64_t request);
+/* All of that READ's answer has been taken, if it is ours: it told of so many objects. */
+void		 scout_answered(struct engine *e, uint64_t request, uint32_t objects);
 /* It was refused: true if it is ours. */
 bool		 scout_refused(struct engine *e, uint64_t request);
 void		 scout_lost(struct engine *e);		/* the connection */
 void		 scout_forgotten(struct engine *e, struct object *o);	/* before its records are */
+
+/* ---- walk.c ---- */
+/* The directory above, by the name the kernel looked it up by, and the entry that leads down again; or NULL. */
+struct object	*walk_above(struct engine *e, const struct object *o, struct rec **ret);
 
 /* ---- op_*.c ---- */
 int op_lookup(struct engine *e, struct op *op);

@@ -36,6 +36,7 @@ action_add(struct engine *e, enum action_kind kind)
 	a->kind = kind;
 	*e->last = a;
 	e->last = &a->next;
+	e->releasing = NULL;
 	return a;
 }
 
@@ -61,6 +62,8 @@ engine_next(struct engine *e)
 	e->first = a->next;
 	if (e->first == NULL)
 		e->last = &e->first;
+	if (e->releasing == a)
+		e->releasing = NULL;
 	a->next = NULL;
 	return a;
 }

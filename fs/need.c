@@ -503,7 +503,7 @@ lease_granted(struct engine *e, const struct message *m)
 		if ((o = object_find(e, a->oid)) != NULL)
 			scout_took(e, o, s != NULL && w != NULL);
 	}
-	scout_answered(e, m->id);
+	scout_answered(e, m->id, g->answers.count);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
 	/* What waited for these leases runs before a recall takes them away again. */

@@ -108,7 +108,7 @@ struct object {
 	/* use */
 	uint64_t	 lookups;		/* the kernel's count */
 	bool		 looked_into;		/* a name in it was looked up */
-	uint32_t	 opens;
+	uint32_t	 opens, writers;	/* handles; those of them that may write, also through a map */
 	bool		 gone;			/* its last name was removed */
 	int		 error;			/* writes lost: reported once to each handle */
 	uint64_t	 error_seq;

@@ -56,6 +56,8 @@ enum kind {
 };
 
 enum mode { MODE_NONE = 0, MODE_SHARED = 1, MODE_EXCLUSIVE = 2 };
+/* In a READ's kinds: children come EXCLUSIVE where nobody else holds them. */
+enum { KINDS_EXCLUSIVE = 1 << 0 };
 enum lane { LANE_CONTROL = 0, LANE_BULK = 1 };
 enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 
@@ -200,7 +202,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 #define SHAPE_read(_, S) \
 	_(S, U64,   ticket,  0)			/* 0: none yet */ \
 	_(S, U8,    depth,   0)			/* levels of children, named by returned ENTRYs, to bring too */ \
-	_(S, U16,   kinds,   0)			/* of the records that children bring: 1 << kind each */ \
+	_(S, U16,   kinds,   0)			/* of the records that children bring: 1 << kind each; KINDS_EXCLUSIVE */ \
 	_(S, U32,   budget,  0)			/* records at most in all */ \
 	_(S, U32,   size,    0)			/* bytes that what is not a direct child's ATTR or PARENT may fill */ \
 	_(S, LIST,  wants,   WANTS_MAX, want)

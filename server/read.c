@@ -49,6 +49,7 @@ struct reply {
 	uint32_t		 parents_count, parents_size;
 	uint64_t		 need;
 	bool			 alone, no_memory;
+	bool			 exclusive;	/* children are to be, if they can */
 };
 
 /* The ranges being read into one answer. */
@@ -347,7 +348,7 @@ give_child(struct reply *r, struct object *o)
 {
 	struct session *n = r->session;
 	struct lease *l = lease_of(o, n);
-	uint8_t mode = r->alone ? MODE_EXCLUSIVE : MODE_SHARED;
+	uint8_t mode = r->alone || r->exclusive ? MODE_EXCLUSIVE : MODE_SHARED;
 	uint32_t most = r->server->config.leases_max;
 
 	if (!TAILQ_EMPTY(&o->waits))
@@ -477,6 +478,7 @@ read_answer(struct server *s, struct wait *w)
 	struct session *n = w->session;
 	struct server_action *a = outbox_message(n->control->node.key, MSG_granted, w->request);
 	struct reply r = { .server = s, .session = n, .alone = session_alone(s, n),
+	    .exclusive = w->kinds & KINDS_EXCLUSIVE,
 	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget,
 	    .deep = w->size < DEEP_MAX ? w->size : DEEP_MAX };
 

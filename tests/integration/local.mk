@@ -7,6 +7,7 @@ INTEGRATION_TESTS = \
 	tests/integration/crash.sh \
 	tests/integration/features.sh \
 	tests/integration/journal.sh \
+	tests/integration/kernel.sh \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
