@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/journal.h"
 #include "tests/tap.h"
 
 static void
@@ -445,6 +446,27 @@ test_part_of_reclaim(void)
 	world_teardown();
 }
 
+/* The mount that was killed held it, and has work on it in its journal: to a new engine every server is one it did not know. */
+static void
+test_adopted(void)
+{
+	struct msg_attached a = { .session = 1, .term_ms = TERM_MS, .boot = 7, .sequence = 3, .sessions = 1, .version = 40 };
+
+	world_setup_bare();
+	engine_detached(w.engine);
+	engine_free(w.engine);
+	engine_new(&w.engine, &(struct engine_config){ 0 }, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	engine_adopt(w.engine, FAR, 30);
+	world_forget();
+	memset(w.sent, 0, sizeof w.sent);
+	engine_attached(w.engine, &a, false);
+	world_collect();
+	ok(w.sent[MSG_reclaim] == 1 && world_find(ACTION_SEND, MSG_release, FAR) == -1,
+	    "what a killed mount held is claimed again at the first attachment");
+	world_teardown();
+}
+
 static void
 test_hostile_range(uint64_t first_oid)
 {
@@ -480,6 +502,7 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
+	test_adopted();
 	test_hostile_range(OID_ROOT);
 	test_hostile_range(OID_RESERVED - 3);
 	return tap_done();
