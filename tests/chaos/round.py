@@ -141,6 +141,9 @@ class Round:
         self.operations = sum(self.board.operations(w) for w in range(self.board.workers))
 
     def end_workers(self):
+        if self.broken.is_set():
+            for client in self.world.clients:
+                client.kill()		# or who waits for it would not end
         for pid in self.pids:
             try:
                 if self.violations:

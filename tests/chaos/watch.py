@@ -59,7 +59,7 @@ class Watch(threading.Thread):
 
     def see_hangs(self):
         troubles, now = self.round.troubles, time.monotonic()
-        if troubles.any():
+        if troubles.any() or self.round.broken.is_set():
             return
         for worker in range(self.board.workers):
             calls, began, text = self.board.doing(worker)
