@@ -374,6 +374,7 @@ int		 journal_through(struct engine *e, struct op *op);
 void		 journal_froze(struct engine *e, uint64_t sequence);
 void		 journal_acked(struct engine *e, uint64_t sequence, uint64_t version);
 void		 journal_clean(struct engine *e, struct object *o);
+void		 journal_synced(struct engine *e, struct object *o);
 /* The commits from `sequence` on, and what is in none yet. */
 void		 journal_lost(struct engine *e, uint64_t sequence);
 void		 journal_step(struct engine *e);

@@ -537,8 +537,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	take_range(e, a->first_oid, a->oid_count);
 	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
-		/* To a new engine every server is; and what it claims a killed mount had work on. */
-		lease_reclaim(e, had_session && a->boot != boot);
+		lease_reclaim(e, a->boot != boot);
 		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
 		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))
 			send_message(e, MSG_reset, ++e->next_request);

@@ -15,11 +15,13 @@
  *		is known of each whether it landed.
  *   content	(WRITE, SETATTR, O_TRUNC, FALLOCATE, xattrs) of one object set
  *		absolute values: running all live ones again, in order, gives the
- *		same.  They need not be told apart.
+ *		same.  They need not be told apart.  What a later one writes over
+ *		is left out, or others would see the file go back.
  *
  * Entries die in three ways: TRIM, when all that was done before some moment
  * is on the server (see journal.c); CLEAN, when all content of one object is
- * and its lease is given away, so that others may change it; and landing.
+ * and it was synced, or its lease is given away, so that others may change it;
+ * and landing.
  *
  * This room is bytes and decisions: the file is journal_file.h's.  It is
  * plain text on the client's disk, mode 0600: beside it lies the device's
@@ -42,7 +44,7 @@ enum journal_kind {
 	JOURNAL_FREEZE,		/* names up to entry `upto` are in commits up to `sequence` */
 	JOURNAL_ACK,		/* commit `sequence` is durable, as `version` of the volume */
 	JOURNAL_TRIM,		/* entries before `upto` are dead; `sequence`: the last commit frozen */
-	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead; its lease was given away */
+	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead; its lease may have been given away */
 	JOURNAL_AWAY,		/* while the journal was run again the lease of `ino` was given away */
 	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused */
 	JOURNAL_CONFLICT,	/* `name2`, beside `name` in `parent`; of `ino`, if set, the content goes to `child` there */

@@ -388,7 +388,9 @@ unsaved(const struct object *o)
 /*
  * Our term was over, so others may have been given what we held; and a server
  * that forgot that with its leases would give it to who asks first.  What is
- * clean is not worth that somebody else loses his work.
+ * clean is not worth that somebody else loses his work.  What is adopted has
+ * work in the journal; and only who holds it knows that commits whose answer
+ * was not written down are its own.
  */
 static void
 abandon_clean(struct engine *e)
@@ -397,7 +399,7 @@ abandon_clean(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
-		if (o->mode != MODE_NONE && !unsaved(o) && !o->hold && !o->born)
+		if (o->mode != MODE_NONE && !unsaved(o) && !o->hold && !o->born && !o->adopted)
 			lease_lost(e, o);
 	}
 }

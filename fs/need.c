@@ -458,12 +458,13 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 		o->mode = mode;
 		o->grant = a->grant;
 		o->dead = false;
-		o->pinned_elsewhere = a->pinned;
+		o->pinned_elsewhere = a->flags & ANSWER_PINNED;
 	}
 	if (o->mode == MODE_NONE)
 		return;
 	if (a->version > o->version)
 		o->version = a->version;
+	o->own = a->flags & ANSWER_OWN;
 	for (uint32_t i = 0; i < a->records.count; i++)
 		take_record(o, &a->records.at[i]);
 	if (w != NULL)

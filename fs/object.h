@@ -63,6 +63,7 @@ struct object {
 	uint64_t	 version;		/* base for commits */
 	bool		 born;			/* made here; the server has not acknowledged it */
 	bool		 adopted;		/* claimed for a killed mount, and not given away since */
+	bool		 own;			/* its last commit, when it was last read, was by this session */
 	bool		 dead;			/* the server says there is no such object */
 	bool		 pinned_elsewhere;
 	bool		 pinned;		/* our PIN was sent */

@@ -21,7 +21,7 @@ ours(const struct engine *e, const struct object *o, uint64_t base)
 {
 	size_t low = 0, high = e->journal.own_count;
 
-	if (o->adopted || o->born || o->version == base)
+	if (o->adopted || o->born || o->own || o->version == base)
 		return true;
 	while (low < high) {
 		size_t mid = (low + high) / 2;

@@ -31,8 +31,9 @@ struct fact {
 	uint64_t	 oid;			/* 0: free */
 	uint64_t	 to;			/* what stands for it now; 0: itself */
 	uint64_t	 base;			/* highest version seen of it */
-	size_t		 cleaned;		/* content items before this one are dead, and its lease was given away */
+	size_t		 cleaned;		/* content items before this one are dead, and its lease may be given away */
 	size_t		 named;			/* the last item that speaks of it */
+	uint64_t	 over_from, over_to;	/* bytes that later items write */
 	bool		 made, unlinked, copied, away, foreign;
 	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
 	struct bytes	 copy_name;

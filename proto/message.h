@@ -59,6 +59,9 @@ enum mode { MODE_NONE = 0, MODE_SHARED = 1, MODE_EXCLUSIVE = 2 };
 enum lane { LANE_CONTROL = 0, LANE_BULK = 1 };
 enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 
+/* Of an answer: another session pins the object; its last commit was by the session that asks. */
+enum { ANSWER_PINNED = 1, ANSWER_OWN = 2 };
+
 /* ---- parts ---- */
 
 #define SHAPE_record(_, S) \
@@ -86,7 +89,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U64,   grant,   0) \
 	_(S, U64,   version, 0)		/* of the object: its last commit */ \
 	_(S, U8,    more,    0)		/* 1: the range goes on after the last record */ \
-	_(S, U8,    pinned,  0)		/* 1: another session pins the object */ \
+	_(S, U8,    flags,   0)		/* ANSWER_... */ \
 	_(S, LIST,  records, RECORDS_MAX, record)
 
 #define SHAPE_lease(_, S) \

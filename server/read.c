@@ -255,14 +255,15 @@ sees(struct reply *r, const struct object *o)
 }
 
 static uint8_t
-pinned_elsewhere(const struct object *o, const struct session *n)
+flags_of(const struct object *o, const struct header *h, const struct session *n)
 {
+	uint8_t own = h->version != 0 && h->writer == session_id(n) ? ANSWER_OWN : 0;
 	struct pin *p;
 
 	LIST_FOREACH(p, &o->pins, of_object)
 		if (p->session != n)
-			return 1;
-	return 0;
+			return own | ANSWER_PINNED;
+	return own;
 }
 
 /* ---- the wants ---- */
@@ -293,7 +294,7 @@ answer_want(struct reply *r, struct wait *w, const struct want *want)
 	sees(r, o);
 	if (a == NULL)
 		return;
-	a->pinned = pinned_elsewhere(o, r->session);
+	a->flags = flags_of(o, &h, r->session);
 	if (status == STATUS_IO)
 		damaged(r, a);
 	if (status != STATUS_OK)
@@ -393,7 +394,7 @@ answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 	sees(r, o);
 	a->mode = l->mode;
 	a->grant = l->grant;
-	a->pinned = pinned_elsewhere(o, r->session);
+	a->flags = flags_of(o, &h, r->session);
 	if (fill_kinds(r, a, kinds) < 0) {
 		damaged(r, a);
 		r->granted->answers.count--;
