@@ -402,6 +402,7 @@ bool		 journal_own(const struct engine *e, uint64_t session);
 /* The session holds the leases it thinks it holds. */
 void		 journal_attached(struct engine *e);
 void		 journal_clean(struct engine *e, struct object *o);
+void		 journal_synced(struct engine *e, struct object *o);
 /* The commits from `sequence` on, and what is in none yet. */
 void		 journal_lost(struct engine *e, uint64_t sequence);
 void		 journal_step(struct engine *e);

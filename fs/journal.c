@@ -6,6 +6,7 @@
  *	a transaction is frozen			FREEZE, before its COMMIT leaves
  *	a commit is acknowledged		ACK
  *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
+ *	a file was synced			CLEAN, if nothing newer of it waits
  *	the same while replaying		AWAY
  *	a session begins, or has reclaimed	SESSION
  *	commits or leases are lost		LOSS, and no TRIM before what was lost
@@ -351,6 +352,22 @@ journal_clean(struct engine *e, struct object *o)
 	if (!journal_keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
 		return;
 	journal_append(e, &n, j->replaying);
+	o->journaled = 0;
+}
+
+/*
+ * Somebody was told that o is on the server.  Run again, its content would for
+ * a while be as it was before that, and others would see it.
+ */
+void
+journal_synced(struct engine *e, struct object *o)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_CLEAN, .ino = o->oid };
+
+	if (!journal_keeps(e) || j->replaying || j->stranded || o->journaled < j->floor || o->journaled == 0 || txn_pending(e, o))
+		return;
+	journal_append(e, &n, false);
 	o->journaled = 0;
 }
 

@@ -15,13 +15,14 @@
  *		is known of each whether it landed.
  *   content	(WRITE, SETATTR, O_TRUNC, FALLOCATE, xattrs) of one object set
  *		absolute values: running all live ones again, in order, gives the
- *		same.  They need not be told apart.
+ *		same.  They need not be told apart.  What a later one writes over
+ *		is left out, or others would see the file go back.
  *
  * Entries die in four ways: TRIM, when all that was done before some moment
  * is on the server (see journal.c); CLEAN, when all content of one object is
- * and its lease is given away, so that others may change it; landing; and,
- * when it was lost, being run again by the same mount (redo.c): the entry that
- * says so names the one it stands for in `upto`.
+ * and it was synced, or its lease is given away, so that others may change it;
+ * landing; and, when it was lost, being run again by the same mount (redo.c):
+ * the entry that says so names the one it stands for in `upto`.
  *
  * This room is bytes and decisions: the file is journal_file.h's.  It is
  * plain text on the client's disk, mode 0600: beside it lies the device's
@@ -44,7 +45,7 @@ enum journal_kind {
 	JOURNAL_FREEZE,		/* names up to entry `upto` are in commits up to `sequence` */
 	JOURNAL_ACK,		/* commit `sequence` is durable */
 	JOURNAL_TRIM,		/* entries before `upto` are dead; `sequence`: the last commit frozen; and as SESSION */
-	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead; its lease was given away */
+	JOURNAL_CLEAN,		/* content entries of `ino` before this are dead; its lease may have been given away */
 	JOURNAL_AWAY,		/* while the journal was run again the lease of `ino` was given away */
 	JOURNAL_LOSS,		/* commits from `sequence` on, and what was in none, were refused; with `ino`: its content was lost */
 	JOURNAL_CONFLICT,	/* `name2`, beside `name` in `parent`; of `ino`, if set, the content goes to `child` there */

@@ -368,6 +368,8 @@ op_fsync(struct engine *e, struct op *op)
 		e->sync_errors = e->error_counter;
 		return -EIO;
 	}
+	if (o != NULL)
+		journal_synced(e, o);
 	return 0;
 }
 

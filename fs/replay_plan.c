@@ -2,7 +2,7 @@
  * replay_plan.c - what the journal says, and which of its entries are run.
  *
  *	names		those that are in no commit that landed
- *	content		all that are live, in order
+ *	content		all that are live, in order, but for what is written over
  *
  * (journal.h says what the entries mean.)  What was lost, and not run again by
  * the mount that lost it, comes last: the server never had it while the rest
@@ -402,6 +402,39 @@ live(struct replay *r, size_t i)
 	return t->stranded || (t->number >= r->floor && (t->name || f == NULL || f->cleaned <= i));
 }
 
+/*
+ * What is written over later is not run: all of it may have arrived, and the
+ * file would go back to it, for others to see.
+ */
+static void
+skip_overwritten(struct replay *r)
+{
+	for (size_t i = r->count; i-- > 0;) {
+		struct item *t = &r->items[i];
+		struct fact *f = t->run && !t->name ? fact_find(r, t->ino) : NULL;
+		struct journal_entry n;
+		uint64_t end;
+
+		if (f == NULL || journal_decode(&n, t->entry) < 0 || n.type != OP_WRITE || n.data.len == 0)
+			continue;
+		end = n.offset + n.data.len;
+		/* What was lost may go beside the file, what was not to it. */
+		if (f->over_stranded != t->stranded)
+			f->over_from = f->over_to = 0;
+		f->over_stranded = t->stranded;
+		if (n.offset >= f->over_from && end <= f->over_to) {
+			t->run = false;
+			r->report.landed++;
+		} else if (n.offset <= f->over_to && end >= f->over_from && f->over_to > 0) {
+			f->over_from = n.offset < f->over_from ? n.offset : f->over_from;
+			f->over_to = end > f->over_to ? end : f->over_to;
+		} else if (end - n.offset > f->over_to - f->over_from) {
+			f->over_from = n.offset;
+			f->over_to = end;
+		}
+	}
+}
+
 bool
 replay_needed(const struct replay *r)
 {
@@ -514,6 +547,7 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 		r->items[i].run &= f == NULL || !f->unlinked;
 	}
 	put_in_order(r);
+	skip_overwritten(r);
 	r->error = error;
 	return error;
 }

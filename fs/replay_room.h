@@ -34,9 +34,11 @@ struct fact {
 	uint64_t	 oid;			/* 0: free */
 	uint64_t	 to;			/* what stands for it now; 0: itself */
 	uint64_t	 base;			/* highest version seen of it */
-	size_t		 cleaned;		/* content items before this one are dead, and its lease was given away */
+	size_t		 cleaned;		/* content items before this one are dead, and its lease may be given away */
 	size_t		 named;			/* the last item that speaks of it */
 	uint64_t	 foreign;		/* to entries before this one it is another's, whoever changed it last */
+	uint64_t	 over_from, over_to;	/* bytes that later items write, */
+	bool		 over_stranded;		/* of those that are stranded, or of the others */
 	bool		 made, unlinked, copied, away;
 	size_t		 lost_from, lost_at;	/* content items from, and before, these were lost */
 	uint64_t	 last;			/* key of the last content item */

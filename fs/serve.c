@@ -279,6 +279,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "address %s", o->server.addresses);
 	control_say(fd, "pid %d", (int)getpid());
 	control_say(fd, "connected %d", e.attached);
+	control_say(fd, "lapsed %d", e.lapsed);
 	if (trouble[0] != '\0')
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)

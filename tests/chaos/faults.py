@@ -129,16 +129,28 @@ class ServerFaults(Faults):
 
 
 class DiskFaults(Faults):
-    kinds = {"disk_full": 1}
+    kinds = {"disk_full": 4, "disk_stuffed": 1}
 
     def __init__(self, round, gap_s):
         super().__init__(round, "disk", gap_s)
 
     def disk_full(self):
+        """What is left is in the server's reserve: new data is refused, frees are not."""
         with Trouble(self.round, self.name, "disk_full"):
-            self.world.server.fill()
+            self.world.server.fill(int(self.world.server.reserve_bytes * self.rng.uniform(0.5, 1)))
             time.sleep(self.rng.uniform(0.5, 5))
             self.world.server.make_room()
+
+    def disk_stuffed(self):
+        """Others take the reserve too: the server may end then, and cannot start before there is room."""
+        server = self.world.server
+        with server.lock, Trouble(self.round, "server", "disk_stuffed"):
+            server.fill(1 << 20)
+            time.sleep(self.rng.uniform(0.2, 2))
+            server.make_room()
+            if server.process.poll() is not None:
+                self.round.note(f"the server ended with status {server.process.poll()}")
+                server.start()
 
 
 class LinkFaults(Faults):
@@ -182,7 +194,8 @@ class ClientFaults(Faults):
     def __init__(self, round, client, gap_s):
         super().__init__(round, client.name, gap_s)
         self.client, self.number, self.board = client, client.number, round.board
-        self.good_until = time.monotonic()	# until then it had lost nothing
+        self.good_until = time.monotonic()	# until then it had lost nothing, and nobody else been given what it held
+        self.lapsed = False
         self.polled = 0.0
         self.interval_s = 1.0
 
@@ -209,11 +222,11 @@ class ClientFaults(Faults):
         """True: it has lost nothing so far, or does not say."""
         now = time.monotonic()
         status = self.client.status()
-        if status is None:
-            return True
-        if status["lost_objects"] > 0 or status["journal"] == "stranded":
+        self.lapsed = status is None or status["lapsed"]
+        if status is not None and (status["lost_objects"] > 0 or status["journal"] == "stranded"):
             return False
-        self.good_until = now
+        if not self.lapsed:
+            self.good_until = now
         return True
 
     def attend(self):
@@ -263,7 +276,8 @@ class ClientFaults(Faults):
         if not self.look():
             return self.heal()
         with Trouble(self.round, self.name, kind):
-            self.down(time.monotonic())
+            # Beyond its term others may be given what it holds.
+            self.down(self.good_until if self.lapsed else time.monotonic())
             if with_server:
                 with self.world.server.lock, Trouble(self.round, "server", "server_kill"):
                     self.world.server.kill()

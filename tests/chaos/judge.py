@@ -225,7 +225,21 @@ class Case:
                 what = "FSYNCED BYTES LOST" if token in self.synced else "ACKNOWLEDGED BYTES LOST"
                 self.violations.append(f"{what}: token {token}, made by {self.made[token]:.6f}, is nowhere")
 
-    def judge(self, places, in_copies, size_of):
+    # ---- conflict copies ----
+
+    def judge_copy(self, path, key, values):
+        """Had another client changed it, since the first of what the one with the journal did?"""
+        ours = [w for w in key.writes if w.value in values and w.floats is not None]
+        for client, floats in {(w.client, w.floats) for w in ours}:
+            first = min(w.began for w in key.writes if w.client == client and w.floats == floats)
+            if any(o.client != client and o.began < floats[1] and o.late > first for o in key.writes):
+                return
+        if ours:
+            self.violations.append(f"SPURIOUS CONFLICT: {path} of client {ours[0].client}: nobody else changed it from "
+                                   f"{first:.6f} to {floats[1]:.6f}")
+
+    def judge(self, places, in_copies, size_of, copies=()):
+        """copies: (path, key, values) of each conflict copy of a shared file."""
         self.size_of = size_of
         for name, key in sorted(self.keys.items()):
             if name[0] == "l":
@@ -233,4 +247,7 @@ class Case:
             else:
                 self.judge_register(name, key)
         self.judge_tokens(places, in_copies)
+        for path, key, values in copies:
+            if key in self.keys:
+                self.judge_copy(path, self.keys[key], values)
         return self.violations

@@ -141,6 +141,9 @@ class Round:
         self.operations = sum(self.board.operations(w) for w in range(self.board.workers))
 
     def end_workers(self):
+        if self.broken.is_set():
+            for client in self.world.clients:
+                client.kill()		# or who waits for it would not end
         for pid in self.pids:
             try:
                 if self.violations:
@@ -188,21 +191,24 @@ class Round:
         client = self.world.clients[0]
         copies = [p for p in found if "(conflict " in p.rpartition("/")[2]]
         listed = {path for c in self.world.clients for path in c.conflicts()}
-        known = set()
+        known, shared = set(), []
         for path in copies:
             content = read_all(client.mount_point + path) if stat.S_ISREG(int(found[path][0], 8)) else b""
             names, _ = records_in(content)
-            known |= set(names) | {name_of(content)}
+            values = set(names) | {name_of(content)}
+            known |= values
+            shared.append((path, path.rpartition("/")[2].partition(" (conflict")[0], values))
             if f"/{self.name}/tree" in path:
                 self.violation(f"SPURIOUS CONFLICT: {path}")
         unlisted = [p for p in copies if p not in listed]
         self.conflicts = len(copies)
         if unlisted:
             self.violation(f"NOT LISTED: {len(unlisted)} conflict copies: {unlisted[:5]}")
-        return known
+        return known, shared
 
-    def token_places(self, found):
-        places, client = {}, self.world.clients[0]
+    def token_places(self, found, in_copies):
+        """Of a file that another moved while its journal waited the content is in a copy, and it itself is empty."""
+        places, hollow, client = {}, [], self.world.clients[0]
         for path in found:
             directory, _, name = path.rpartition("/")
             here = directory == f"/{self.name}" and name.startswith("slot") or \
@@ -212,7 +218,10 @@ class Round:
                 if token is not None:
                     places.setdefault(token, []).append(path)
                 elif name.startswith("slot"):
-                    self.violation(f"DAMAGED: the token in {path}")
+                    hollow.append((path, found[path][3]))
+        apart = [t for t in in_copies if t is not None and t not in places]
+        if len(hollow) > len(apart) or any(size > 0 for _, size in hollow):
+            self.violation(f"DAMAGED: the tokens in {hollow}, of which {apart} may be in copies")
         return places
 
     def read_case(self):
@@ -266,9 +275,9 @@ class Round:
         self.watch.join()
         case = self.read_case()
         found = self.look_at_all(case)
-        copies = self.look_for_copies(found)
-        places = self.token_places(found)
-        for violation in case.judge(places, copies, size_of):
+        in_copies, copies = self.look_for_copies(found)
+        places = self.token_places(found, in_copies)
+        for violation in case.judge(places, in_copies, size_of, copies):
             self.violation(violation)
         if not self.violations:
             self.close(found)

@@ -9,9 +9,9 @@ from shared import name_of, record_of, records_in, size_of, value_of
 HISTORIES = []
 
 
-def history(text, due, events, floats=(), unmounts=(), places=None, copies=()):
+def history(text, due, events, floats=(), unmounts=(), places=None, copies=(), files=()):
     """due: the first words of the violations, in order."""
-    HISTORIES.append((text, due, events, floats, unmounts, places or {}, copies))
+    HISTORIES.append((text, due, events, floats, unmounts, places or {}, copies, files))
 
 
 def w(key, client, began, ended, value, kind="w"):
@@ -43,6 +43,11 @@ history("a listing of what was removed", [INCOHERENT],
 FLOAT = [(0, 10.0, 20.0)]
 history("a write out of sight until the journal is run", [],
         [w("c0", 0, 1, 2, "a"), r("c0", 1, 12, 13, "0.0"), r("c0", 1, 21, 22, "a")], FLOAT)
+history("a copy of what nobody else changed", ["SPURIOUS CONFLICT"],
+        [w("c0", 1, 0.1, 0.2, "b"), w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "a")], FLOAT, files=[("/c0 (conflict x)", "c0", {"a"})])
+history("a copy of what somebody else did change", [],
+        [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 1, 21, 22, "b")], FLOAT,
+        files=[("/c0 (conflict x)", "c0", {"a"})])
 history("a write that was not seen before the kill", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 5, 6, "0.0")], FLOAT)
 history("a write lost with its client", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "0.0")], FLOAT)
 history("a write in conflict", [],
@@ -86,7 +91,7 @@ history("a synced token that is nowhere", [SYNCED], [MADE, "k\tt"])
 history("a token in two places", ["TWICE"], [MADE], places={"t": ["/x", "/y"]})
 
 
-def judged(events, floats, unmounts, places, copies):
+def judged(events, floats, unmounts, places, copies, files):
     case = Case()
     for n in range(2):
         case.begin_with(f"c{n}", "0.0")
@@ -96,7 +101,7 @@ def judged(events, floats, unmounts, places, copies):
         case.floats[client].append((k, m))
     for client, when in unmounts:
         case.unmounts[client].append(when)
-    return case.judge(places, copies, size_of)
+    return case.judge(places, copies, size_of, files)
 
 
 def model_cases():

@@ -59,7 +59,7 @@ class Watch(threading.Thread):
 
     def see_hangs(self):
         troubles, now = self.round.troubles, time.monotonic()
-        if troubles.any():
+        if troubles.any() or self.round.broken.is_set():
             return
         for worker in range(self.board.workers):
             calls, began, text = self.board.doing(worker)
@@ -99,7 +99,7 @@ class Watch(threading.Thread):
         """Lines of the logs that should never be there.  seen: file to where it was read to."""
         found = []
         for name in sorted(os.listdir(self.world.top)):
-            if not name.endswith(".log") or name == "hang.log":
+            if not name.endswith(".log") or name in ("hang.log", "faults.log"):
                 continue
             with open(f"{self.world.top}/{name}", errors="replace") as f:
                 f.seek(seen.get(name, 0))
