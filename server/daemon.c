@@ -324,6 +324,17 @@ daemon_tick(struct daemon *d)
 	do_chores(d, &chores);
 }
 
+unsigned
+daemon_links(struct daemon *d)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&d->lock);
+	count = d->link_count;
+	pthread_mutex_unlock(&d->lock);
+	return count;
+}
+
 bool
 daemon_failed(struct daemon *d)
 {

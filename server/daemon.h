@@ -33,6 +33,8 @@ bool	daemon_close(struct daemon *d);
 /* An accepted socket, taken over whatever happens. */
 void	daemon_accept(struct daemon *d, int fd, const char *peer);
 void	daemon_tick(struct daemon *d);
+/* Connections at this moment. */
+unsigned daemon_links(struct daemon *d);
 /* The store has failed: nothing can be made durable any more, a restart may mend it. */
 bool	daemon_failed(struct daemon *d);
 /* An invitation, durable on return; 0 or a negative errno. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -98,6 +99,20 @@ load_key(struct home *h, bool create)
 	return true;
 }
 
+/* Of two that find no key one makes it, and the other reads that. */
+static bool
+load_key_alone(struct home *h, bool create)
+{
+	bool fine;
+
+	while (create && flock(h->fd, LOCK_EX) < 0 && errno == EINTR)
+		continue;
+	fine = load_key(h, create);
+	if (create)
+		flock(h->fd, LOCK_UN);
+	return fine;
+}
+
 bool
 home_open(struct home *h, const char *path, bool create)
 {
@@ -123,7 +138,7 @@ home_open(struct home *h, const char *path, bool create)
 		complain(path, "", "others may write here; chmod go-w it");
 	else if (create && mkdir(h->store, 0700) < 0 && errno != EEXIST)
 		complain(path, "store", strerror(errno));
-	else if (load_key(h, create)) {
+	else if (load_key_alone(h, create)) {
 		h->foreign = st.st_uid != geteuid();
 		return true;
 	}

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/home.h"
+
 enum { BACKLOG = 128 };
 
 /* Splits "HOST:PORT", "[HOST]:PORT", ":PORT" or "HOST" in place. */
@@ -130,19 +132,57 @@ bind_all(struct listener *l, const char *text, bool lenient)
 	return r == -EADDRINUSE || r == -EACCES ? false : lenient;
 }
 
-bool
-listen_open(struct listener *l, const struct settings *config)
+/* By way of /proc: a socket's own path may have 107 bytes only. */
+void
+listen_local_address(const struct home *home, struct sockaddr_un *to)
 {
-	bool fine = true;
+	*to = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(to->sun_path, sizeof to->sun_path, "/proc/self/fd/%d/nuaged.sock", home->fd);
+}
+
+void
+listen_local_unlink(const struct home *home)
+{
+	unlinkat(home->fd, "nuaged.sock", 0);
+}
+
+static bool
+bind_local(struct listener *l, const struct home *home)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error = 0;
+	struct sockaddr_un address;
+	mode_t mask = umask(0177);
+
+	listen_local_address(home, &address);
+	listen_local_unlink(home);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0)
+		error = errno;
+	umask(mask);
+	if (error == 0) {
+		l->fds[l->count++] = fd;
+		return true;
+	}
+	fprintf(stderr, "nuaged: %s/nuaged.sock: %s\n", home->path, strerror(error));
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+bool
+listen_open(struct listener *l, const struct settings *config, const struct home *home)
+{
+	bool fine;
 
 	l->count = 0;
-	if (config->listen_count == 0) {
+	fine = bind_local(l, home);
+	if (fine && config->listen_count == 0) {
 		fine = bind_all(l, "[::]:7440", true);
-		if (fine && l->count == 0)	/* no IPv6 here */
+		if (fine && l->count == 1)	/* no IPv6 here */
 			fine = bind_all(l, "0.0.0.0:7440", false);
 	}
 	for (unsigned i = 0; i < config->listen_count && fine; i++)
-		fine = strncmp(config->listen[i], "unix:", 5) == 0 ? bind_path(l, config->listen[i] + 5) :
+		fine = strcmp(config->listen[i], "none") == 0 ? true :
+		    strncmp(config->listen[i], "unix:", 5) == 0 ? bind_path(l, config->listen[i] + 5) :
 		    bind_all(l, config->listen[i], false);
 	if (!fine)
 		listen_close(l);
@@ -229,7 +269,8 @@ listen_advertise(const struct settings *config, char *text, size_t size)
 	const char *listen = config->listen_count > 0 ? config->listen[0] : "[::]:7440";
 	char *copy = strdup(listen), *host, *port, own[200] = "";
 
-	if (config->address != NULL || copy == NULL || strncmp(listen, "unix:", 5) == 0 || !split(copy, &host, &port)) {
+	if (config->address != NULL || copy == NULL || strncmp(listen, "unix:", 5) == 0 ||
+	    strcmp(listen, "none") == 0 || !split(copy, &host, &port)) {
 		snprintf(text, size, "%s", config->address != NULL ? config->address : listen);
 	} else if (is_wildcard(host)) {
 		own_name(own, sizeof own - 1);

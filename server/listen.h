@@ -9,7 +9,10 @@
 
 #include "server/settings.h"
 
-enum { LISTEN_SOCKETS = SETTINGS_LISTEN_MAX * 4 };
+struct home;
+struct sockaddr_un;
+
+enum { LISTEN_SOCKETS = SETTINGS_LISTEN_MAX * 4 + 1 };
 
 struct listener {
 	int		fds[LISTEN_SOCKETS];
@@ -19,10 +22,14 @@ struct listener {
 /*
  * Binds what the configuration names, or all interfaces (IPv6 and IPv4):
  * ADDR:PORT, where ADDR is a name, an address, one in brackets, or nothing
- * for all; or unix:/PATH.  false after it said on stderr what is wrong.
+ * for all; unix:/PATH; or "none".  And DIR/nuaged.sock, for the data
+ * directory's owner alone: the caller owns the store's lock.  false after it said on stderr what is wrong.
  */
-bool	listen_open(struct listener *l, const struct settings *config);
+bool	listen_open(struct listener *l, const struct settings *config, const struct home *home);
 void	listen_close(struct listener *l);
+/* Where the owner's socket is, by way of home's descriptor; and its end. */
+void	listen_local_address(const struct home *home, struct sockaddr_un *to);
+void	listen_local_unlink(const struct home *home);
 /* The next connection of a socket that is ready, and its peer's address as text; or a negative errno. */
 int	listen_accept(int fd, char *peer, size_t size);
 /*

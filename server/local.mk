@@ -38,6 +38,7 @@ server_libserver_a_SOURCES = \
 sbin_PROGRAMS += nuaged
 nuaged_SOURCES = \
 	server/admin.c server/admin.h \
+	server/bridge.c server/bridge.h \
 	server/daemon.c server/daemon.h \
 	server/event.c server/event.h \
 	server/fetch.c server/fetch.h \

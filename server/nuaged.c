@@ -4,6 +4,7 @@
  *	nuaged [options]		serves
  *	nuaged invite [options]		prints an invitation to the server
  *	nuaged check [options]		verifies a store at rest
+ *	nuaged bridge [options]		joins stdin and stdout to the nuaged of a directory
  *
  * Exit status: 0; 1 failed; 2 wrong usage.  Of check: 0 clean; 1 damage; 2 it
  * could not look.
@@ -27,6 +28,7 @@
 #include "config.h"
 #include "proto/invite.h"
 #include "server/admin.h"
+#include "server/bridge.h"
 #include "server/settings.h"
 #include "server/daemon.h"
 #include "server/event.h"
@@ -38,15 +40,19 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TICK_MS = 100, DAY_S = 24
 
 static const char usage[] =
 "usage: nuaged --data DIR [--listen ADDR:PORT]... [--config FILE] [--log-level LEVEL]\n"
+"              [--idle SECONDS]\n"
 "       nuaged invite DIR [--valid DAYS] [--address HOST:PORT] [--config FILE]\n"
 "       nuaged check DIR [--json] [--config FILE]\n"
+"       nuaged bridge DIR [--create] [--idle SECONDS]\n"
 "       nuaged --version | --help\n"
 "\n"
 "nuaged stores the encrypted volumes of nuage.  Without a command it serves; invite\n"
 "prints an invitation that lets one device use the server; check verifies the data\n"
-"of a server that does not run.  nuaged(8) says more.\n";
+"of a server that does not run; bridge is what nuage starts over SSH.  nuaged(8)\n"
+"says more.\n";
 
-enum { OPT_DATA = 256, OPT_LISTEN, OPT_CONFIG, OPT_LOG_LEVEL, OPT_VALID, OPT_ADDRESS, OPT_JSON, OPT_VERSION, OPT_HELP };
+enum { OPT_DATA = 256, OPT_LISTEN, OPT_CONFIG, OPT_LOG_LEVEL, OPT_VALID, OPT_ADDRESS, OPT_JSON,
+	OPT_IDLE, OPT_CREATE, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
 	{ "data", required_argument, NULL, OPT_DATA },
@@ -56,16 +62,18 @@ static const struct option options[] = {
 	{ "valid", required_argument, NULL, OPT_VALID },
 	{ "address", required_argument, NULL, OPT_ADDRESS },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "idle", required_argument, NULL, OPT_IDLE },
+	{ "create", no_argument, NULL, OPT_CREATE },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
 struct request {
-	const char	*command;	/* "serve", "invite", "check" */
+	const char	*command;	/* "serve", "invite", "check", "bridge" */
 	struct settings	 config;
 	unsigned	 valid_days;
-	bool		 json;
+	bool		 json, create;
 };
 
 /* ---- the command line ---- */
@@ -141,6 +149,8 @@ parse(struct request *r, int argc, char **argv, int *status)
 		case OPT_VALID: fine = set_days(r, optarg); break;
 		case OPT_ADDRESS: fine = set_option(r, "address", optarg); break;
 		case OPT_JSON: r->json = true; break;
+		case OPT_IDLE: fine = set_option(r, "idle_s", optarg); break;
+		case OPT_CREATE: r->create = true; break;
 		case OPT_VERSION:
 			printf("nuaged %s\n", PACKAGE_VERSION);
 			*status = EXIT_FINE;
@@ -196,10 +206,24 @@ raise_files(void)
 	}
 }
 
-/* Accepts, ticks and serves the admin socket until a signal comes or the store fails. */
-static void
-run(struct daemon *d, const struct listener *l, int admin, int signals)
+static uint64_t
+now_s(void)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec;
+}
+
+/*
+ * Accepts, ticks and serves the admin socket until a signal comes, the store
+ * fails, or nobody has been connected for idle_s (0: that is no reason).  Who
+ * connects just then is refused, and comes again to the next nuaged.
+ */
+static void
+run(struct daemon *d, const struct listener *l, int admin, int signals, uint32_t idle_s)
+{
+	uint64_t busy_s = now_s();
 	struct pollfd p[LISTEN_SOCKETS + 2];
 	struct signalfd_siginfo info;
 	char peer[64];
@@ -227,6 +251,12 @@ run(struct daemon *d, const struct listener *l, int admin, int signals)
 			}
 		}
 		daemon_tick(d);
+		if (idle_s != 0 && daemon_links(d) > 0)
+			busy_s = now_s();
+		if (idle_s != 0 && now_s() - busy_s >= idle_s) {
+			event_log(EVENT_INFO, "event=stop idle=%us", (unsigned)idle_s);
+			return;
+		}
 	}
 }
 
@@ -275,15 +305,16 @@ serve(const struct settings *config)
 		if (admin < 0)
 			fprintf(stderr, "nuaged: %s/admin.sock: %s\n", home.path, strerror(-admin));
 	}
-	if (admin >= 0 && listen_open(&listener, config)) {
+	if (admin >= 0 && listen_open(&listener, config, &home)) {
 		announce(&home, &listener);
-		run(d, &listener, admin, signals);
+		run(d, &listener, admin, signals, config->idle_s);
 		status = EXIT_FINE;
 	}
 	listen_close(&listener);
 	if (admin >= 0) {
 		close(admin);
 		admin_unlink(&home);
+		listen_local_unlink(&home);
 	}
 	if (d != NULL && !daemon_close(d))
 		status = EXIT_FAILED;
@@ -392,6 +423,8 @@ main(int argc, char **argv)
 			status = invite(&r.config, r.valid_days);
 		} else if (strcmp(r.command, "check") == 0) {
 			status = inspect(&r.config, r.json);
+		} else if (strcmp(r.command, "bridge") == 0) {
+			status = bridge(&r.config, r.create);
 		} else {
 			fprintf(stderr, "nuaged: no command '%s'; try nuaged --help\n", r.command);
 			status = EXIT_USAGE;

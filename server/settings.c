@@ -28,6 +28,7 @@ static const struct key {
 	{ "reserve_bytes", FIELD_U64, offsetof(struct settings, reserve_bytes), 0, INT64_MAX },
 	{ "capacity_bytes", FIELD_U64, offsetof(struct settings, capacity_bytes), 0, INT64_MAX },
 	{ "segment_bytes", FIELD_U32, offsetof(struct settings, segment_bytes), 32 << 20, 1 << 30 },
+	{ "idle_s", FIELD_U32, offsetof(struct settings, idle_s), 0, 365 * 24 * 3600 },
 	{ "log_level", FIELD_LEVEL, offsetof(struct settings, log_level), 0, 0 },
 };
 

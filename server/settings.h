@@ -22,6 +22,7 @@ struct settings {
 	uint32_t	 term_ms, skew_ms, block_delay_ms, sessions_max, connections_max;
 	uint64_t	 reserve_bytes, capacity_bytes;
 	uint32_t	 segment_bytes;
+	uint32_t	 idle_s;			/* without a connection, then it ends; 0: never */
 	enum event_level log_level;
 };
 

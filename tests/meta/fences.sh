@@ -75,7 +75,7 @@ owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/
     fs/cmd.c fs/cmd_create.c fs/cmd_invite.c fs/cmd_join.c fs/cmd_recover.c fs/cmd_volumes.c fs/main.c \
     fs/home.c fs/link.c fs/note.c fs/serve.c fs/shell.c \
     server/account.c server/block.c server/commit.c server/engine.c server/session.c server/tally.c \
-    server/admin.c server/daemon.c server/home.c server/link.c server/nuaged.c
+    server/admin.c server/bridge.c server/daemon.c server/home.c server/link.c server/nuaged.c
 
 # ---- the map ----
 

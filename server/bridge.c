@@ -1,0 +1,333 @@
+/*
+ * bridge.c - see bridge.h.
+ *
+ *	looking -> (starting -> looking)* -> joined -> over
+ *
+ * Two bridges that start at once may both start a nuaged; the store's lock
+ * lets one live, the other ends, and both bridges find the socket of the one
+ * that lives.  A socket that refuses is one whose nuaged is gone, or is
+ * leaving: it is looked at again, and another nuaged is started when the last
+ * that we started has ended.
+ *
+ * Joined: the main thread carries from the socket to stdout, a second one from
+ * stdin to the socket.  The end of stdin closes the socket's sending side, upon
+ * which nuaged hangs up; the end of the socket ends the process.  No lock.
+ */
+#include "server/bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/wrap.h"
+#include "server/admin.h"
+#include "server/home.h"
+#include "server/listen.h"
+
+enum {
+	LOOK_MS		= 50,
+	LOOKS_MAX	= 25 * 1000 / LOOK_MS,	/* a start may have a log to recover from */
+	STARTS_MAX	= 3,
+	ENROLL_S	= 600,			/* a token lives so long */
+	CHUNK		= 256 * 1024,
+	LOG_MAX		= 1 << 20,		/* a log larger than that is begun anew at a start */
+	PATH_SIZE	= 4096,
+};
+
+static const char marker[] = "\nnuage-bridge 1 ", enroll[] = "enroll\n";
+
+static bool
+write_all(int fd, const void *data, size_t len)
+{
+	const char *at = data;
+	ssize_t n;
+
+	for (; len > 0; at += n, len -= n) {
+		n = write(fd, at, len);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		if (n < 0)
+			return false;
+	}
+	return true;
+}
+
+/* One of the last words: what it says, and the exit status. */
+static int
+refuse(const char *word, const char *text)
+{
+	char line[PATH_SIZE + 128];
+	int n = snprintf(line, sizeof line, "%s%s %s\n", marker, word, text);
+
+	write_all(STDOUT_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+	return 1;
+}
+
+/* ---- the directory ---- */
+
+/* "~/..." is below HOME: it comes from another machine, where no shell could expand it. */
+static bool
+expand(const char *path, char to[PATH_SIZE])
+{
+	const char *below = getenv("HOME");
+	int n;
+
+	if (strcmp(path, "~") == 0 || strncmp(path, "~/", 2) == 0)
+		n = below == NULL ? PATH_SIZE : snprintf(to, PATH_SIZE, "%s%s", below, path + 1);
+	else
+		n = snprintf(to, PATH_SIZE, "%s", path);
+	return n < PATH_SIZE;
+}
+
+/* The directories above it; what cannot be made is named by who opens it. */
+static void
+make_above(const char *path)
+{
+	char copy[PATH_SIZE];
+
+	snprintf(copy, sizeof copy, "%s", path);
+	for (char *slash = strchr(copy + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(copy, 0700);
+		*slash = '/';
+	}
+}
+
+static bool
+is_store(const char *path)
+{
+	char key[PATH_SIZE + 16];
+
+	snprintf(key, sizeof key, "%s/server.key", path);
+	return access(key, F_OK) == 0 || errno != ENOENT;
+}
+
+/* ---- finding or starting nuaged ---- */
+
+static int
+open_log(const struct home *home)
+{
+	struct stat st;
+	int fd = openat(home->fd, "nuaged.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > LOG_MAX && ftruncate(fd, 0) < 0)
+		fprintf(stderr, "nuaged: the log cannot be cut: %s\n", strerror(errno));
+	return fd;
+}
+
+/* A nuaged of its own session, holding nothing of ours: sshd waits for whoever holds the channel. */
+static pid_t
+start(const struct settings *config, const struct home *home)
+{
+	char idle[16], path[PATH_SIZE];
+	char *argv[] = { "nuaged", "--data", path, "--listen", "none", "--idle", idle, NULL };
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), log = open_log(home);
+	pid_t pid;
+
+	snprintf(idle, sizeof idle, "%u", (unsigned)(config->idle_s != 0 ? config->idle_s : BRIDGE_IDLE_S));
+	snprintf(path, sizeof path, "%s", home->path);
+	pid = null < 0 || log < 0 ? -1 : fork();
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		setsid();
+		dup2(null, STDIN_FILENO);
+		dup2(log, STDOUT_FILENO);
+		dup2(log, STDERR_FILENO);
+		close_range(STDERR_FILENO + 1, ~0U, 0);
+		execv("/proc/self/exe", argv);
+		_exit(127);
+	}
+	if (null >= 0)
+		close(null);
+	if (log >= 0)
+		close(log);
+	return pid;
+}
+
+static int
+try_socket(const struct home *home)
+{
+	struct sockaddr_un to;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error;
+
+	if (fd < 0)
+		return -errno;
+	listen_local_address(home, &to);
+	if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+/* The socket of the nuaged that serves the directory, or a negative errno. */
+static int
+find(const struct settings *config, const struct home *home)
+{
+	unsigned starts = 0;
+	pid_t pid = -1;
+	int fd = -1;
+
+	for (unsigned looks = 0; looks < LOOKS_MAX; looks++) {
+		fd = try_socket(home);
+		if (fd >= 0 || (fd != -ENOENT && fd != -ECONNREFUSED && fd != -EAGAIN))
+			return fd;
+		if (home->foreign)
+			return -ENOENT;
+		if (pid > 0 && waitpid(pid, NULL, WNOHANG) == pid)
+			pid = -1;
+		/* The first look is free: most find one.  A start that failed is given time for the other's. */
+		if (pid < 0 && starts < STARTS_MAX && looks >= starts * 1000 / LOOK_MS) {
+			pid = start(config, home);
+			starts++;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000 * 1000 }, NULL);
+	}
+	return fd;
+}
+
+/* ---- joined ---- */
+
+static bool
+answer_enroll(const struct home *home)
+{
+	char line[PATH_SIZE], hex[SECRET_SIZE * 2 + 1], address[512] = "";
+	uint8_t token[SECRET_SIZE], hash[KEY_SIZE];
+	int r;
+
+	randombytes_buf(token, sizeof token);
+	wrap_token_hash(token, hash);
+	r = admin_invite(home, hash, ENROLL_S, address, sizeof address);
+	if (r == 0)
+		snprintf(line, sizeof line, "token %s %s\n", sodium_bin2hex(hex, sizeof hex, token, sizeof token), address);
+	else
+		snprintf(line, sizeof line, "error %s\n", r == -EPROTO || r == -EIO ? address : r == -EACCES ?
+		    "only the owner of the store may enrol devices" : strerror(-r));
+	sodium_memzero(token, sizeof token);
+	sodium_memzero(hex, sizeof hex);
+	return write_all(STDOUT_FILENO, line, strlen(line));
+}
+
+/* The client's first bytes, behind an "enroll" that is answered here; their number, or -1. */
+static ssize_t
+first_bytes(const struct home *home, char *to, size_t size)
+{
+	const size_t word = sizeof enroll - 1;
+	size_t len = 0;
+	ssize_t n;
+
+	for (;;) {
+		n = read(STDIN_FILENO, to + len, size - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return len > 0 ? (ssize_t)len : -1;
+		len += n;
+		if (memcmp(to, enroll, len < word ? len : word) != 0)
+			return len;
+		if (len < word)
+			continue;
+		if (!answer_enroll(home))
+			return -1;
+		len -= word;
+		memmove(to, to + word, len);
+		if (len > 0)
+			return len;
+	}
+}
+
+struct joint {
+	int	fd;
+	char	*chunk;
+	ssize_t	len;		/* of what is in it already */
+};
+
+static void *
+carry_in(void *argument)
+{
+	struct joint *j = argument;
+
+	do
+		if (j->len > 0 && !write_all(j->fd, j->chunk, j->len))
+			break;
+	while ((j->len = read(STDIN_FILENO, j->chunk, CHUNK)) > 0 || (j->len < 0 && errno == EINTR));
+	shutdown(j->fd, SHUT_WR);
+	return NULL;
+}
+
+static void
+carry_out(int fd)
+{
+	char *chunk = malloc(CHUNK);
+	ssize_t n;
+
+	while (chunk != NULL && ((n = read(fd, chunk, CHUNK)) > 0 || (n < 0 && errno == EINTR)))
+		if (n > 0 && !write_all(STDOUT_FILENO, chunk, n))
+			break;
+	free(chunk);
+}
+
+static int
+join(const struct home *home, int fd)
+{
+	char line[64 + KEY_SIZE * 2], hex[KEY_SIZE * 2 + 1];
+	struct joint in = { fd, malloc(CHUNK), 0 };
+	pthread_t thread;
+	int n;
+
+	n = snprintf(line, sizeof line, "%sok %s\n", marker,
+	    sodium_bin2hex(hex, sizeof hex, home->public, KEY_SIZE));
+	if (in.chunk == NULL || !write_all(STDOUT_FILENO, line, n) ||
+	    (in.len = first_bytes(home, in.chunk, CHUNK)) < 0 ||
+	    pthread_create(&thread, NULL, carry_in, &in) != 0) {
+		free(in.chunk);
+		return 1;
+	}
+	carry_out(fd);
+	/* The other thread may be reading stdin for ever: the process ends it. */
+	return 0;
+}
+
+int
+bridge(const struct settings *config, bool create)
+{
+	char path[PATH_SIZE], why[PATH_SIZE + 128];
+	struct home home;
+	int fd, status;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (!expand(config->data, path))
+		return refuse("error", "the store's path is too long, or HOME is not set");
+	if (!create && !is_store(path))
+		return refuse("absent", path);
+	if (create)
+		make_above(path);
+	if (!home_open(&home, path, create && !is_store(path))) {
+		snprintf(why, sizeof why, "%s cannot be used by this user", path);
+		return refuse("error", why);
+	}
+	fd = find(config, &home);
+	if (fd >= 0) {
+		status = join(&home, fd);
+		exit(status);		/* a thread may still use `home` and the chunk */
+	}
+	if (home.foreign)
+		snprintf(why, sizeof why, "%s belongs to another user, and no nuaged runs there", path);
+	else if (fd == -EACCES)
+		snprintf(why, sizeof why, "%s: only its owner may enter", path);
+	else
+		snprintf(why, sizeof why, "nuaged does not start for %s; its log there, nuaged.log, says why", path);
+	home_close(&home);
+	return refuse("error", why);
+}
