@@ -373,3 +373,11 @@ channel_trouble(struct channel *channel, char *to, size_t size)
 	strncpy(to, channel->up ? "" : channel->trouble, size - 1);
 	to[size - 1] = '\0';
 }
+
+void
+channel_address(struct channel *channel, char *to, size_t size)
+{
+	LOCK_SCOPE(&channel->lock);
+	strncpy(to, channel->up ? link_address(channel->link) : "", size - 1);
+	to[size - 1] = '\0';
+}

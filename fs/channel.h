@@ -64,4 +64,7 @@ unsigned channel_silence_ms(struct channel *channel);
 /* The last error of connecting, for the status channel; empty when up. */
 void	channel_trouble(struct channel *channel, char *to, size_t size);
 
+/* Of the target's addresses, the one that it is connected to; empty while down. */
+void	channel_address(struct channel *channel, char *to, size_t size);
+
 #endif

@@ -59,7 +59,7 @@ cmd_exit_of(int error)
 	case ENXIO: case ECONNREFUSED: case EHOSTUNREACH: case ENETUNREACH: case ETIMEDOUT:
 	case ECONNRESET: case EPIPE: case ENOTCONN: case ENETDOWN: case EHOSTDOWN:
 		return CMD_UNREACHABLE;
-	case EACCES: case EKEYREJECTED: case EKEYEXPIRED: case ESTALE: case EPROTONOSUPPORT:
+	case EACCES: case ENOKEY: case EKEYREJECTED: case EKEYEXPIRED: case ESTALE: case EPROTONOSUPPORT:
 		return CMD_REFUSED;
 	default:
 		return CMD_FAILED;

@@ -68,6 +68,27 @@ int	cmd_connect(struct link **ret, const char *addresses, const uint8_t key[KEY_
 int	cmd_call(struct link *link, struct message *request, uint16_t expect, struct cmd_call *call);
 void	cmd_call_done(struct cmd_call *call);
 
+/* ---- ssh:// (cmd_ssh.c) ---- */
+
+struct cmd_ssh_options {
+	const char	*nuaged;	/* the far side's command, or NULL */
+	const char	*name;		/* what to call the server, or NULL */
+	bool		 create;	/* make what is missing without asking */
+};
+bool	cmd_is_ssh(const char *text);
+/* Makes this device known to the nuaged at ssh://...; 0, or an exit code, said. */
+int	cmd_ssh_join(const struct cmd *cmd, struct home *home, const char *text, const struct cmd_ssh_options *o,
+	    struct home_server *server);
+/* The same, and the volume after '#'; makes both. */
+int	cmd_ssh_find(const struct cmd *cmd, struct home *home, const char *text, const struct cmd_ssh_options *o,
+	    struct home_volume *volume, struct home_server *server);
+/* For a server that is reached by SSH: asks now what must be asked, while there is a terminal. */
+int	cmd_ssh_warm(const struct cmd *cmd, struct home *home, const struct home_server *server);
+
+/* A new volume on a known server, with its recovery code on stdout; 0, or an exit code, said (cmd_create.c). */
+int	cmd_create_volume(const struct cmd *cmd, struct home *home, const struct home_server *server,
+	    const char *name);
+
 /* One line of stdin, or of the terminal without echo, into to[]; -ENODATA when there is none. */
 int	cmd_read_secret(const char *prompt, char *to, size_t size);
 /* Text as a JSON string, quotes included. */

@@ -68,7 +68,7 @@ register_volume(const struct cmd *cmd, struct home *home, const struct home_serv
 	uint8_t wrap[WRAP_SIZE];
 	struct link *link = NULL;
 	struct cmd_call call;
-	char why[320];
+	char why[640];
 	int r;
 
 	randombytes_buf(v->id, sizeof v->id);
@@ -98,7 +98,8 @@ register_volume(const struct cmd *cmd, struct home *home, const struct home_serv
 	}
 	r = cmd_call(link, &m, MSG_done, &call);
 	if (r == -EEXIST)
-		cmd_fail(cmd, CMD_REFUSED, "%s has a volume named %s already", server->name, v->name);
+		cmd_fail(cmd, CMD_REFUSED, "%s has a volume named %s already; to use it, have a member's device invite this "
+		    "one: nuage invite", server->name, v->name);
 	else if (r == -EACCES)
 		cmd_fail(cmd, CMD_REFUSED, "this device may not make volumes on %s: that takes an invitation to the server, "
 		    "from nuaged invite", server->name);
@@ -143,17 +144,53 @@ format_volume(const struct cmd *cmd, struct home *home, const struct home_server
 	return r < 0 ? cmd_fail(cmd, CMD_FAILED, "the volume's file: %s", strerror(-r)) : CMD_OK;
 }
 
+int
+cmd_create_volume(const struct cmd *cmd, struct home *home, const struct home_server *server, const char *name)
+{
+	struct home_volume v = { 0 }, there;
+	struct create_secrets *s = NULL;
+	uint8_t *device = NULL;
+	char full[2 * HOME_NAME];
+	int r;
+
+	strcpy(v.server, server->name);
+	snprintf(v.name, sizeof v.name, "%s", name);
+	snprintf(full, sizeof full, "%s/%s", v.server, v.name);
+	r = home_volume_find(home, full, &there);
+	if (r == 0 && there.formatted)
+		return cmd_fail(cmd, CMD_REFUSED, "%s is there already", full);
+	if (r == 0)
+		/* The first attempt got as far as the server, and printed the code. */
+		return format_volume(cmd, home, server, &there);
+	if (r != -ENOENT)
+		return cmd_fail(cmd, CMD_FAILED, "the file of %s is damaged", full);
+	s = sodium_malloc(sizeof *s);
+	r = s == NULL ? -ENOMEM : home_device(home, false, &device);
+	if (r < 0) {
+		r = cmd_fail(cmd, CMD_FAILED, "this device's key: %s", strerror(-r));
+		goto out;
+	}
+	if ((r = register_volume(cmd, home, server, &v, s, device)) != 0)
+		goto out;
+	fprintf(stderr, "The recovery code of %s follows. It is shown this once. Whoever has it can read the volume;\n"
+	    "without it, and without any device that is a member, nobody can. Print it or write it down.\n\n", full);
+	printf("%s\n", s->text);
+	fflush(stdout);
+	r = format_volume(cmd, home, server, &v);
+out:
+	sodium_free(device);
+	sodium_free(s);
+	return r;
+}
+
 static int
 create(int argc, char **argv)
 {
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
 	const struct cmd *cmd = &cmd_create;
 	struct home_server server = { 0 };
-	struct create_secrets *s = NULL;
-	struct home_volume v = { 0 }, there;
+	struct home_volume v = { 0 };
 	struct home *home = NULL;
-	uint8_t *device = NULL;
-	char full[2 * HOME_NAME];
 	int r;
 
 	while (cmd_option(cmd, argc, argv, "h", options) != -1)
@@ -162,41 +199,11 @@ create(int argc, char **argv)
 		return cmd_usage(cmd, "say one volume's name");
 	if ((r = cmd_home(cmd, &home)) != 0)
 		return r;
-	if ((r = choose_server(cmd, home, argv[optind], &server, &v)) != 0)
-		goto out;
-	snprintf(full, sizeof full, "%s/%s", v.server, v.name);
-	r = home_volume_find(home, full, &there);
-	if (r == 0 && there.formatted) {
-		r = cmd_fail(cmd, CMD_REFUSED, "%s is there already", full);
-		goto out;
-	}
-	if (r == 0) {
-		/* The first attempt got as far as the server, and printed the code. */
-		r = format_volume(cmd, home, &server, &there);
-		goto out;
-	}
-	if (r != -ENOENT) {
-		r = cmd_fail(cmd, CMD_FAILED, "the file of %s is damaged", full);
-		goto out;
-	}
-	s = sodium_malloc(sizeof *s);
-	r = s == NULL ? -ENOMEM : home_device(home, false, &device);
-	if (r < 0) {
-		r = cmd_fail(cmd, CMD_FAILED, "this device's key: %s", strerror(-r));
-		goto out;
-	}
-	if ((r = register_volume(cmd, home, &server, &v, s, device)) != 0)
-		goto out;
-	fprintf(stderr, "The recovery code of %s follows. It is shown this once. Whoever has it can read the volume;\n"
-	    "without it, and without any device that is a member, nobody can. Print it or write it down.\n\n", full);
-	printf("%s\n", s->text);
-	fflush(stdout);
-	r = format_volume(cmd, home, &server, &v);
+	if ((r = choose_server(cmd, home, argv[optind], &server, &v)) == 0)
+		r = cmd_create_volume(cmd, home, &server, v.name);
 	if (r == 0)
-		fprintf(stderr, "\n%s is made. Mount it with:\n\n    nuage mount %s DIRECTORY\n\n", full, full);
-out:
-	sodium_free(device);
-	sodium_free(s);
+		fprintf(stderr, "\n%s/%s is made. Mount it with:\n\n    nuage mount %s/%s DIRECTORY\n\n", v.server, v.name,
+		    v.server, v.name);
 	home_close(home);
 	return r;
 }

@@ -33,7 +33,7 @@ offer(const struct cmd *cmd, const struct home_server *server, const struct home
 	uint8_t wrap[WRAP_SIZE];
 	struct link *link = NULL;
 	struct cmd_call call;
-	char why[320];
+	char why[640];
 	int r;
 
 	memcpy(s->invitation.server, server->key, KEY_SIZE);

@@ -68,7 +68,7 @@ redeem(const struct cmd *cmd, struct home *home, struct join_secrets *s, const u
 	struct message m = { .type = MSG_redeem };
 	struct link *link = NULL;
 	struct cmd_call call;
-	char why[320];
+	char why[640];
 	int r;
 
 	r = cmd_connect(&link, server->addresses, server->key, device, why, sizeof why);
@@ -101,28 +101,65 @@ out:
 }
 
 static int
+join_ssh(const struct cmd *cmd, const char *text, const struct cmd_ssh_options *o)
+{
+	struct home_server server;
+	struct home *home = NULL;
+	int r;
+
+	if ((r = cmd_home(cmd, &home)) != 0)
+		return r;
+	r = cmd_ssh_join(cmd, home, text, o, &server);
+	if (r == 0)
+		fprintf(stderr, "This device is now known to %s (%s). Make a volume on it with:\n\n"
+		    "    nuage create %s/NAME\n\n", server.name, server.addresses, server.name);
+	home_close(home);
+	return r;
+}
+
+/* Which program runs on a machine that its owner logs in to is for the owner to say, not for an invitation. */
+static bool
+names_command(const char *addresses)
+{
+	return strstr(addresses, "ssh://") != NULL && strchr(addresses, '?') != NULL;
+}
+
+static int
 join(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "name", required_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' }, { 0 }
+		{ "name", required_argument, NULL, 'n' }, { "create", no_argument, NULL, 'c' },
+		{ "nuaged", required_argument, NULL, 'N' }, { "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	const struct cmd *cmd = &cmd_join;
 	struct home_server server = { 0 };
 	struct join_secrets *s = NULL;
+	struct cmd_ssh_options ssh = { 0 };
 	const char *wanted = NULL;
 	struct home *home = NULL;
 	uint8_t *device = NULL;
 	int c, r;
 
-	while ((c = cmd_option(cmd, argc, argv, "n:h", options)) != -1) {
+	while ((c = cmd_option(cmd, argc, argv, "n:cN:h", options)) != -1) {
 		if (c == '?')
 			return cmd_usage(cmd, NULL);
-		wanted = optarg;
+		if (c == 'c')
+			ssh.create = true;
+		else if (c == 'N')
+			ssh.nuaged = optarg;
+		else
+			wanted = optarg;
 	}
 	if (argc - optind > 1)
 		return cmd_usage(cmd, "one invitation at a time");
 	if (wanted != NULL && !home_name_valid(wanted))
 		return cmd_usage(cmd, "a server's name is made of letters, digits, '.', '_' and '-'");
+	if (argc - optind == 1 && cmd_is_ssh(argv[optind])) {
+		ssh.name = wanted;
+		return join_ssh(cmd, argv[optind], &ssh);
+	}
+	if (ssh.create || ssh.nuaged != NULL)
+		return cmd_usage(cmd, "--create and --nuaged go with ssh://HOST");
 	s = sodium_malloc(sizeof *s);
 	if (s == NULL)
 		return cmd_fail(cmd, CMD_FAILED, "out of locked memory");
@@ -138,6 +175,11 @@ join(int argc, char **argv)
 		goto out;
 	snprintf(server.addresses, sizeof server.addresses, "%s", s->invitation.address);
 	memcpy(server.key, s->invitation.server, KEY_SIZE);
+	if (names_command(server.addresses)) {
+		r = cmd_fail(cmd, CMD_REFUSED, "the invitation names a command for an SSH login: join %.*s yourself first",
+		    (int)strcspn(server.addresses, "?"), server.addresses);
+		goto out;
+	}
 	r = home_device(home, true, &device);
 	if (r < 0) {
 		r = cmd_fail(cmd, CMD_FAILED, "this device's key in %s: %s", home_config(home), strerror(-r));
@@ -154,11 +196,17 @@ out:
 const struct cmd cmd_join = {
 	"join", join, "use an invitation: to a server, or to a volume",
 	"join [--name SERVER] [INVITATION]\n"
+	"       nuage join [--name SERVER] [--create] [--nuaged COMMAND] ssh://[USER@]HOST[:PORT][/PATH]\n"
 	"\n"
 	"Makes this device known to the server that the invitation names, and to the\n"
 	"volume, when it is an invitation to one. The server's key is kept and checked\n"
 	"from now on. Without INVITATION, or with '-', it is read from standard input.\n"
 	"\n"
+	"With ssh:// the login takes the place of an invitation: the store is the one at\n"
+	"PATH, /var/lib/nuage unless given, and must be the login's own.\n"
+	"\n"
+	"  -c, --create        make the store if there is none, without asking\n"
+	"  -N, --nuaged COMMAND  what to run there; default: nuaged, by its PATH\n"
 	"  -n, --name SERVER   call the server this; default: its host name\n"
 	"  -h, --help          show this text\n"
 };

@@ -15,6 +15,7 @@
 #include "fs/cmd.h"
 #include "fs/log.h"
 #include "fs/serve.h"
+#include "fs/ssh_ask.h"
 
 struct mount_command {
 	struct serve_options	 serve;
@@ -228,6 +229,7 @@ run_in_background(const struct cmd *cmd, struct mount_command *m)
 	if (pid == 0) {
 		close(fds[0]);
 		setsid();
+		ssh_ask_nobody();
 		_exit(run(cmd, m, fds[1]));
 	}
 	close(fds[1]);
@@ -248,18 +250,24 @@ mount_volume(int argc, char **argv)
 	static const struct option options[] = {
 		{ "foreground", no_argument, NULL, 'f' }, { "options", required_argument, NULL, 'o' },
 		{ "log", required_argument, NULL, 'l' }, { "verbose", no_argument, NULL, 'v' },
+		{ "create", no_argument, NULL, 'c' }, { "nuaged", required_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0 };
 	const struct cmd *cmd = &cmd_mount;
+	struct cmd_ssh_options ssh = { 0 };
 	char log[PATH_MAX];
 	int c, r;
 
-	while ((c = cmd_option(cmd, argc, argv, "fo:l:vh", options)) != -1) {
+	while ((c = cmd_option(cmd, argc, argv, "fo:l:vcN:h", options)) != -1) {
 		if (c == 'f')
 			m.foreground = true;
 		else if (c == 'l')
 			m.log = optarg;
+		else if (c == 'c')
+			ssh.create = true;
+		else if (c == 'N')
+			ssh.nuaged = optarg;
 		else if (c == 'v')
 			log_set_level(LOG_AT_DEBUG);
 		else if (c != 'o')
@@ -278,8 +286,17 @@ mount_volume(int argc, char **argv)
 	}
 	if ((r = cmd_home(cmd, &m.serve.home)) != 0)
 		return r;
-	if ((r = cmd_find(cmd, m.serve.home, argv[optind], &m.serve.volume, &m.serve.server)) != 0 ||
-	    (r = check_directory(cmd, &m, argv[optind + 1])) != 0)
+	if (!cmd_is_ssh(argv[optind]) && (ssh.create || ssh.nuaged != NULL)) {
+		r = cmd_usage(cmd, "--create and --nuaged go with ssh://HOST/PATH");
+		goto out;
+	}
+	/* A directory that cannot be mounted on must not leave a store behind. */
+	if ((r = check_directory(cmd, &m, argv[optind + 1])) != 0)
+		goto out;
+	r = cmd_is_ssh(argv[optind]) ?
+	    cmd_ssh_find(cmd, m.serve.home, argv[optind], &ssh, &m.serve.volume, &m.serve.server) :
+	    cmd_find(cmd, m.serve.home, argv[optind], &m.serve.volume, &m.serve.server);
+	if (r != 0 || (r = cmd_ssh_warm(cmd, m.serve.home, &m.serve.server)) != 0)
 		goto out;
 	snprintf(m.source, sizeof m.source, "nuage:%s/%s", m.serve.volume.server, m.serve.volume.name);
 	m.serve.mount.directory = m.directory;
@@ -297,9 +314,16 @@ out:
 const struct cmd cmd_mount = {
 	"mount", mount_volume, "mount a volume on a directory",
 	"mount [-fv] [-o OPTION[,OPTION]...] [--log FILE] [SERVER/]VOLUME DIRECTORY\n"
+	"       nuage mount [OPTION]... [--create] [--nuaged COMMAND]\n"
+	"                   ssh://[USER@]HOST[:PORT]/PATH[#VOLUME] DIRECTORY\n"
 	"\n"
 	"Returns when the volume can be used; a process of its own serves it.\n"
 	"\n"
+	"With ssh:// the login is enough: the store at PATH is joined, or made, and so is\n"
+	"the volume ('drive' unless there is another).\n"
+	"\n"
+	"  -c, --create            make store and volume without asking\n"
+	"  -N, --nuaged COMMAND    what to run there; default: nuaged, by its PATH\n"
 	"  -f, --foreground        do not leave the terminal; log to it\n"
 	"  -l, --log FILE          log there; default: the system's log\n"
 	"  -v, --verbose           log more\n"

@@ -52,7 +52,7 @@ recover_with(const struct cmd *cmd, struct home *home, struct recover_secrets *s
 	struct link *link = NULL;
 	uint8_t *device = NULL;
 	struct cmd_call call;
-	char why[320];
+	char why[640];
 	int r;
 
 	wrap_recovery_device(s->code.secret, s->recovery_device);

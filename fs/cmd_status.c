@@ -93,7 +93,7 @@ show_conflicts(struct listing *s, const uint8_t *id)
 static void
 show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 {
-	static const char *const texts[] = { "volume", "directory", "address", "trouble", "error", "journal" };
+	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "journal" };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
 	for (size_t i = 0; i < f->count; i++) {
@@ -129,7 +129,8 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 
 	printf("%s on %s\n", fact(f, "volume"), fact(f, "directory"));
 	if (fact(f, "connected")[0] == '1')
-		printf("    connected to %s; mounted %s time%s\n", fact(f, "address"), fact(f, "sessions"),
+		printf("    connected to %s%s; mounted %s time%s\n", fact(f, "address"),
+		    strcmp(fact(f, "transport"), "ssh") == 0 ? " (over SSH)" : "", fact(f, "sessions"),
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
 		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));

@@ -65,7 +65,7 @@ show_server(void *context, const struct home_server *server)
 	struct cmd_call call = { 0 };
 	struct link *link = NULL;
 	struct home_volume v;
-	char why[320], name[HOME_NAME];
+	char why[640], name[HOME_NAME];
 	int r;
 
 	s->servers++;
@@ -77,7 +77,7 @@ show_server(void *context, const struct home_server *server)
 		if (r == 0)
 			s->listed = &call.answer.volumes;
 		else
-			memcpy(why, call.why, sizeof why);
+			snprintf(why, sizeof why, "%s", call.why);
 	}
 	if (r < 0)
 		s->code = cmd_fail(&cmd_volumes, cmd_exit_of(r), "%s: %s", server->name, why);

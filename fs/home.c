@@ -289,9 +289,16 @@ home_server_by_key(struct home *h, const uint8_t key[KEY_SIZE], struct home_serv
 static void
 name_after_host(const char *addresses, char *to)
 {
-	size_t n = 0;
+	const char *from = addresses;
+	size_t n = 0, authority;
 
-	for (const char *at = addresses; *at != '\0' && *at != ',' && n < VOLUME_NAME_MAX - 4; at++) {
+	if (strncmp(from, "ssh://", 6) == 0) {
+		from += 6;
+		authority = strcspn(from, "/,");
+		if (memchr(from, '@', authority) != NULL)
+			from = strchr(from, '@') + 1;
+	}
+	for (const char *at = from; *at != '\0' && *at != ',' && *at != '/' && n < VOLUME_NAME_MAX - 4; at++) {
 		if (*at == ':' && strchr(addresses, ']') == NULL && n > 0)
 			break;
 		if (isalnum((unsigned char)*at) || (n > 0 && strchr(".-", *at) != NULL))

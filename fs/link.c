@@ -32,6 +32,8 @@
 
 #include "fs/clock.h"
 #include "fs/resolve.h"
+#include "fs/ssh.h"
+#include "fs/ssh_place.h"
 #include "proto/noise.h"
 #include "proto/preamble.h"
 
@@ -51,6 +53,8 @@ struct link_keys {
 
 struct link {
 	int			 fd;
+	struct ssh		*ssh;		/* what is behind fd, or NULL */
+	char			 address[512];
 	struct link_keys	*keys;
 	uint8_t			 hash[NOISE_HASH];	/* of the handshake */
 	struct buffer		*in;
@@ -84,8 +88,8 @@ cancel_of(const struct link_target *to)
 	return to->cancel_fd != NULL ? *to->cancel_fd : -1;
 }
 
-static void
-tune(int fd, bool bulk)
+void
+link_tune(int fd, bool bulk)
 {
 	int one = 1, idle = 5, interval = 2, count = 3, timeout = DEAD_MS, lowat = NOTSENT_LOWAT;
 
@@ -102,18 +106,18 @@ tune(int fd, bool bulk)
 	}
 }
 
-static int
-connect_to(const struct sockaddr *address, socklen_t len, const struct link_target *to, int *ret_fd)
+int
+link_connect(const struct sockaddr *address, unsigned len, int timeout_ms, int cancel_fd, int *ret_fd)
 {
 	socklen_t size = sizeof(int);
-	int fd, error = 0, r, timeout_ms = to->connect_ms != 0 ? to->connect_ms : LINK_CONNECT_MS;
+	int fd, error = 0, r;
 
 	fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	r = connect(fd, address, len) < 0 ? -errno : 0;
 	if (r == -EINPROGRESS) {
-		r = resolve_wait(fd, POLLOUT, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms, cancel_of(to));
+		r = resolve_wait(fd, POLLOUT, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms, cancel_fd);
 		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 			r = -errno;
 		if (r == 0)
@@ -127,6 +131,12 @@ connect_to(const struct sockaddr *address, socklen_t len, const struct link_targ
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+static int
+connect_to(const struct sockaddr *address, socklen_t len, const struct link_target *to, int *ret_fd)
+{
+	return link_connect(address, len, to->connect_ms != 0 ? to->connect_ms : LINK_CONNECT_MS, cancel_of(to), ret_fd);
 }
 
 /* "host", "host:port", "[v6]:port"; host and port are cut out of text. */
@@ -289,22 +299,34 @@ out:
 	return r;
 }
 
+static void
+hang_up(struct link *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = -1;
+	ssh_close(l->ssh);
+	l->ssh = NULL;
+}
+
+/* `why` says something only if it is not for explain() to say. */
 static int
-open_one(struct link *l, const struct link_target *to, const char *address)
+open_one(struct link *l, const struct link_target *to, const char *address, char *why, size_t size)
 {
 	char text[512];		/* cut up */
 	int r;
 
 	snprintf(text, sizeof text, "%s", address);
-	r = connect_one(text, to, &l->fd);
+	r = ssh_place_is(text) ? ssh_open(&l->ssh, text, cancel_of(to), NULL, &l->fd, why, size) :
+	    connect_one(text, to, &l->fd);
 	if (r < 0)
 		return r;
-	tune(l->fd, to->bulk);
+	link_tune(l->fd, to->bulk);
 	r = handshake(l, to, to->handshake_ms != 0 ? to->handshake_ms : LINK_HANDSHAKE_MS);
-	if (r < 0) {
-		close(l->fd);
-		l->fd = -1;
-	}
+	if (r < 0)
+		hang_up(l);
+	else
+		snprintf(l->address, sizeof l->address, "%s", address);
 	return r;
 }
 
@@ -333,15 +355,15 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 	for (next = list; r != 0 && r != -ECANCELED && (text = strsep(&next, ", ")) != NULL;) {
 		if (*text == '\0')
 			continue;
-		r = open_one(l, to, text);
+		why[0] = '\0';
+		r = open_one(l, to, text, why, size);
 		/* It may only have been in a hurry: restarting, or besieged. */
 		for (int again = 1; r == -EKEYREJECTED && again < HANGUPS_MAX; again++) {
 			r = resolve_wait(-1, 0, clock_ms(CLOCK_MONOTONIC) + HANGUP_WAIT_MS, cancel_of(to));
 			if (r == -ETIMEDOUT)
-				r = open_one(l, to, text);
+				r = open_one(l, to, text, why, size);
 		}
-		why[0] = '\0';
-		if (r < 0 && r != -ECANCELED)
+		if (r < 0 && r != -ECANCELED && why[0] == '\0')
 			explain(r, text, why, size);
 	}
 out:
@@ -359,8 +381,7 @@ link_close(struct link *l)
 {
 	if (l == NULL)
 		return;
-	if (l->fd >= 0)
-		close(l->fd);
+	hang_up(l);
 	sodium_free(l->keys);
 	buffer_put(l->in);
 	free(l->out);
@@ -374,6 +395,12 @@ link_shutdown(struct link *l)
 		return;
 	l->closed = true;
 	shutdown(l->fd, SHUT_RDWR);
+}
+
+const char *
+link_address(const struct link *l)
+{
+	return l->address;
 }
 
 void

@@ -27,8 +27,9 @@ enum {
 };
 
 struct link;
+struct sockaddr;
 struct link_target {
-	const char	*addresses;		/* "host[:port]", "unix:/path", separated by commas */
+	const char	*addresses;		/* "host[:port]", "unix:/path", "ssh://...", separated by commas */
 	uint8_t		 server_key[KEY_SIZE];
 	const uint8_t	*device_secret;		/* KEY_SIZE bytes, borrowed for the call */
 	int		 connect_ms, handshake_ms;	/* 0: the above */
@@ -39,6 +40,8 @@ struct link_target {
 int	link_open(struct link **ret, const struct link_target *to, char *why, size_t size);
 void	link_close(struct link *l);		/* no thread may be inside; NULL is fine */
 void	link_shutdown(struct link *l);
+/* Of the list, the address it is connected to; borrowed. */
+const char *link_address(const struct link *l);
 
 /* What shows that we know a session's secret, on this link alone. */
 void	link_proof(const struct link *l, const uint8_t secret[SECRET_SIZE], uint8_t ret_proof[PROOF_SIZE]);
@@ -61,6 +64,10 @@ int	link_receive(struct link *l, struct message *m, struct arena *a, struct buff
  */
 int	link_call(struct link *l, struct message *request, uint16_t expect, struct message *answer,
 	    struct arena *a, struct buffer **frame, char *why, size_t size);
+
+/* What fs/ssh shares: a connected socket, and the options for one. */
+int	link_connect(const struct sockaddr *address, unsigned len, int timeout_ms, int cancel_fd, int *ret_fd);
+void	link_tune(int fd, bool bulk);
 
 /* The negative errno a status of the wire stands for. */
 int	link_errno(enum status status);

@@ -60,6 +60,18 @@ fs_libfs_a_SOURCES += \
 	fs/shell_replay.c \
 	fs/workers.c fs/workers.h
 
+# A store that is reached by SSH.
+fs_libfs_a_SOURCES += \
+	fs/ssh.c fs/ssh.h \
+	fs/ssh_ask.c fs/ssh_ask.h \
+	fs/ssh_config.c fs/ssh_config.h \
+	fs/ssh_known.c fs/ssh_known.h \
+	fs/ssh_place.c fs/ssh_place.h \
+	fs/ssh_session.h
+if SSH
+fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_pump.c
+endif
+
 # The command.
 bin_PROGRAMS += nuage
 nuage_SOURCES = \
@@ -69,6 +81,7 @@ nuage_SOURCES = \
 	fs/cmd_join.c \
 	fs/cmd_mount.c \
 	fs/cmd_recover.c \
+	fs/cmd_ssh.c \
 	fs/cmd_status.c \
 	fs/cmd_sync.c \
 	fs/cmd_umount.c \
@@ -77,4 +90,4 @@ nuage_SOURCES = \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
 	fs/serve_journal.c fs/serve_journal.h
-nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS)

@@ -271,12 +271,16 @@ say_status(struct serve *s, int fd)
 {
 	const struct serve_options *o = s->options;
 	struct engine_status e;
-	char trouble[256];
+	char trouble[256], address[HOME_ADDRESSES];
 
 	shell_status(s->shell, &e, trouble, sizeof trouble);
+	shell_address(s->shell, address, sizeof address);
 	control_say(fd, "volume %s/%s", o->server.name, o->volume.name);
 	control_say(fd, "directory %s", o->mount.directory);
-	control_say(fd, "address %s", o->server.addresses);
+	control_say(fd, "address %s", address[0] != '\0' ? address : o->server.addresses);
+	if (address[0] != '\0')
+		control_say(fd, "transport %s", strncmp(address, "ssh:", 4) == 0 ? "ssh" :
+		    strncmp(address, "unix:", 5) == 0 ? "unix" : "tcp");
 	control_say(fd, "pid %d", (int)getpid());
 	control_say(fd, "connected %d", e.attached);
 	control_say(fd, "lapsed %d", e.lapsed);

@@ -453,6 +453,12 @@ shell_format(struct shell *s, uint32_t uid, uint32_t gid, uint32_t mode)
 }
 
 void
+shell_address(struct shell *s, char *to, size_t size)
+{
+	channel_address(s->control, to, size);
+}
+
+void
 shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t size)
 {
 	{

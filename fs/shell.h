@@ -139,6 +139,8 @@ int	shell_format(struct shell *s, uint32_t uid, uint32_t gid, uint32_t mode);
 
 /* `trouble`: why the server cannot be reached now; empty when it can. */
 void	shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t size);
+/* The address that the control lane is connected to; empty while it is not. */
+void	shell_address(struct shell *s, char *to, size_t size);
 /* As engine_unsaved(), under the lock: report() only copies. */
 void	shell_unsaved(struct shell *s, void (*report)(void *context, const char *path, bool lost), void *context);
 

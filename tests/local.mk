@@ -1,5 +1,5 @@
 # The tests, a fragment a family.
-EXTRA_DIST += tests/scratch.h tests/tap.h tests/lib.sh tests/test_lib.sh
+EXTRA_DIST += tests/scratch.h tests/tap.h tests/lib.sh tests/sshd.sh tests/test_lib.sh
 TESTS += tests/test_lib.sh
 include tests/sim/local.mk
 include tests/unit/local.mk

@@ -39,7 +39,7 @@ tests_fuzz_replay_noise_LDADD = tests/fuzz/libreplay.a proto/libproto.a $(PROTO_
 check_PROGRAMS += tests/fuzz/replay_journal
 TESTS += tests/fuzz/replay_journal
 tests_fuzz_replay_journal_SOURCES = tests/fuzz/fuzz_journal.c
-tests_fuzz_replay_journal_LDADD = tests/fuzz/libreplay.a fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_fuzz_replay_journal_LDADD = tests/fuzz/libreplay.a fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 if FUZZ
 FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
@@ -69,6 +69,6 @@ tests_fuzz_fuzz_noise_LDADD = proto/libproto.a $(PROTO_LIBS)
 tests_fuzz_fuzz_noise_LDFLAGS = $(FUZZ_LINK)
 noinst_PROGRAMS += tests/fuzz/fuzz_journal
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c
-tests_fuzz_fuzz_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_fuzz_fuzz_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 tests_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LINK)
 endif

@@ -69,11 +69,12 @@ owned 'lmdb\.h' server/kv.c
 owned 'xxhash\.h' fs/journal_file.c server/kv.c server/segment.c
 owned '(linux/)?fuse[a-z0-9_/]*\.h' fs/mount_room.h fs/mount_locks.c fs/mount_locks.h
 owned 'zstd[a-z_]*\.h' proto/scratch.h
-owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h
+owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h fs/ssh_known.c
+owned 'libssh2[a-z_]*\.h' fs/ssh_session.h
 owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/noise.c proto/record.c \
     proto/seal.c proto/wrap.c \
-    fs/cmd.c fs/cmd_create.c fs/cmd_invite.c fs/cmd_join.c fs/cmd_recover.c fs/cmd_volumes.c fs/main.c \
-    fs/home.c fs/link.c fs/note.c fs/serve.c fs/shell.c \
+    fs/cmd.c fs/cmd_create.c fs/cmd_invite.c fs/cmd_join.c fs/cmd_recover.c fs/cmd_ssh.c fs/cmd_volumes.c fs/main.c \
+    fs/home.c fs/link.c fs/note.c fs/ssh.c fs/ssh_ask.c fs/ssh_auth.c fs/ssh_known.c fs/serve.c fs/shell.c \
     server/account.c server/block.c server/commit.c server/engine.c server/session.c server/tally.c \
     server/admin.c server/bridge.c server/daemon.c server/home.c server/link.c server/nuaged.c
 
@@ -233,7 +234,7 @@ LC_ALL=C comm -23 "$work/named" "$work/here" | sed 's/$/ is in a makefile but no
 fragments | awk '$1 ~ /TESTS$/ && $2 ~ /^[+]?=$/ { for (i = 3; i <= NF; i++) if ($i ~ /^tests\//) print $i }' |
     LC_ALL=C sort >"$work/run"
 {
-	find tests -name '*.sh' | grep -vE '^tests/lib\.sh$'
+	find tests -name '*.sh' | grep -vE '^tests/(lib|sshd)\.sh$'
 	find tests/unit -name 'test_*.c' | sed 's/\.c$//'
 	find tests/fuzz -name 'fuzz_*.c' | sed 's|/fuzz_|/replay_|; s/\.c$//'
 	echo tests/interop/golden.py

@@ -34,7 +34,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/task.c \
 	tests/sim/transfer.c tests/sim/transfer.h \
 	tests/sim/workload.c tests/sim/workload.h
-tests_sim_nuage_sim_LDADD = tests/sim/libsim.a tests/sim/server-engine.o fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_sim_nuage_sim_LDADD = tests/sim/libsim.a tests/sim/server-engine.o fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 # Nowhere else do both engines meet in one program, and their rooms share names:
 # the server's is made one object of which only its contracts are visible.

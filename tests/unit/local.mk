@@ -48,12 +48,12 @@ tests_unit_test_memstore_LDADD = tests/sim/libsim.a server/libserver.a proto/lib
 check_PROGRAMS += tests/unit/test_client_engine
 TESTS += tests/unit/test_client_engine
 tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
-tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 check_PROGRAMS += tests/unit/test_locks
 TESTS += tests/unit/test_locks
 tests_unit_test_locks_SOURCES = tests/unit/test_locks.c
-tests_unit_test_locks_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_locks_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 SERVER_TEST_LIBS = tests/sim/libsim.a server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
 
@@ -112,15 +112,15 @@ print-unit-tests:
 check_PROGRAMS += tests/unit/test_home tests/unit/test_link
 TESTS += tests/unit/test_home tests/unit/test_link
 tests_unit_test_home_SOURCES = tests/unit/test_home.c
-tests_unit_test_home_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+tests_unit_test_home_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS) $(FUSE_LIBS)
 tests_unit_test_link_SOURCES = tests/unit/test_link.c
-tests_unit_test_link_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+tests_unit_test_link_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_client_recovery
 TESTS += tests/unit/test_client_recovery
 tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c \
 	tests/unit/client_world.c tests/unit/client_world.h
-tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 check_PROGRAMS += tests/unit/test_server_limits
 TESTS += tests/unit/test_server_limits
@@ -132,7 +132,7 @@ check_PROGRAMS += tests/unit/test_client_leases
 TESTS += tests/unit/test_client_leases
 tests_unit_test_client_leases_SOURCES = tests/unit/test_client_leases.c \
 	tests/unit/client_world.c tests/unit/client_world.h
-tests_unit_test_client_leases_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_leases_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 check_PROGRAMS += tests/unit/test_segments
 TESTS += tests/unit/test_segments
@@ -143,19 +143,19 @@ check_PROGRAMS += tests/unit/test_client_replay
 TESTS += tests/unit/test_client_replay
 tests_unit_test_client_replay_SOURCES = tests/unit/test_client_replay.c \
 	tests/unit/client_world.c tests/unit/client_world.h
-tests_unit_test_client_replay_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_replay_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 check_PROGRAMS += tests/unit/test_client_caller
 TESTS += tests/unit/test_client_caller
 tests_unit_test_client_caller_SOURCES = tests/unit/test_client_caller.c
-tests_unit_test_client_caller_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_caller_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 check_PROGRAMS += tests/unit/test_journal
 TESTS += tests/unit/test_journal
 tests_unit_test_journal_SOURCES = tests/unit/test_journal.c
-tests_unit_test_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS)
+tests_unit_test_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS) $(FUSE_LIBS)
 check_PROGRAMS += tests/unit/test_client_content
 TESTS += tests/unit/test_client_content
 tests_unit_test_client_content_SOURCES = tests/unit/test_client_content.c \
 	tests/unit/client_world.c tests/unit/client_world.h
-tests_unit_test_client_content_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_content_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)

@@ -1,0 +1,275 @@
+/*
+ * cmd_ssh.c - what join and mount do with ssh://: make this device known to the
+ * nuaged behind it, and find or make the volume.  Who can log in as the owner
+ * of a store needs no invitation.
+ */
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/cmd.h"
+#include "fs/ssh.h"
+#include "fs/ssh_ask.h"
+#include "fs/ssh_place.h"
+
+static const char volume_unnamed[] = "drive";
+
+bool
+cmd_is_ssh(const char *text)
+{
+	return ssh_place_is(text);
+}
+
+/* ---- which server is it? ---- */
+
+struct url_search {
+	const char		*url;
+	struct home_server	*to;
+};
+
+static bool
+has_address(const char *addresses, const char *url)
+{
+	size_t len = strlen(url);
+
+	for (const char *at = addresses; *at != '\0'; at += strcspn(at, ", "), at += strspn(at, ", "))
+		if (strcspn(at, ", ") == len && memcmp(at, url, len) == 0)
+			return true;
+	return false;
+}
+
+static int
+compare_url(void *context, const struct home_server *s)
+{
+	struct url_search *search = context;
+
+	if (!has_address(s->addresses, search->url))
+		return 0;
+	*search->to = *s;
+	return 1;
+}
+
+/* Where it says it listens, under the name by which we reached it; then by SSH. */
+static int
+make_addresses(struct home_server *server, const struct ssh_place *place, const char *url, const char *listens)
+{
+	const char *colon = strrchr(listens, ':');
+	bool direct = colon != NULL && strncmp(listens, "unix:", 5) != 0;
+	char address[HOME_ADDRESSES] = "";
+
+	if (direct)
+		snprintf(address, sizeof address, strchr(place->host, ':') != NULL ? "[%s]%s," : "%s%s,", place->host, colon);
+	return snprintf(server->addresses, sizeof server->addresses, "%s%s", address, url) <
+	    (int)sizeof server->addresses ? 0 : -ENAMETOOLONG;
+}
+
+static int
+add_address(struct home_server *server, const char *before, const char *url)
+{
+	size_t len = strlen(before), more = strlen(url);
+
+	if (len + 1 + more >= sizeof server->addresses)
+		return -ENAMETOOLONG;
+	memcpy(server->addresses, before, len);
+	server->addresses[len] = ',';
+	memcpy(server->addresses + len + 1, url, more + 1);
+	return 0;
+}
+
+static int
+make_known(const struct cmd *cmd, const char *url, const struct ssh_answer *a,
+    const uint8_t *device)
+{
+	struct message m = { .type = MSG_redeem };
+	struct link *link = NULL;
+	struct cmd_call call;
+	char why[640];
+	int r;
+
+	r = cmd_connect(&link, url, a->server_key, device, why, sizeof why);
+	if (r < 0)
+		return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
+	memcpy(m.redeem.token, a->token, SECRET_SIZE);
+	r = cmd_call(link, &m, MSG_redeemed, &call);
+	sodium_memzero(&m, sizeof m);
+	if (r < 0)
+		r = cmd_fail(cmd, cmd_exit_of(r), "the server refused: %s", call.why);
+	cmd_call_done(&call);
+	link_close(link);
+	return r;
+}
+
+/* Asks the bridge for a token, and for a new store if there is none and that is wanted. */
+static int
+ask_bridge(const struct cmd *cmd, const char *url, bool create, struct ssh_answer *a)
+{
+	struct ssh *ssh = NULL;
+	char why[640], prompt[700];
+	bool yes = false;
+	int fd = -1, r;
+
+	*a = (struct ssh_answer){ .enroll = true, .create = create };
+	r = ssh_open(&ssh, url, -1, a, &fd, why, sizeof why);
+	if (r == -ENOENT && a->absent) {
+		snprintf(prompt, sizeof prompt, "There is no store at %s yet.\nMake one (yes/no)? ", url);
+		if (ssh_ask_yes(prompt, &yes) < 0)
+			return cmd_fail(cmd, CMD_FAILED, "%s: there is no store yet; --create makes one", url);
+		if (!yes)
+			return cmd_fail(cmd, CMD_FAILED, "nothing was made");
+		*a = (struct ssh_answer){ .enroll = true, .create = true };
+		r = ssh_open(&ssh, url, -1, a, &fd, why, sizeof why);
+	}
+	if (r < 0)
+		return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
+	close(fd);
+	ssh_close(ssh);
+	return 0;
+}
+
+int
+cmd_ssh_join(const struct cmd *cmd, struct home *home, const char *text, const struct cmd_ssh_options *o,
+    struct home_server *server)
+{
+	struct home_server there;
+	struct ssh_place place;
+	struct ssh_answer a;
+	char url[SSH_URL];
+	uint8_t *device = NULL;
+	int r;
+
+	r = ssh_place_parse(&place, text);
+	if (r == 0 && place.path[0] == '\0')
+		strcpy(place.path, "/var/lib/nuage");
+	if (r == 0 && o->nuaged != NULL && snprintf(place.nuaged, sizeof place.nuaged, "%s", o->nuaged) >=
+	    (int)sizeof place.nuaged)
+		r = -ENAMETOOLONG;
+	if (r == 0)
+		r = ssh_place_print(&place, url);
+	if (r < 0)
+		return cmd_usage(cmd, r == -ENAMETOOLONG ? "that address is too long" :
+		    "an address is ssh://[USER@]HOST[:PORT]/PATH");
+	memset(server, 0, sizeof *server);
+	if (home_each_server(home, compare_url, &(struct url_search){ url, server }) == 1)
+		return 0;
+	r = home_device(home, true, &device);
+	if (r < 0)
+		return cmd_fail(cmd, CMD_FAILED, "this device's key in %s: %s", home_config(home), strerror(-r));
+	r = ask_bridge(cmd, url, o->create, &a);
+	if (r == 0)
+		r = make_known(cmd, url, &a, device);
+	sodium_free(device);
+	if (r != 0)
+		return r;
+	memcpy(server->key, a.server_key, KEY_SIZE);
+	r = make_addresses(server, &place, url, a.address);
+	/* Known by another address: this one is added. */
+	if (r == 0 && home_server_by_key(home, a.server_key, &there) == 0)
+		r = add_address(server, there.addresses, url);
+	if (r == 0)
+		r = home_server_save(home, server, o->name);
+	sodium_memzero(&a, sizeof a);
+	if (r < 0)
+		return cmd_fail(cmd, CMD_FAILED, "the server cannot be kept: %s", r == -EEXIST ?
+		    "another one has that name; say --name" : strerror(-r));
+	return 0;
+}
+
+/* ---- which volume? ---- */
+
+struct volume_search {
+	const char		*server;
+	struct home_volume	*to;
+	unsigned		 count;
+};
+
+static int
+count_volume(void *context, const struct home_volume *v)
+{
+	struct volume_search *search = context;
+
+	if (strcmp(v->server, search->server) == 0 && search->count++ == 0)
+		*search->to = *v;
+	return 0;
+}
+
+static int
+make_volume(const struct cmd *cmd, struct home *home, const struct home_server *server, const char *name, bool create)
+{
+	char prompt[900];
+	bool yes = create;
+
+	snprintf(prompt, sizeof prompt, "This device has no volume %s/%s.\nMake it (yes/no)? ", server->name, name);
+	if (!create && ssh_ask_yes(prompt, &yes) < 0)
+		return cmd_fail(cmd, CMD_FAILED, "this device has no volume %s/%s: --create makes it, or a device that is a "
+		    "member of it invites this one (nuage invite)", server->name, name);
+	if (!yes)
+		return cmd_fail(cmd, CMD_FAILED, "nothing was made");
+	return cmd_create_volume(cmd, home, server, name);
+}
+
+int
+cmd_ssh_find(const struct cmd *cmd, struct home *home, const char *text, const struct cmd_ssh_options *o,
+    struct home_volume *volume, struct home_server *server)
+{
+	char *url = strdup(text), full[2 * HOME_NAME], *name;
+	struct volume_search search = { .to = volume };
+	int r;
+
+	if (url == NULL)
+		return cmd_fail(cmd, CMD_FAILED, "out of memory");
+	name = strchr(url, '#');
+	if (name != NULL)
+		*name++ = '\0';
+	if (name != NULL && !home_name_valid(name)) {
+		r = cmd_usage(cmd, "a volume's name is 1 to 64 letters, digits, '.', '_' and '-'");
+		goto out;
+	}
+	if ((r = cmd_ssh_join(cmd, home, url, o, server)) != 0)
+		goto out;
+	search.server = server->name;
+	if (name == NULL) {
+		home_each_volume(home, count_volume, &search);
+		if (search.count > 1) {
+			r = cmd_fail(cmd, CMD_USAGE, "this device has several volumes there: say %s#VOLUME", url);
+			goto out;
+		}
+		snprintf(full, sizeof full, "%s/%s", server->name, search.count == 1 ? volume->name : volume_unnamed);
+	} else {
+		snprintf(full, sizeof full, "%s/%s", server->name, name);
+	}
+	r = home_volume_find(home, full, volume);
+	if (r == -ENOENT || (r == 0 && !volume->formatted)) {
+		if ((r = make_volume(cmd, home, server, strchr(full, '/') + 1, o->create || r == 0)) != 0)
+			goto out;
+		r = home_volume_find(home, full, volume);
+	}
+	if (r < 0)
+		r = cmd_fail(cmd, CMD_FAILED, "%s: its file in %s cannot be used: %s", full, home_config(home), strerror(-r));
+out:
+	free(url);
+	return r;
+}
+
+int
+cmd_ssh_warm(const struct cmd *cmd, struct home *home, const struct home_server *server)
+{
+	uint8_t *device = NULL;
+	struct link *link = NULL;
+	char why[640];
+	int r;
+
+	if (strstr(server->addresses, "ssh://") == NULL)
+		return 0;
+	r = home_device(home, false, &device);
+	if (r == 0) {
+		r = cmd_connect(&link, server->addresses, server->key, device, why, sizeof why);
+		sodium_free(device);
+		link_close(link);
+		/* What is only away for now is the mount's own affair. */
+		if (r < 0 && cmd_exit_of(r) != CMD_UNREACHABLE)
+			return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
+	}
+	return 0;
+}

@@ -1,0 +1,632 @@
+/*
+ * ssh.c - see ssh.h.
+ *
+ *	resolved -> connected -> keys exchanged -> host known -> logged in -> bridge speaks -> pumping
+ *
+ * All but the last in the caller's thread, each wait of it with a deadline and
+ * called off by cancel_fd; then the session is the pump's (ssh_pump.c) until
+ * ssh_close() has joined that.  No lock.
+ */
+#include "config.h"
+#include "fs/ssh.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#ifdef HAVE_LIBSSH2
+
+#include <ctype.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fs/clock.h"
+#include "fs/link.h"
+#include "fs/log.h"
+#include "fs/resolve.h"
+#include "fs/ssh_ask.h"
+#include "fs/ssh_known.h"
+#include "fs/ssh_session.h"
+
+enum {
+	OPEN_MS		= 20 * 1000,		/* all of it, questions aside */
+	BRIDGE_MS	= 30 * 1000,		/* for a nuaged to start and recover */
+	WINDOW		= 8 * 1024 * 1024,
+	NOISE_MAX	= 64 * 1024,		/* of a login shell, before the marker */
+	LAST_WORDS	= 160,
+};
+
+static const char marker[] = "\nnuage-bridge 1 ";
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+start_library(void)
+{
+	libssh2_init(0);
+}
+
+int
+ssh_wait(struct ssh *s)
+{
+	int directions = libssh2_session_block_directions(s->session);
+	short events = (short)((directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0 ? POLLOUT : 0);
+
+	if (events == 0 || (directions & LIBSSH2_SESSION_BLOCK_INBOUND) != 0)
+		events |= POLLIN;
+	return resolve_wait(s->fd, events, s->deadline_ms, s->cancel_fd);
+}
+
+void
+ssh_more_time(struct ssh *s)
+{
+	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + OPEN_MS;
+}
+
+static const char *
+last_error(struct ssh *s)
+{
+	char *text = NULL;
+
+	libssh2_session_last_error(s->session, &text, NULL, 0);
+	return text != NULL ? text : "";
+}
+
+/* ---- the byte stream ---- */
+
+static int
+connect_host(struct ssh *s, char *why, size_t size)
+{
+	const struct ssh_config *c = &s->config;
+	struct addrinfo *list = NULL;
+	char port[12];
+	int r;
+
+	snprintf(port, sizeof port, "%u", c->port);
+	r = resolve(c->host, port, s->cancel_fd, &list);
+	if (r == 0)
+		r = -ENXIO;
+	for (struct addrinfo *a = list; a != NULL && r != 0 && r != -ECANCELED; a = a->ai_next)
+		r = link_connect(a->ai_addr, a->ai_addrlen, c->connect_s != 0 ? (int)c->connect_s * 1000 :
+		    LINK_CONNECT_MS, s->cancel_fd, &s->fd);
+	if (list != NULL)
+		freeaddrinfo(list);
+	if (r == 0)
+		link_tune(s->fd, true);
+	else
+		snprintf(why, size, "%s port %u: %s", c->host, c->port, r == -ENXIO ? "no such host" :
+		    r == -ECONNREFUSED ? "connection refused: no SSH server listens there" : strerror(-r));
+	return r;
+}
+
+/* A process that reaches the SSH server for us. */
+static int
+spawn_proxy(struct ssh *s, char *const argv[], const char *command)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	s->proxy = fork();
+	if (s->proxy == 0) {
+		sigset_t none;
+
+		sigemptyset(&none);
+		pthread_sigmask(SIG_SETMASK, &none, NULL);
+		signal(SIGPIPE, SIG_DFL);
+		dup2(fds[1], STDIN_FILENO);
+		dup2(fds[1], STDOUT_FILENO);
+		if (command != NULL)
+			execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		else
+			execvp(argv[0], argv);
+		_exit(127);
+	}
+	close(fds[1]);
+	if (s->proxy < 0) {
+		close(fds[0]);
+		s->proxy = 0;
+		return -EAGAIN;
+	}
+	s->fd = fds[0];
+	return 0;
+}
+
+static int
+connect_proxy(struct ssh *s, char *why, size_t size)
+{
+	const struct ssh_config *c = &s->config;
+	char expanded[SSH_PROXY], command[SSH_PROXY + 8], to[SSH_HOST + 16], jumps[SSH_PROXY], *last;
+	const char *file = getenv("NUAGE_SSH_CONFIG");
+	char *argv[10];
+	int argc = 0, r;
+
+	if (c->proxy_command[0] != '\0') {
+		r = ssh_config_expand(c, &s->place, c->proxy_command, expanded, sizeof expanded);
+		if (r < 0) {
+			snprintf(why, size, "ProxyCommand %.120s: a %%-word in it is not understood here", c->proxy_command);
+			return r;
+		}
+		snprintf(command, sizeof command, "exec %s", expanded);
+		r = spawn_proxy(s, NULL, command);
+	} else {
+		snprintf(to, sizeof to, strchr(c->host, ':') != NULL ? "[%s]:%u" : "%s:%u", c->host, c->port);
+		snprintf(jumps, sizeof jumps, "%s", c->proxy_jump);
+		last = strrchr(jumps, ',');
+		argv[argc++] = "ssh";
+		if (file != NULL && *file != '\0') {
+			argv[argc++] = "-F";
+			argv[argc++] = (char *)(uintptr_t)file;
+		}
+		if (last != NULL) {
+			*last = '\0';
+			argv[argc++] = "-J";
+			argv[argc++] = jumps;
+		}
+		argv[argc++] = "-W";
+		argv[argc++] = to;
+		argv[argc++] = "--";
+		argv[argc++] = last != NULL ? last + 1 : jumps;
+		argv[argc] = NULL;
+		r = spawn_proxy(s, argv, NULL);
+	}
+	if (r < 0)
+		snprintf(why, size, "the proxy cannot be started: %s", strerror(-r));
+	return r;
+}
+
+/* ---- the host's key ---- */
+
+static int
+read_known(struct ssh *s, struct ssh_known *k, char *why, size_t size)
+{
+	const struct ssh_files *const lists[] = { &s->config.known, &s->config.known_global };
+	int r;
+
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned j = 0; j < lists[i]->count; j++) {
+			r = ssh_known_file(k, lists[i]->path[j]);
+			if (r < 0) {
+				snprintf(why, size, "%.200s: %s", lists[i]->path[j], strerror(-r));
+				return r;
+			}
+		}
+	return 0;
+}
+
+static void
+begin_known(const struct ssh *s, struct ssh_known *k)
+{
+	memset(k, 0, sizeof *k);
+	if (s->config.alias[0] != '\0')
+		ssh_known_name(k->name, s->config.alias, 22);
+	else
+		ssh_known_name(k->name, s->config.host, s->config.port);
+}
+
+/* Types that we hold keys of come first: another key of the same host would look unknown. */
+static int
+prefer_known(struct ssh *s, char *why, size_t size)
+{
+	static const char *const usual[] = { "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
+	    "ecdsa-sha2-nistp521", "ssh-rsa" };
+	struct ssh_known k;
+	char list[256] = "";
+	int r;
+
+	begin_known(s, &k);
+	if ((r = read_known(s, &k, why, size)) < 0)
+		return r;
+	for (unsigned known = 0; known < 2; known++)
+		for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+			const char *rsa = strcmp(usual[i], "ssh-rsa") == 0 && LIBSSH2_VERSION_NUM >= 0x010b00 ?
+			    "rsa-sha2-512,rsa-sha2-256," : "";
+			size_t len = strlen(list);
+
+			if ((strstr(k.types, usual[i]) != NULL) == (known == 0))
+				snprintf(list + len, sizeof list - len, "%s%s%s", len > 0 ? "," : "", rsa, usual[i]);
+		}
+	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list);
+	return 0;
+}
+
+static int
+accept_unknown(struct ssh *s, const struct ssh_known *k, const char *type, const char *print, char *why, size_t size)
+{
+	const struct ssh_config *c = &s->config;
+	char prompt[1024];
+	bool yes = c->strict == SSH_ACCEPT_NEW;
+	int r = 0;
+
+	if (c->strict == SSH_STRICT) {
+		snprintf(why, size, "%s: its %s key %s is not in known_hosts, and StrictHostKeyChecking is on", k->name, type,
+		    print);
+		return -EACCES;
+	}
+	if (c->strict == SSH_ASK) {
+		snprintf(prompt, sizeof prompt, "The authenticity of host '%s' can't be established.\n"
+		    "Its %s key is %s.\n%s"
+		    "Continue connecting (yes/no)? ", k->name, type, print, k->other_type ?
+		    "Keys of other types are known for it, but this one is not.\n" : "");
+		r = c->batch ? -ENODATA : ssh_ask_yes(prompt, &yes);
+		ssh_more_time(s);
+	}
+	if (r < 0 || !yes) {
+		snprintf(why, size, r < 0 ? "%s: its %s key %s is unknown, and there is no terminal to ask at; log in with ssh "
+		    "once, or add it to known_hosts" : "%s: its %s key %s was not accepted", k->name, type, print);
+		return -EACCES;
+	}
+	r = c->known.count == 0 ? -ENOENT : ssh_known_add(k, c->known.path[0], c->hash_known);
+	if (r < 0)
+		log_warning("the key of %s cannot be added to known_hosts: %s", k->name, strerror(-r));
+	return 0;
+}
+
+static int
+check_host(struct ssh *s, char *why, size_t size)
+{
+	char print[SSH_FINGERPRINT], type[64];
+	struct ssh_known k;
+	int r, kind;
+
+	begin_known(s, &k);
+	k.key = (const uint8_t *)libssh2_session_hostkey(s->session, &k.key_len, &kind);
+	if (k.key == NULL) {
+		snprintf(why, size, "%s: the server shows no key", k.name);
+		return -EACCES;
+	}
+	if ((r = read_known(s, &k, why, size)) < 0)
+		return r;
+	ssh_known_type(k.key, k.key_len, type, sizeof type);
+	ssh_known_fingerprint(k.key, k.key_len, print);
+	if (k.revoked)
+		snprintf(why, size, "%s: its %s key %s is REVOKED (%.200s)", k.name, type, print, k.where);
+	else if (k.same)
+		return 0;
+	else if (k.other)
+		snprintf(why, size, "%s: its %s key HAS CHANGED: it is now %s, another is in %.200s. Somebody may be listening in, "
+		    "or the host was set up anew; ask its administrator, and then remove that line with ssh-keygen -R '%s'",
+		    k.name, type, print, k.where, k.name);
+	else if (k.authority)
+		snprintf(why, size, "%s: known_hosts trusts a certificate authority for it, and libssh2 cannot check "
+		    "certificates; add the host's own key (%s, %s) to known_hosts", k.name, type, print);
+	else
+		return accept_unknown(s, &k, type, print, why, size);
+	return -EACCES;
+}
+
+/* ---- the session ---- */
+
+static int
+begin_session(struct ssh *s, char *why, size_t size)
+{
+	int r, wait = 0;
+
+	pthread_once(&once, start_library);
+	s->session = libssh2_session_init_ex(NULL, NULL, NULL, NULL);
+	if (s->session == NULL) {
+		snprintf(why, size, "out of memory");
+		return -ENOMEM;
+	}
+	libssh2_session_set_blocking(s->session, 0);
+	if ((r = prefer_known(s, why, size)) < 0)
+		return r;
+	SSH_DRIVE(r, wait, s, libssh2_session_handshake(s->session, s->fd));
+	if (r == 0)
+		return check_host(s, why, size);
+	if (wait == -ECANCELED)
+		return wait;
+	if (r == LIBSSH2_ERROR_KEX_FAILURE || r == LIBSSH2_ERROR_METHOD_NONE) {
+		snprintf(why, size, "%s: no common algorithms with libssh2 " LIBSSH2_VERSION " (%s); a host whose only key is "
+		    "RSA needs an ed25519 or ecdsa key too", s->config.host, last_error(s));
+		return -EPROTONOSUPPORT;
+	}
+	snprintf(why, size, "%s port %u: no SSH connection: %s", s->config.host, s->config.port,
+	    wait == -ETIMEDOUT ? "no answer" : last_error(s));
+	return wait < 0 ? wait : -ECONNRESET;
+}
+
+static int
+lost(struct ssh *s, int wait, const char *what, char *why, size_t size)
+{
+	if (wait != -ECANCELED)
+		snprintf(why, size, "%s: %s: %s", s->config.host, what, wait == -ETIMEDOUT ? "no answer" : last_error(s));
+	return wait < 0 ? wait : -ECONNRESET;
+}
+
+static int
+start_bridge(struct ssh *s, bool create, char *why, size_t size)
+{
+	char command[SSH_COMMAND];
+	int wait = 0, r;
+
+	if ((r = ssh_place_command(&s->place, create, command)) < 0) {
+		snprintf(why, size, "the path is too long");
+		return r;
+	}
+	do
+		s->channel = libssh2_channel_open_ex(s->session, "session", strlen("session"), WINDOW,
+		    LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
+	while (s->channel == NULL && libssh2_session_last_errno(s->session) == LIBSSH2_ERROR_EAGAIN &&
+	    (wait = ssh_wait(s)) == 0);
+	if (s->channel == NULL)
+		return lost(s, wait, "the SSH server opens no session", why, size);
+	SSH_DRIVE(r, wait, s, libssh2_channel_process_startup(s->channel, "exec", strlen("exec"), command,
+	    (unsigned)strlen(command)));
+	return r == 0 ? 0 : lost(s, wait, "the SSH server starts no command", why, size);
+}
+
+/* ---- what the bridge says ---- */
+
+struct talk {
+	char	text[NOISE_MAX + 1];
+	size_t	len;
+	char	last[LAST_WORDS];	/* of stderr */
+	size_t	last_len;
+};
+
+static void
+hear_errors(struct ssh *s, struct talk *t)
+{
+	char text[1024];
+	ssize_t n;
+
+	while ((n = libssh2_channel_read_ex(s->channel, SSH_EXTENDED_DATA_STDERR, text, sizeof text)) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			if (text[i] != '\n' && t->last_len > 0 && t->last[t->last_len - 1] == '\n')
+				t->last_len = 0;
+			if (t->last_len < sizeof t->last - 1)
+				t->last[t->last_len++] = (char)(text[i] == '\n' || isprint((unsigned char)text[i]) ? text[i] : '?');
+		}
+	t->last[t->last_len] = '\0';
+}
+
+static int
+explain_end(struct ssh *s, struct talk *t, char *why, size_t size)
+{
+	int wait = 0, r, status;
+
+	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
+	hear_errors(s, t);
+	t->last[strcspn(t->last, "\n")] = '\0';
+	status = libssh2_channel_get_exit_status(s->channel);
+	if (status == 127 || status == 126)
+		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, or say where it is with --nuaged "
+		    "COMMAND%s%s", s->config.host, t->last[0] != '\0' ? ": " : "", t->last);
+	else
+		snprintf(why, size, "%s: `nuaged bridge` did not start there (status %d)%s%s", s->config.host, status,
+		    t->last[0] != '\0' ? ": " : "", t->last);
+	return -ENOEXEC;
+}
+
+/* Until `begin` was said, and a newline after it; the line behind it, in place. */
+static int
+hear_line(struct ssh *s, struct talk *t, const char *begin, char **ret_line, char *why, size_t size)
+{
+	int wait;
+
+	for (;;) {
+		char *line = strstr(t->text, begin), *end = line != NULL ? strchr(line + strlen(begin), '\n') : NULL;
+		ssize_t n;
+
+		if (end != NULL) {
+			*end = '\0';
+			*ret_line = line + strlen(begin);
+			return 0;
+		}
+		/* Noise without an end: only its last bytes may begin the marker. */
+		if (t->len == NOISE_MAX && line == NULL) {
+			memmove(t->text, t->text + NOISE_MAX - sizeof marker, sizeof marker);
+			t->len = sizeof marker;
+		} else if (t->len == NOISE_MAX)
+			return lost(s, -EBADMSG, "what came is not the answer of a nuaged", why, size);
+		n = libssh2_channel_read_ex(s->channel, 0, t->text + t->len, NOISE_MAX - t->len);
+		if (n > 0) {
+			for (ssize_t i = 0; i < n; i++)
+				if (t->text[t->len + (size_t)i] == '\0')
+					t->text[t->len + (size_t)i] = '?';
+			t->len += (size_t)n;
+			t->text[t->len] = '\0';
+			continue;
+		}
+		hear_errors(s, t);
+		if (n == 0 && libssh2_channel_eof(s->channel))
+			return explain_end(s, t, why, size);
+		if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
+			return lost(s, 0, "the connection broke", why, size);
+		if ((wait = ssh_wait(s)) < 0)
+			return lost(s, wait, "waiting for nuaged", why, size);
+	}
+}
+
+static bool
+take_hex(const char *text, uint8_t *to, size_t len)
+{
+	size_t n;
+
+	return strlen(text) >= 2 * len && sodium_hex2bin(to, len, text, 2 * len, NULL, &n, NULL) == 0 && n == len;
+}
+
+static void
+clean(char *text)
+{
+	for (; *text != '\0'; text++)
+		if (!isprint((unsigned char)*text))
+			*text = '?';
+}
+
+static int
+ask_token(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
+{
+	static const char enroll[] = "enroll\n";
+	int wait = 0;
+	char *line;
+	ssize_t n;
+	int r;
+
+	SSH_DRIVE(n, wait, s, libssh2_channel_write_ex(s->channel, 0, enroll, sizeof enroll - 1));
+	if (n != sizeof enroll - 1)
+		return lost(s, wait, "the connection broke", why, size);
+	t->len = 0;
+	t->text[0] = '\0';
+	if ((r = hear_line(s, t, "", &line, why, size)) < 0)
+		return r;
+	clean(line);
+	if (strncmp(line, "token ", 6) != 0 || !take_hex(line + 6, a->token, SECRET_SIZE)) {
+		snprintf(why, size, "%s does not let this device in: %.200s", s->config.host, strncmp(line, "error ", 6) == 0 ?
+		    line + 6 : line);
+		return -EACCES;
+	}
+	line += 6 + 2 * SECRET_SIZE;
+	snprintf(a->address, sizeof a->address, "%s", *line == ' ' ? line + 1 : "");
+	return 0;
+}
+
+static int
+hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
+{
+	struct talk *t = calloc(1, sizeof *t);
+	char *line;
+	int r;
+
+	if (t == NULL) {
+		snprintf(why, size, "out of memory");
+		return -ENOMEM;
+	}
+	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + BRIDGE_MS;
+	r = hear_line(s, t, marker, &line, why, size);
+	if (r < 0)
+		goto out;
+	clean(line);
+	if (strncmp(line, "absent ", 7) == 0) {
+		a->absent = true;
+		snprintf(why, size, "%s: there is no store at %.200s; nuage mount makes one, with --create or after a question",
+		    s->config.host, line + 7);
+		r = -ENOENT;
+	} else if (strncmp(line, "ok ", 3) != 0 || !take_hex(line + 3, a->server_key, KEY_SIZE)) {
+		snprintf(why, size, "%s: %.200s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
+		    t->last[0] != '\0' ? ": " : "", t->last);
+		r = -EIO;
+	} else if (a->enroll) {
+		r = ask_token(s, t, a, why, size);
+	}
+out:
+	if (t != NULL)
+		sodium_memzero(t, sizeof *t);
+	free(t);
+	return r;
+}
+
+/* ---- all of it ---- */
+
+static int
+open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
+{
+	bool proxied;
+	int r;
+
+	if ((r = ssh_config_load(&s->config, &s->place, why, size)) < 0)
+		return r;
+	proxied = s->config.proxy_command[0] != '\0' || s->config.proxy_jump[0] != '\0';
+	if ((r = proxied ? connect_proxy(s, why, size) : connect_host(s, why, size)) < 0)
+		return r;
+	ssh_more_time(s);
+	if ((r = begin_session(s, why, size)) < 0 || (r = ssh_auth(s, why, size)) < 0 ||
+	    (r = start_bridge(s, a->create, why, size)) < 0)
+		return r;
+	return hear_bridge(s, a, why, size);
+}
+
+int
+ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
+    char *why, size_t size)
+{
+	struct ssh_answer none = { .create = false };
+	struct ssh *s = calloc(1, sizeof *s);
+	int fds[2] = { -1, -1 }, r;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->fd = s->local_fd = -1;
+	s->cancel_fd = cancel_fd;
+	why[0] = '\0';
+	if ((r = ssh_place_parse(&s->place, url)) < 0 || s->place.path[0] == '\0') {
+		snprintf(why, size, "%.200s: it should be ssh://[USER@]HOST[:PORT]/PATH", url);
+		r = -EINVAL;
+		goto out;
+	}
+	if ((r = open_session(s, answer != NULL ? answer : &none, why, size)) < 0)
+		goto out;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+		r = -errno;
+		goto out;
+	}
+	s->local_fd = fds[0];
+	libssh2_channel_handle_extended_data2(s->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_IGNORE);
+	if ((r = ssh_pump_start(s)) < 0)
+		close(fds[1]);
+out:
+	if (r < 0) {
+		if (why[0] == '\0' && r != -ECANCELED)
+			snprintf(why, size, "%.200s: %s", url, strerror(-r));
+		ssh_close(s);
+		return r;
+	}
+	*ret_fd = fds[1];
+	*ret = s;
+	return 0;
+}
+
+void
+ssh_close(struct ssh *s)
+{
+	if (s == NULL)
+		return;
+	if (s->pumping)
+		pthread_join(s->pump, NULL);
+	if (s->session != NULL) {
+		/* Not worth waiting for: closing the socket says the same. */
+		libssh2_session_disconnect_ex(s->session, SSH_DISCONNECT_BY_APPLICATION, "", "");
+		if (s->fd >= 0)
+			shutdown(s->fd, SHUT_RDWR);
+		while (libssh2_session_free(s->session) == LIBSSH2_ERROR_EAGAIN)
+			continue;
+	}
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->local_fd >= 0)
+		close(s->local_fd);
+	if (s->proxy > 0) {
+		kill(s->proxy, SIGTERM);
+		waitpid(s->proxy, NULL, 0);
+	}
+	free(s);
+}
+
+#else
+
+int
+ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
+    char *why, size_t size)
+{
+	(void)ret;
+	(void)cancel_fd;
+	(void)answer;
+	(void)ret_fd;
+	snprintf(why, size, "%.200s: this nuage was built without libssh2", url);
+	return -EPROTONOSUPPORT;
+}
+
+void
+ssh_close(struct ssh *s)
+{
+	(void)s;
+}
+
+#endif

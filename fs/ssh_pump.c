@@ -1,0 +1,226 @@
+/*
+ * ssh_pump.c - carries bytes between an SSH channel and a socketpair, so that
+ * a link over SSH is a descriptor like any other.
+ *
+ * One thread, which owns the libssh2 session.  Two buffers: `up` from the link
+ * to the channel, `down` the other way; a side is read only when its buffer is
+ * empty, so that the slower one sets the pace.
+ *
+ * A libssh2 call that could send only a part of its packet must be repeated
+ * before any other that sends: `stuck` says which.  It is always resolved in
+ * time, for sshd reads whatever it is doing.
+ *
+ *	running -> closing -> over
+ *
+ * closing: the link has shut its end; what is in `up` still goes out, for
+ * CLOSING_MS.  over: the far side has ended, has said nothing for SILENCE_MS
+ * though it was asked every KEEPALIVE_S, or the connection failed: the link
+ * sees the end of its stream, and its channel opens another.
+ */
+#include "fs/ssh_session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fs/clock.h"
+
+enum {
+	CHUNK		= 256 * 1024,
+	KEEPALIVE_S	= 5,
+	SILENCE_MS	= 16 * 1000,
+	CLOSING_MS	= 1000,
+	REST_MS		= 2500,		/* at most between looks at the clock */
+};
+
+enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ };
+
+struct half {
+	char	*data;
+	size_t	 at, len;
+};
+
+struct pump {
+	struct ssh	*ssh;
+	struct half	 up, down;
+	enum stuck	 stuck;
+	bool		 closing, over;
+	uint64_t	 heard_ms, closing_ms;
+};
+
+static uint64_t
+now_ms(void)
+{
+	return clock_ms(CLOCK_BOOTTIME);
+}
+
+static bool
+is_partial(const struct pump *p, ssize_t n)
+{
+	return n == LIBSSH2_ERROR_EAGAIN &&
+	    (libssh2_session_block_directions(p->ssh->session) & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0;
+}
+
+static void
+begin_closing(struct pump *p)
+{
+	if (!p->closing)
+		p->closing_ms = now_ms();
+	p->closing = true;
+}
+
+/* Each of these returns whether something moved. */
+
+static bool
+take_local(struct pump *p)
+{
+	ssize_t n;
+
+	if (p->up.len > 0 || p->closing)
+		return false;
+	n = recv(p->ssh->local_fd, p->up.data, CHUNK, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		begin_closing(p);
+		return true;
+	}
+	p->up.at = 0;
+	p->up.len = (size_t)n;
+	return true;
+}
+
+static bool
+send_up(struct pump *p)
+{
+	ssize_t n;
+
+	if (p->up.len == 0 || p->stuck == STUCK_READ)
+		return false;
+	n = libssh2_channel_write_ex(p->ssh->channel, 0, p->up.data + p->up.at, p->up.len);
+	p->stuck = is_partial(p, n) ? STUCK_WRITE : STUCK_NOT;
+	if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
+		p->over = true;
+	if (n <= 0)
+		return p->over;
+	p->up.at += (size_t)n;
+	p->up.len -= (size_t)n;
+	return true;
+}
+
+static bool
+take_channel(struct pump *p)
+{
+	ssize_t n;
+
+	if (p->down.len > 0 || p->stuck == STUCK_WRITE)
+		return false;
+	n = libssh2_channel_read_ex(p->ssh->channel, 0, p->down.data, CHUNK);
+	p->stuck = is_partial(p, n) ? STUCK_READ : STUCK_NOT;
+	if (n == LIBSSH2_ERROR_EAGAIN)
+		return false;
+	if (n > 0) {
+		p->down.at = 0;
+		p->down.len = (size_t)n;
+		return true;
+	}
+	p->over = n < 0 || libssh2_channel_eof(p->ssh->channel) != 0;
+	return p->over;
+}
+
+static bool
+send_local(struct pump *p)
+{
+	ssize_t n;
+
+	if (p->down.len == 0)
+		return false;
+	n = send(p->ssh->local_fd, p->down.data + p->down.at, p->down.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n < 0) {
+		begin_closing(p);
+		p->down.len = 0;
+		return true;
+	}
+	p->down.at += (size_t)n;
+	p->down.len -= (size_t)n;
+	return true;
+}
+
+static void
+wait(struct pump *p)
+{
+	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = p->closing ? -1 : p->ssh->local_fd } };
+	int next;
+
+	/* While `down` is full only what the writing waits for is read. */
+	f[0].events = (short)((p->down.len == 0 || p->up.len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
+	f[1].events = (short)((p->up.len == 0 ? POLLIN : 0) | (p->down.len > 0 ? POLLOUT : 0));
+	if (poll(f, 2, p->closing ? 100 : REST_MS) < 0)
+		return;
+	if (f[0].revents != 0)
+		p->heard_ms = now_ms();
+	else if (p->stuck == STUCK_NOT)
+		libssh2_keepalive_send(p->ssh->session, &next);
+	if ((f[1].revents & (POLLHUP | POLLERR)) != 0 && p->up.len > 0)
+		begin_closing(p);
+	/* A `down` that its reader does not take is no silence of the peer. */
+	if (f[0].events == 0)
+		p->heard_ms = now_ms();
+	if (now_ms() - p->heard_ms > SILENCE_MS)
+		p->over = true;
+}
+
+static void *
+pump_main(void *argument)
+{
+	struct pump *p = argument;
+
+	libssh2_keepalive_config(p->ssh->session, 1, KEEPALIVE_S);
+	while (!p->over && !(p->closing && (p->up.len == 0 || now_ms() - p->closing_ms > CLOSING_MS))) {
+		bool moved = take_local(p);
+
+		moved |= send_up(p);
+		if (!p->over)
+			moved |= take_channel(p);
+		moved |= send_local(p);
+		if (!moved)
+			wait(p);
+	}
+	/* The far side's last words. */
+	while (p->down.len > 0 && !p->closing) {
+		struct pollfd f = { .fd = p->ssh->local_fd, .events = POLLOUT };
+
+		if (poll(&f, 1, CLOSING_MS) <= 0 || !send_local(p))
+			break;
+	}
+	shutdown(p->ssh->local_fd, SHUT_RDWR);
+	free(p->up.data);
+	free(p->down.data);
+	free(p);
+	return NULL;
+}
+
+int
+ssh_pump_start(struct ssh *s)
+{
+	struct pump *p = calloc(1, sizeof *p);
+
+	if (p != NULL) {
+		p->ssh = s;
+		p->up.data = malloc(CHUNK);
+		p->down.data = malloc(CHUNK);
+		p->heard_ms = now_ms();
+		s->pumping = p->up.data != NULL && p->down.data != NULL &&
+		    pthread_create(&s->pump, NULL, pump_main, p) == 0;
+	}
+	if (p != NULL && !s->pumping) {
+		free(p->up.data);
+		free(p->down.data);
+		free(p);
+	}
+	return s->pumping ? 0 : -EAGAIN;
+}

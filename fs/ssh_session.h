@@ -1,0 +1,51 @@
+/*
+ * ssh_session.h - what the rooms of one SSH connection share.
+ *
+ * The libssh2 session is never blocking.  It belongs to the thread that opens
+ * it, and from ssh_pump_start() on to the pump's.
+ */
+#ifndef FS_SSH_SESSION_H
+#define FS_SSH_SESSION_H
+
+#include <libssh2.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fs/ssh_config.h"
+#include "fs/ssh_place.h"
+
+struct ssh {
+	LIBSSH2_SESSION	*session;
+	LIBSSH2_CHANNEL	*channel;
+	int		 fd;		/* to the SSH server, or to a proxy's process */
+	pid_t		 proxy;		/* 0: none */
+	int		 cancel_fd;	/* while opening; -1: none */
+	uint64_t	 deadline_ms;	/* while opening */
+	struct ssh_place  place;
+	struct ssh_config config;
+
+	int		 local_fd;	/* the pump's end of the socketpair; the link has the other */
+	bool		 pumping;
+	pthread_t	 pump;
+};
+
+/* Waits until the session can go on; 0, -ETIMEDOUT, -ECANCELED or another -errno. */
+int	ssh_wait(struct ssh *s);
+/* Repeats a libssh2 call until it has an outcome; r is that, or an error of waiting in *wait. */
+#define SSH_DRIVE(r, wait, s, call)						\
+	do									\
+		(r) = (call);							\
+	while ((r) == LIBSSH2_ERROR_EAGAIN && ((wait) = ssh_wait(s)) == 0)
+
+/* Logs in; 0, or a negative errno and a sentence: -EACCES the server refuses, -ENOKEY somebody must be asked. */
+int	ssh_auth(struct ssh *s, char *why, size_t size);
+/* More time, for a person was asked. */
+void	ssh_more_time(struct ssh *s);
+
+/* Starts the thread that carries bytes between channel and local_fd. */
+int	ssh_pump_start(struct ssh *s);
+
+#endif

@@ -1,0 +1,134 @@
+# sshd.sh - an OpenSSH server of the test's own, on loopback: its configuration, host
+# keys and authorized keys are below $T, and nobody's ~/.ssh or /etc/ssh is touched.
+# Sourced after lib.sh:
+#
+#	needs fuse sshd_program
+#	start_sshd [LINE-OF-SSHD_CONFIG...]
+#	ssh_client ann
+#	client ann mount "$ssh_store" "$(mnt ann)" --create
+#
+# "box" is the host in the client's configuration.  The far side's HOME is $T/login,
+# and its PATH holds the nuaged that is tested.
+# shellcheck shell=bash disable=SC2154
+
+sshd_program=$(PATH=$PATH:/usr/sbin:/sbin command -v sshd)
+sshd_port='' sshd_pid=''
+ssh_user=$(id -un)
+ssh_store=ssh://box$T/remote/store
+export NUAGE_SSH_CONFIG=$T/ssh_config
+unset SSH_AUTH_SOCK SSH_ASKPASS SSH_ASKPASS_REQUIRE DISPLAY
+
+needs_sshd() {
+	[ -n "$sshd_program" ] || skip_all "no sshd"
+	[ "$(id -u)" != 0 ] || mkdir -p /run/sshd
+	"$NUAGE" mount ssh:// / 2>&1 | grep -q libssh2 && skip_all "built without libssh2"
+	return 0
+}
+
+new_key() { ssh-keygen -q -t "${3:-ed25519}" -N "${2-}" -C test -f "$1"; }	# FILE [PASSPHRASE [TYPE]]
+
+write_sshd_config() {
+	cat >"$T/sshd_config" <<-END
+	Port $sshd_port
+	ListenAddress ${sshd_host:-127.0.0.1}
+	HostKey $T/host_key
+	AuthorizedKeysFile $T/authorized_keys
+	StrictModes no
+	UsePAM no
+	PasswordAuthentication no
+	KbdInteractiveAuthentication no
+	PermitRootLogin yes
+	PidFile none
+	SetEnv HOME=$T/login PATH=$(dirname "$(realpath "$NUAGED")"):/usr/bin:/bin
+	END
+	printf '%s\n' "$@" >>"$T/sshd_config"
+}
+
+# The lines of a restart replace those of the start.
+start_sshd() {
+	mkdir -p "$T/login" "$T/remote"
+	[ -n "$sshd_port" ] || sshd_port=$(free_port)
+	[ -e "$T/host_key" ] || new_key "$T/host_key"
+	[ -e "$T/user_key" ] || { new_key "$T/user_key"; cp "$T/user_key.pub" "$T/authorized_keys"; }
+	write_sshd_config "$@"
+	[ -e "$T/ssh_config" ] || write_ssh_config
+	[ -e "$T/known_hosts" ] || know_host
+	# Of its own session: its children have to end with it.
+	( in_ns "$server_ns" setsid "$sshd_program" -D -e -f "$T/sshd_config" ) >>"$T/sshd.log" 2>&1 &
+	sshd_pid=$!
+	helper_pids+=($sshd_pid)
+	wait_for 10 sshd_answers || bail "sshd does not start" "$T/sshd.log"
+}
+
+sshd_answers() { in_ns "$client_ns" bash -c "exec 3<>/dev/tcp/${sshd_host:-127.0.0.1}/$sshd_port" & wait $!; }
+
+stop_sshd() { kill_and_wait "$sshd_pid" TERM; }
+
+write_ssh_config() {	# [LINE...]
+	cat >"$T/ssh_config" <<-END
+	Host box
+	    HostName ${sshd_host:-127.0.0.1}
+	    Port $sshd_port
+	    User $ssh_user
+	Host *
+	    IdentityFile $T/user_key
+	    IdentitiesOnly yes
+	    UserKnownHostsFile $T/known_hosts
+	    GlobalKnownHostsFile none
+	END
+	printf '    %s\n' "$@" >>"$T/ssh_config"
+}
+
+know_host() {
+	echo "[${sshd_host:-127.0.0.1}]:$sshd_port $(cut -d' ' -f1,2 "$T/host_key.pub")" >"$T/known_hosts"
+}
+
+# The pid of the nuaged that a bridge started.
+remote_nuaged() { pgrep -f "nuaged --data ${1:-$T/remote/store} --listen none"; }
+# The children of sshd that serve a login.
+sshd_children() { pgrep -P "$sshd_pid"; }
+
+stop_remote() {
+	local pid
+	for pid in $(pgrep -f "nuaged --data $T/remote"); do
+		kill -TERM "$pid"
+		wait_for 20 process_is_gone "$pid"
+	done
+}
+
+ssh_cleanup() {
+	local pid where
+	for where in $(mounts_below "$T"); do
+		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
+	done
+	for pid in $(pgrep -f "nuaged --data $T/remote") $(pgrep -f "nuage mount .*$T/"); do
+		kill -KILL "$pid" 2>/dev/null
+	done
+	[ -z "$sshd_pid" ] || pkill -KILL -P "$sshd_pid"
+}
+trap 'status=$?; ssh_cleanup; (exit $status); cleanup' EXIT
+
+# In a session of its own, so that there is no terminal to ask at.
+client_alone() {	# NAME ARG...
+	local name=$1
+	shift
+	NUAGE_HOME="$T/$name.home" setsid -w "$NUAGE" "$@" </dev/null
+}
+
+# At a terminal, where QUESTION=ANSWER pairs before "--" are typed.
+client_asked() {	# NAME QUESTION=ANSWER... -- ARG...
+	local name=$1
+	shift
+	local words=()
+	while [ "$1" != -- ]; do
+		words+=("$1")
+		shift
+	done
+	shift
+	NUAGE_HOME="$T/$name.home" python3 "$top_srcdir/tests/tools/ask.py" "${words[@]}" -- "$NUAGE" "$@"
+}
+
+# In the foreground, at $(mnt NAME), of any address.
+mount_ssh() {	# NAME ADDRESS [OPTION...]
+	mount_client "$@"
+}
