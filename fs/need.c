@@ -451,6 +451,7 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 			object_forget(o);
 			recall_set(e, o, RECALL_NONE);
 			lease_taken(e, o, mode);
+			o->version = 0;		/* nothing known before counts, nor what a commit is thought to have made */
 		}
 		if (o->grant != a->grant && o->recall != RECALL_NONE) {
 			/* A stronger grant came instead: the recall of the old one is void. */

@@ -8,6 +8,7 @@ tests_sim_libsim_a_SOURCES = \
 
 noinst_PROGRAMS += tests/sim/nuage-sim
 tests_sim_nuage_sim_SOURCES = \
+	tests/sim/apart.c tests/sim/apart.h \
 	tests/sim/attach.c \
 	tests/sim/blocks.c tests/sim/blocks.h \
 	tests/sim/cache.c \
