@@ -13,6 +13,7 @@
  * op_*.c     the operations
  * journal.c  what outlives the process
  * redo.c     what was lost here, run again here
+ * offline.c  work without a server
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -190,6 +191,8 @@ struct engine {
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
+	bool		 offline;
+	struct timespec	 offline_since;
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot;			/* of the server */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
@@ -405,6 +408,14 @@ void		 redo_tick(struct engine *e);
 void		 redo_changed(struct engine *e, uint64_t ino);
 /* One of the driver's changed these. */
 void		 redo_done(struct engine *e, const struct journal_entry *n);
+
+/* ---- offline.c ---- */
+bool		 offline_tick(struct engine *e);	/* is it? */
+void		 offline_end(struct engine *e);
+bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
+int		 offline_error(const struct engine *e, const struct op *op);
+int		 offline_room(struct engine *e, const struct op *op);
+int		 offline_sync(struct engine *e);
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

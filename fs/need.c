@@ -115,7 +115,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		s->fail = -ESTALE;
 		return NULL;
 	}
-	if (!lease_valid(e)) {
+	if (!lease_valid(e) && !offline_has(e, o, mode)) {
 		s->missing = true;
 		return NULL;
 	}

@@ -279,6 +279,9 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "address %s", o->server.addresses);
 	control_say(fd, "pid %d", (int)getpid());
 	control_say(fd, "connected %d", e.attached);
+	control_say(fd, "offline %d", e.offline);
+	if (e.offline)
+		control_say(fd, "offline_since %lld", (long long)e.offline_since.tv_sec);
 	if (trouble[0] != '\0')
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)
@@ -556,6 +559,9 @@ begin_journal(struct serve *s, struct shell_config *config, char *why, size_t si
 	} else
 		config->engine.journal = journal_file_sink(s->journal);
 	config->engine.redo = s->journal != NULL;
+	/* Changes would be lost with the process. */
+	if (s->journal == NULL && !o->mount.read_only)
+		config->engine.offline = OFFLINE_NEVER;
 	return 0;
 }
 
@@ -582,6 +588,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.keeper = &keeper_calls;
 	config.keeper_context = s;
 	s->config = config;
+	s->config.engine.offline = OFFLINE_NEVER;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
 	config.engine.renames = peek_renames;
