@@ -91,6 +91,7 @@ mount_new(struct client *c, const struct mount *replaced)
 	struct engine_config config = {
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
+		.offline = sim->options.apart && !replays && (sim->options.seed & 1) ? OFFLINE_ALWAYS : OFFLINE_NEVER,
 		.eager = sim->plan.eager, .redo = sim->options.apart && !replays, .random = engine_random, .context = m, .journal = diary_sink(c->diary),
 	};
 

@@ -335,6 +335,16 @@ mount_drain(struct mount *m)
 		mount_check(m);
 }
 
+static void
+count_offline(struct mount *m)
+{
+	struct engine_status s;
+
+	engine_status(m->engine, &s);
+	m->sim->report.offline += s.offline && !m->offline;
+	m->offline = s.offline;
+}
+
 void
 mount_tick(struct sim *sim, void *what, uint64_t number)
 {
@@ -346,6 +356,7 @@ mount_tick(struct sim *sim, void *what, uint64_t number)
 	if (mount_stalled_us(m) == 0) {
 		engine_tick(mount_clocked(m));
 		mount_drain(m);
+		count_offline(m);
 		apart_tick(m);
 		if (m->control != NULL && m->state != MOUNT_CONNECTING && sim->now_us - m->control->heard_us > SILENCE_US) {
 			struct conn *c = m->control;
