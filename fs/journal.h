@@ -33,7 +33,7 @@
 #include "fs/engine.h"
 
 enum {
-	JOURNAL_FORMAT		= 1,		/* of entries; grows when they, or enum op_type, change */
+	JOURNAL_FORMAT		= 2,		/* of entries; grows when they, or enum op_type, change */
 	JOURNAL_HEAD		= 196,		/* bytes of an entry before its names */
 	JOURNAL_ARGUMENTS_MAX	= JOURNAL_HEAD + 2 * NAME_MAX_BYTES + SYMLINK_MAX,
 	JOURNAL_DATA_MAX	= 16 * 1024 * 1024,
@@ -110,8 +110,10 @@ struct replaying {
 	bool		 live;			/* by the mount that did it first */
 	uint64_t	 base, victim_base;	/* versions they had */
 	struct bytes	 beside;		/* the conflict name */
+	uint64_t	 child_base;		/* of what is renamed */
 	enum verdict	 verdict;
 	uint64_t	 found;
+	bool		 strange;		/* done to what somebody else has changed, which does not make it ours */
 };
 
 /*

@@ -134,6 +134,7 @@ replay_link(struct engine *e, struct op *op, run_op *run)
 		op->state->fail = 0;
 		return verdict(op, REPLAY_GONE);
 	}
+	op->replay->strange = S_ISREG(o->attr.mode) && !ours(e, o, op->replay->base);
 	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
 	if (entry.rec == NULL)
@@ -177,6 +178,9 @@ replay_rename(struct engine *e, struct op *op, run_op *run)
 		return r;
 	if (source.rec == NULL || source.rec->oref != op->moved)
 		return verdict(op, REPLAY_THERE);
+	if ((o = op_need_child(e, op, from, &source, MODE_EXCLUSIVE)) == NULL)
+		return -EAGAIN;
+	p->strange = S_ISREG(o->attr.mode) && !ours(e, o, p->child_base);
 	if (op->flags & RENAME_EXCHANGE)
 		return target.rec != NULL && target.rec->oref == op->victim ? run(e, op) : verdict(op, REPLAY_CHANGED);
 	if (target.rec == NULL || target.rec->oref == op->moved)
@@ -239,7 +243,7 @@ op_replay(struct engine *e, struct op *op, run_op *run)
 		break;
 	}
 	e->real = now;
-	if (r == 0 && !op->replay->trusted && (op->replay->verdict == REPLAY_DONE || op->replay->verdict == REPLAY_BESIDE))
+	if (r == 0 && !op->replay->trusted && !op->replay->strange && (op->replay->verdict == REPLAY_DONE || op->replay->verdict == REPLAY_BESIDE))
 		take(e, op->type == OP_RENAME ? op->moved : op->made ? op->child : journal_is_name(op->replay->entry) &&
 		    op->type != OP_LINK ? op->victim : op->ino);
 	return r;

@@ -87,6 +87,7 @@ set_run(struct replay *r)
 {
 	const struct journal_entry *n = &r->entry;
 	const struct fact *f = fact_find(r, n->ino), *victim = fact_find(r, n->victim);
+	const struct fact *child = fact_find(r, n->child);
 	const struct item *t = &r->items[r->at];
 	struct op *op = &r->op;
 
@@ -94,6 +95,7 @@ set_run(struct replay *r)
 	    .trusted = r->replaying.trusted || (f != NULL && f->copied),
 	    .foreign = f != NULL && (f->foreign || (t->stranded && f->since)), .live = r->live,
 	    .base = t->stranded ? t->base : f == NULL ? 0 : f->base,
+	    .child_base = child == NULL ? 0 : t->stranded ? t->child_base : child->base,
 	    .victim_base = t->stranded ? t->victim_base : victim == NULL ? 0 : victim->base };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
@@ -122,6 +124,9 @@ ran(struct replay *r, const struct op *done)
 	const struct journal_entry *n = &r->entry;
 	struct fact *f;
 
+	f = fact_find(r, n->type == OP_LINK ? n->ino : n->child);
+	if (f != NULL && r->replaying.strange)
+		f->foreign = true;
 	f = fact_find(r, n->child);
 	if (f != NULL && done->made && done->child != n->child)
 		f->to = done->child;

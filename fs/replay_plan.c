@@ -153,10 +153,12 @@ static void
 strand(struct replay *r, struct item *t)
 {
 	const struct fact *f = fact_find(r, t->ino), *victim = fact_find(r, t->victim);
+	const struct fact *child = fact_find(r, t->child);
 
 	t->stranded = true;
 	t->base = f == NULL ? 0 : f->base;
 	t->victim_base = victim == NULL ? 0 : victim->base;
+	t->child_base = child == NULL ? 0 : child->base;
 }
 
 static void
@@ -286,7 +288,7 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 	if (n->child != 0 && n->type != OP_RENAME && (f = fact_find(r, n->child)) != NULL)
 		f->made = true;
 	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .key = n->number, .ino = n->ino,
-	    .victim = n->victim, .name = name };
+	    .victim = n->victim, .child = n->child, .name = name };
 	if (n->upto != 0)
 		replaces(r, n, &list[r->count - 1]);
 	if (!name && (f = fact_find(r, n->ino)) != NULL) {

@@ -24,7 +24,8 @@ struct item {
 	struct bytes	 entry;
 	uint64_t	 number, ino, victim, sequence;	/* sequence: of the commit a name is in; 0: none */
 	uint64_t	 key;			/* number of the first of those that stand for it in turn */
-	uint64_t	 base, victim_base;	/* stranded: what was seen by then */
+	uint64_t	 child;
+	uint64_t	 base, victim_base, child_base;	/* stranded: what was seen by then */
 	bool		 name, stranded, dead, run;
 };
 

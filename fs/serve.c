@@ -68,7 +68,6 @@ struct serve {
 	struct mount		*mount;
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
-	struct shell_config	 config;	/* without a kernel or a journal */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing;
@@ -341,6 +340,13 @@ kept_here(struct serve *s)
 	return s->journal != NULL && !status.journal_full;
 }
 
+static bool
+left(struct serve *s)
+{
+	LOCK_SCOPE(&s->lock);
+	return s->leave_it;
+}
+
 static void
 leave_it(struct serve *s, bool on)
 {
@@ -587,8 +593,6 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.engine = o->engine;
 	config.keeper = &keeper_calls;
 	config.keeper_context = s;
-	s->config = config;
-	s->config.engine.offline = OFFLINE_NEVER;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
 	config.engine.renames = peek_renames;
@@ -625,28 +629,16 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 
 /* ---- the end ---- */
 
-/*
- * Everything is on the server, but what was lost with its leases: that is in
- * the journal, and run again at once.
- */
+/* Everything is on the server. */
 static void
-end_journal(struct serve *s, bool stranded)
+end_journal(struct serve *s)
 {
-	const struct serve_options *o = s->options;
-	char why[512] = "";
-	bool ran;
-	int r = 0;
+	int r = s->journal == NULL ? 0 : journal_file_reset(s->journal);
 
-	if (s->journal != NULL && !stranded)
-		r = journal_file_reset(s->journal);
-	shell_free(s->shell, !stranded);
-	s->shell = NULL;
-	journal_file_close(s->journal);
-	s->journal = NULL;
-	if (stranded && (r = serve_journal_open(o->home, o->volume.id, &s->journal, why, sizeof why)) == 0)
-		r = serve_journal_replay(o->home, o->volume.id, s->journal, s->config, true, &ran, why, sizeof why);
 	if (r < 0)
-		log_error("%s", why[0] != '\0' ? why : strerror(-r));
+		log_error("the journal cannot be emptied: %s", strerror(-r));
+	shell_free(s->shell, true);
+	s->shell = NULL;
 	journal_file_close(s->journal);
 	s->journal = NULL;
 }
@@ -661,7 +653,7 @@ finish(struct serve *s)
 	int r;
 
 	shell_status(s->shell, &status, trouble, sizeof trouble);
-	if (forced(s) || s->leave_it)
+	if (forced(s) || left(s))
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
 	else if (kept_here(s))
 		r = flush(s, TIMEOUT_MS, LAST_KEPT_MS, -1);
@@ -693,9 +685,9 @@ finish(struct serve *s)
 		LOCK_SCOPE(&s->lock);
 		clean = r == 0 && !s->force && s->released;
 	}
-	if (clean) {
-		end_journal(s, status.journal_stranded);
-	} else
+	if (clean)
+		end_journal(s);
+	else
 		shell_journal_end(s->shell);
 	control_hide(s->control);
 	close(s->lock_fd);

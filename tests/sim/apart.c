@@ -43,6 +43,7 @@ apart_listed(struct sim *sim, const struct replay *r)
 	const char *path;
 
 	for (size_t i = 0; replay_conflict(r, i, &path); i++) {
+		sim_trace(sim, "told of %s", path);
 		if (a->count == a->size) {
 			a->size = a->size * 2 + 16;
 			if ((a->listed = realloc(a->listed, a->size * sizeof *a->listed)) == NULL)

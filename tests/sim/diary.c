@@ -201,8 +201,8 @@ diary_killed(struct diary *d, struct mount *m)
 	struct sim *sim = d->sim;
 	bool power = rng_chance(&sim->faults, 300) && !sim->options.apart;
 
-	/* A session of its own did not write into it. */
-	d->session = rng_chance(&sim->faults, 50) || (m->replays && m->resumes == 0) ? 0 : m->session;
+	/* A session of its own did not write into it, nor what copies it made: apart, that would be a copy nobody tells of. */
+	d->session = (rng_chance(&sim->faults, 50) && !sim->options.apart) || (m->replays && m->resumes == 0) ? 0 : m->session;
 	memcpy(d->secret, m->secret, SECRET_SIZE);
 	d->generation = m->generation;
 	d->last = m;
@@ -482,7 +482,7 @@ finished(struct diary *d)
 	int error = replay_error(d->replay);
 
 	/* As the next mount would: again, from the beginning. */
-	if (error == -ENOSPC || (error == -EIO && d->sim->options.apart)) {
+	if (error == -ENOSPC || ((error == -EIO || error == -ESTALE) && d->sim->options.apart)) {
 		sim_trace(d->sim, "c%u: no room for the journal, or it lost its leases: again later", d->client->index);
 		client_give_up(m);
 		return;
