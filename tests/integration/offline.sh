@@ -27,8 +27,9 @@ at_once() { timeout 3 "$@"; }
 
 # host_down COMMAND...: it fails so, at once.
 host_down() {
-	at_once "$@" >"$T/down" 2>&1
-	[ $? = 1 ] && grep -q "Host is down" "$T/down" || { cat "$T/down"; return 1; }
+	not at_once "$@" >"$T/down" 2>&1 && grep -q "Host is down" "$T/down" && return
+	cat "$T/down"
+	return 1
 }
 
 alone() {	# the default: nobody else has it mounted
