@@ -107,7 +107,7 @@ struct replaying {
 	bool		 keep_oids;		/* the session that chose them goes on */
 	bool		 trusted;		/* ino is a copy of our own making */
 	bool		 foreign;		/* somebody else changed it, as was found before */
-	bool		 live;			/* by the mount that did it first */
+	bool		 again;			/* it was lost, and perhaps run since, by an attempt that was cut short */
 	uint64_t	 base, victim_base;	/* versions they had */
 	struct bytes	 beside;		/* the conflict name */
 	uint64_t	 child_base;		/* of what is renamed */

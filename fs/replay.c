@@ -93,7 +93,7 @@ set_run(struct replay *r)
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
 	    .trusted = r->replaying.trusted || (f != NULL && f->copied),
-	    .foreign = f != NULL && (f->foreign || (t->stranded && f->since)), .live = r->live,
+	    .foreign = f != NULL && (f->foreign || (t->stranded && f->since)), .again = t->stranded && !r->live,
 	    .base = t->stranded ? t->base : f == NULL ? 0 : f->base,
 	    .child_base = child == NULL ? 0 : t->stranded ? t->child_base : child->base,
 	    .victim_base = t->stranded ? t->victim_base : victim == NULL ? 0 : victim->base };
