@@ -130,6 +130,7 @@ struct journal {
 	bool		 broken;		/* an entry could not be kept */
 	bool		 stranded;		/* holds what this engine lost */
 	uint64_t	 losses;		/* how often it lost something */
+	uint64_t	 lost_upto;		/* the last commit frozen before that */
 	bool		 untold;		/* of one the journal could not take note */
 	bool		 keep_oids;		/* the session that chose the ids of what was lost goes on */
 	int		 redo_error;		/* why it was not run again, the last time */

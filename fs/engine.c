@@ -509,7 +509,8 @@ lose_session(struct engine *e)
 	struct object *o, *next;
 
 	txn_lose_all(e);
-	e->journal.keep_oids = false;	/* nor are the ids its own any more */
+	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
+	e->journal.lost_upto = 0;
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
 		o->pinned = false;

@@ -115,6 +115,7 @@ done(struct mount *m, struct call *c)
 	take_results(c);
 	if (c->redo) {
 		apart_answer(c);
+		c->done = ++m->sim->step;
 		judge_forget(m->sim, c);
 	} else if (c->given && diary_answer(c)) {
 		c->done = ++m->sim->step;
