@@ -106,7 +106,8 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 		printf("%s\"%s\": ", i > 0 ? ", " : " ", at->word);
 		if (text)
 			cmd_json(stdout, at->rest);
-		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 || strcmp(at->word, "offline") == 0)
+		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 ||
+		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0)
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);

@@ -81,7 +81,7 @@ struct op_state {
 /* What a thread looked up last: see caller.c. */
 struct caller {
 	uint32_t	 id;			/* 0: nobody */
-	bool		 wounded;		/* was told to begin anew, once */
+	bool		 wounded;		/* was told to begin anew */
 	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
 	uint64_t	 child, name;		/* what it gave; a digest of the name */
 	uint64_t	 seen_ms;
@@ -137,11 +137,19 @@ struct journal {
 	uint64_t	 gate_until;		/* until then operations on what was lost wait for it */
 	bool		 replaying;
 	uint64_t	 replayed;		/* entries up to it have been run again */
-	uint64_t	*own;			/* versions that our own commits made, ascending */
-	size_t		 own_count, own_size;
+	uint64_t	 session, boot;		/* as the last SESSION entry says */
+	bool		 rerun;			/* it is, or was, run again by this engine */
+	uint64_t	*own;			/* sessions whose writing is ours */
+	size_t		 own_count;
 	enum mark	 mark;
 	uint64_t	 mark_upto, mark_spans, mark_sequence;
 	size_t		 mark_bytes;
+};
+
+/* Children of a directory missed one after the other. */
+struct series {
+	uint64_t	 dir;
+	unsigned	 misses, rest;		/* since they were asked for together; until they are again */
 };
 
 enum { SCOUT_MISSES = 16 };
@@ -159,6 +167,7 @@ struct scout {
 	unsigned	 rest;			/* uses to let pass before looking again */
 	enum { ORDER_TOKENS, ORDER_NAMES, ORDER_OIDS } order;	/* that the reader goes in */
 	unsigned	 in_order[3];		/* how well the last steps fit that one */
+	struct series	 series[MODE_EXCLUSIVE];	/* wanted SHARED, wanted EXCLUSIVE */
 	uint64_t	 missed[SCOUT_MISSES];	/* the last files */
 	unsigned	 missed_next;
 	bool		 at_home;		/* in the reader's own directory: what is there comes first */
@@ -177,9 +186,12 @@ struct engine {
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
+	struct { uint64_t dir; unsigned count; } series[MODE_EXCLUSIVE];	/* of recalls of its children, to that mode */
 
 	struct scout	 scout;
 	struct action	*first, **last;
+	struct action	*releasing;		/* a RELEASE, if nothing stands behind it: more leases go into it */
+	uint32_t	 releasing_size;
 
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
 	size_t		 parked_count;
@@ -195,7 +207,7 @@ struct engine {
 	bool		 offline;
 	struct timespec	 offline_since;
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
-	uint64_t	 boot;			/* of the server */
+	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
@@ -326,12 +338,16 @@ bool		 scout_expects(const struct engine *e, uint64_t upto);
 const struct msg_want *scout_want(const struct engine *e, uint64_t request, uint32_t i, uint16_t *ret_kinds);
 /* o was in an answer; asked_for: by an operation. */
 void		 scout_took(struct engine *e, struct object *o, bool asked_for);
-/* All of that READ's answer has been taken, if it is ours. */
-void		 scout_answered(struct engine *e, uint64_t request);
+/* All of that READ's answer has been taken, if it is ours: it told of so many objects. */
+void		 scout_answered(struct engine *e, uint64_t request, uint32_t objects);
 /* It was refused: true if it is ours. */
 bool		 scout_refused(struct engine *e, uint64_t request);
 void		 scout_lost(struct engine *e);		/* the connection */
 void		 scout_forgotten(struct engine *e, struct object *o);	/* before its records are */
+
+/* ---- walk.c ---- */
+/* The directory above, by the name the kernel looked it up by, and the entry that leads down again; or NULL. */
+struct object	*walk_above(struct engine *e, const struct object *o, struct rec **ret);
 
 /* ---- op_*.c ---- */
 int op_lookup(struct engine *e, struct op *op);
@@ -385,8 +401,12 @@ bool		 journal_op(struct engine *e, const struct op *op);
 bool		 journal_full(const struct engine *e, const struct op *op);
 int		 journal_through(struct engine *e, struct op *op);
 void		 journal_froze(struct engine *e, uint64_t sequence);
-void		 journal_acked(struct engine *e, uint64_t sequence, uint64_t version);
+void		 journal_acked(struct engine *e, uint64_t sequence);
+bool		 journal_own(const struct engine *e, uint64_t session);
+/* The session holds the leases it thinks it holds. */
+void		 journal_attached(struct engine *e);
 void		 journal_clean(struct engine *e, struct object *o);
+void		 journal_synced(struct engine *e, struct object *o);
 /* The commits from `sequence` on, and what is in none yet. */
 void		 journal_lost(struct engine *e, uint64_t sequence);
 void		 journal_step(struct engine *e);
@@ -435,7 +455,7 @@ void		 txn_order(struct engine *e, struct object *o);
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
 void		 txn_committed(struct engine *e, const struct msg_committed *m);
-void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
+void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome);
 /* s and those after it become part of the running transaction again: the server has consumed none of their sequences. */
 void		 txn_thaw(struct engine *e, struct commit_state *s);
 /* The same, to be tried again in a while; until then who waits is told the error. */

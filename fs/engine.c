@@ -36,6 +36,7 @@ action_add(struct engine *e, enum action_kind kind)
 	a->kind = kind;
 	*e->last = a;
 	e->last = &a->next;
+	e->releasing = NULL;
 	return a;
 }
 
@@ -61,6 +62,8 @@ engine_next(struct engine *e)
 	e->first = a->next;
 	if (e->first == NULL)
 		e->last = &e->first;
+	if (e->releasing == a)
+		e->releasing = NULL;
 	a->next = NULL;
 	return a;
 }
@@ -552,6 +555,9 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 			journal_unadopt(e);
 		e->oids_left = e->next_oids_left = 0;
 	}
+	e->session = a->session;
+	if (fresh)
+		journal_attached(e);
 	take_range(e, a->first_oid, a->oid_count);
 	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
@@ -559,7 +565,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
 		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))
 			send_message(e, MSG_reset, ++e->next_request);
-		txn_resume(e, a->sequence, a->rejected, a->version);
+		txn_resume(e, a->sequence, a->rejected, a->outcome);
 	}
 	send_message(e, MSG_statfs, ++e->next_request);
 	wake(e, WAIT_READ, 0);
@@ -595,6 +601,7 @@ engine_received(struct engine *e, const struct message *m)
 			break;
 		e->reclaiming = false;
 		extend_term(e, e->attached_at);
+		journal_attached(e);
 		wake(e, WAIT_ATTACH, 0);
 		break;
 	case MSG_allocated:

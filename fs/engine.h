@@ -70,9 +70,8 @@ struct dirent_out {
 	uint8_t		 type;		/* DT_ */
 	uint8_t		 name_len;
 	const char	*name;		/* in the op's arena */
-	/* With op.plus, of a child that is known: a LOOKUP that it counts as; else child is 0. */
-	uint64_t	 child;
-	struct attr	 attr;
+	/* With op.plus, of a child that is known: its attributes, in the arena; it counts as a LOOKUP.  Else NULL. */
+	const struct attr *attr;
 	bool		 cacheable, name_cacheable;
 };
 

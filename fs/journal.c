@@ -6,7 +6,9 @@
  *	a transaction is frozen			FREEZE, before its COMMIT leaves
  *	a commit is acknowledged		ACK
  *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
+ *	a file was synced			CLEAN, if nothing newer of it waits
  *	the same while replaying		AWAY
+ *	a session begins, or has reclaimed	SESSION
  *	commits or leases are lost		LOSS, and no TRIM before what was lost
  *						has been run again: REDONE (redo.c)
  *	a mark was reached			TRIM
@@ -283,6 +285,8 @@ journal_op(struct engine *e, const struct op *op)
 		n.attr = op->state->set_to;
 	if ((o = object_find(e, n.ino)) != NULL) {
 		n.version = o->version;
+		if (!journal_is_name(&n))
+			n.nlink = o->attr.nlink;
 		if (o->hint_name != NULL && !journal_is_name(&n)) {
 			n.parent = o->hint_parent;
 			n.hint = (struct bytes){ (const uint8_t *)o->hint_name, strlen(o->hint_name) };
@@ -315,15 +319,26 @@ journal_froze(struct engine *e, uint64_t sequence)
 }
 
 void
-journal_acked(struct engine *e, uint64_t sequence, uint64_t version)
+journal_acked(struct engine *e, uint64_t sequence)
 {
-	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence, .version = version };
+	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence };
 
-	if (!journal_keeps(e) || version == 0)
+	if (journal_keeps(e))
+		journal_append(e, &n, e->journal.replaying);
+}
+
+void
+journal_attached(struct engine *e)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_SESSION, .ino = e->session, .version = e->boot };
+
+	/* Who runs it again in a session of its own is not its writer. */
+	if (!journal_keeps(e) || (j->rerun && !e->resumed) || (j->session == e->session && j->boot == e->boot))
 		return;
-	journal_append(e, &n, e->journal.replaying);
-	if (e->journal.replaying)
-		engine_own(e, version);
+	j->session = e->session;
+	j->boot = e->boot;
+	journal_append(e, &n, false);
 }
 
 /* All content of o is on the server, and others may change it from now on. */
@@ -337,6 +352,22 @@ journal_clean(struct engine *e, struct object *o)
 	if (!journal_keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
 		return;
 	journal_append(e, &n, j->replaying);
+	o->journaled = 0;
+}
+
+/*
+ * Somebody was told that o is on the server.  Run again, its content would for
+ * a while be as it was before that, and others would see it.
+ */
+void
+journal_synced(struct engine *e, struct object *o)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_CLEAN, .ino = o->oid };
+
+	if (!journal_keeps(e) || j->replaying || j->stranded || o->journaled < j->floor || o->journaled == 0 || txn_pending(e, o))
+		return;
+	journal_append(e, &n, false);
 	o->journaled = 0;
 }
 
@@ -411,7 +442,8 @@ static void
 reached(struct engine *e)
 {
 	struct journal *j = &e->journal;
-	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence };
+	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence,
+	    .ino = j->session, .version = j->boot };
 
 	journal_append(e, &n, false);
 	j->mark = MARK_NONE;
@@ -503,6 +535,13 @@ engine_adopt(struct engine *e, uint64_t oid, uint64_t version)
 	return 0;
 }
 
+void
+engine_rerun(struct engine *e, uint64_t boot)
+{
+	e->journal.rerun = true;
+	e->boot = boot;
+}
+
 /* The session is not there any more, nor are its leases. */
 void
 journal_unadopt(struct engine *e)
@@ -519,22 +558,35 @@ journal_unadopt(struct engine *e)
 	}
 }
 
+static size_t
+own_index(const struct journal *j, uint64_t session)
+{
+	size_t i = 0;
+
+	while (i < j->own_count && j->own[i] != session)
+		i++;
+	return i;
+}
+
 int
-engine_own(struct engine *e, uint64_t version)
+engine_own(struct engine *e, uint64_t session)
 {
 	struct journal *j = &e->journal;
 	uint64_t *more;
 
-	if (j->own_count > 0 && j->own[j->own_count - 1] >= version)
+	if (session == 0 || own_index(j, session) < j->own_count)
 		return 0;
-	if (j->own_count == j->own_size) {
-		if ((more = realloc(j->own, (j->own_size * 2 + 64) * sizeof *more)) == NULL)
-			return -ENOMEM;
-		j->own = more;
-		j->own_size = j->own_size * 2 + 64;
-	}
-	j->own[j->own_count++] = version;
+	if ((more = realloc(j->own, (j->own_count + 1) * sizeof *more)) == NULL)
+		return -ENOMEM;
+	j->own = more;
+	j->own[j->own_count++] = session;
 	return 0;
+}
+
+bool
+journal_own(const struct engine *e, uint64_t session)
+{
+	return own_index(&e->journal, session) < e->journal.own_count;
 }
 
 void

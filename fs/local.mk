@@ -38,6 +38,7 @@ fs_libfs_a_SOURCES += \
 	fs/answer.c \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
+	fs/delay.h \
 	fs/errand.c \
 	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \

@@ -465,8 +465,10 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	}
 	if (o->mode == MODE_NONE)
 		return;
-	if (a->version > o->version)
+	if (a->version >= o->version) {
 		o->version = a->version;
+		o->writer = a->writer;
+	}
 	for (uint32_t i = 0; i < a->records.count; i++)
 		take_record(o, &a->records.at[i]);
 	if (w != NULL)
@@ -502,7 +504,7 @@ lease_granted(struct engine *e, const struct message *m)
 		if ((o = object_find(e, a->oid)) != NULL)
 			scout_took(e, o, s != NULL && w != NULL);
 	}
-	scout_answered(e, m->id);
+	scout_answered(e, m->id, g->answers.count);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
 	/* What waited for these leases runs before a recall takes them away again. */

@@ -2,7 +2,7 @@
  * replay_plan.c - what the journal says, and which of its entries are run.
  *
  *	names		those that are in no commit that landed
- *	content		all that are live, in order
+ *	content		all that are live, in order, but for what is written over
  *
  * (journal.h says what the entries mean.)  What was lost, and not run again by
  * the mount that lost it, comes last: the server never had it while the rest
@@ -152,13 +152,11 @@ resumed(struct replay *r, uint64_t sequence)
 static void
 strand(struct replay *r, struct item *t)
 {
-	const struct fact *f = fact_find(r, t->ino), *victim = fact_find(r, t->victim);
-	const struct fact *child = fact_find(r, t->child);
+	const struct fact *f = fact_find(r, t->it), *victim = fact_find(r, t->victim);
 
 	t->stranded = true;
 	t->base = f == NULL ? 0 : f->base;
 	t->victim_base = victim == NULL ? 0 : victim->base;
-	t->child_base = child == NULL ? 0 : child->base;
 }
 
 static void
@@ -222,7 +220,7 @@ redone(struct replay *r)
 		struct fact *f = &r->facts[i];
 
 		f->to = f->copy = f->copy_parent = f->lost_last = 0;
-		f->lost_from = f->lost_at = 0;
+		f->lost_from = f->lost_at = f->foreign = 0;
 		f->copied = f->since = false;
 		f->copy_name = (struct bytes){ NULL, 0 };
 	}
@@ -287,14 +285,18 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 		return -ENOMEM;
 	if (n->child != 0 && n->type != OP_RENAME && (f = fact_find(r, n->child)) != NULL)
 		f->made = true;
+	/* Its last name had gone before: it went with who had it open. */
+	if (!name && n->nlink == 0 && (f = fact_find(r, n->ino)) != NULL)
+		f->unlinked = true;
 	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .key = n->number, .ino = n->ino,
-	    .victim = n->victim, .child = n->child, .name = name };
+	    .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim, .name = name };
 	if (n->upto != 0)
 		replaces(r, n, &list[r->count - 1]);
-	if (!name && (f = fact_find(r, n->ino)) != NULL) {
+	/* What comes after a loss did not build upon what was lost. */
+	if ((!name || n->type == OP_RENAME || n->type == OP_LINK) && (f = fact_find(r, list[r->count - 1].it)) != NULL)
 		f->since |= n->upto == 0 && unsettled(f);
+	if (!name && (f = fact_find(r, n->ino)) != NULL)
 		f->last = list[r->count - 1].key;
-	}
 	return 0;
 }
 
@@ -313,12 +315,28 @@ conflicted(struct replay *r, const struct journal_entry *n)
 	return conflict_add(r, n->parent, n->name, n->name2);
 }
 
+static int
+attached(struct replay *r, const struct journal_entry *n)
+{
+	uint64_t *own;
+
+	if (n->ino == 0)
+		return 0;
+	r->boot = n->version;
+	if (r->own_count > 0 && r->own[r->own_count - 1] == n->ino)
+		return 0;
+	if ((own = room(r->own, r->own_count, &r->own_size, sizeof *own)) == NULL)
+		return -ENOMEM;
+	r->own = own;
+	own[r->own_count++] = n->ino;
+	return 0;
+}
+
 int
 replay_add(struct replay *r, uint64_t number, struct bytes entry)
 {
 	struct journal_entry n;
 	struct fact *f;
-	uint64_t *own;
 	int e = journal_decode(&n, entry);
 
 	if (e < 0)
@@ -331,15 +349,18 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		froze(r, n.sequence, n.upto);
 		break;
 	case JOURNAL_ACK:
-		if ((own = room(r->own, r->own_count, &r->own_size, sizeof *own)) == NULL)
-			return -ENOMEM;
-		r->own = own;
-		own[r->own_count++] = n.version;
 		r->last_ack = n.sequence;
 		break;
 	case JOURNAL_TRIM:
 		r->floor = n.upto > r->floor ? n.upto : r->floor;
 		r->last_freeze = n.sequence > r->last_freeze ? n.sequence : r->last_freeze;
+		return attached(r, &n);
+	case JOURNAL_SESSION:
+		return attached(r, &n);
+	case JOURNAL_FOREIGN:
+		if ((f = fact_of(r, n.ino)) == NULL)
+			return -ENOMEM;
+		f->foreign = number;
 		break;
 	case JOURNAL_CLEAN:
 		if ((f = fact_of(r, n.ino)) == NULL)
@@ -381,6 +402,39 @@ live(struct replay *r, size_t i)
 	return t->stranded || (t->number >= r->floor && (t->name || f == NULL || f->cleaned <= i));
 }
 
+/*
+ * What is written over later is not run: all of it may have arrived, and the
+ * file would go back to it, for others to see.
+ */
+static void
+skip_overwritten(struct replay *r)
+{
+	for (size_t i = r->count; i-- > 0;) {
+		struct item *t = &r->items[i];
+		struct fact *f = t->run && !t->name ? fact_find(r, t->ino) : NULL;
+		struct journal_entry n;
+		uint64_t end;
+
+		if (f == NULL || journal_decode(&n, t->entry) < 0 || n.type != OP_WRITE || n.data.len == 0)
+			continue;
+		end = n.offset + n.data.len;
+		/* What was lost may go beside the file, what was not to it. */
+		if (f->over_stranded != t->stranded)
+			f->over_from = f->over_to = 0;
+		f->over_stranded = t->stranded;
+		if (n.offset >= f->over_from && end <= f->over_to) {
+			t->run = false;
+			r->report.landed++;
+		} else if (n.offset <= f->over_to && end >= f->over_from && f->over_to > 0) {
+			f->over_from = n.offset < f->over_from ? n.offset : f->over_from;
+			f->over_to = end > f->over_to ? end : f->over_to;
+		} else if (end - n.offset > f->over_to - f->over_from) {
+			f->over_from = n.offset;
+			f->over_to = end;
+		}
+	}
+}
+
 bool
 replay_needed(const struct replay *r)
 {
@@ -405,6 +459,7 @@ replay_adopt(struct replay *r, struct engine *e)
 {
 	int error = 0;
 
+	engine_rerun(e, r->boot);
 	/* Only what was leased at the end: who claims more may get what another still holds. */
 	for (size_t i = 0; i < r->facts_size && error == 0; i++) {
 		const struct fact *f = &r->facts[i];
@@ -492,6 +547,7 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 		r->items[i].run &= f == NULL || !f->unlinked;
 	}
 	put_in_order(r);
+	skip_overwritten(r);
 	r->error = error;
 	return error;
 }

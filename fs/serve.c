@@ -281,6 +281,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "offline %d", e.offline);
 	if (e.offline)
 		control_say(fd, "offline_since %lld", (long long)e.offline_since.tv_sec);
+	control_say(fd, "lapsed %d", e.lapsed);
 	if (trouble[0] != '\0')
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)

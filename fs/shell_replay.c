@@ -12,7 +12,7 @@
 
 #include "fs/replay.h"
 
-enum { STEP_MS = 500, PATIENCE_MS = 30 * 1000 };
+enum { STEP_MS = 500, PATIENCE_MS = 30 * 1000, BUSY_PATIENCE_MS = 60 * 1000 };
 
 struct worker {
 	struct call	 call;
@@ -50,12 +50,17 @@ next(struct shell *s, struct replay *r)
 	return op;
 }
 
-/* Waits for the operation; gives it up when the server stays away too long, or at the end of all. */
-static void
+/*
+ * Waits for the operation.  Without `stop` it gives it up when the server stays
+ * away, or too busy for it: an operation ends unfinished only when the server
+ * is away, so from a busy one we part.  True if we did.
+ */
+static bool
 await(struct worker *w, struct shell *s, uint64_t serial, const atomic_bool *stop)
 {
 	struct engine_status status;
-	unsigned away_ms = 0;
+	unsigned away_ms = 0, busy_ms = 0;
+	bool busy = false, give_up;
 	char trouble[8];
 	bool finished = false;
 
@@ -70,9 +75,15 @@ await(struct worker *w, struct shell *s, uint64_t serial, const atomic_bool *sto
 			break;
 		shell_status(s, &status, trouble, sizeof trouble);
 		away_ms = status.attached ? 0 : away_ms + STEP_MS;
-		if (stop == NULL ? away_ms > PATIENCE_MS : *stop)
+		busy_ms = status.busy ? busy_ms + STEP_MS : 0;
+		give_up = stop == NULL ? away_ms > PATIENCE_MS || busy_ms > BUSY_PATIENCE_MS : *stop;
+		busy |= give_up && stop == NULL && busy_ms > BUSY_PATIENCE_MS;
+		if (busy)
+			channel_stop(s->control);
+		if (give_up)
 			shell_interrupt(s, &w->call, serial);
 	}
+	return busy;
 }
 
 void
@@ -88,6 +99,8 @@ run(struct shell *s, struct replay *r, const atomic_bool *stop)
 	struct worker w = { .call = { .reply = answered, .finish = finish }, .replay = r };
 	uint64_t serial;
 	struct op *op;
+	bool busy = false;
+	int error;
 
 	lock_init(&w.lock);
 	lock_cond_init(&w.change);
@@ -98,11 +111,12 @@ run(struct shell *s, struct replay *r, const atomic_bool *stop)
 			answered(&w.call);
 			shell_replied(s, &w.call);
 		}
-		await(&w, s, serial, stop);
+		busy |= await(&w, s, serial, stop);
 	}
 	pthread_cond_destroy(&w.change);
 	pthread_mutex_destroy(&w.lock);
-	return stop != NULL && *stop ? -EINTR : replay_error(r);
+	error = replay_error(r);
+	return error == 0 ? 0 : busy ? -EBUSY : stop != NULL && *stop ? -EINTR : error;
 }
 
 int
