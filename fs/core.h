@@ -172,6 +172,7 @@ struct engine {
 	size_t		 table_size, objects;
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
+	bool		 hurry;			/* a recall is held up for a moment only */
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
 	struct { uint64_t dir; unsigned count; } series[MODE_EXCLUSIVE];	/* of recalls of its children, to that mode */
 

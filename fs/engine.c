@@ -672,6 +672,15 @@ engine_tick(struct engine *e)
 	settle(e);
 }
 
+bool
+engine_hurry(struct engine *e)
+{
+	bool hurry = e->hurry;
+
+	e->hurry = false;
+	return hurry;
+}
+
 /* ---- life ---- */
 
 int
