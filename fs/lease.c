@@ -151,7 +151,7 @@ older_needs(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && s->wait != WAIT_REDO && names(s, o->oid))
 			return true;
 	TAILQ_FOREACH(s, &e->runnable, link)
 		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
@@ -239,7 +239,7 @@ pages_locked(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH) && s->op->ino == o->oid &&
+		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH || s->wait == WAIT_REDO) && s->op->ino == o->oid &&
 		    (s->op->type == OP_READ || s->op->type == OP_WRITE))
 			return true;
 	return false;
@@ -519,9 +519,11 @@ void
 lease_lost(struct engine *e, struct object *o)
 {
 	if (unsaved(o)) {
-		o->error = -EIO;
-		o->error_seq = ++e->error_counter;
-		e->stats.lost_objects++;
+		if (!redo_strand(e, o)) {
+			o->error = -EIO;
+			o->error_seq = ++e->error_counter;
+			e->stats.lost_objects++;
+		}
 		data_drop(e, o);
 		txn_clean(e, o);
 	} else

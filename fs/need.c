@@ -116,6 +116,8 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 	}
 	TAILQ_REMOVE(&e->lru, o, lru_link);
 	TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+	if (redo_gate(e, op, o) < 0)
+		return NULL;
 	if (o->recall == RECALL_FLUSH && !(o->recall_mode >= mode && o->mode >= mode)) {
 		s->wait = WAIT_OBJECT;
 		s->key = oid;
@@ -480,8 +482,10 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	}
 	if (o->mode == MODE_NONE)
 		return;
-	if (a->version > o->version)
+	if (a->version >= o->version) {
 		o->version = a->version;
+		o->writer = a->writer;
+	}
 	for (uint32_t i = 0; i < a->records.count; i++)
 		take_record(o, &a->records.at[i]);
 	if (w != NULL)

@@ -63,6 +63,7 @@ struct object {
 	uint64_t	 demand_until;		/* names are not left to the kernel before */
 	uint64_t	 changed_ms;		/* a name in it was made or removed here */
 	uint64_t	 version;		/* base for commits */
+	uint64_t	 writer;		/* the session that made it */
 	bool		 born;			/* made here; the server has not acknowledged it */
 	bool		 adopted;		/* claimed for a killed mount, and not given away since */
 	bool		 dead;			/* the server says there is no such object */
@@ -145,6 +146,8 @@ struct object {
 	bool		 marked;		/* had content on its way at the journal's mark, and */
 	uint64_t	 mark_size;		/* this size */
 	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
+	bool		 waits;			/* it was lost with changes, which the journal will bring again, and */
+	bool		 changed;		/* was changed before it did */
 	uint8_t		 relists;		/* times its children were asked for again */
 };
 

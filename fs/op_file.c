@@ -318,13 +318,15 @@ op_fsync(struct engine *e, struct op *op)
 	struct object *o = op->type == OP_FSYNC ? object_find(e, op->ino) : NULL;
 	int r;
 
-	if ((r = handle_error(e, handle_of(op))) < 0)
+	if ((r = handle_error(e, handle_of(op))) < 0 || (r = redo_sync(e, op, o)) < 0)
 		return r;
 	if (s->step == 0) {
 		s->refusals = e->refusals;
 		if (e->error != 0)
 			full_retry(e);	/* space may be free */
-		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
+		if (!s->counted)
+			s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
+		s->counted = true;
 		s->flush_number = e->span_number;
 		s->size = o == NULL ? 0 : o->attr.size;
 		if (o != NULL && (data_dirty(o) || o->hold))
@@ -366,6 +368,8 @@ op_fsync(struct engine *e, struct op *op)
 		e->sync_errors = e->error_counter;
 		return -EIO;
 	}
+	if (o != NULL)
+		journal_synced(e, o);
 	return 0;
 }
 

@@ -87,6 +87,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U8,    mode,    0)		/* held from now on */ \
 	_(S, U64,   grant,   0) \
 	_(S, U64,   version, 0)		/* of the object: its last commit */ \
+	_(S, U64,   writer,  0)		/* the session of that commit */ \
 	_(S, U8,    more,    0)		/* 1: the range goes on after the last record */ \
 	_(S, U8,    pinned,  0)		/* 1: another session pins the object */ \
 	_(S, LIST,  records, RECORDS_MAX, record)
@@ -184,6 +185,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U64,   boot,    0)			/* changes when the server restarts */ \
 	_(S, U64,   sequence, 0)		/* last one consumed */ \
 	_(S, U8,    rejected, 0)		/* it was rejected: RESET first */ \
+	_(S, U64,   outcome, 0)			/* version of the volume that it made, or found when rejected */ \
 	_(S, U64,   version, 0)			/* of the volume */ \
 	_(S, U32,   term_ms, 0) \
 	_(S, U64,   first_oid, 0)		/* a range of object ids, this session's own */ \

@@ -306,6 +306,7 @@ attached(struct server *s, struct conn *c, const struct session *n, uint64_t req
 	to->boot = s->config.boot;
 	to->sequence = n->row.sequence;
 	to->rejected = n->row.rejected;
+	to->outcome = n->row.version;
 	to->version = n->volume->state.version;
 	to->term_ms = s->config.term_ms;
 	to->sessions = session_present(s, n->volume);
