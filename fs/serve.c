@@ -554,8 +554,10 @@ end_journal(struct serve *s, bool stranded)
 	bool ran;
 	int r = 0;
 
-	if (s->journal != NULL && !stranded)
+	if (s->journal != NULL && !stranded) {
+		shell_journal_end(s->shell);	/* its clock might reach a mark just now */
 		r = journal_file_reset(s->journal);
+	}
 	shell_free(s->shell, !stranded);
 	s->shell = NULL;
 	journal_file_close(s->journal);

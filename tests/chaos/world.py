@@ -150,6 +150,7 @@ class Server:
             return text in f.readlines()[-1]
 
     def _start(self):
+        self._forget_socket()
         log = open(f"{self.world.top}/nuaged.log", "a")
         self.process = self.world.start([self.world.nuaged, "--data", self.data, "--config", self.config,
                                          "--listen", f"0.0.0.0:{PORT}"], log, self.world.namespace)
@@ -160,6 +161,9 @@ class Server:
     def kill(self):
         end(self.process)
         self.process = None
+
+    def _forget_socket(self):
+        """That of a killed one, by which the next would seem to be there."""
         try:
             os.unlink(f"{self.data}/admin.sock")
         except OSError:
