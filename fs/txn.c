@@ -564,6 +564,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		if (o == NULL)
 			continue;
 		o->born = false;
+		o->writer = e->session;
 		if (version > o->version)
 			o->version = version;
 		if (o->inflight > 0)
@@ -714,7 +715,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		return;		/* about one that was resent or thawed meanwhile */
 	switch (m->status) {
 	case STATUS_OK:
-		journal_acked(e, m->sequence, m->version);
+		journal_acked(e, m->sequence);
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:
@@ -739,7 +740,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 }
 
 void
-txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
+txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome)
 {
 	struct commit_state *s;
 
@@ -748,7 +749,8 @@ txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
 			txn_lose_all(e);
 			return;
 		}
-		acknowledge(e, s, version);
+		/* What those before it made is not known; that it was this session will do. */
+		acknowledge(e, s, s->commit->sequence == sequence ? outcome : 0);
 	}
 	commit_send_all(e);
 }

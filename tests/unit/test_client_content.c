@@ -82,7 +82,7 @@ test_removed_elsewhere_open(void)
 {
 	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, sync = { .type = OP_FSYNCDIR, .ino = OID_ROOT };
 	struct op write = { .type = OP_WRITE, .data = world_text("content") };
-	struct msg_answer answer = { .mode = MODE_EXCLUSIVE, .grant = 6, .version = 3, .flags = ANSWER_PINNED };
+	struct msg_answer answer = { .mode = MODE_EXCLUSIVE, .grant = 6, .version = 3, .pinned = 1 };
 	uint64_t h;
 
 	world_setup();

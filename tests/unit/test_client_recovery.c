@@ -475,28 +475,6 @@ new_engine(struct engine_journal *journal)
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
 }
 
-/* The mount that was killed held it, and has work on it in its journal; the server may have restarted meanwhile. */
-static void
-test_adopted(void)
-{
-	struct msg_attached a = { .session = 1, .term_ms = TERM_MS, .boot = 7, .sequence = 3, .sessions = 1, .version = 40 };
-
-	new_engine(NULL);
-	engine_adopt(w.engine, FAR, 30);
-	for (unsigned i = 0; i < 2; i++) {
-		world_forget();
-		memset(w.sent, 0, sizeof w.sent);
-		engine_attached(w.engine, &a, false);
-		world_collect();
-		ok(w.sent[MSG_reclaim] == 1 && world_find(ACTION_SEND, MSG_release, FAR) == -1,
-		    "what a killed mount held is claimed %s", i == 0 ? "at the first attachment" : "from a restarted server, after a term");
-		engine_detached(w.engine);
-		world_pass(2 * TERM_MS);
-		a.boot++;
-	}
-	world_teardown();
-}
-
 /* Of one file, while another's content is still on its way. */
 static int
 sync_of(uint64_t ino, uint64_t handle)
@@ -571,43 +549,12 @@ run_again(const struct journal_entry *entries, unsigned count)
 	return found;
 }
 
-/* A write to FAR, last seen at version 30, is run again when it has another: what becomes of it. */
-static enum verdict
-verdict_of(uint8_t flags)
-{
-	struct msg_attached a = { .session = 1, .term_ms = TERM_MS, .boot = 7, .sequence = 3, .sessions = 2, .version = 40 };
-	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .ino = FAR, .version = 30 };
-	struct replaying p = { .entry = &n, .base = 30, .keep_oids = true };
-	struct op op = { .type = OP_WRITE, .ino = FAR, .data = world_text("content"), .replay = &p };
-	struct msg_answer answer;
-
-	new_engine(NULL);
-	engine_attached(w.engine, &a, false);
-	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
-	world_collect();
-	engine_replaying(w.engine, true);
-	world_submit(&op);
-	answer = world_object(FAR, MODE_EXCLUSIVE, 6, 35, &world_file);
-	answer.flags = flags;
-	world_grant_one(4, answer);
-	world_replied(&op);
-	world_teardown();
-	return p.verdict;
-}
-
-/* The answer to a commit may be lost, with the lease that says that nobody else came between. */
-static void
-test_own_version(void)
-{
-	ok(verdict_of(0) == REPLAY_CHANGED, "a version that the journal does not know is somebody else's");
-	ok(verdict_of(ANSWER_OWN) == REPLAY_DONE, "but not when the server says that this session made it");
-}
-
 static void
 test_written_over(void)
 {
 	static const uint8_t x[100];
-	struct journal_entry first = { .kind = JOURNAL_OP, .type = OP_WRITE, .ino = FAR, .version = 30, .data = { x, 10 } };
+	struct journal_entry first = { .kind = JOURNAL_OP, .type = OP_WRITE, .ino = FAR, .version = 30, .nlink = 1,
+	    .data = { x, 10 } };
 	struct journal_entry list[3] = { first, first, first };
 
 	list[1].offset = 5;
@@ -657,9 +604,7 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
-	test_adopted();
 	test_synced();
-	test_own_version();
 	test_written_over();
 	test_hostile_range(OID_ROOT);
 	test_hostile_range(OID_RESERVED - 3);

@@ -360,7 +360,7 @@ test_pins(void)
 	world_pass(&w, TERM_MS + SKEW_MS + 200);
 	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
 	got = client_lease(&a, f, MODE_EXCLUSIVE);
-	ok(got->status == STATUS_OK && (got->flags & ANSWER_PINNED), "a pin outlives the server, whoever sleeps");
+	ok(got->status == STATUS_OK && got->pinned == 1, "a pin outlives the server, whoever sleeps");
 	ok(commit(&a, change_entry(OID_ROOT, 4, f), nothing) == STATUS_OK &&
 	    commit(&a, change_unlink(OID_ROOT, 4), nothing) == STATUS_OK, "a pinned orphan may be linked again");
 	client_attach(&b);
