@@ -18,4 +18,4 @@ tests_tools_nuage_delay_SOURCES = fs/delay.c fs/delay.h fs/answer.c fs/lanes.c f
 tests_tools_nuage_delay_CPPFLAGS = $(AM_CPPFLAGS) -DNUAGE_DELAYS
 tests_tools_nuage_delay_LDADD = $(nuage_OBJECTS) $(nuage_LDADD)
 
-EXTRA_DIST += tests/tools/call.py tests/tools/mktree.py
+EXTRA_DIST += tests/tools/ask.py tests/tools/call.py tests/tools/mktree.py
