@@ -15,6 +15,7 @@ INTEGRATION_TESTS = \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \
+	tests/integration/ssh.sh \
 	tests/integration/stranger.sh \
 	tests/integration/turns.sh \
 	tests/integration/wan.sh

@@ -1,0 +1,349 @@
+#!/bin/bash
+# ssh.sh - a mount over SSH, against OpenSSH's own server: from nothing in one command,
+# every way to log in, hosts known, unknown and changed, and what the far side can lack.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
+. "$top_srcdir/tests/sshd.sh" || exit 1
+needs fuse python3 ssh ssh-keygen ssh-agent
+needs_sshd
+start_sshd
+new_client ann
+M=$(mnt ann)
+
+umount_ann() { client ann umount "$M"; }
+restart_sshd() { stop_sshd; start_sshd "$@"; }
+
+# ---- from nothing ----
+
+nothing_there() {
+	says "there is no store yet; --create makes one" client_alone ann mount "$ssh_store" "$M"
+	[ ! -e "$T/remote/store" ]
+}
+check "without a question nothing is made" nothing_there
+
+asked() {
+	client_asked ann "Make one=yes" "Make it=yes" -- mount "$ssh_store" "$M"
+	is_mounted "$M"
+	echo hello >"$M/file"
+	client ann status >"$T/status"
+	cat "$T/status"
+	grep -q "connected to ssh://.*(over SSH)" "$T/status"
+	client ann status --json | jq -e '.[0].transport == "ssh"'
+	umount_ann
+}
+check "one command, two questions, a drive" asked
+
+again() {
+	client_alone ann mount "$ssh_store" "$M"
+	is hello "$(cat "$M/file")"
+	umount_ann
+	client_alone ann mount box/drive "$M"
+	is hello "$(cat "$M/file")"
+	umount_ann
+}
+check "the second time it asks nothing, and the volume's name is enough" again
+
+created() {
+	new_client carl
+	client_alone carl mount "ssh://box$T/remote/other#work" "$(mnt carl)" --create >"$T/code"
+	grep -q '^nuage-recover-' "$T/code"
+	touch "$(mnt carl)/x"
+	client carl umount "$(mnt carl)"
+	client carl volumes | grep -q "^box/work"
+}
+check "--create makes store and volume, and prints the recovery code alone" created
+
+below_home() {
+	new_client hera
+	client_alone hera mount "ssh://box/~/a%20drive" "$(mnt hera)" --create
+	[ -d "$T/login/a drive/store" ]
+	client hera umount "$(mnt hera)"
+	kill "$(pgrep -f "nuaged --data $T/login/a drive")"
+}
+check "a path below the far side's home, with a space" below_home
+
+same_volume() {
+	new_client eve
+	says "has a volume named drive already" client_alone eve mount "$ssh_store" "$(mnt eve)" --create
+}
+check "a volume of that name is not made twice" same_volume
+
+# ---- one truth ----
+
+# The server that carries all this also listens on a port.
+one_truth() {
+	stop_remote
+	server_data=$T/remote/store
+	start_server || return
+	another_client bob drive ann || return
+	client ann invite drive --address "127.0.0.1:$server_port" >"$T/invitation" 2>/dev/null || return
+	new_client dora
+	client dora join "$(cat "$T/invitation")" || return
+	mount_client ann box/drive && mount_client bob box/drive && mount_client dora 127.0.0.1/drive || return
+	client dora status | grep "connected to 127.0.0.1" && client ann status | grep "over SSH" &&
+		client bob status | grep "over SSH" || return
+	echo by ann >"$M/a" && is "by ann" "$(cat "$(mnt bob)/a")" && is "by ann" "$(cat "$(mnt dora)/a")" || return
+	echo by dora >"$(mnt dora)/a" && is "by dora" "$(cat "$M/a")" && is "by dora" "$(cat "$(mnt bob)/a")" || return
+	mkdir "$(mnt bob)/d" && mv "$M/a" "$M/d/a" && is "by dora" "$(cat "$(mnt dora)/d/a")" || return
+	umount_client ann && umount_client bob && umount_client dora
+}
+check_here "two by SSH and one directly see one truth" one_truth
+
+falls_back() {
+	new_client fay
+	client_alone fay join "$ssh_store" || return
+	client fay create fays >/dev/null || return
+	client fay mount fays "$(mnt fay)" || return
+	client fay status | tee /dev/stderr | grep -q "connected to box:" &&
+		return 1	# an alias of ~/.ssh/config is no host, so the port is never reached
+	client fay status | grep "over SSH" || return
+	client fay umount "$(mnt fay)"
+}
+check_here "joined by SSH, the port is tried first, and SSH serves" falls_back
+stop_server
+
+# ---- the host's key ----
+
+unknown_host() {
+	cp "$T/known_hosts" "$T/known_hosts.good"
+	: >"$T/known_hosts"
+	says "is unknown, and there is no terminal" client_alone ann mount "$ssh_store" "$M" || return
+	client_asked ann "Continue connecting=no" -- mount "$ssh_store" "$M" && return 1
+	[ ! -s "$T/known_hosts" ] || return
+	client_asked ann "Continue connecting=yes" -- mount "$ssh_store" "$M" || return
+	cmp "$T/known_hosts" "$T/known_hosts.good" || return
+	umount_ann && client_alone ann mount "$ssh_store" "$M" && umount_ann
+}
+check_here "an unknown key is asked about at a terminal, and refused without one" unknown_host
+
+hashed_host() {
+	write_ssh_config "HashKnownHosts yes"
+	: >"$T/known_hosts"
+	client_asked ann "Continue connecting=yes" -- mount "$ssh_store" "$M" || return
+	grep -q '^|1|' "$T/known_hosts" || return
+	umount_ann
+	# OpenSSH itself finds it.
+	ssh-keygen -F "[127.0.0.1]:$sshd_port" -f "$T/known_hosts" | grep -q found || return
+	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	# And we find what OpenSSH hashed.
+	cp "$T/known_hosts.good" "$T/known_hosts"
+	ssh-keygen -q -H -f "$T/known_hosts" || return
+	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	write_ssh_config
+}
+check_here "hashed names, read and written as OpenSSH does" hashed_host
+
+changed_host() {
+	local status=0
+	new_key "$T/other_key"
+	echo "[127.0.0.1]:$sshd_port $(cut -d' ' -f1,2 "$T/other_key.pub")" >"$T/known_hosts"
+	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	is 4 $status && grep -q "HAS CHANGED.*known_hosts:1" "$T/said" && is 1 "$(wc -l <"$T/said")" || return
+	# Not even for who would accept anything new.
+	write_ssh_config "StrictHostKeyChecking no"
+	says "HAS CHANGED" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config
+}
+check_here "a changed key stops, in one line" changed_host
+
+marked_host() {
+	{ cat "$T/known_hosts.good"; echo "@revoked * $(cut -d' ' -f1,2 "$T/host_key.pub")"; } >"$T/known_hosts"
+	says "is REVOKED" client_alone ann mount "$ssh_store" "$M" || return
+	echo "@cert-authority * $(cut -d' ' -f1,2 "$T/other_key.pub")" >"$T/known_hosts"
+	says "cannot check certificates" client_alone ann mount "$ssh_store" "$M" || return
+	cp "$T/known_hosts.good" "$T/known_hosts"
+}
+check_here "@revoked is heeded, @cert-authority refused by name" marked_host
+cp "$T/known_hosts.good" "$T/known_hosts"
+
+# ---- who logs in ----
+
+wrong_key() {
+	local status=0
+	new_key "$T/wrong_key"
+	sed -i "s|$T/user_key|$T/wrong_key|" "$T/ssh_config"
+	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	write_ssh_config
+	is 4 $status && grep -q "permission denied (the server takes publickey)" "$T/said"
+}
+check_here "a key that is not wanted there" wrong_key
+
+passphrase() {
+	new_key "$T/secret_key" "open sesame"
+	cat "$T/secret_key.pub" >>"$T/authorized_keys"
+	write_ssh_config
+	sed -i "s|$T/user_key|$T/secret_key|" "$T/ssh_config"
+	says "has a passphrase" client_alone ann mount "$ssh_store" "$M" || return
+	client_asked ann "Enter passphrase=wrong" "Enter passphrase=open sesame" -- mount "$ssh_store" "$M" || return
+	echo more >"$M/more" && umount_ann || return
+	printf '#!/bin/sh\necho "open sesame"\n' >"$T/askpass"
+	chmod +x "$T/askpass"
+	SSH_ASKPASS=$T/askpass SSH_ASKPASS_REQUIRE=force client_alone ann mount "$ssh_store" "$M" || return
+	umount_ann
+}
+check_here "a passphrase, at the terminal and by SSH_ASKPASS" passphrase
+
+agent() {
+	eval "$(ssh-agent -a "$T/agent" -s)" >/dev/null
+	helper_pids+=("$SSH_AGENT_PID")
+	SSH_ASKPASS=$T/askpass SSH_ASKPASS_REQUIRE=force ssh-add -q "$T/secret_key" || return
+	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	ssh-add -qD
+	says "has a passphrase" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config
+	unset SSH_AUTH_SOCK
+}
+check_here "an agent" agent
+write_ssh_config
+
+other_types() {
+	new_key "$T/ecdsa_key" "" ecdsa
+	new_key "$T/rsa_key" "" rsa
+	cat "$T/ecdsa_key.pub" >>"$T/authorized_keys"
+	sed -i "s|$T/user_key|$T/ecdsa_key|" "$T/ssh_config"
+	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	write_ssh_config
+	sed -i "s|$T/user_key|$T/rsa_key|" "$T/ssh_config"
+	if pkg-config --atleast-version=1.11 libssh2; then
+		cat "$T/rsa_key.pub" >>"$T/authorized_keys"
+		client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	else
+		says "RSA key $T/rsa_key is not used" client_alone ann mount "$ssh_store" "$M" || return
+	fi
+	write_ssh_config
+}
+check_here "ecdsa keys, and RSA as far as libssh2 goes" other_types
+write_ssh_config
+
+# ---- by way of others ----
+
+proxies() {
+	write_ssh_config "ProxyCommand python3 $T/carry.py %h %p"
+	cat >"$T/carry.py" <<-'END'
+	import os, select, socket, sys
+	open(os.path.dirname(sys.argv[0]) + "/carried", "w").close()
+	s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+	while True:
+	    for f in select.select([0, s], [], [])[0]:
+	        data = os.read(0, 65536) if f == 0 else s.recv(65536)
+	        if not data:
+	            sys.exit()
+	        s.sendall(data) if f == 0 else os.write(1, data)
+	END
+	client_alone ann mount "$ssh_store" "$M" && is hello "$(cat "$M/file")" && umount_ann || return
+	[ -e "$T/carried" ] || { echo "the proxy was not used"; return 1; }
+	write_ssh_config "ProxyCommand false"
+	says "no SSH connection" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config
+	cat >>"$T/ssh_config" <<-END
+	Host jump
+	    HostName 127.0.0.1
+	    Port $sshd_port
+	    User $ssh_user
+	    BatchMode yes
+	Host inner
+	    HostName 127.0.0.1
+	    Port $sshd_port
+	    User $ssh_user
+	    ProxyJump jump
+	END
+	: >"$T/sshd.log"
+	new_client jill
+	client_alone jill mount "ssh://inner$T/remote/jumped" "$(mnt jill)" --create || return
+	touch "$(mnt jill)/x"
+	client jill umount "$(mnt jill)"
+	write_ssh_config
+}
+check_here "a ProxyCommand and a ProxyJump" proxies
+write_ssh_config
+
+# ---- the far side ----
+
+absent_nuaged() {
+	local status=0
+	sed -i "s|PATH=[^:]*:|PATH=|" "$T/sshd_config"
+	kill -HUP "$sshd_pid"
+	sleep 0.3
+	wait_for 10 sshd_answers
+	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	grep -q "there is no nuaged on its PATH" "$T/said" && is 1 "$(wc -l <"$T/said")" && is 1 $status || return
+	new_client nina
+	client_alone nina mount "ssh://box$T/remote/nina" "$(mnt nina)" --create --nuaged "$(realpath "$NUAGED")" || return
+	client nina umount "$(mnt nina)" || return
+	client_alone nina mount box/drive "$(mnt nina)" && client nina umount "$(mnt nina)"
+}
+if [ -x /usr/sbin/nuaged ] || [ -x /usr/local/sbin/nuaged ]; then
+	skip "no nuaged on the far side, or one elsewhere" "nuaged is installed here"
+else
+	check_here "no nuaged on the far side, or one elsewhere" absent_nuaged
+fi
+
+noisy_shell() {
+	restart_sshd
+	printf 'echo "Welcome, you have mail"\nprintf "no newline nuage-bridge 1 ok"\nhead -c 200000 /dev/zero | tr "\\0" x\necho oops >&2\n' \
+		>"$T/login/.bashrc"
+	cp "$T/login/.bashrc" "$T/login/.profile"
+	ssh -F "$T/ssh_config" box true | grep -q Welcome || { echo "the shell is not noisy"; rm "$T/login/.bashrc"; return 1; }
+	client_alone ann mount "$ssh_store" "$M" && is hello "$(cat "$M/file")" && umount_ann
+	local status=$?
+	rm "$T/login/.bashrc" "$T/login/.profile"
+	return $status
+}
+check_here "start-up files that print" noisy_shell
+
+forced() {
+	new_key "$T/forced_key"
+	echo "restrict,command=\"nuaged bridge --create $T/remote/forced\" $(cat "$T/forced_key.pub")" >>"$T/authorized_keys"
+	sed -i "s|$T/user_key|$T/forced_key|" "$T/ssh_config"
+	new_client fred
+	client_alone fred mount "ssh://box/whatever" "$(mnt fred)" --create || return
+	[ -d "$T/remote/forced/store" ] && not test -e /whatever && client fred umount "$(mnt fred)" || return
+	echo "restrict,command=\"echo no nuage here\" $(cat "$T/forced_key.pub")" >"$T/authorized_keys"
+	says "did not start there" client_alone fred mount box/drive "$(mnt fred)" || return
+	cat "$T"/user_key.pub >"$T/authorized_keys"
+	write_ssh_config
+}
+check_here "a forced command, and one that is something else" forced
+write_ssh_config
+
+one_session() {
+	restart_sshd "MaxSessions 1"
+	client_alone ann mount "$ssh_store" "$M" || return
+	random_file "$M/blocks" 8M && client ann sync "$M" && umount_ann || return
+	client_alone ann mount "$ssh_store" "$M" && drop_caches && is 8388608 "$(wc -c <"$M/blocks")" && umount_ann
+}
+check_here "MaxSessions 1" one_session
+
+other_owner() {
+	mkdir "$T/remote/foreign"
+	chmod 777 "$T/remote/foreign"
+	touch "$T/remote/foreign/x"
+	new_client olga
+	says "cannot be used by this user: .*others may write" \
+		client_alone olga mount "ssh://box$T/remote/foreign" "$(mnt olga)" --create
+}
+check "a directory that others may write to" other_owner
+
+nobody_listens() {
+	local status=0
+	stop_sshd
+	client_alone ann volumes >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	is 3 $status && grep -q "no SSH server listens there" "$T/said"
+}
+check_here "nobody listens" nobody_listens
+
+leaves() {
+	start_sshd
+	new_client ida
+	client_alone ida mount "ssh://box$T/remote/ida" "$(mnt ida)" --create || return
+	client ida umount "$(mnt ida)" || return
+	stop_remote
+	"$NUAGED" bridge --data "$T/remote/ida" --idle 1 </dev/null >/dev/null
+	wait_for 5 grep -q "event=stop idle" "$T/remote/ida/nuaged.log"
+}
+check_here "the far side's nuaged leaves when idle" leaves
+
+tap_done
