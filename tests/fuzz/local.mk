@@ -41,6 +41,11 @@ TESTS += tests/fuzz/replay_journal
 tests_fuzz_replay_journal_SOURCES = tests/fuzz/fuzz_journal.c
 tests_fuzz_replay_journal_LDADD = tests/fuzz/libreplay.a fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/fuzz/replay_ssh
+TESTS += tests/fuzz/replay_ssh
+tests_fuzz_replay_ssh_SOURCES = tests/fuzz/fuzz_ssh.c
+tests_fuzz_replay_ssh_LDADD = tests/fuzz/libreplay.a fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 if FUZZ
 FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 noinst_PROGRAMS += tests/fuzz/fuzz_message
@@ -71,4 +76,8 @@ noinst_PROGRAMS += tests/fuzz/fuzz_journal
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c
 tests_fuzz_fuzz_journal_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 tests_fuzz_fuzz_journal_LDFLAGS = $(FUZZ_LINK)
+noinst_PROGRAMS += tests/fuzz/fuzz_ssh
+tests_fuzz_fuzz_ssh_SOURCES = tests/fuzz/fuzz_ssh.c
+tests_fuzz_fuzz_ssh_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+tests_fuzz_fuzz_ssh_LDFLAGS = $(FUZZ_LINK)
 endif

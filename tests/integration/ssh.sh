@@ -216,6 +216,53 @@ other_types() {
 check_here "ecdsa keys, and RSA as far as libssh2 goes" other_types
 write_ssh_config
 
+# ---- what a person knows ----
+
+# In a mount namespace of its own sshd finds an /etc/shadow in which root has a password.
+start_sshd_with_password() {	# LINE...
+	local hash
+	hash=$(openssl passwd -6 "correct horse")
+	sed "s|^root:[^:]*:|root:$hash:|" /etc/shadow >"$T/shadow"
+	chmod 600 "$T/shadow"
+	stop_sshd
+	write_sshd_config
+	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
+	printf '%s\n' "$@" >>"$T/sshd_config"
+	unshare -m setsid sh -c 'mount --bind "$1" /etc/shadow && exec "$2" -D -e -f "$3"' sh \
+		"$T/shadow" "$sshd_program" "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
+	sshd_pid=$!
+	helper_pids+=($sshd_pid)
+	wait_for 10 sshd_answers
+}
+
+by_password() {
+	write_ssh_config "PubkeyAuthentication no"
+	start_sshd_with_password "$@" || return
+	says "no terminal or SSH_ASKPASS" client_alone ann mount "$ssh_store" "$M" || return
+	client_asked ann "assword: =wrong" "assword: =wrong" "assword: =wrong" -- mount "$ssh_store" "$M" >"$T/said"
+	is 4 $? && cat "$T/said" && grep -q "permission denied" "$T/said" || return
+	client_asked ann "assword: =wrong" "assword: =correct horse" -- mount "$ssh_store" "$M" --log "$T/ann.log" || return
+	is hello "$(cat "$M/file")" || return
+	# Nobody is there to ask when the connection breaks.
+	pkill -KILL -P "$(sshd_children | paste -sd,)"
+	echo again >"$M/again" && timeout 20 sync "$M/again" || return
+	umount_ann
+}
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; then
+	check_here "a password, right at the second try, and kept" by_password \
+		"UsePAM no" "PasswordAuthentication yes" "KbdInteractiveAuthentication no"
+	if [ -e /etc/pam.d/sshd ]; then
+		check_here "keyboard-interactive" by_password \
+			"UsePAM yes" "PasswordAuthentication no" "KbdInteractiveAuthentication yes"
+	else
+		skip "keyboard-interactive" "no /etc/pam.d/sshd"
+	fi
+	write_ssh_config
+	restart_sshd
+else
+	skip "a password" "it takes root and a mount namespace"
+fi
+
 # ---- by way of others ----
 
 proxies() {
@@ -252,7 +299,13 @@ proxies() {
 	new_client jill
 	client_alone jill mount "ssh://inner$T/remote/jumped" "$(mnt jill)" --create || return
 	touch "$(mnt jill)/x"
-	client jill umount "$(mnt jill)"
+	client jill umount "$(mnt jill)" || return
+	grep -c "Accepted publickey" "$T/sshd.log" >"$T/logins"
+	: >"$T/sshd.log"
+	client_alone jill mount "ssh://box$T/remote/jumped" "$(mnt jill)" --create || return
+	client jill umount "$(mnt jill)" || return
+	# Each login of one that jumps is two; the first mount made more of them.
+	[ "$(cat "$T/logins")" -ge "$((2 * $(grep -c "Accepted publickey" "$T/sshd.log")))" ] || return
 	write_ssh_config
 }
 check_here "a ProxyCommand and a ProxyJump" proxies

@@ -109,6 +109,11 @@ tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=c
 print-unit-tests:
 	@echo $(filter tests/unit/test_%,$(check_PROGRAMS))
 
+check_PROGRAMS += tests/unit/test_ssh
+TESTS += tests/unit/test_ssh
+tests_unit_test_ssh_SOURCES = tests/unit/test_ssh.c
+tests_unit_test_ssh_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 check_PROGRAMS += tests/unit/test_home tests/unit/test_link
 TESTS += tests/unit/test_home tests/unit/test_link
 tests_unit_test_home_SOURCES = tests/unit/test_home.c

@@ -1,0 +1,122 @@
+#!/bin/bash
+# ssh_faults.sh - a mount over SSH in mid-copy: sshd's children killed, the far side's
+# nuaged killed, the link cut.  The copy goes on, and nothing that was synced is lost.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
+. "$top_srcdir/tests/sshd.sh" || exit 1
+needs fuse root netns python3 ssh ssh-keygen
+needs_sshd
+link_up -d 2 -r 100
+sshd_host=$server_host
+start_sshd
+new_key "$T/secret_key" "open sesame"
+cat "$T/secret_key.pub" >>"$T/authorized_keys"
+new_client ann
+new_client bob
+M=$(mnt ann)
+
+# Each line is acknowledged on stdout after its fsync.
+cat >"$T/writer.py" <<'END'
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+n = 0
+while not os.path.exists(sys.argv[2]):
+    os.write(fd, b"%d\n" % n)
+    os.fsync(fd)
+    print(n, flush=True)
+    n += 1
+END
+
+# The agent's key is asked for once, at a terminal; afterwards nobody is there to ask.
+set_up() {
+	sed -i "s|$T/user_key|$T/secret_key|" "$T/ssh_config"
+	in_client_ns client_asked ann "Enter passphrase=open sesame" -- mount "$ssh_store" "$M" --create --log "$T/ann.log"
+}
+in_client_ns() { ( client_asked() { local name=$1; shift; local w=(); while [ "$1" != -- ]; do w+=("$1"); shift; done; shift
+	NUAGE_HOME="$T/$name.home" in_ns "$client_ns" python3 "$top_srcdir/tests/tools/ask.py" "${w[@]}" -- "$NUAGE" "$@"; }; "$@" ); }
+
+# Runs a copy and a writer, and the fault amid them.
+amid_copy() {	# NAME FAULT
+	local name=$1 copy writer acknowledged
+	shift
+	random_file "$T/$name.source" 48M
+	rm -f "$T/stop"
+	python3 "$T/writer.py" "$M/$name.lines" "$T/stop" >"$T/$name.acknowledged" &
+	writer=$!
+	dd if="$T/$name.source" of="$M/$name.copy" bs=1M conv=fsync 2>/dev/null &
+	copy=$!
+	wait_for 10 test -s "$M/$name.copy" || return
+	wait_for 10 test -s "$T/$name.acknowledged" || return
+	acknowledged=$(tail -n 1 "$T/$name.acknowledged")
+	"$@" || return
+	# Fsync works again, and the copy ends well.
+	wait_for 60 grows "$T/$name.acknowledged" "$acknowledged" || return
+	wait $copy || { echo "the copy failed"; return 1; }
+	touch "$T/stop"
+	wait $writer || { echo "the writer failed"; return 1; }
+	wait_for 30 client ann sync "$M" || return
+	bob_sees "$name"
+}
+grows() { [ "$(tail -n 1 "$1")" -gt "$2" ]; }
+
+# By another client, with another connection.
+bob_sees() {
+	is_mounted "$(mnt bob)" || client bob mount drive "$(mnt bob)" || return
+	cmp "$T/$1.source" "$(mnt bob)/$1.copy" && cmp "$T/$1.acknowledged" "$(mnt bob)/$1.lines"
+}
+
+connected() { client ann status >"$T/status" && cat "$T/status" && grep -q "over SSH" "$T/status"; }
+
+kill_logins() {
+	local killed
+	killed=$(sshd_children | wc -l)
+	[ "$killed" -ge 2 ] || { echo "$killed logins"; return 1; }
+	pkill -KILL -P "$(sshd_children | paste -sd,)"
+	pkill -KILL -P "$sshd_pid"
+	return 0
+}
+kill_remote() {
+	local pid
+	pid=$(remote_nuaged)
+	[ -n "$pid" ] && kill -KILL $pid
+}
+cut_for_20_s() { link_cut && sleep 20 && link_restore; }
+
+check_here "a mount whose key has a passphrase, and a second client" set_up
+cp "$T/ssh_config" "$T/ssh_config.secret"
+write_ssh_config
+client ann invite drive >"$T/invitation" 2>/dev/null
+must client bob join "$(cat "$T/invitation")"
+cp "$T/ssh_config.secret" "$T/ssh_config"
+# bob comes by the plain key.
+bob_config() { sed "s|$T/secret_key|$T/user_key|" "$T/ssh_config.secret" >"$T/ssh_config.bob"; }
+bob_config
+client() {
+	local name=$1 config=$T/ssh_config
+	shift
+	[ "$name" != bob ] || config=$T/ssh_config.bob
+	( export NUAGE_HOME="$T/$name.home" NUAGE_SSH_CONFIG="$config"; in_ns "$client_ns" "$NUAGE" "$@" )
+}
+
+check_here "sshd's children are killed in mid-copy" amid_copy logins kill_logins
+check_here "and no passphrase was asked for again" connected
+check_here "the far side's nuaged is killed in mid-copy" amid_copy remote kill_remote
+check_here "it runs again, one of it" is 1 "$(remote_nuaged | wc -l)"
+check_here "the link is cut for 20 s in mid-copy" amid_copy link cut_for_20_s
+check_here "all is connected" connected
+
+changed_meanwhile() {
+	cp "$T/known_hosts" "$T/known_hosts.good"
+	new_key "$T/other_key"
+	echo "[$sshd_host]:$sshd_port $(cut -d' ' -f1,2 "$T/other_key.pub")" >"$T/known_hosts"
+	kill_logins || return
+	wait_for 20 says "NOT CONNECTED: .*HAS CHANGED" client ann status || return
+	cp "$T/known_hosts.good" "$T/known_hosts"
+	wait_for 20 connected
+}
+check_here "a host key that changes under a mount, and back" changed_meanwhile
+
+ends() {
+	client ann umount "$M" && client bob umount "$(mnt bob)"
+}
+check_here "it ends" ends
+tap_done
