@@ -40,6 +40,7 @@ enum {
 	WINDOW		= 8 * 1024 * 1024,
 	NOISE_MAX	= 64 * 1024,		/* of a login shell, before the marker */
 	LAST_WORDS	= 160,
+	FREE_TRIES	= 1000,
 };
 
 static const char marker[] = "\nnuage-bridge 1 ";
@@ -424,6 +425,7 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, char **ret_line, cha
 		if (t->len == NOISE_MAX && line == NULL) {
 			memmove(t->text, t->text + NOISE_MAX - sizeof marker, sizeof marker);
 			t->len = sizeof marker;
+			t->text[t->len] = '\0';
 		} else if (t->len == NOISE_MAX)
 			return lost(s, -EBADMSG, "what came is not the answer of a nuaged", why, size);
 		n = libssh2_channel_read_ex(s->channel, 0, t->text + t->len, NOISE_MAX - t->len);
@@ -595,7 +597,8 @@ ssh_close(struct ssh *s)
 		libssh2_session_disconnect_ex(s->session, SSH_DISCONNECT_BY_APPLICATION, "", "");
 		if (s->fd >= 0)
 			shutdown(s->fd, SHUT_RDWR);
-		while (libssh2_session_free(s->session) == LIBSSH2_ERROR_EAGAIN)
+		/* Over a closed socket it ends at once; were it not so, a leak is better than a spin. */
+		for (unsigned i = 0; i < FREE_TRIES && libssh2_session_free(s->session) == LIBSSH2_ERROR_EAGAIN; i++)
 			continue;
 	}
 	if (s->fd >= 0)

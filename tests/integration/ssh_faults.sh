@@ -77,7 +77,8 @@ kill_logins() {
 kill_remote() {
 	local pid
 	pid=$(remote_nuaged)
-	[ -n "$pid" ] && kill -KILL $pid
+	[ -n "$pid" ] || return
+	kill -KILL $pid
 }
 cut_for_20_s() { link_cut && sleep 20 && link_restore; }
 
