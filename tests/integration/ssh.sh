@@ -244,8 +244,10 @@ by_password() {
 	client_asked ann "assword: =wrong" "assword: =correct horse" -- mount "$ssh_store" "$M" --log "$T/ann.log" || return
 	is hello "$(cat "$M/file")" || return
 	# Nobody is there to ask when the connection breaks.
+	# All of a login is killed: a part of one that is under way would leave the rest waiting.
 	pkill -KILL -P "$(sshd_children | paste -sd,)"
-	echo again >"$M/again" && timeout 20 sync "$M/again" || return
+	pkill -KILL -P "$sshd_pid"
+	echo again >"$M/again" && timeout 60 sync "$M/again" || return
 	umount_ann
 }
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; then
