@@ -41,6 +41,7 @@ enum {
 	NOISE_MAX	= 64 * 1024,		/* of a login shell, before the marker */
 	LAST_WORDS	= 160,
 	FREE_TRIES	= 1000,
+	REST_MS		= 1000,
 };
 
 static const char marker[] = "\nnuage-bridge 1 ";
@@ -388,6 +389,20 @@ hear_errors(struct ssh *s, struct talk *t)
 	t->last[t->last_len] = '\0';
 }
 
+/* What a bridge that ends says on stderr may come behind what it says on stdout. */
+static void
+hear_rest(struct ssh *s, struct talk *t)
+{
+	char waste[512];
+
+	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + REST_MS;
+	do {
+		hear_errors(s, t);
+		while (libssh2_channel_read_ex(s->channel, 0, waste, sizeof waste) > 0)
+			continue;
+	} while (!libssh2_channel_eof(s->channel) && ssh_wait(s) == 0);
+}
+
 static int
 explain_end(struct ssh *s, struct talk *t, char *why, size_t size)
 {
@@ -512,6 +527,8 @@ hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 		    s->config.host, line + 7);
 		r = -ENOENT;
 	} else if (strncmp(line, "ok ", 3) != 0 || !take_hex(line + 3, a->server_key, KEY_SIZE)) {
+		hear_rest(s, t);
+		t->last[strcspn(t->last, "\n")] = '\0';
 		snprintf(why, size, "%s: %.200s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
 		    t->last[0] != '\0' ? ": " : "", t->last);
 		r = -EIO;
