@@ -21,7 +21,6 @@
  */
 #include "fs/core.h"
 
-
 enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000 };
 
 /* ---- actions ---- */

@@ -112,7 +112,8 @@ copy_made(struct diary *d, struct bytes entry)
 {
 	struct journal_entry n;
 
-	if (d->replay == NULL || d->cut || d->mount->resumes == 0 || journal_decode(&n, entry) < 0 ||
+	/* Apart, the client itself may have changed it, between losing its work and having it back. */
+	if (d->sim->options.apart || d->replay == NULL || d->cut || d->mount->resumes == 0 || journal_decode(&n, entry) < 0 ||
 	    n.kind != JOURNAL_CONFLICT || n.ino == 0)
 		return;
 	if (!touched(d, n.ino))
