@@ -587,12 +587,16 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	journal_step(e);
 }
 
-/* A commit that was not applied becomes part of the running transaction again. */
-static void
+/*
+ * A commit that was not applied becomes part of the running transaction again.
+ * False: but for what an object lost with its lease meanwhile.
+ */
+static bool
 thaw(struct engine *e, struct commit_state *s)
 {
 	struct commit *c = s->commit;
 	struct flush_state *f;
+	bool whole = true;
 
 	unlink_commit(e, s);
 	for (uint32_t i = 0; i < c->changes_count; i++) {
@@ -600,8 +604,10 @@ thaw(struct engine *e, struct commit_state *s)
 		struct object *o = object_find(e, m->oid);
 		struct rec *r;
 
-		if (o == NULL || o->mode == MODE_NONE)
+		if (o == NULL || o->mode == MODE_NONE) {
+			whole &= o == NULL || o->dead;
 			continue;
+		}
 		if (m->kind == KIND_ATTR) {
 			o->stated_size = o->told_size;
 			o->stated_flags = o->told_flags;
@@ -632,6 +638,7 @@ thaw(struct engine *e, struct commit_state *s)
 		txn_keep(e, f);
 	}
 	commit_put(c);
+	return whole;
 }
 
 /* s and those after it: the server has consumed none of their sequences. */
@@ -639,12 +646,16 @@ void
 txn_thaw(struct engine *e, struct commit_state *s)
 {
 	struct commit_state *next;
+	bool whole = true;
 
 	e->sequence = s->commit->sequence - 1;
 	for (; s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
-		thaw(e, s);
+		whole &= thaw(e, s);
 	}
+	/* Half of an operation is none. */
+	if (!whole)
+		txn_lose_running(e);
 }
 
 void

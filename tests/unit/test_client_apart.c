@@ -273,6 +273,36 @@ test_gate_opens(void)
 	world_teardown();
 }
 
+/* A directory's lease is lost while the commit of a new name in it is on its way, and then there is no room for that. */
+static void
+test_half_lost(void)
+{
+	struct msg_lease lost = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE };
+	struct message m = { .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } };
+	uint64_t h, b, losses, sequence;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	b = world_create("b", &h);
+	world_pass(3000);
+	world_pass(600);
+	sequence = w.commits[0]->sequence;
+	ok(world_commit_has(w.commits[0], OID_ROOT, KIND_ENTRY) && world_commit_has(w.commits[0], b, KIND_ATTR),
+	    "a file and its name go in one commit");
+	engine_detached(w.engine);
+	world_attach(false, sequence - 1, false);
+	engine_received(w.engine, &m);
+	world_collect();
+	while (w.commit_count > 0)
+		world_answer(STATUS_NOSPC);
+	for (unsigned i = 0; i < 20; i++)
+		world_pass(1000);
+	ok(w.commit_count == 0 && status().dirty_objects == 0, "without the name the file does not go either");
+	ok(engine_redo_due(w.engine, &losses, &keep) && status().waiting_objects == 2 && world_sane(),
+	    "both are done again");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -282,5 +312,6 @@ main(void)
 	test_changes();
 	test_gate();
 	test_gate_opens();
+	test_half_lost();
 	return tap_done();
 }
