@@ -206,6 +206,7 @@ struct engine {
 	bool		 expired;		/* the kernel has been told that the term is over */
 	bool		 offline;
 	struct timespec	 offline_since;
+	uint64_t	 detached_at;
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;

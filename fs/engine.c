@@ -575,6 +575,8 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 void
 engine_detached(struct engine *e)
 {
+	if (e->attached)
+		e->detached_at = e->now_ms;
 	e->attached = false;
 	e->reclaiming = false;
 	scout_lost(e);	/* theirs, too, are not answered any more */

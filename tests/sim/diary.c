@@ -149,6 +149,8 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 static void
 drop_front(struct diary *d, size_t n)
 {
+	if (n == 0)
+		return;
 	for (size_t i = 0; i < n; i++)
 		free(d->notes[i].data);
 	memmove(d->notes, d->notes + n, (d->count - n) * sizeof *d->notes);

@@ -162,7 +162,7 @@ test_who_may(void)
 static void
 test_changes(void)
 {
-	struct op again = { .type = OP_CREATE, .ino = OID_ROOT, .attr.mode = S_IFREG | 0644, .flags = O_RDWR };
+	struct op again = { .type = OP_MKNOD, .ino = OID_ROOT, .attr.mode = S_IFREG | 0644 };
 	char name[16];
 	uint64_t h, a;
 	unsigned before, made = 0;
@@ -229,6 +229,8 @@ test_gate(void)
 	world_replied(&fsync);
 	ok(world_wanted(a, MODE_EXCLUSIVE), "and others go on");
 	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	engine_interrupt(w.engine, &write);
+	world_replied(&write);
 	world_pass(100);
 	engine_redo_due(w.engine, &losses, &keep);
 	ok(world_sane() && engine_redo_end(w.engine, losses, 0) == 0 && kept.of_kind[JOURNAL_REDONE] == 1 &&
