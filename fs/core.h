@@ -185,6 +185,7 @@ struct engine {
 	size_t		 table_size, objects;
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
+	bool		 hurry;			/* a recall is held up for a moment only */
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
 	struct { uint64_t dir; unsigned count; } series[MODE_EXCLUSIVE];	/* of recalls of its children, to that mode */
 
@@ -217,7 +218,9 @@ struct engine {
 	uint64_t	 next_range, alloc_request, alloc_after;
 	bool		 allocating;
 	struct msg_space space;
-	uint64_t	 space_at;
+	uint64_t	 space_at;		/* when that was asked for last */
+	uint64_t	 stored_bytes;		/* of blocks stored so far; when it was asked for; when asked for what is known */
+	uint64_t	 space_asked, space_known;
 
 	TAILQ_HEAD(, object) dirty;		/* the running transaction */
 	uint64_t	 sequence;		/* last one issued */
@@ -483,6 +486,10 @@ bool		 txn_held_back(const struct object *o, const struct rec *r);
  * or -EAGAIN while it is asked whether an older refusal still holds.
  */
 int		 full_room(struct engine *e, struct op *op);
+void		 full_ask(struct engine *e, uint64_t rest_ms);	/* how much is left, if that is longer ago */
+void		 full_tick(struct engine *e);
+void		 full_heard(struct engine *e, const struct msg_space *m);
+size_t		 full_dirty_max(const struct engine *e);	/* bytes of content that may wait here */
 void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
 void		 full_refused(struct engine *e, int error);
 /*

@@ -566,7 +566,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 			send_message(e, MSG_reset, ++e->next_request);
 		txn_resume(e, a->sequence, a->rejected, a->outcome);
 	}
-	send_message(e, MSG_statfs, ++e->next_request);
+	full_ask(e, 0);
 	wake(e, WAIT_READ, 0);
 	wake(e, WAIT_ATTACH, 0);
 	settle(e);
@@ -617,9 +617,7 @@ engine_received(struct engine *e, const struct message *m)
 		wake(e, WAIT_ATTACH, 0);
 		break;
 	case MSG_space:
-		e->space = m->space;
-		if (e->error == -ENOSPC && m->space.free_bytes > 0)
-			e->retry_at = e->now_ms;
+		full_heard(e, &m->space);
 		break;
 	case MSG_done:
 		lease_refused(e, m->id, m->done.status);
@@ -687,6 +685,7 @@ engine_tick(struct engine *e)
 		e->allocating = true;
 		e->alloc_request = e->next_request;
 	}
+	full_tick(e);
 	data_flush_step(e);
 	unpin_step(e);
 	journal_step(e);
@@ -694,6 +693,15 @@ engine_tick(struct engine *e)
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
 	settle(e);
+}
+
+bool
+engine_hurry(struct engine *e)
+{
+	bool hurry = e->hurry;
+
+	e->hurry = false;
+	return hurry;
 }
 
 /* ---- life ---- */

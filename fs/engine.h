@@ -214,6 +214,8 @@ void	engine_stored(struct engine *e, struct flush *f, int error);
 void	engine_fetched(struct engine *e, struct fetch *f, int error);
 void	engine_invalidated(struct engine *e, uint64_t oid, int error);
 void	engine_tick(struct engine *e);	/* every 100 ms or so */
+/* Asked after any event: something waits that the next tick should come for within a few milliseconds. */
+bool	engine_hurry(struct engine *e);
 
 /* Owned by the shell until action_free(); NULL when there is none. */
 struct action *engine_next(struct engine *e);

@@ -634,8 +634,12 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 static void
 end_journal(struct serve *s)
 {
-	int r = s->journal == NULL ? 0 : journal_file_reset(s->journal);
+	int r = 0;
 
+	if (s->journal != NULL) {
+		shell_journal_end(s->shell);	/* its clock might reach a mark just now */
+		r = journal_file_reset(s->journal);
+	}
 	if (r < 0)
 		log_error("the journal cannot be emptied: %s", strerror(-r));
 	shell_free(s->shell, true);

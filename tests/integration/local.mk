@@ -16,6 +16,7 @@ INTEGRATION_TESTS = \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \
 	tests/integration/stranger.sh \
+	tests/integration/turns.sh \
 	tests/integration/wan.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
