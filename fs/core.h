@@ -322,6 +322,7 @@ void		 lease_swept(struct engine *e, struct object *o);
 void		 lease_reclaim(struct engine *e, bool restarted);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
+void		 lease_lose_session(struct engine *e);
 void		 lease_expired(struct engine *e);
 void		 lease_trim(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);

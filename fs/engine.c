@@ -505,23 +505,6 @@ extend_term(struct engine *e, uint64_t sent_ms)
 		e->lease_until = sent_ms + e->term_ms;
 }
 
-static void
-lose_session(struct engine *e)
-{
-	struct object *o, *next;
-
-	txn_lose_all(e);
-	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
-	e->journal.lost_upto = 0;
-	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
-		next = TAILQ_NEXT(o, lru_link);
-		o->pinned = false;
-		if (o->mode != MODE_NONE)
-			lease_lost(e, o);
-	}
-	e->sequence = e->acknowledged = 0;
-}
-
 void
 engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 {
@@ -549,7 +532,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	e->had_session = true;
 	if (fresh) {
 		if (had_session)
-			lose_session(e);
+			lease_lose_session(e);
 		else
 			journal_unadopt(e);
 		e->oids_left = e->next_oids_left = 0;

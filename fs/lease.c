@@ -566,6 +566,24 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 	e->stats.replays++;
 }
 
+/* The session is not there any more. */
+void
+lease_lose_session(struct engine *e)
+{
+	struct object *o, *next;
+
+	txn_lose_all(e);
+	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
+	e->journal.lost_upto = 0;
+	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		o->pinned = false;
+		if (o->mode != MODE_NONE)
+			lease_lost(e, o);
+	}
+	e->sequence = e->acknowledged = 0;
+}
+
 /* The term is over: the kernel must not go on where we may not. */
 void
 lease_expired(struct engine *e)
