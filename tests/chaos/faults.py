@@ -13,6 +13,7 @@ from board import DONE, DOUBT, FAILED, PAUSE, PAUSED, RUN
 
 POLL_S = 0.05
 DOUBT_S = 1.5
+GATE_S = 8			# less than what a call waits for the redoing of what its file lost
 REDONE_S = 20			# after work was done again that was lost with its leases, calls may still be told so
 
 
@@ -233,6 +234,8 @@ class ClientFaults(Faults):
                 # What it had lost it has done again by now.
                 self.redone_at = time.monotonic()
                 self.round.floats.append((self.number, self.good_until, self.redone_at))
+                # Calls on what is lost wait until then, but not for ever: what they did goes on top of the old.
+                self.settle(self.good_until if self.redone_at - self.good_until > GATE_S else 0)
                 self.round.troubles.count("leases_lost")
                 self.round.note(f"{self.name}: what was lost with its leases was done again")
         elif self.stranded_since == 0:
@@ -253,10 +256,15 @@ class ClientFaults(Faults):
             return True
         if time.monotonic() - self.redone_at > REDONE_S:
             return False
-        self.board.set_lost(self.number, 0)
-        self.board.turn(self.number)
-        self.board.turn(self.number)
+        self.settle(0)
         return True
+
+    def settle(self, lost):
+        """All its workers look whether everything is there."""
+        if self.board.up(self.number):
+            self.board.set_lost(self.number, lost)
+            self.board.turn(self.number)
+            self.board.turn(self.number)
 
     def attend(self):
         """Notices a loss, and workers in doubt."""
@@ -288,9 +296,12 @@ class ClientFaults(Faults):
     # ---- down and up ----
 
     def down(self, since, lost=False):
+        if self.client.redone():
+            since, lost = min(since, self.good_until), True
         self.since = since
         self.board.set_lost(self.number, since if lost else 0)
         self.board.turn(self.number)
+        return lost
 
     def up(self, floats=True):
         self.client.keep_journal(self.round.number)
@@ -345,13 +356,14 @@ class ClientFaults(Faults):
             return
         with Trouble(self.round, self.name, "client_restart"):
             self.hold()
+            self.look()
             doubt = any(self.board.in_doubt(w, self.number) for w in self.workers())
             if not doubt and self.look() and self.client.unmount():
                 waits = any(v.get("journal_operations", 0) != 0 for v in self.client.volumes())
-                self.down(self.good_until, lost=waits)
-                if not waits:
+                lost = self.down(self.good_until, lost=waits)
+                if not lost:
                     self.round.unmounts.append((self.number, time.monotonic()))
-                self.up(floats=waits)
+                self.up(floats=lost)
             self.release()
 
     def _stopped(self, kind, seconds):
