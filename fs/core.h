@@ -127,7 +127,8 @@ struct journal {
 	uint64_t	 floor;			/* entries before it are dead */
 	uint64_t	 last_op;		/* the last OP entry */
 	size_t		 bytes, dead_bytes;	/* appended, and of those before floor */
-	bool		 broken;		/* an entry could not be kept */
+	bool		 broken;		/* an entry could not be kept; nor is any operation now */
+	bool		 filled;		/* ... for there were too many: other entries still can */
 	bool		 stranded;		/* holds what this engine lost */
 	uint64_t	 losses;		/* how often it lost something */
 	uint64_t	 lost_upto;		/* the last commit frozen before that */
@@ -432,6 +433,8 @@ int		 redo_sync(struct engine *e, struct op *op, const struct object *o);
 void		 redo_tick(struct engine *e);
 /* An operation of somebody's changed what ino holds. */
 void		 redo_changed(struct engine *e, uint64_t ino);
+/* Our commit changed o, whoever did before. */
+void		 redo_committed(struct engine *e, struct object *o);
 /* One of the driver's changed these. */
 void		 redo_done(struct engine *e, const struct journal_entry *n);
 

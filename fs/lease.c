@@ -185,7 +185,7 @@ share_below(struct engine *e, struct object *dir)
 		struct object *o = r->absent || r->oref == 0 ? NULL : object_find(e, r->oref);
 
 		if (o == NULL || o->mode != MODE_EXCLUSIVE || o->born || !o->attr_known || o->gone ||
-		    o->recall != RECALL_NONE || txn_pending(e, o) || named(e, o->oid))
+		    o->recall != RECALL_NONE || txn_pending(e, o) || o->writers > 0 || named(e, o->oid))
 			continue;
 		e->sharing--;
 		release(e, o, MODE_SHARED);

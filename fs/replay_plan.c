@@ -127,14 +127,11 @@ froze(struct replay *r, uint64_t sequence, uint64_t upto)
 {
 	if (sequence > r->last_freeze)
 		r->last_freeze = sequence;
-	for (size_t i = r->count; i-- > 0;) {
-		struct item *t = &r->items[i];
+	for (; r->frozen < r->count && r->items[r->frozen].number <= upto; r->frozen++) {
+		struct item *t = &r->items[r->frozen];
 
-		if (!t->name || t->stranded || t->number > upto)
-			continue;
-		if (t->sequence != 0 && t->sequence <= sequence)
-			break;
-		t->sequence = sequence;
+		if (t->name && !t->stranded && t->sequence == 0)
+			t->sequence = sequence;
 	}
 }
 
@@ -147,6 +144,7 @@ resumed(struct replay *r, uint64_t sequence)
 			r->items[i].sequence = 0;
 	if (r->last_freeze > sequence)
 		r->last_freeze = sequence;
+	r->frozen = 0;
 }
 
 /* From now on it is not as the others: see lost(). */
@@ -310,6 +308,8 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 		replaces(r, n, &list[r->count - 1]);
 	/* What comes after a loss did not build upon what was lost. */
 	if ((!name || n->type == OP_RENAME || n->type == OP_LINK) && (f = fact_find(r, list[r->count - 1].it)) != NULL)
+		f->since |= n->upto == 0 && unsettled(f);
+	if (n->victim != 0 && (f = fact_find(r, n->victim)) != NULL)
 		f->since |= n->upto == 0 && unsettled(f);
 	if (!name && (f = fact_find(r, n->ino)) != NULL)
 		f->last = n->number;

@@ -15,7 +15,7 @@ enum {
 };
 
 enum step {
-	RUN, STAT, LOOK, MAKE, CLEAR, READ, WRITE,		/* an entry */
+	RUN, STAT, LOOK, MAKE, CLEAR, READ, WRITE, FLUSH,		/* an entry */
 	FIND_ORIGINAL, FIND_COPY, READ_ORIGINAL, READ_COPY, DROP, UP, DOWN,	/* a conflict */
 	SYNC, END
 };
@@ -59,6 +59,7 @@ struct replay {
 	char		 device[64];
 	struct item	*items;
 	size_t		 count, size;
+	size_t		 frozen;		/* items before it are in commits as far as is known */
 	struct fact	*facts;
 	size_t		 facts_count, facts_size;
 	struct conflict	*conflicts;
@@ -94,6 +95,7 @@ struct replay {
 	unsigned	 depth;
 	const struct conflict *to_note;		/* made by an operation just now, */
 	uint64_t	 to_note_ino, to_note_copy;	/* as a copy of this */
+	uint64_t	 to_tell;		/* its content has no place any more */
 	int		 error;
 	struct replay_report report;
 };

@@ -564,6 +564,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		if (o == NULL)
 			continue;
 		o->born = false;
+		redo_committed(e, o);
 		o->writer = e->session;
 		if (version > o->version)
 			o->version = version;
