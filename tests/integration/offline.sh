@@ -38,7 +38,8 @@ alone() {	# the default: nobody else has it mounted
 		random_file "$M/large" 200000 && flush_client ann && cp "$M/large" "$T/large" || return
 	client_ns=$near_ns mount_client bob vol
 	random_file "$B/unseen" 3000000 && client_ns=$near_ns client bob umount "$B" || return
-	ls -R "$M/work" >/dev/null && cat "$M/work/"* >"$T/read" 2>/dev/null
+	# Having been there bob has taken what ann had cached.
+	ls -R "$M/work" >/dev/null && cat "$M/large" "$M/work/"* >"$T/read" 2>/dev/null
 	sleep 6				# so that it is heard that nobody else is there
 	go_offline || return
 	cat "$T/status"

@@ -236,6 +236,7 @@ fragments | awk '$1 ~ /TESTS$/ && $2 ~ /^[+]?=$/ { for (i = 3; i <= NF; i++) if 
 	find tests -name '*.sh' | grep -vE '^tests/lib\.sh$'
 	find tests/unit -name 'test_*.c' | sed 's/\.c$//'
 	find tests/fuzz -name 'fuzz_*.c' | sed 's|/fuzz_|/replay_|; s/\.c$//'
+	find tests -name 'test_*.py'
 	echo tests/interop/golden.py
 	echo tests/chaos/test_judge.py
 } | LC_ALL=C sort >"$work/tests"
