@@ -40,6 +40,9 @@ op_getattr(struct engine *e, struct op *op)
 
 	if (o == NULL)
 		return -EAGAIN;
+	/* Who removed its last name left its content away: of its size only that client could tell. */
+	if (o->gone && o->opens == 0 && S_ISREG(o->attr.mode))
+		return -ESTALE;
 	op_answer(op, o);
 	return 0;
 }

@@ -57,6 +57,7 @@ struct call {
 	int		 error;
 	uint64_t	 child;
 	struct attr	 got;			/* when has_attr */
+	bool		 attr_unseen;		/* the kernel threw them away, and showed them to nobody */
 	bool		 has_attr, cacheable, name_cacheable, keep_cache, direct_io;
 	uint8_t		*bytes;			/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 len;

@@ -597,10 +597,34 @@ test_listing_of_removed(void)
 	world_teardown();
 }
 
+/* Who removed the last name did not bring the content of a file that nobody had open. */
+static void
+test_removed_elsewhere(void)
+{
+	struct attr removed = world_file;
+	struct op stat = { .type = OP_GETATTR, .ino = FAR }, again = { .type = OP_GETATTR, .ino = FAR };
+
+	world_setup();
+	removed.nlink = 0;
+	world_submit(&stat);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &removed));
+	ok(stat.error == -ESTALE, "its size is not told, for it may never have arrived");
+	world_replied(&stat);
+	removed.mode = S_IFDIR | 0755;
+	world_teardown();
+	world_setup();
+	world_submit(&again);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &removed));
+	ok(again.error == 0 && again.attr.nlink == 0, "a directory has nothing that could be missing");
+	world_replied(&again);
+	world_teardown();
+}
+
 int
 main(void)
 {
 	world_begin();
+	test_removed_elsewhere();
 	test_sweep();
 	test_locked_pages();
 	test_changed_by_name();
