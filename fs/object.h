@@ -87,7 +87,7 @@ struct object {
 	uint8_t		 early_mode;
 	uint64_t	 early_ticket;
 	uint32_t	 sweeps;		/* INVALIDATE actions under way */
-	uint64_t	 page_replies;		/* page replies since the DRAIN began */
+	uint64_t	 cached_replies;	/* that leave pages or moved names in the kernel, since the DRAIN began */
 
 	/* what is known */
 	bool		 attr_known, attr_damaged;

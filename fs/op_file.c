@@ -269,7 +269,7 @@ op_read(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if ((r = data_read(e, op, o, op->offset, op->size)) < 0)
 		return r;
-	o->page_replies++;
+	o->cached_replies++;
 	return 0;
 }
 
@@ -289,7 +289,7 @@ op_write(struct engine *e, struct op *op)
 	if (op->set & SET_KILL_SUID)
 		kill_set_ids(op, o);
 	o->attr.mtime = o->attr.ctime = e->real;
-	o->page_replies++;	/* the kernel keeps what it wrote */
+	o->cached_replies++;	/* the kernel keeps what it wrote */
 	op->written = op->data.len;
 	return 0;
 }

@@ -57,6 +57,69 @@ test_sweep(void)
 	world_teardown();
 }
 
+/* The kernel moves what it knows of a name, and will believe it as long as before. */
+static void
+test_moved_name(void)
+{
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("b") };
+	uint64_t h;
+
+	world_setup();
+	world_create("a", &h);
+	world_sync();
+	w.no_sweep = true;
+	world_recall(OID_ROOT, 0, MODE_NONE, 9);
+	ok(world_submit(&move) && move.error == 0, "a name is moved while its directory is swept");
+	world_replied(&move);
+	world_forget();
+	engine_invalidated(w.engine, OID_ROOT, 0);
+	world_collect();
+	world_answer_all();
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0 && released(OID_ROOT) < 0, "it is swept again");
+	engine_invalidated(w.engine, OID_ROOT, 0);
+	world_collect();
+	world_answer_all();
+	ok(released(OID_ROOT) >= 0, "and then given back");
+	world_teardown();
+}
+
+/* Nobody sees a change while the kernel here still shows what was before it. */
+static void
+test_answer_under_way(void)
+{
+	struct op mode = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 }, later = mode;
+	uint64_t h, a;
+
+	world_setup();
+	mode.ino = a = world_create("a", &h);
+	world_sync();
+	ok(world_submit(&mode) && mode.error == 0, "a file is changed");
+	world_sync();
+	world_forget();
+	world_recall(a, 0, MODE_SHARED, 9);
+	ok(released(a) < 0, "it is not shared while the answer to that is on its way");
+	world_replied(&mode);
+	ok(released(a) >= 0, "but then");
+	world_teardown();
+
+	/* One that is shared along with its directory. */
+	world_setup();
+	a = world_create("a", &h);
+	mode.ino = world_create("b", &h);
+	world_sync();
+	world_submit(&mode);
+	world_recall(OID_ROOT, 0, MODE_SHARED, 9);
+	later.ino = a;
+	world_submit(&later);
+	world_sync();
+	world_forget();
+	world_replied(&mode);
+	ok(released(OID_ROOT) >= 0 && released(mode.ino) >= 0, "what is in a shared directory goes with it");
+	ok(released(a) < 0, "but not while an answer is on its way");
+	world_replied(&later);
+	world_teardown();
+}
+
 /* The sweep waits for pages that a READ of ours has locked, and the READ for a lease. */
 static void
 test_locked_pages(void)
@@ -626,6 +689,8 @@ main(void)
 	world_begin();
 	test_removed_elsewhere();
 	test_sweep();
+	test_moved_name();
+	test_answer_under_way();
 	test_locked_pages();
 	test_changed_by_name();
 	test_unpin();
