@@ -260,7 +260,7 @@ take_file(struct kernel *k, struct call *c, uint64_t ino)
 	struct file *f = sim_alloc(sizeof *f);
 
 	*f = (struct file){ .ino = ino, .handle = c->op.handle, .flags = c->flags, .direct_io = c->direct_io,
-	    .next = k->files };
+	    .doubted = c->excuses & EXCUSE_LOST, .next = k->files };
 	k->files = f;
 	n->files++;
 	c->file = f;

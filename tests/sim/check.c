@@ -121,6 +121,7 @@ judge_done(struct sim *sim, struct call *c)
 	judge_forget(sim, c);
 	if ((sim->daemon->full && !sim->daemon->hopeful) || sim->daemon->full_until_us + NOSPC_US > sim->now_us)
 		c->excuses |= EXCUSE_NOSPC;
+	fate_excuse(c);
 	trace_call(sim, "done ", c);
 	sim->report.ops++;
 	sim->report.from_kernel += c->by_kernel;
@@ -160,6 +161,8 @@ apply(struct model *m, const struct letter *l, char *why, size_t size)
 		return l->call->voided || model_apply(m, l->call, why, size);
 	case LETTER_DEATH:
 		model_close_all(m, l->mount->client->index);
+		break;
+	case LETTER_ABSENCE:
 		break;
 	case LETTER_ADOPT:
 		model_adopt(m, l->as);
@@ -430,6 +433,9 @@ judge_advance(struct judge *j)
 				diary_saw(j->sim, j->model, l->call);
 			}
 			remember(j, before);
+			/* What follows was seen by those who got its leases. */
+			if (l->kind == LETTER_ABSENCE && !l->over)
+				fate_decide_absence(j, l->mount);
 			continue;
 		}
 		model_free(before);

@@ -228,6 +228,11 @@ synced(struct call *c)
 		sim_after(m->sim, 500000, leave, m, 0);
 		return;
 	}
+	/* What it gave up is in the journal: that is run again at once, in its session. */
+	if (s.journal_stranded) {
+		client_give_up(m);
+		return;
+	}
 	diary_empty(m->client->diary);
 	client_say_bye(m);
 }

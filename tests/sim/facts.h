@@ -33,6 +33,7 @@ struct facts {
 
 /* Walks the history; f->model is left at the death.  False when what others saw does not fit any more. */
 bool	facts_gather(struct judge *j, struct facts *f, char *why, size_t size);
+bool	facts_changes_content(const struct call *c);
 void	facts_free(struct facts *f);
 
 /*

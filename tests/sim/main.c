@@ -56,7 +56,7 @@ add(struct tally *t, const struct sim_report *r)
 {
 #define SUM(field) t->sum.field += r->field
 	SUM(ops); SUM(from_kernel); SUM(events); SUM(messages); SUM(commits); SUM(recalls); SUM(replays);
-	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
+	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(given_up); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
 	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(stalls); SUM(deafs); SUM(simulated_ms);
 	SUM(journals); SUM(rerun); SUM(conflicts); SUM(equal); SUM(owed);
 #undef SUM
@@ -73,9 +73,9 @@ print_report(const char *prefix, const struct sim_report *r)
 	    r->evictions, r->crashes, r->remounts, r->full, r->stalls, r->deafs);
 	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
 	    "\n", prefix, r->journals, r->rerun, r->conflicts, r->equal, r->owed);
-	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", lost objects %" PRIu64
+	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", given up %" PRIu64 ", lost objects %" PRIu64
 	    ", reordered %" PRIu64 ", messages %" PRIu64 ", events %" PRIu64 ", simulated %" PRIu64 " s\n",
-	    prefix, r->rejected, r->missing, r->voided, r->lost, r->searched, r->messages, r->events,
+	    prefix, r->rejected, r->missing, r->voided, r->given_up, r->lost, r->searched, r->messages, r->events,
 	    r->simulated_ms / 1000);
 }
 
