@@ -132,6 +132,7 @@ struct object {
 	bool		 tail_tidy;		/* no record speaks of bytes behind the end */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */
+	uint64_t	 hold_ms;		/* when it was truncated last */
 	uint64_t	 hold_number;		/* the span number of that moment */
 	bool		 hold_clean;		/* all that was truncated away was in a commit */
 	bool		 wipe;			/* regions from wipe_from on are deleted */

@@ -686,6 +686,30 @@ data_flush_all(struct engine *e)
 	}
 }
 
+void
+data_flush_written(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, data_link);
+		if (data_dirty(o))
+			data_flush(e, o);
+	}
+}
+
+void
+data_settle_all(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, data_link);
+		if (o->hold && !data_dirty(o) && e->now_ms - o->hold_ms >= e->config.commit_ms)
+			settle_size(e, o);
+	}
+}
+
 /*
  * All up to span `number`, written while the file was `size` long, has
  * arrived: newer bytes must not hide it.  A newer truncation may, while what

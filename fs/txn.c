@@ -510,7 +510,7 @@ txn_step(struct engine *e)
 		if (e->settle_until == 0) {
 			/* Let the content written so far come along, but not for long (R4). */
 			e->settle_until = e->now_ms + SETTLE_MS;
-			data_flush_all(e);
+			data_flush_written(e);
 		}
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
@@ -518,6 +518,8 @@ txn_step(struct engine *e)
 	if (TAILQ_EMPTY(&e->dirty) && !TAILQ_EMPTY(&e->carried))
 		forget_carried(e);
 	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
+		if (e->settle_until != 0)
+			data_settle_all(e);
 		freeze(e);
 		if (!TAILQ_EMPTY(&e->flushing))
 			data_flush_step(e);	/* what waited for room */

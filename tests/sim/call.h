@@ -32,6 +32,7 @@ struct listed {
 enum excuse {
 	EXCUSE_NOSPC	= 1,		/* the server was full while the call ran */
 	EXCUSE_LOST	= 2,		/* this session lost leases or work */
+	EXCUSE_TOLD	= 8,		/* its file told of a loss before, and need not do so again */
 	EXCUSE_INTR	= 4,		/* its caller was killed */
 };
 

@@ -315,6 +315,18 @@ look_no_more(struct sim *sim, void *what, uint64_t number)
 	(void)sim;
 	(void)number;
 	m->reading = false;
+	client_hear(m);
+}
+
+void
+client_hear(struct mount *m)
+{
+	if (m->deaf_until_us == 0 || m->state == MOUNT_GONE)
+		return;
+	m->deaf_until_us = 0;
+	/* What it did not hear is said again to who comes back. */
+	if (m->control != NULL)
+		net_cut(m->control);
 }
 
 static void

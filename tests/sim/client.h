@@ -92,6 +92,8 @@ void	client_stall(struct client *c, uint64_t for_us);
  * it is over its processes only look, for what an evicted client has not saved is lost.
  */
 void	client_deafen(struct client *c);
+/* It hears again. */
+void	client_hear(struct mount *m);
 /* It has nothing unsaved or open, and does nothing but look. */
 bool	client_only_looks(const struct client *c);
 

@@ -435,6 +435,8 @@ fate_excuse(struct call *c)
 	if ((c->type == OP_SYNC && l->losses > l->sync_told) || (c->file != NULL && c->file->doubted &&
 	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
 		c->excuses |= EXCUSE_LOST;
+	if (c->file != NULL && c->file->told)
+		c->excuses |= EXCUSE_TOLD;
 }
 
 void
@@ -444,8 +446,10 @@ fate_done(struct sim *sim, struct call *c)
 
 	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->type == OP_SYNC)
 		c->mount->ledger->sync_told = c->mount->ledger->losses;
-	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL)
+	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL) {
 		c->file->doubted = c->file->owes = false;
+		c->file->told = true;
+	}
 	if (c->error == 0 && c->type == OP_FSYNC && c->file != NULL && c->file->owes)
 		sim_fail(sim, "client %u gave up what was written to %" PRIu64 ", and fsync does not say so", c->client, c->ino);
 	if (c->error != 0 || (c->type != OP_FSYNC && c->type != OP_FSYNCDIR && c->type != OP_SYNC))

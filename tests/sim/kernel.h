@@ -21,7 +21,7 @@ struct file {
 	uint64_t	 ino, handle;
 	uint32_t	 flags;
 	bool		 direct_io;
-	bool		 doubted, owes;		/* a loss may, must be told through it */
+	bool		 doubted, owes, told;	/* a loss may, must be, was told through it */
 };
 
 struct kernel	*kernel_new(struct mount *m);
