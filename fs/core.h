@@ -455,6 +455,8 @@ void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
 /* This ATTR is the server's. */
 void		 data_told(struct object *o, struct bytes value);
+/* The commit that stated its size did not land. */
+void		 data_thawed(struct engine *e, struct object *o);
 /* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
 void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);

@@ -641,6 +641,19 @@ data_told(struct object *o, struct bytes value)
 	}
 }
 
+void
+data_thawed(struct engine *e, struct object *o)
+{
+	o->stated_size = o->told_size;
+	o->stated_flags = o->told_flags;
+	if (!o->hold)
+		return;
+	o->stable_size = o->told_size;
+	o->stable_flags = o->told_flags;
+	if (o->told_size == 0)
+		let_go(e, o);		/* there is no old content to keep */
+}
+
 static void
 forget_content(struct object *o, uint8_t kind)
 {

@@ -604,8 +604,7 @@ thaw(struct engine *e, struct commit_state *s)
 		if (o == NULL || o->mode == MODE_NONE)
 			continue;
 		if (m->kind == KIND_ATTR) {
-			o->stated_size = o->told_size;
-			o->stated_flags = o->told_flags;
+			data_thawed(e, o);
 			txn_touch_attr(e, o);
 		} else if (m->op == CHANGE_DELETE_RANGE) {
 			uint64_t from = 0;

@@ -230,6 +230,7 @@ facts_free(struct facts *f)
 	}
 	free(f->at);
 	model_free(f->model);
+	model_free(f->now);
 }
 
 bool
@@ -270,7 +271,7 @@ facts_gather(struct judge *j, struct facts *f, char *why, size_t size)
 			break;
 		}
 	}
-	model_free(f->model);
+	f->now = f->model;
 	f->model = at_death;
 	if (at_death != NULL && f->dead->state == MOUNT_GONE)
 		model_close_all(at_death, f->dead->client->index);	/* it may have died while it was absent */

@@ -28,7 +28,7 @@ struct facts {
 	bool		 over;			/* its death has been passed */
 	struct fact	*at;
 	size_t		 count, size;
-	struct model	*model;			/* at the moment of death */
+	struct model	*model, *now;		/* at the moment of death; of the last letter */
 };
 
 /* Walks the history; f->model is left at the death.  False when what others saw does not fit any more. */

@@ -42,7 +42,7 @@ struct ledger {
 	 * until it comes back with all of them.  What it gives up is lost then.
 	 */
 	bool		 absent, back;		/* back: it has a connection again */
-	bool		 gave_up, returning;
+	bool		 gave_up, returning, was_absent;
 	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
 	uint64_t	 sync_told;		/* ... and a SYNC of it */
 	uint64_t	 bound, bound_of;	/* what is void is later than that; of the commit frozen at that step */
@@ -103,7 +103,7 @@ leave(struct mount *m)
 	l->back = false;
 	if (l->absent || l->dead || m->sim->judge->model == NULL)
 		return;
-	l->absent = l->stale = true;
+	l->absent = l->stale = l->was_absent = true;
 	l->open = 0;
 	sim_trace(m->sim, "judge: client %u is absent", m->client->index);
 	diary_dying(m->client->diary, m);
@@ -435,6 +435,8 @@ fate_excuse(struct call *c)
 	if ((c->type == OP_SYNC && l->losses > l->sync_told) || (c->file != NULL && c->file->doubted &&
 	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
 		c->excuses |= EXCUSE_LOST;
+	if (l->was_absent)
+		c->excuses |= EXCUSE_ABSENT;
 	if (c->file != NULL && c->file->told)
 		c->excuses |= EXCUSE_TOLD;
 }
@@ -520,10 +522,10 @@ void_after(struct judge *j, const struct mount *m, uint64_t step)
 static bool
 is_gone(const struct inode *i)
 {
-	for (unsigned c = 0; c < CLIENTS_MAX; c++)
+	for (unsigned c = 0; i != NULL && c < CLIENTS_MAX; c++)
 		if (i->opens[c] > 0)
 			return false;
-	return i->nlink == 0;
+	return i == NULL || i->nlink == 0;
 }
 
 /* One boundary between what stayed and what is void: does it explain everything? */
@@ -544,7 +546,7 @@ try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t 
 		const struct inode *i = model_find(facts.model, f->ino);
 		struct inode *as = NULL;
 
-		if (i == NULL || is_gone(i) || f->built_on || (f->changer != m && !(f->doubtful && f->changer == NULL)))
+		if (is_gone(i) || is_gone(model_find(facts.now, f->ino)) || f->built_on || (f->changer != m && !(f->doubtful && f->changer == NULL)))
 			continue;
 		/* It lives on, and has this still. */
 		if (m->ledger->gave_up && !m->ledger->dead && engine_holds_content(m->engine, f->ino))

@@ -133,7 +133,7 @@ target(struct trial *t, uint64_t ino, bool *ret_may_succeed)
 	const struct inode *i = model_find(t->model, ino);
 
 	*ret_may_succeed = i != NULL;
-	if (i == NULL || (i->nlink == 0 && i->opens[t->call->client] == 0))
+	if (i == NULL || (i->nlink == 0 && (i->opens[t->call->client] == 0 || (t->call->excuses & EXCUSE_ABSENT))))
 		could_gone(t);
 	return i;
 }

@@ -90,6 +90,28 @@ test_held_over(void)
 	world_teardown();
 }
 
+/* What a full server refused is no old content that could be kept. */
+static void
+test_held_and_refused(void)
+{
+	struct op op = { .type = OP_SYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, a;
+
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, 4);
+	world_submit(&op);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 4, "a file's first content is on its way");
+	world_submit(&cut);
+	world_replied(&cut);
+	world_answer(STATUS_NOSPC);
+	world_replied(&op);
+	world_pass(1500);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 0, "refused, and truncated meanwhile, it is not told of again");
+	world_answer_all();
+	world_teardown();
+}
+
 /* A SYNC waits for what was written before it, while others write on. */
 static void
 test_sync_beside_writers(void)
@@ -196,6 +218,7 @@ main(void)
 	test_gap();
 	test_held_size();
 	test_held_over();
+	test_held_and_refused();
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
