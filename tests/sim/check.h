@@ -25,7 +25,7 @@ struct letter {
 	struct inode	*as;		/* ADOPT: content and size of a file as found after the death */
 };
 
-enum { SNAPSHOTS = 64 };
+enum { SNAPSHOTS = 256 };
 
 struct offsets {			/* of a directory's names in listings, as far as seen */
 	struct offsets	*next;
