@@ -473,8 +473,8 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 
 		if (o == NULL || o->mode == MODE_NONE || o->born)
 			continue;
-		if (o->gone && o->opens == 0 && !o->pinned_elsewhere) {
-			lease_freed(e, o);	/* as it should be */
+		if (o->gone && o->opens == 0 && !o->pinned_elsewhere && !unsaved(o)) {
+			lease_freed(e, o);	/* as it should be: its removal has landed */
 			continue;
 		}
 		part |= unsaved(o);

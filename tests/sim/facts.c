@@ -167,7 +167,9 @@ shown(struct facts *f, const struct call *c, uint64_t ino)
 	if (ino == 0 || c->mount == f->dead || model_find(f->model, ino) == NULL)
 		return;
 	fact = fact_of(f, ino);
-	if (fact->versions_count > 1)
+	if (f->over)
+		fact->built_on = true;	/* what was found then is what it is */
+	else if (fact->versions_count > 1)
 		forget_versions(fact, UINT64_MAX);
 }
 
@@ -194,7 +196,7 @@ follow(struct facts *f, const struct call *c, bool after)
 	if (after) {
 		uint64_t ino = c->type == OP_CREATE ? c->child : c->ino;
 
-		if (c->error == 0 && c->mount == f->dead && facts_changes_content(c))
+		if (c->error == 0 && c->mount == f->dead && facts_changes_content(c) && !f->over)
 			add_version(f, ino, c->done);
 		return;
 	}
@@ -202,14 +204,17 @@ follow(struct facts *f, const struct call *c, bool after)
 	for (unsigned i = 0; i < count; i++) {
 		struct fact *fact = fact_of(f, inos[i]);
 
+		if (f->over) {
+			fact->built_on = true;
+			continue;
+		}
 		fact->changer = c->mount;
-		fact->built_on |= f->over;
 		if (c->mount != f->dead)
 			drop_versions(fact);
 		else if (fact->versions_count == 0)
 			add_version(f, inos[i], 0);
 	}
-	if (c->mount != f->dead || c->error != 0)
+	if (c->mount != f->dead || c->error != 0 || f->over)
 		return;
 	if (c->type == OP_FSYNC)
 		forget_versions(fact_of(f, c->ino), c->invoked);

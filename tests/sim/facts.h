@@ -17,7 +17,7 @@ struct version {
 struct fact {
 	uint64_t	 ino;
 	const struct mount *changer;		/* the last one */
-	bool		 built_on;		/* changed by others after the death */
+	bool		 built_on;		/* changed, or seen by others, after the death */
 	bool		 doubtful;		/* touched by void calls of the dead mount */
 	struct version	*versions;		/* states since its content was last certain, oldest first */
 	size_t		 versions_count, versions_size;

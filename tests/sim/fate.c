@@ -44,7 +44,8 @@ struct ledger {
 	bool		 absent, back;		/* back: it has a connection again */
 	bool		 gave_up, returning, was_absent;
 	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
-	uint64_t	 sync_told;		/* ... and a SYNC of it */
+	uint64_t	 sync_told, told_step;	/* ... and a SYNC of it, when */
+	uint64_t	 left_step, left_bound, back_step;	/* of the last absence; what was in a commit then */
 	uint64_t	 bound, bound_of;	/* what is void is later than that; of the commit frozen at that step */
 	bool		 dead, stale;		/* stale: its fate is to be found out anew */
 	bool		 settled;		/* nothing can change it any more */
@@ -93,6 +94,20 @@ fate_killed(struct mount *m)
 	judge_advance(j);
 }
 
+/* ---- calls ---- */
+
+static bool
+changes_something(const struct call *c)
+{
+	switch (c->type) {
+	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
+		return true;
+	default:
+		return c->type == OP_OPEN && (c->flags & O_TRUNC);
+	}
+}
+
 /* ---- absences ---- */
 
 static void
@@ -107,7 +122,9 @@ leave(struct mount *m)
 	l->open = 0;
 	sim_trace(m->sim, "judge: client %u is absent", m->client->index);
 	diary_dying(m->client->diary, m);
-	judge_append(m->sim->judge, (struct letter){ .kind = LETTER_ABSENCE, .mount = m, .step = ++m->sim->step });
+	l->left_step = ++m->sim->step;
+	l->left_bound = UINT64_MAX;
+	judge_append(m->sim->judge, (struct letter){ .kind = LETTER_ABSENCE, .mount = m, .step = l->left_step });
 	judge_advance(m->sim->judge);
 }
 
@@ -126,6 +143,7 @@ void
 fate_attached(struct mount *m)
 {
 	m->ledger->back = true;
+	m->ledger->back_step = ++m->sim->step;
 }
 
 static bool
@@ -392,18 +410,6 @@ fate_crashed(struct sim *sim, uint64_t kept)
 /* ---- promises ---- */
 
 static bool
-changes_something(const struct call *c)
-{
-	switch (c->type) {
-	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
-	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
-		return true;
-	default:
-		return c->type == OP_OPEN && (c->flags & O_TRUNC);
-	}
-}
-
-static bool
 promised(const struct call *sync, const struct call *c)
 {
 	if (!changes_something(c))
@@ -432,7 +438,9 @@ fate_excuse(struct call *c)
 {
 	const struct ledger *l = c->mount->ledger;
 
-	if ((c->type == OP_SYNC && l->losses > l->sync_told) || (c->file != NULL && c->file->doubted &&
+	if (l->absent && !closes(c))
+		c->voided = true;	/* for now: until it is known what becomes of its work */
+	if ((c->type == OP_SYNC && (l->losses > l->sync_told || c->invoked < l->told_step)) || (c->file != NULL && c->file->doubted &&
 	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
 		c->excuses |= EXCUSE_LOST;
 	if (l->was_absent)
@@ -447,7 +455,7 @@ fate_done(struct sim *sim, struct call *c)
 	struct judge *j = sim->judge;
 
 	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->type == OP_SYNC)
-		c->mount->ledger->sync_told = c->mount->ledger->losses;
+		c->mount->ledger->sync_told = c->mount->ledger->losses, c->mount->ledger->told_step = sim->step;
 	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL) {
 		c->file->doubted = c->file->owes = false;
 		c->file->told = true;
@@ -514,18 +522,21 @@ void_after(struct judge *j, const struct mount *m, uint64_t step)
 		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
 		if (c != NULL && c->mount == m)
-			c->voided = c->lost || ((l->dead || (l->absent && !closes(c))) && c->done > step);
+			c->voided = c->lost || c->past || ((l->dead || (l->absent && !closes(c))) && c->done > step);
 	}
 }
 
-/* Without a name, and nobody has it open. */
+/* Without a name, and nobody has it open; who was given up may have had no PIN. */
 static bool
-is_gone(const struct inode *i)
+is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 {
-	for (unsigned c = 0; i != NULL && c < CLIENTS_MAX; c++)
-		if (i->opens[c] > 0)
+	if (i == NULL || i->nlink > 0)
+		return i == NULL;
+	for (unsigned c = 0; c < sim->plan.clients; c++)
+		if (i->opens[c] > 0 && (image_find(image, i->ino) != NULL || sim->clients[c]->mount == NULL ||
+		    !sim->clients[c]->mount->ledger->was_absent))
 			return false;
-	return i == NULL || i->nlink == 0;
+	return true;
 }
 
 /* One boundary between what stayed and what is void: does it explain everything? */
@@ -546,7 +557,7 @@ try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t 
 		const struct inode *i = model_find(facts.model, f->ino);
 		struct inode *as = NULL;
 
-		if (is_gone(i) || is_gone(model_find(facts.now, f->ino)) || f->built_on || (f->changer != m && !(f->doubtful && f->changer == NULL)))
+		if (is_gone(j->sim, &image, i) || is_gone(j->sim, &image, model_find(facts.now, f->ino)) || f->built_on || (f->changer != m && !(f->doubtful && f->changer == NULL)))
 			continue;
 		/* It lives on, and has this still. */
 		if (m->ledger->gave_up && !m->ledger->dead && engine_holds_content(m->engine, f->ino))
@@ -609,12 +620,46 @@ forget_absence(struct judge *j, const struct mount *m)
 	j->verified = verified;
 }
 
+/* What changed something takes effect later; what only looked was right when it did, and that is past. */
+static bool
+held_over(const struct letter *l, const struct mount *m)
+{
+	struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
+
+	if (c == NULL || c->voided || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || closes(c))
+		return false;
+	c->past = c->voided = c->error != 0 || !changes_something(c);
+	return !c->past;
+}
+
+/* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
+static void
+hold_over(struct judge *j, const struct mount *m)
+{
+	struct letter *held = sim_alloc((j->count + 1) * sizeof *held);
+	size_t count = 0, kept = 0, at;
+
+	for (size_t i = 0; i < j->count; i++)
+		if (held_over(&j->letters[i], m))
+			held[count++] = j->letters[i];
+		else
+			j->letters[kept++] = j->letters[i];
+	for (at = 0; at < kept; at++)
+		if (at + count >= j->verified || (j->letters[at].kind == LETTER_CALL ? j->letters[at].call->done :
+		    j->letters[at].step) > m->ledger->back_step)
+			break;
+	memmove(j->letters + at + count, j->letters + at, (kept - at) * sizeof *held);
+	memcpy(j->letters + at, held, count * sizeof *held);
+	free(held);
+}
+
 /* What it gave up is void for good; the rest stays, also what it did since. */
 static void
 returned(struct judge *j, struct mount *m)
 {
 	struct ledger *l = m->ledger;
 	char why[1024] = "";
+	size_t at, verified;
 
 	l->absent = l->returning = false;
 	if (!l->gave_up) {
@@ -628,6 +673,11 @@ returned(struct judge *j, struct mount *m)
 			j->letters[i].over = true;
 	l->gave_up = false;
 	sim_trace(j->sim, "judge: client %u is back", m->client->index);
+	verified = j->verified;
+	if (judge_replay(j, &at, why, sizeof why))
+		return;
+	j->verified = verified;
+	hold_over(j, m);
 	try_all_again(j, m, "return");
 }
 
@@ -657,6 +707,8 @@ decide(struct judge *j, struct mount *m)
 			if ((good = try_boundary(j, m, at_step, again, sizeof again)))
 				l->bound = at_step;
 	}
+	if (l->absent && l->left_bound == UINT64_MAX)
+		l->left_bound = l->bound;
 	if (!good || !promises_kept(j, m, why, sizeof why)) {
 		try_boundary(j, m, step, again, sizeof again);
 		sim_fail(j->sim, "after the %s of client %u with %zu commits applied: %s", l->dead ? "death" : "absence",

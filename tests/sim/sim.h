@@ -41,6 +41,7 @@ struct sim_report {
 	uint64_t	 commits, recalls, replays, evictions, rejected, missing, voided, given_up, searched, lost;
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
+	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };
 

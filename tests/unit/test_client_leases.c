@@ -225,6 +225,28 @@ test_loss(void)
 	world_teardown();
 }
 
+/* The removal of a name is lost with the lease of what it led to: that is there still. */
+static void
+test_lost_removal(void)
+{
+	struct op drop = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, stat = { .type = OP_GETATTR };
+	uint64_t h, a;
+
+	world_setup();
+	stat.ino = a = world_create("a", &h);
+	world_sync();
+	world_run(OP_RELEASE, a, h);
+	world_submit(&drop);
+	ok(drop.error == 0, "a file is removed");
+	world_replied(&drop);
+	lose(a);
+	ok(!world_submit(&stat) && world_wanted(a, MODE_SHARED), "when that is lost it is asked for again");
+	world_grant_one(1, world_object(a, MODE_SHARED, 30, 3, &world_file));
+	ok(stat.error == 0 && stat.attr.nlink == 1, "and found");
+	world_replied(&stat);
+	world_teardown();
+}
+
 static uint64_t
 make_directory(const char *name)
 {
@@ -695,6 +717,7 @@ main(void)
 	test_changed_by_name();
 	test_unpin();
 	test_loss();
+	test_lost_removal();
 	test_half_an_operation();
 	test_early_recall();
 	test_late_answer();
