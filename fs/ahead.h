@@ -22,6 +22,7 @@ struct scout_read {
 	uint64_t	 request;
 	uint16_t	 kinds;
 	uint32_t	 listings;		/* among the wants */
+	struct series	*series;		/* for the children alone; NULL: not so */
 	uint32_t	 count;
 	struct msg_want	 wants[WANTS_MAX];
 	uint8_t		 from[WANTS_MAX][SUBKEY_MAX];
@@ -47,7 +48,5 @@ void		 ahead_want(struct scout_read *r, const struct object *o, uint8_t kind, co
 bool		 walk_ahead(struct engine *e, struct scout_read *to, struct object *dir, struct rec *after, bool content);
 /* Fetches the cells that the beginning of a file lies in; true if any were missing. */
 bool		 walk_fetch(struct engine *e, struct object *o);
-/* The directory above, by the name the kernel looked it up by, and the entry that leads down again; or NULL. */
-struct object	*walk_above(struct engine *e, const struct object *o, struct rec **ret);
 
 #endif

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "fs/delay.h"
+
 enum {
 	BLOCK_SHOWN	= 64 * 1024,		/* st_blksize */
 	TIMEOUT_S	= 3600,			/* of what is cacheable */
@@ -24,7 +26,7 @@ static const uint8_t zeros[64 * 1024];
 static double
 attr_timeout(const struct op *op)
 {
-	return op->cacheable && op->type != OP_LINK ? TIMEOUT_S : 0;
+	return op->cacheable ? TIMEOUT_S : 0;
 }
 
 static double
@@ -241,12 +243,13 @@ answer_read(struct request *r)
 static void
 fill_child(const struct mount *m, const struct dirent_out *from, struct fuse_entry_param *e)
 {
-	*e = (struct fuse_entry_param){ .ino = from->child == 0 ? 0 : ino_of(from->child),
-	    .attr_timeout = from->cacheable ? TIMEOUT_S : 0, .entry_timeout = name_timeout(m, from->name_cacheable) };
-	if (from->child != 0)
-		fill_stat(m, from->child, &from->attr, &e->attr);
-	e->attr.st_ino = ino_of(from->ino);
-	e->attr.st_mode |= from->child == 0 ? DTTOIF(from->type) : 0;
+	*e = (struct fuse_entry_param){ .attr = { .st_ino = ino_of(from->ino), .st_mode = DTTOIF(from->type) } };
+	if (from->attr == NULL)
+		return;
+	e->ino = ino_of(from->ino);
+	e->attr_timeout = from->cacheable ? TIMEOUT_S : 0;
+	e->entry_timeout = name_timeout(m, from->name_cacheable);
+	fill_stat(m, from->ino, from->attr, &e->attr);
 }
 
 static void
@@ -267,8 +270,8 @@ answer_readdir(struct request *r)
 	}
 	if ((buf == NULL ? fuse_reply_err(r->req, ENOMEM) : fuse_reply_buf(r->req, buf, at)) == -ENOENT || buf == NULL)
 		for (size_t i = 0; i < op->entries_count; i++)
-			if (op->entries[i].child != 0)
-				shell_forget(r->mount->shell, &(struct forget){ op->entries[i].child, 1 }, 1);
+			if (op->entries[i].attr != NULL)
+				shell_forget(r->mount->shell, &(struct forget){ op->entries[i].ino, 1 }, 1);
 	free(buf);
 }
 
@@ -300,6 +303,7 @@ answer(struct request *r)
 {
 	struct op *op = &r->call.op;
 
+	DELAY_OP("reply", op->type);
 	/* Before the writer goes on, and could run what it wrote. Attributes alone: nothing is waited for. */
 	if (op->killed && op->type != OP_SETATTR && r->mount->mounted)
 		fuse_lowlevel_notify_inval_inode(r->mount->session, ino_of(op->ino), -1, 0);

@@ -7,6 +7,8 @@
 void
 engine_status(const struct engine *e, struct engine_status *to)
 {
+	const struct object *o;
+
 	*to = e->stats;
 	to->attached = e->attached;
 	to->version = e->version;
@@ -26,6 +28,9 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->journal_bytes = e->journal.bytes - e->journal.dead_bytes;
 	to->journal_full = e->journal.broken;
 	to->journal_stranded = e->journal.stranded;
+	if (e->journal.stranded)
+		TAILQ_FOREACH(o, &e->lru, lru_link)
+			to->waiting_objects += o->waits;
 }
 
 static void
@@ -57,7 +62,7 @@ engine_unsaved(struct engine *e, void (*report)(void *context, const char *path,
 	char path[4096];
 
 	TAILQ_FOREACH(o, &e->lru, lru_link)
-		if (o->error != 0 || txn_pending(e, o)) {
+		if (o->error != 0 || o->waits || txn_pending(e, o)) {
 			path_of(e, o, path, sizeof path);
 			report(context, path, o->error != 0);
 		}
@@ -113,6 +118,8 @@ engine_check(struct engine *e, char *why, size_t size)
 				return fail_check(why, size, o, "a clean record is listed as dirty");
 		if (o->on_data_list != (data_dirty(o) || o->hold))
 			return fail_check(why, size, o, "its content is not listed");
+		if ((o->waits && !e->journal.stranded) || (o->changed && !o->waits))
+			return fail_check(why, size, o, "waits for a journal that holds nothing lost");
 		if (data_dirty(o) && o->mode != MODE_EXCLUSIVE)
 			return fail_check(why, size, o, "content written without an exclusive lease");
 		if (S_ISREG(o->attr.mode) && o->attr_known && !o->hold && o->stable_size > o->attr.size)

@@ -13,17 +13,18 @@
  *
  *	the lease is still ours    the second look-up names it as a need, so an
  *	                           older operation keeps it (R6), and is answered
- *	it went meanwhile          ESTALE: the kernel begins rename(2) anew, once,
- *	                           with names asked for again
+ *	it went meanwhile          ESTALE: the kernel begins rename(2) anew, with
+ *	                           names asked for again
  *
  * (Asked whether a name it knows is still so, the kernel takes any error for
  * a no, and asks once more, anew: the same answer is given then.)
  *
- * The second time the application would see ESTALE.  So who is wounded keeps
- * its ticket (R6), needs the directory of the new name from its first look-up
- * on, is not answered under a lease that is about to go, and what it looks
- * into is held for HOLD_MS against a recall that wants all of the lease.  If all that was not enough, it
- * is ESTALE: better an error than a rename that never was.
+ * The kernel does so once in a call; a pair that is broken again is answered
+ * ESTALE again, and then the application sees it: better an error than a
+ * rename that never was.  To make that rare, who is wounded keeps its ticket
+ * (R6), needs the directory of the new name from its first look-up on, is not
+ * answered under a lease that is about to go, and what it looks into is held
+ * for HOLD_MS against a recall that wants all of the lease.
  *
  * A first name that was answered from the kernel's cache is not seen here.
  * While a directory is in demand its names are not cached (names_quiet());

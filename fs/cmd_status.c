@@ -8,13 +8,17 @@
 #include "fs/control.h"
 #include "fs/serve_journal.h"
 
+enum { UNSAVED_MAX = 256 };
+
 struct fact {
 	char	word[32];
 	char	rest[512];
 };
 struct facts {
-	struct fact	list[32];
+	struct fact	list[48];
 	size_t		count;
+	char		*unsaved[UNSAVED_MAX];
+	size_t		unsaved_count;
 };
 
 struct listing {
@@ -31,11 +35,23 @@ collect(void *context, const char *word, const char *rest)
 {
 	struct facts *f = context;
 
+	if (strcmp(word, "unsaved") == 0) {
+		if (f->unsaved_count < UNSAVED_MAX && (f->unsaved[f->unsaved_count] = strdup(rest)) != NULL)
+			f->unsaved_count++;
+		return true;
+	}
 	if (f->count == sizeof f->list / sizeof *f->list)
 		return true;
 	snprintf(f->list[f->count].word, sizeof f->list[0].word, "%s", word);
 	snprintf(f->list[f->count++].rest, sizeof f->list[0].rest, "%s", rest);
 	return true;
+}
+
+static void
+facts_done(struct facts *f)
+{
+	for (size_t i = 0; i < f->unsaved_count; i++)
+		free(f->unsaved[i]);
 }
 
 static const char *
@@ -89,11 +105,18 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 		printf("%s\"%s\": ", i > 0 ? ", " : " ", at->word);
 		if (text)
 			cmd_json(stdout, at->rest);
-		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0)
+		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 ||
+		    strcmp(at->word, "lapsed") == 0)
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);
 	}
+	fputs(", \"unsaved\": [", stdout);
+	for (size_t i = 0; i < f->unsaved_count; i++) {
+		fputs(i > 0 ? ", " : "", stdout);
+		cmd_json(stdout, f->unsaved[i]);
+	}
+	fputs("]", stdout);
 	show_conflicts(s, id);
 	fputs(" }", stdout);
 }
@@ -120,8 +143,12 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	if (fact(f, "error")[0] != '\0')
 		printf("    nothing can be saved now: %s\n", fact(f, "error"));
 	if (fact(f, "lost_objects")[0] != '0')
-		printf("    changes of %s files were lost%s\n", fact(f, "lost_objects"),
-		    strcmp(fact(f, "journal"), "stranded") == 0 ? "; they are in the journal, and come back once it is unmounted" : "");
+		printf("    changes of %s files were lost\n", fact(f, "lost_objects"));
+	if (strcmp(fact(f, "journal"), "stranded") == 0)
+		printf("    the server went on without changes of %s files: they wait in the journal, to be done again\n",
+		    fact(f, "waiting_objects"));
+	for (size_t i = 0; i < f->unsaved_count; i++)
+		printf("%s        %s\n", i > 0 ? "" : "    what waits:\n", f->unsaved[i]);
 	if (fact(f, "journal_through")[0] != '0')
 		printf("    the journal does not fit this machine's disk: %s changes waited for the server\n",
 		    fact(f, "journal_through"));
@@ -155,7 +182,7 @@ static int
 show(void *context, const struct home_volume *v)
 {
 	struct listing *s = context;
-	struct facts f = { .count = 0 };
+	struct facts f = { .count = 0, .unsaved_count = 0 };
 	char path[PATH_MAX];
 	int fd;
 
@@ -173,6 +200,7 @@ show(void *context, const struct home_volume *v)
 		s->shown++;
 		s->troubled += fact(&f, "connected")[0] != '1';
 	}
+	facts_done(&f);
 	close(fd);
 	return 0;
 }

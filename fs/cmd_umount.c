@@ -5,12 +5,15 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fs/cmd.h"
 #include "fs/control.h"
 #include "fs/mount.h"
+
+enum { TIMEOUT_MAX_S = 100 * 24 * 60 * 60 };
 
 struct heard {
 	const struct cmd	*cmd;
@@ -71,20 +74,27 @@ static int
 umount_volume(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "force", no_argument, NULL, 'f' }, { "help", no_argument, NULL, 'h' }, { 0 }
+		{ "force", no_argument, NULL, 'f' }, { "timeout", required_argument, NULL, 't' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	const struct cmd *cmd = &cmd_umount;
 	struct heard heard = { .cmd = cmd };
-	char request[PATH_MAX + 16];
+	char request[PATH_MAX + 48], verb[40] = "umount", *end;
+	unsigned long timeout_s;
 	struct cmd_mounted mounted;
 	struct home *home = NULL;
 	int c, r, fd;
 
-	while ((c = cmd_option(cmd, argc, argv, "fh", options)) != -1) {
-		if (c != 'f')
+	while ((c = cmd_option(cmd, argc, argv, "ft:h", options)) != -1)
+		if (c == 'f')
+			heard.force = true;
+		else if (c == 't') {
+			timeout_s = strtoul(optarg, &end, 10);
+			if (*optarg < '0' || *optarg > '9' || *end != '\0' || timeout_s > TIMEOUT_MAX_S)
+				return cmd_usage(cmd, "--timeout takes a number of seconds");
+			snprintf(verb, sizeof verb, "umount:%lu", timeout_s * 1000 + (timeout_s == 0));
+		} else
 			return cmd_usage(cmd, NULL);
-		heard.force = true;
-	}
 	if (argc - optind != 1)
 		return cmd_usage(cmd, "say one directory or volume");
 	if ((r = cmd_home(cmd, &home)) != 0)
@@ -94,7 +104,7 @@ umount_volume(int argc, char **argv)
 	if (r != 0)
 		return r;
 	heard.mounted = &mounted;
-	snprintf(request, sizeof request, "%s%s%s", heard.force ? "discard" : "umount",
+	snprintf(request, sizeof request, "%s%s%s", heard.force ? "discard" : verb,
 	    mounted.directory[0] != '\0' ? " " : "", mounted.directory);
 	fd = control_ask(mounted.socket, request);
 	if (fd < 0)
@@ -109,13 +119,14 @@ umount_volume(int argc, char **argv)
 
 const struct cmd cmd_umount = {
 	"umount", umount_volume, "save everything and unmount",
-	"umount [--force] DIRECTORY | [SERVER/]VOLUME\n"
+	"umount [--force] [--timeout SECONDS] DIRECTORY | [SERVER/]VOLUME\n"
 	"\n"
 	"Brings all changes to the server, then unmounts. When the server cannot be\n"
-	"reached it names the files concerned and does nothing.\n"
+	"reached for 10 seconds, what is not there waits in the journal for the next\n"
+	"mount, and the files concerned are named; with -o nojournal nothing is done.\n"
 	"\n"
-	"  -f, --force   unmount even then, and even when in use: changes that are not\n"
-	"                on the server wait in the journal for the next mount; with\n"
-	"                -o nojournal they are lost\n"
+	"  -t, --timeout SECONDS   give it so much time in all\n"
+	"  -f, --force   unmount at once, even when in use, and even when changes that\n"
+	"                are not on the server are lost for want of a journal\n"
 	"  -h, --help    show this text\n"
 };

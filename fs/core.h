@@ -12,6 +12,7 @@
  * cell.c     opened cells of blocks, and fetching them
  * op_*.c     the operations
  * journal.c  what outlives the process
+ * redo.c     what was lost here, run again here
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -39,6 +40,7 @@ enum wait_kind {
 	WAIT_FETCH,		/* for cells */
 	WAIT_ATTACH,		/* for the server */
 	WAIT_OIDS,		/* for object ids */
+	WAIT_REDO,		/* for the journal, which is run again */
 };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
@@ -67,6 +69,8 @@ struct op_state {
 	/* of operations in several steps */
 	int		 step;
 	uint64_t	 flush_number, sequence, errors, size;
+	uint64_t	 losses;		/* engine.journal.losses when its steps began */
+	bool		 counted;		/* `errors` is set */
 	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
 	uint64_t	 refusals;
 	/* the reply */
@@ -76,7 +80,7 @@ struct op_state {
 /* What a thread looked up last: see caller.c. */
 struct caller {
 	uint32_t	 id;			/* 0: nobody */
-	bool		 wounded;		/* was told to begin anew, once */
+	bool		 wounded;		/* was told to begin anew */
 	uint64_t	 dir, leased_since;	/* of the last look-up; dir 0: none */
 	uint64_t	 child, name;		/* what it gave; a digest of the name */
 	uint64_t	 seen_ms;
@@ -124,13 +128,26 @@ struct journal {
 	size_t		 bytes, dead_bytes;	/* appended, and of those before floor */
 	bool		 broken;		/* an entry could not be kept */
 	bool		 stranded;		/* holds what this engine lost */
+	uint64_t	 losses;		/* how often it lost something */
+	bool		 untold;		/* of one the journal could not take note */
+	bool		 keep_oids;		/* the session that chose the ids of what was lost goes on */
+	int		 redo_error;		/* why it was not run again, the last time */
+	uint64_t	 gate_until;		/* until then operations on what was lost wait for it */
 	bool		 replaying;
 	uint64_t	 replayed;		/* entries up to it have been run again */
-	uint64_t	*own;			/* versions that our own commits made, ascending */
-	size_t		 own_count, own_size;
+	uint64_t	 session, boot;		/* as the last SESSION entry says */
+	bool		 rerun;			/* it is, or was, run again by this engine */
+	uint64_t	*own;			/* sessions whose writing is ours */
+	size_t		 own_count;
 	enum mark	 mark;
 	uint64_t	 mark_upto, mark_spans, mark_sequence;
 	size_t		 mark_bytes;
+};
+
+/* Children of a directory missed one after the other. */
+struct series {
+	uint64_t	 dir;
+	unsigned	 misses, rest;		/* since they were asked for together; until they are again */
 };
 
 enum { SCOUT_MISSES = 16 };
@@ -148,6 +165,7 @@ struct scout {
 	unsigned	 rest;			/* uses to let pass before looking again */
 	enum { ORDER_TOKENS, ORDER_NAMES, ORDER_OIDS } order;	/* that the reader goes in */
 	unsigned	 in_order[3];		/* how well the last steps fit that one */
+	struct series	 series[MODE_EXCLUSIVE];	/* wanted SHARED, wanted EXCLUSIVE */
 	uint64_t	 missed[SCOUT_MISSES];	/* the last files */
 	unsigned	 missed_next;
 	bool		 at_home;		/* in the reader's own directory: what is there comes first */
@@ -166,9 +184,12 @@ struct engine {
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
+	struct { uint64_t dir; unsigned count; } series[MODE_EXCLUSIVE];	/* of recalls of its children, to that mode */
 
 	struct scout	 scout;
 	struct action	*first, **last;
+	struct action	*releasing;		/* a RELEASE, if nothing stands behind it: more leases go into it */
+	uint32_t	 releasing_size;
 
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
 	size_t		 parked_count;
@@ -182,7 +203,7 @@ struct engine {
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
-	uint64_t	 boot;			/* of the server */
+	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
 	uint64_t	 next_oid;
@@ -313,12 +334,16 @@ bool		 scout_expects(const struct engine *e, uint64_t upto);
 const struct msg_want *scout_want(const struct engine *e, uint64_t request, uint32_t i, uint16_t *ret_kinds);
 /* o was in an answer; asked_for: by an operation. */
 void		 scout_took(struct engine *e, struct object *o, bool asked_for);
-/* All of that READ's answer has been taken, if it is ours. */
-void		 scout_answered(struct engine *e, uint64_t request);
+/* All of that READ's answer has been taken, if it is ours: it told of so many objects. */
+void		 scout_answered(struct engine *e, uint64_t request, uint32_t objects);
 /* It was refused: true if it is ours. */
 bool		 scout_refused(struct engine *e, uint64_t request);
 void		 scout_lost(struct engine *e);		/* the connection */
 void		 scout_forgotten(struct engine *e, struct object *o);	/* before its records are */
+
+/* ---- walk.c ---- */
+/* The directory above, by the name the kernel looked it up by, and the entry that leads down again; or NULL. */
+struct object	*walk_above(struct engine *e, const struct object *o, struct rec **ret);
 
 /* ---- op_*.c ---- */
 int op_lookup(struct engine *e, struct op *op);
@@ -372,12 +397,34 @@ bool		 journal_op(struct engine *e, const struct op *op);
 bool		 journal_full(const struct engine *e, const struct op *op);
 int		 journal_through(struct engine *e, struct op *op);
 void		 journal_froze(struct engine *e, uint64_t sequence);
-void		 journal_acked(struct engine *e, uint64_t sequence, uint64_t version);
+void		 journal_acked(struct engine *e, uint64_t sequence);
+bool		 journal_own(const struct engine *e, uint64_t session);
+/* The session holds the leases it thinks it holds. */
+void		 journal_attached(struct engine *e);
 void		 journal_clean(struct engine *e, struct object *o);
+void		 journal_synced(struct engine *e, struct object *o);
 /* The commits from `sequence` on, and what is in none yet. */
 void		 journal_lost(struct engine *e, uint64_t sequence);
 void		 journal_step(struct engine *e);
 void		 journal_unadopt(struct engine *e);
+
+int		 journal_append(struct engine *e, struct journal_entry *n, bool sync);
+bool		 journal_keeps(const struct engine *e);
+
+/* ---- redo.c ---- */
+/* o is about to be lost with its changes.  False: the journal will not bring them again. */
+bool		 redo_strand(struct engine *e, struct object *o);
+/* A loss has been noted, or could not be. */
+void		 redo_lost(struct engine *e, bool noted);
+/* The operation is to wait for what o lost: -EAGAIN. */
+int		 redo_gate(struct engine *e, struct op *op, const struct object *o);
+/* FSYNC of o, or SYNC (NULL), promises nothing before: 0, -EAGAIN, or why it will not be soon. */
+int		 redo_sync(struct engine *e, struct op *op, const struct object *o);
+void		 redo_tick(struct engine *e);
+/* An operation of somebody's changed what ino holds. */
+void		 redo_changed(struct engine *e, uint64_t ino);
+/* One of the driver's changed these. */
+void		 redo_done(struct engine *e, const struct journal_entry *n);
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);
@@ -396,7 +443,7 @@ void		 txn_order(struct engine *e, struct object *o);
 void		 txn_commit(struct engine *e);
 void		 txn_step(struct engine *e);
 void		 txn_committed(struct engine *e, const struct msg_committed *m);
-void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version);
+void		 txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome);
 /* s and those after it become part of the running transaction again: the server has consumed none of their sequences. */
 void		 txn_thaw(struct engine *e, struct commit_state *s);
 /* The same, to be tried again in a while; until then who waits is told the error. */

@@ -36,6 +36,7 @@ action_add(struct engine *e, enum action_kind kind)
 	a->kind = kind;
 	*e->last = a;
 	e->last = &a->next;
+	e->releasing = NULL;
 	return a;
 }
 
@@ -61,6 +62,8 @@ engine_next(struct engine *e)
 	e->first = a->next;
 	if (e->first == NULL)
 		e->last = &e->first;
+	if (e->releasing == a)
+		e->releasing = NULL;
 	a->next = NULL;
 	return a;
 }
@@ -162,7 +165,7 @@ object_drop(struct engine *e, struct object *o)
 
 	if (useless && o->lookups == 0 && o->opens == 0 && o->inflight == 0 && !o->dirty && !data_dirty(o) &&
 	    !o->hold && !o->on_flush_list && o->recall == RECALL_NONE && o->sweeps == 0 && !o->unpin &&
-	    o->early_grant == 0 && e->now_ms >= o->demand_until && o->oid != OID_ROOT && !answers_expected(e, o))
+	    o->early_grant == 0 && e->now_ms >= o->demand_until && !o->waits && o->oid != OID_ROOT && !answers_expected(e, o))
 		object_unlink(e, o);
 }
 
@@ -288,7 +291,8 @@ adds_changes(enum op_type type)
 static bool
 went_through(struct engine *e, struct op *op)
 {
-	int r = journal_through(e, op);
+	/* What was lost and is not in the journal does not come again. */
+	int r = op->state->losses != e->journal.losses ? -EIO : journal_through(e, op);
 
 	if (r != -EAGAIN)
 		op->error = r;
@@ -310,6 +314,10 @@ attempt(struct engine *e, struct op *op)
 	op->entries_count = 0;
 	if (s->through)
 		return went_through(e, op);
+	/* What the steps so far have seen to was lost. */
+	if (s->losses != e->journal.losses)
+		s->step = 0;
+	s->losses = e->journal.losses;
 	/* On a full server nothing leaves, but removing must go on. */
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
 		e->freeze_wanted = true;
@@ -422,6 +430,7 @@ engine_submit(struct engine *e, struct op *op)
 	}
 	s->op = op;
 	s->began_ms = e->now_ms;
+	s->losses = e->journal.losses;
 	caller_arrived(e, op);
 	done = attempt(e, op);
 	if (done)
@@ -458,7 +467,7 @@ engine_interrupt(struct engine *e, struct op *op)
 	struct op_state *s = op->state;
 
 	/* With the server there the wait is short; giving up would only confuse the application. */
-	if (s == NULL || e->attached || s->wait == WAIT_NONE)
+	if (s == NULL || (e->attached && !op->redo) || s->wait == WAIT_NONE)
 		return;
 	TAILQ_REMOVE(&e->parked, s, link);
 	e->parked_count--;
@@ -494,6 +503,7 @@ lose_session(struct engine *e)
 	struct object *o, *next;
 
 	txn_lose_all(e);
+	e->journal.keep_oids = false;	/* nor are the ids its own any more */
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
 		o->pinned = false;
@@ -534,6 +544,9 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 			journal_unadopt(e);
 		e->oids_left = e->next_oids_left = 0;
 	}
+	e->session = a->session;
+	if (fresh)
+		journal_attached(e);
 	take_range(e, a->first_oid, a->oid_count);
 	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
@@ -541,7 +554,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
 		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))
 			send_message(e, MSG_reset, ++e->next_request);
-		txn_resume(e, a->sequence, a->rejected, a->version);
+		txn_resume(e, a->sequence, a->rejected, a->outcome);
 	}
 	send_message(e, MSG_statfs, ++e->next_request);
 	wake(e, WAIT_READ, 0);
@@ -577,6 +590,7 @@ engine_received(struct engine *e, const struct message *m)
 			break;
 		e->reclaiming = false;
 		extend_term(e, e->attached_at);
+		journal_attached(e);
 		wake(e, WAIT_ATTACH, 0);
 		break;
 	case MSG_allocated:
@@ -664,6 +678,7 @@ engine_tick(struct engine *e)
 	data_flush_step(e);
 	unpin_step(e);
 	journal_step(e);
+	redo_tick(e);
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
 	settle(e);

@@ -33,6 +33,7 @@ struct engine_config {
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
+	bool		 redo;			/* what is lost here is run again here: engine_redo_due() */
 	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
 	/* Which name of a rename(2) does this caller look up?  Asked seldom; NULL: neither, ever. */
@@ -66,9 +67,8 @@ struct dirent_out {
 	uint8_t		 type;		/* DT_ */
 	uint8_t		 name_len;
 	const char	*name;		/* in the op's arena */
-	/* With op.plus, of a child that is known: a LOOKUP that it counts as; else child is 0. */
-	uint64_t	 child;
-	struct attr	 attr;
+	/* With op.plus, of a child that is known: its attributes, in the arena; it counts as a LOOKUP.  Else NULL. */
+	const struct attr *attr;
 	bool		 cacheable, name_cacheable;
 };
 
@@ -99,6 +99,7 @@ struct op {
 	size_t		 size;
 	uint64_t	 handle;		/* of OPEN, CREATE, OPENDIR */
 	struct replaying *replay;		/* out of the journal, done again; else NULL */
+	bool		 redo;			/* on behalf of the journal: waits for nobody's turn */
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
@@ -234,7 +235,8 @@ struct engine_status {
 	int		error;			/* why nothing is committed now (-ENOSPC), or 0 */
 	size_t		journal_bytes;		/* that are not known to be on the server */
 	bool		journal_full;		/* it cannot be kept: changes wait for the server */
-	bool		journal_stranded;	/* it holds what was lost here: for the next mount */
+	bool		journal_stranded;	/* it holds what was lost here, and is to be run again */
+	size_t		waiting_objects;	/* of which it does */
 };
 void	engine_status(const struct engine *e, struct engine_status *to);
 /* Calls report() with the path of each object that has changes not on the server, or lost ones. */

@@ -48,7 +48,9 @@ features_check(struct shell *shell, bool read_only, void (*waiting)(void *contex
 		return -ENOMEM;
 	if (!shell_wait(errand, SOON_MS)) {
 		shell_status(shell, &status, trouble, sizeof trouble);
-		if (status.attached)
+		if (status.busy)
+			waiting(context, "the server is too busy to show the volume; waiting a minute for it");
+		else if (status.attached)
 			waiting(context, "another client holds the volume and does not answer; waiting a minute for it");
 		shell_wait(errand, status.attached ? HELD_MS : LINK_ANSWER_MS);
 	}
@@ -57,6 +59,8 @@ features_check(struct shell *shell, bool read_only, void (*waiting)(void *contex
 	r = judge(&op, r, read_only, why, size);
 	if (r == -ENOENT)
 		snprintf(why, size, "the volume has no root directory yet: nuage create with its name finishes it");
+	else if (r == -ETIMEDOUT && status.busy)
+		snprintf(why, size, "the server is too busy to show the volume: try again later");
 	else if (r == -ETIMEDOUT && status.attached)
 		snprintf(why, size, "another client holds the volume and does not let go: try again later");
 	else if (r == -ETIMEDOUT)

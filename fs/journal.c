@@ -6,9 +6,11 @@
  *	a transaction is frozen			FREEZE, before its COMMIT leaves
  *	a commit is acknowledged		ACK
  *	a lease is weakened or given back	CLEAN, if a live entry speaks of the object
+ *	a file was synced			CLEAN, if nothing newer of it waits
  *	the same while replaying		AWAY
- *	commits or leases are lost		LOSS, and no TRIM any more: what is
- *						live waits for the next mount
+ *	a session begins, or has reclaimed	SESSION
+ *	commits or leases are lost		LOSS, and no TRIM before what was lost
+ *						has been run again: REDONE (redo.c)
  *	a mark was reached			TRIM
  *
  * A mark is a sync that nobody waits for: it remembers a moment, and is
@@ -167,8 +169,8 @@ journal_is_name(const struct journal_entry *n)
 
 /* ---- appending ---- */
 
-static int
-append(struct engine *e, struct journal_entry *n, bool sync)
+int
+journal_append(struct engine *e, struct journal_entry *n, bool sync)
 {
 	struct journal *j = &e->journal;
 	uint8_t arguments[JOURNAL_ARGUMENTS_MAX];
@@ -192,8 +194,8 @@ append(struct engine *e, struct journal_entry *n, bool sync)
 	return 0;
 }
 
-static bool
-keeps(const struct engine *e)
+bool
+journal_keeps(const struct engine *e)
 {
 	return e->journal.sink != NULL;
 }
@@ -268,20 +270,31 @@ journal_op(struct engine *e, const struct op *op)
 
 	if (op->replay != NULL && journal_is_name(op->replay->entry) && op->replay->verdict < REPLAY_TAKEN)
 		j->replayed = op->replay->entry->number;
-	if (!keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
+	if (!journal_keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
+		return true;
+	if (op->replay != NULL && op->replay->verdict != REPLAY_DONE && op->replay->verdict != REPLAY_BESIDE)
 		return true;
 	describe(e, op, &n);
+	if (op->replay != NULL) {
+		n.upto = op->replay->entry->number;
+		n.when = op->replay->entry->when;
+	} else if (!op->redo && !journal_is_name(&n))
+		redo_changed(e, n.ino);
 	/* What the operation was asked, not what it answers. */
 	if (op->type == OP_SETATTR)
 		n.attr = op->state->set_to;
 	if ((o = object_find(e, n.ino)) != NULL) {
 		n.version = o->version;
+		if (!journal_is_name(&n))
+			n.nlink = o->attr.nlink;
 		if (o->hint_name != NULL && !journal_is_name(&n)) {
 			n.parent = o->hint_parent;
 			n.hint = (struct bytes){ (const uint8_t *)o->hint_name, strlen(o->hint_name) };
 		}
 	}
-	if (append(e, &n, false) < 0)
+	if (op->redo)
+		redo_done(e, &n);
+	if (journal_append(e, &n, false) < 0)
 		return false;
 	j->last_op = j->next - 1;
 	speaks_of(e, n.ino);
@@ -299,22 +312,33 @@ journal_froze(struct engine *e, uint64_t sequence)
 	struct journal *j = &e->journal;
 	struct journal_entry n = { .kind = JOURNAL_FREEZE, .sequence = sequence };
 
-	if (!keeps(e))
+	if (!journal_keeps(e))
 		return;
 	n.upto = j->replaying ? j->replayed : j->last_op;
-	append(e, &n, j->replaying);
+	journal_append(e, &n, j->replaying);
 }
 
 void
-journal_acked(struct engine *e, uint64_t sequence, uint64_t version)
+journal_acked(struct engine *e, uint64_t sequence)
 {
-	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence, .version = version };
+	struct journal_entry n = { .kind = JOURNAL_ACK, .sequence = sequence };
 
-	if (!keeps(e) || version == 0)
+	if (journal_keeps(e))
+		journal_append(e, &n, e->journal.replaying);
+}
+
+void
+journal_attached(struct engine *e)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_SESSION, .ino = e->session, .version = e->boot };
+
+	/* Who runs it again in a session of its own is not its writer. */
+	if (!journal_keeps(e) || (j->rerun && !e->resumed) || (j->session == e->session && j->boot == e->boot))
 		return;
-	append(e, &n, e->journal.replaying);
-	if (e->journal.replaying)
-		engine_own(e, version);
+	j->session = e->session;
+	j->boot = e->boot;
+	journal_append(e, &n, false);
 }
 
 /* All content of o is on the server, and others may change it from now on. */
@@ -325,9 +349,25 @@ journal_clean(struct engine *e, struct object *o)
 	struct journal_entry n = { .kind = j->replaying ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
 
 	o->adopted = false;
-	if (!keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
+	if (!journal_keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
 		return;
-	append(e, &n, j->replaying);
+	journal_append(e, &n, j->replaying);
+	o->journaled = 0;
+}
+
+/*
+ * Somebody was told that o is on the server.  Run again, its content would for
+ * a while be as it was before that, and others would see it.
+ */
+void
+journal_synced(struct engine *e, struct object *o)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_CLEAN, .ino = o->oid };
+
+	if (!journal_keeps(e) || j->replaying || j->stranded || o->journaled < j->floor || o->journaled == 0 || txn_pending(e, o))
+		return;
+	journal_append(e, &n, false);
 	o->journaled = 0;
 }
 
@@ -336,17 +376,16 @@ journal_lost(struct engine *e, uint64_t sequence)
 {
 	struct journal_entry n = { .kind = JOURNAL_LOSS, .sequence = sequence };
 
-	if (!keeps(e) || (!e->journal.replaying && e->journal.last_op < e->journal.floor))
+	if (!journal_keeps(e) || (!e->journal.replaying && e->journal.last_op < e->journal.floor))
 		return;
-	append(e, &n, true);
-	e->journal.stranded = true;
+	redo_lost(e, journal_append(e, &n, true) == 0);
 	e->journal.mark = MARK_NONE;
 }
 
 int
 engine_journal_note(struct engine *e, struct journal_entry *n)
 {
-	return keeps(e) ? append(e, n, true) : 0;
+	return journal_keeps(e) ? journal_append(e, n, true) : 0;
 }
 
 /* ---- marks ---- */
@@ -403,9 +442,10 @@ static void
 reached(struct engine *e)
 {
 	struct journal *j = &e->journal;
-	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence };
+	struct journal_entry n = { .kind = JOURNAL_TRIM, .upto = j->mark_upto, .sequence = e->sequence,
+	    .ino = j->session, .version = j->boot };
 
-	append(e, &n, false);
+	journal_append(e, &n, false);
 	j->mark = MARK_NONE;
 	j->floor = j->mark_upto;
 	j->dead_bytes = j->mark_bytes;
@@ -413,7 +453,7 @@ reached(struct engine *e)
 	/* Nothing is left in it, so it may begin anew: first with the number of the last commit. */
 	if (j->broken && j->floor == j->next) {
 		j->broken = false;
-		append(e, &n, false);
+		journal_append(e, &n, false);
 	}
 	wake(e, WAIT_ROOM, 0);
 }
@@ -423,7 +463,7 @@ journal_step(struct engine *e)
 {
 	struct journal *j = &e->journal;
 
-	if (!keeps(e) || j->replaying || j->stranded)
+	if (!journal_keeps(e) || j->replaying || j->stranded)
 		return;
 	if (j->mark == MARK_NONE && (j->last_op >= j->floor || j->broken))
 		mark(e);
@@ -447,7 +487,8 @@ journal_full(const struct engine *e, const struct op *op)
 {
 	const struct journal *j = &e->journal;
 
-	return keeps(e) && !j->replaying && !j->broken && !j->stranded && e->error == 0 && journal_wants(op) &&
+	/* With what was lost in it nothing dies, nor does it while the server is away. */
+	return journal_keeps(e) && !j->replaying && !j->broken && !j->stranded && e->error == 0 && journal_wants(op) &&
 	    j->bytes - j->dead_bytes > j->sink->max;
 }
 
@@ -494,6 +535,13 @@ engine_adopt(struct engine *e, uint64_t oid, uint64_t version)
 	return 0;
 }
 
+void
+engine_rerun(struct engine *e, uint64_t boot)
+{
+	e->journal.rerun = true;
+	e->boot = boot;
+}
+
 /* The session is not there any more, nor are its leases. */
 void
 journal_unadopt(struct engine *e)
@@ -510,22 +558,35 @@ journal_unadopt(struct engine *e)
 	}
 }
 
+static size_t
+own_index(const struct journal *j, uint64_t session)
+{
+	size_t i = 0;
+
+	while (i < j->own_count && j->own[i] != session)
+		i++;
+	return i;
+}
+
 int
-engine_own(struct engine *e, uint64_t version)
+engine_own(struct engine *e, uint64_t session)
 {
 	struct journal *j = &e->journal;
 	uint64_t *more;
 
-	if (j->own_count > 0 && j->own[j->own_count - 1] >= version)
+	if (session == 0 || own_index(j, session) < j->own_count)
 		return 0;
-	if (j->own_count == j->own_size) {
-		if ((more = realloc(j->own, (j->own_size * 2 + 64) * sizeof *more)) == NULL)
-			return -ENOMEM;
-		j->own = more;
-		j->own_size = j->own_size * 2 + 64;
-	}
-	j->own[j->own_count++] = version;
+	if ((more = realloc(j->own, (j->own_count + 1) * sizeof *more)) == NULL)
+		return -ENOMEM;
+	j->own = more;
+	j->own[j->own_count++] = session;
 	return 0;
+}
+
+bool
+journal_own(const struct engine *e, uint64_t session)
+{
+	return own_index(&e->journal, session) < e->journal.own_count;
 }
 
 void

@@ -454,6 +454,7 @@ journal_file_each(struct journal_file *j, int (*each)(void *context, uint64_t nu
 	struct segment *s;
 	int r = 0;
 
+	LOCK_SCOPE(&j->lock);
 	TAILQ_FOREACH(s, &j->live, link) {
 		struct segment at = *s;
 		struct bytes entry;

@@ -22,7 +22,7 @@ struct journal_file;
 int	journal_file_open(struct journal_file **ret, const char *directory, const uint8_t volume[VOLUME_ID_SIZE]);
 void	journal_file_close(struct journal_file *j);
 
-/* Each entry there was when it was opened, in order, until each() returns non-zero. */
+/* Each entry there is, in order, until each() returns non-zero; appending waits meanwhile. */
 int	journal_file_each(struct journal_file *j, int (*each)(void *context, uint64_t number, struct bytes entry),
 	    void *context);
 /* Entries there were. */

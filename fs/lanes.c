@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/delay.h"
 #include "fs/log.h"
 #include "fs/mover.h"
 #include "proto/seal.h"
@@ -193,6 +194,7 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 	struct message answer;
 	struct buffer *frame;
 	struct arena arena;
+	char said[200];
 	int r;
 
 	for (unsigned tries = 0;; tries++) {
@@ -216,8 +218,10 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 		}
 		if (r == -ESTALE && answer.type == MSG_done && tries < ATTACH_TRIES)
 			continue;
-		if (r == -EBUSY)
-			snprintf(why, size, "the server is busy: it has as many mounts as it takes; try again later");
+		if (r == -EBUSY && strcmp(why, status_text(STATUS_BUSY)) != 0) {
+			snprintf(said, sizeof said, "%s", why);
+			snprintf(why, size, "the server is busy: %s; try again later", said);
+		}
 		break;
 	}
 	if (r == 0) {
@@ -284,6 +288,8 @@ control_received(void *context, const struct message *received, struct buffer *f
 		pthread_cond_broadcast(&s->bye_done);
 		return;
 	}
+	if (m.type == MSG_recall)
+		DELAY_POINT("recalled");
 	EVENT(s, engine_received(s->engine, &m));
 }
 

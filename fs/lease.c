@@ -8,12 +8,21 @@
  *    one sweep is enough for names and attributes; but pages, and names that
  *    a RENAME moved, are swept again while such replies left meanwhile.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
+ *
+ * What is weakened to SHARED the kernel may go on caching; but not pages that
+ * were changed through a map, which only a sweep makes it write: later that
+ * could not be done under the lease, and whole pages would undo what others
+ * wrote meanwhile.  So whoever may have mapped a file for writing costs it a
+ * sweep then, too.
  */
 #include "fs/core.h"
 
 enum {
 	SHED_PART	= 8,		/* of all objects, when there are too many leases */
 	SHARED_MAX	= 4096,		/* objects below a directory that are shared with it */
+	SERIES_LEAST	= 4,		/* recalls of children of one directory, before more are given back */
+	SERIES_DOUBLES	= 8,		/* the number given back along is doubled so often */
+	SERIES_LOOK	= 4,		/* times as many are looked at */
 };
 
 void
@@ -70,12 +79,27 @@ object_pin(struct engine *e, struct object *o, bool on)
 static void
 send_release(struct engine *e, struct object *o, enum mode kept)
 {
-	struct action *a = send_message(e, MSG_release, 0);
+	struct action *a = e->releasing;
+	struct msg_lease *at;
+	uint32_t count = a == NULL ? 0 : a->message.release.leases.count, size = count == 0 ? 1 : count * 2;
 
-	if (a == NULL || (a->message.release.leases.at = arena_alloc(&a->arena, sizeof(struct msg_lease))) == NULL)
-		return;
-	a->message.release.leases.count = 1;
-	a->message.release.leases.at[0] = (struct msg_lease){ .oid = o->oid, .mode = kept, .grant = o->grant };
+	if (count == LEASE_LIST_MAX || a == NULL) {
+		if ((a = send_message(e, MSG_release, 0)) == NULL)
+			return;
+		e->releasing = a;
+		e->releasing_size = count = 0;
+		size = 1;
+	}
+	if (count == e->releasing_size) {
+		if ((at = arena_alloc(&a->arena, size * sizeof *at)) == NULL)
+			return;
+		if (count > 0)
+			memcpy(at, a->message.release.leases.at, count * sizeof *at);
+		a->message.release.leases.at = at;
+		e->releasing_size = size;
+	}
+	a->message.release.leases.at[count] = (struct msg_lease){ .oid = o->oid, .mode = kept, .grant = o->grant };
+	a->message.release.leases.count = count + 1;
 }
 
 static void share_below(struct engine *e, struct object *dir);
@@ -126,7 +150,7 @@ older_needs(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && s->wait != WAIT_REDO && names(s, o->oid))
 			return true;
 	TAILQ_FOREACH(s, &e->runnable, link)
 		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
@@ -217,7 +241,7 @@ pages_locked(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH) && s->op->ino == o->oid &&
+		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH || s->wait == WAIT_REDO) && s->op->ino == o->oid &&
 		    (s->op->type == OP_READ || s->op->type == OP_WRITE))
 			return true;
 	return false;
@@ -228,7 +252,7 @@ lease_step(struct engine *e, struct object *o)
 {
 	if (o->recall == RECALL_WAIT && (o->recall_mode != MODE_NONE || e->now_ms >= o->hold_until) &&
 	    !older_needs(e, o)) {
-		if (o->recall_mode == MODE_SHARED) {
+		if (o->recall_mode == MODE_SHARED && o->writers == 0) {
 			recall_set(e, o, RECALL_FLUSH);
 			o->recall_after = e->replies;
 		} else {
@@ -297,10 +321,68 @@ lease_swept(struct engine *e, struct object *o)
 	}
 }
 
+/* Begins to give it back, as if somebody wanted it who is younger than any operation here. */
+static void
+recall_own(struct engine *e, struct object *o, enum mode kept)
+{
+	o->recall_mode = kept;
+	o->recall_ticket = UINT64_MAX;
+	recall_set(e, o, RECALL_WAIT);
+	lease_step(e, o);
+}
+
+/* One that nobody here would miss at once. */
+static bool
+recall_idle(struct engine *e, struct object *o, uint64_t dir, enum mode kept)
+{
+	if (o == NULL || o->hint_name == NULL || o->hint_parent != dir || o->mode <= kept || o->recall != RECALL_NONE ||
+	    o->born || o->gone || o->opens > 0 || e->now_ms < o->hold_until || txn_pending(e, o) || named(e, o->oid))
+		return false;
+	recall_own(e, o, kept);
+	return true;
+}
+
+/*
+ * Who lists or removes what is in a directory wants its children one by one,
+ * and would pay two round trips for each.  So with each recall in such a
+ * series others are given back along, twice as many each time: those behind it
+ * in the listing or, where that is not known here any more, in time of use.
+ */
+static void
+recall_along(struct engine *e, struct object *o, enum mode kept)
+{
+	uint64_t dir = o->hint_name == NULL ? 0 : o->hint_parent;
+	unsigned count, left, look;
+	struct object *up, *next;
+	struct rec *at;
+
+	if (dir == 0)
+		return;
+	if (e->series[kept].dir != dir) {
+		e->series[kept].dir = dir;
+		e->series[kept].count = 0;
+	}
+	count = ++e->series[kept].count;
+	if (count < SERIES_LEAST)
+		return;
+	left = count < SERIES_LEAST + SERIES_DOUBLES ? SERIES_LEAST << (count - SERIES_LEAST) : SERIES_LEAST << SERIES_DOUBLES;
+	look = left * SERIES_LOOK;
+	if ((up = walk_above(e, o, &at)) != NULL) {
+		while (left > 0 && look-- > 0 && (at = object_rec_after(up, at)) != NULL && at->kind == KIND_ENTRY)
+			left -= !at->absent && recall_idle(e, object_find(e, at->oref), dir, kept);
+		return;
+	}
+	for (o = TAILQ_NEXT(o, lru_link); o != NULL && left > 0 && look-- > 0; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		left -= recall_idle(e, o, dir, kept);
+	}
+}
+
 void
 lease_recalled(struct engine *e, const struct msg_recall *m)
 {
 	struct object *o = object_get(e, m->oid);
+	bool along = false;
 
 	if (o == NULL)
 		return;
@@ -334,8 +416,11 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 		o->recall_mode = m->mode;
 		o->recall_ticket = m->ticket;
 		recall_set(e, o, RECALL_WAIT);
+		along = true;
 	}
 	lease_step(e, o);
+	if (along)
+		recall_along(e, o, m->mode);
 }
 
 /* Begins to give back what was needed longest ago. */
@@ -349,10 +434,7 @@ shed(struct engine *e)
 		if (o->mode == MODE_NONE || o->recall != RECALL_NONE || o->oid < OID_RESERVED)
 			continue;
 		left--;
-		o->recall_mode = MODE_NONE;
-		o->recall_ticket = UINT64_MAX;	/* any operation that has a ticket goes first */
-		recall_set(e, o, RECALL_WAIT);
-		lease_step(e, o);
+		recall_own(e, o, MODE_NONE);
 	}
 }
 
@@ -442,9 +524,11 @@ void
 lease_lost(struct engine *e, struct object *o)
 {
 	if (unsaved(o)) {
-		o->error = -EIO;
-		o->error_seq = ++e->error_counter;
-		e->stats.lost_objects++;
+		if (!redo_strand(e, o)) {
+			o->error = -EIO;
+			o->error_seq = ++e->error_counter;
+			e->stats.lost_objects++;
+		}
 		data_drop(e, o);
 		txn_clean(e, o);
 	} else

@@ -22,6 +22,7 @@ fs_libfs_a_SOURCES = \
 	fs/op_file.c \
 	fs/op_name.c \
 	fs/op_replay.c \
+	fs/redo.c \
 	fs/replay.c fs/replay.h fs/replay_room.h \
 	fs/replay_beside.c \
 	fs/replay_plan.c \
@@ -36,6 +37,7 @@ fs_libfs_a_SOURCES += \
 	fs/answer.c \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
+	fs/delay.h \
 	fs/errand.c \
 	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/delay.h"
 #include "fs/log.h"
 
 enum {
@@ -59,6 +60,7 @@ device_read(int fd, void *to, size_t len, void *userdata)
 	    h->opcode == FUSE_INIT) {
 		m->kernel_minor = ((const struct fuse_init_in *)(h + 1))->minor;
 		m->init_unique = h->unique;
+		DELAY_SETTING("kernel_minor", &m->kernel_minor);
 	}
 	return n;
 }

@@ -102,6 +102,8 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 	}
 	TAILQ_REMOVE(&e->lru, o, lru_link);
 	TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+	if (redo_gate(e, op, o) < 0)
+		return NULL;
 	if (o->recall == RECALL_FLUSH && !(o->recall_mode >= mode && o->mode >= mode)) {
 		s->wait = WAIT_OBJECT;
 		s->key = oid;
@@ -462,8 +464,10 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	}
 	if (o->mode == MODE_NONE)
 		return;
-	if (a->version > o->version)
+	if (a->version >= o->version) {
 		o->version = a->version;
+		o->writer = a->writer;
+	}
 	for (uint32_t i = 0; i < a->records.count; i++)
 		take_record(o, &a->records.at[i]);
 	if (w != NULL)
@@ -499,7 +503,7 @@ lease_granted(struct engine *e, const struct message *m)
 		if ((o = object_find(e, a->oid)) != NULL)
 			scout_took(e, o, s != NULL && w != NULL);
 	}
-	scout_answered(e, m->id);
+	scout_answered(e, m->id, g->answers.count);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
 	/* What waited for these leases runs before a recall takes them away again. */

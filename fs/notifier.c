@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/delay.h"
 #include "fs/lock.h"
 
 enum { THREADS = 3 };
@@ -65,10 +66,12 @@ notifier_main(void *argument)
 				return NULL;
 			list = take(n);
 		}
+		DELAY_POINT("sweep");
 		names = list->directory ? n->calls->forget_names(n->context) : 0;
 		while ((notice = list) != NULL) {
 			list = notice->next;
 			r = n->calls->forget_inode(n->context, notice->oid, notice->pages);
+			DELAY_POINT("swept");
 			n->calls->done(n->context, notice->oid, names < 0 ? names : r);
 			free(notice);
 		}

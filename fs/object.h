@@ -61,6 +61,7 @@ struct object {
 	uint64_t	 hold_until;		/* no recall to NONE is followed before (caller.c) */
 	uint64_t	 demand_until;		/* names are not left to the kernel before */
 	uint64_t	 version;		/* base for commits */
+	uint64_t	 writer;		/* the session that made it */
 	bool		 born;			/* made here; the server has not acknowledged it */
 	bool		 adopted;		/* claimed for a killed mount, and not given away since */
 	bool		 dead;			/* the server says there is no such object */
@@ -107,7 +108,7 @@ struct object {
 	/* use */
 	uint64_t	 lookups;		/* the kernel's count */
 	bool		 looked_into;		/* a name in it was looked up */
-	uint32_t	 opens;
+	uint32_t	 opens, writers;	/* handles; those of them that may write, also through a map */
 	bool		 gone;			/* its last name was removed */
 	int		 error;			/* writes lost: reported once to each handle */
 	uint64_t	 error_seq;
@@ -144,6 +145,8 @@ struct object {
 	bool		 marked;		/* had content on its way at the journal's mark, and */
 	uint64_t	 mark_size;		/* this size */
 	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
+	bool		 waits;			/* it was lost with changes, which the journal will bring again, and */
+	bool		 changed;		/* was changed before it did */
 	uint8_t		 relists;		/* times its children were asked for again */
 };
 

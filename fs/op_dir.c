@@ -75,16 +75,18 @@ parent_of(struct object *dir)
  * in the directory are looked up at all, and if nothing has to be asked for.
  */
 static void
-add_child(struct engine *e, const struct op *op, const struct object *dir)
+add_child(struct engine *e, struct op *op, const struct object *dir)
 {
 	struct dirent_out *d = &op->entries[op->entries_count - 1];
 	struct object *o = op->plus && dir->looked_into ? object_find(e, d->ino) : NULL;
+	struct attr *attr;
 
-	if (o == NULL || o->mode == MODE_NONE || !o->attr_known || o->dead || o->gone || o->recall != RECALL_NONE)
+	if (o == NULL || o->mode == MODE_NONE || !o->attr_known || o->dead || o->gone || o->recall != RECALL_NONE ||
+	    (attr = arena_alloc(&op->arena, sizeof *attr)) == NULL)
 		return;
-	d->child = o->oid;
-	d->attr = o->attr;
-	d->attr.symlink = (struct bytes){ NULL, 0 };
+	*attr = o->attr;
+	attr->symlink = (struct bytes){ NULL, 0 };
+	d->attr = attr;
 	d->cacheable = dir->recall == RECALL_NONE && !o->linked;
 	d->name_cacheable = dir->recall == RECALL_NONE && names_quiet(e, dir);
 	o->lookups++;

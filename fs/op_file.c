@@ -114,6 +114,12 @@ op_readlink(struct engine *e, struct op *op)
 
 /* ---- open files ---- */
 
+static bool
+writes(const struct handle *h)
+{
+	return (h->flags & O_ACCMODE) != O_RDONLY;
+}
+
 struct handle *
 op_open_handle(struct engine *e, struct op *op, struct object *o)
 {
@@ -125,6 +131,7 @@ op_open_handle(struct engine *e, struct op *op, struct object *o)
 	h->flags = op->flags;
 	h->error_seen = o->error_seq;
 	o->opens++;
+	o->writers += writes(h);
 	op->handle = (uintptr_t)h;
 	/* Pages of a file that others may change at any time are not worth a sweep for each change. */
 	op->direct_io = e->sessions > 1 || (op->flags & O_APPEND && (op->flags & O_ACCMODE) != O_RDONLY);
@@ -229,6 +236,8 @@ op_release(struct engine *e, struct op *op)
 	struct handle *h = handle_of(op);
 	struct object *o = h == NULL ? NULL : object_find(e, h->oid);
 
+	if (o != NULL)
+		o->writers -= writes(h);
 	free(h);
 	op->handle = 0;
 	if (o == NULL || --o->opens > 0)
@@ -312,13 +321,15 @@ op_fsync(struct engine *e, struct op *op)
 	struct object *o = op->type == OP_FSYNC ? object_find(e, op->ino) : NULL;
 	int r;
 
-	if ((r = handle_error(e, handle_of(op))) < 0)
+	if ((r = handle_error(e, handle_of(op))) < 0 || (r = redo_sync(e, op, o)) < 0)
 		return r;
 	if (s->step == 0) {
 		s->refusals = e->refusals;
 		if (e->error != 0)
 			full_retry(e);	/* space may be free */
-		s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
+		if (!s->counted)
+			s->errors = op->type == OP_SYNC ? e->sync_errors : e->error_counter;
+		s->counted = true;
 		s->flush_number = e->span_number;
 		s->size = o == NULL ? 0 : o->attr.size;
 		if (o != NULL && (data_dirty(o) || o->hold))
@@ -360,6 +371,8 @@ op_fsync(struct engine *e, struct op *op)
 		e->sync_errors = e->error_counter;
 		return -EIO;
 	}
+	if (o != NULL)
+		journal_synced(e, o);
 	return 0;
 }
 

@@ -183,6 +183,7 @@ birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 		return NULL;
 	lease_taken(e, o, MODE_EXCLUSIVE);
 	o->born = o->parents_known = true;
+	o->gone = o->linked = false;	/* it may have been here before, and lost (redo.c) */
 	o->entries.all = o->regions.all = o->xattrs.all = o->tail_tidy = true;
 	txn_touch_attr(e, o);
 	return o;

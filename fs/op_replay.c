@@ -15,25 +15,28 @@
 
 typedef int run_op(struct engine *e, struct op *op);
 
-/* True: nobody else changed o since the journal's operations saw it. */
+/* True: nobody else changed o since the journal's operations saw it; nor did we, but later. */
 static bool
-ours(const struct engine *e, const struct object *o, uint64_t base)
+ours(const struct engine *e, const struct object *o, const struct changed *c)
 {
-	size_t low = 0, high = e->journal.own_count;
+	return !o->changed && !c->foreign && (o->adopted || o->born || o->version == c->base || journal_own(e, o->writer));
+}
 
-	if (o->adopted || o->born || o->version == base)
-		return true;
-	while (low < high) {
-		size_t mid = (low + high) / 2;
+/*
+ * What somebody else changed is about to be changed by us all the same, in a
+ * way that does not touch content.  That must not make it ours, for the
+ * content that comes next, nor for another attempt.
+ */
+static int
+stays_foreign(struct engine *e, const struct object *o, struct changed *c)
+{
+	int r;
 
-		if (e->journal.own[mid] == o->version)
-			return true;
-		if (e->journal.own[mid] < o->version)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return false;
+	if (!S_ISREG(o->attr.mode) || c->foreign || ours(e, o, c))
+		return 0;
+	r = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FOREIGN, .ino = o->oid });
+	c->foreign = c->found = r == 0;
+	return r == -ENOSPC ? -ENOBUFS : r;		/* here, not there */
 }
 
 /* Ours from now on, until its lease is given away. */
@@ -134,6 +137,8 @@ replay_link(struct engine *e, struct op *op, run_op *run)
 	}
 	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
+	if ((entry.rec == NULL || entry.rec->oref != op->ino) && (r = stays_foreign(e, o, &op->replay->it)) < 0)
+		return r;
 	if (entry.rec == NULL)
 		return run(e, op);
 	return entry.rec->oref == op->ino ? verdict(op, REPLAY_THERE) : beside(e, op, dir, &op->name, op->ino, run);
@@ -154,7 +159,7 @@ replay_unlink(struct engine *e, struct op *op, run_op *run)
 	if ((o = op_need_child(e, op, dir, &entry, MODE_EXCLUSIVE)) == NULL)
 		return -EAGAIN;
 	/* Who changed it meanwhile wants it. */
-	if (!S_ISDIR(o->attr.mode) && !ours(e, o, p->victim_base))
+	if (!S_ISDIR(o->attr.mode) && !ours(e, o, &p->victim))
 		return verdict(op, REPLAY_CHANGED);
 	r = run(e, op);
 	return r == -ENOTEMPTY ? verdict(op, REPLAY_CHANGED) : r;
@@ -175,20 +180,35 @@ replay_rename(struct engine *e, struct op *op, run_op *run)
 		return r;
 	if (source.rec == NULL || source.rec->oref != op->moved)
 		return verdict(op, REPLAY_THERE);
-	if (op->flags & RENAME_EXCHANGE)
-		return target.rec != NULL && target.rec->oref == op->victim ? run(e, op) : verdict(op, REPLAY_CHANGED);
+	if ((op->flags & RENAME_EXCHANGE) && (target.rec == NULL || target.rec->oref != op->victim))
+		return verdict(op, REPLAY_CHANGED);
+	if ((o = op_need_child(e, op, from, &source, MODE_EXCLUSIVE)) == NULL)
+		return -EAGAIN;
+	if ((r = stays_foreign(e, o, &p->it)) < 0)
+		return r;
+	if (op->flags & RENAME_EXCHANGE) {
+		if ((o = op_need_child(e, op, to, &target, MODE_EXCLUSIVE)) == NULL)
+			return -EAGAIN;
+		return (r = stays_foreign(e, o, &p->victim)) < 0 ? r : run(e, op);
+	}
 	if (target.rec == NULL || target.rec->oref == op->moved)
 		return run(e, op);
 	if (target.rec->oref == op->victim) {
 		if ((o = op_need_child(e, op, to, &target, MODE_EXCLUSIVE)) == NULL)
 			return -EAGAIN;
-		if (S_ISDIR(o->attr.mode) || ours(e, o, p->victim_base)) {
+		if (S_ISDIR(o->attr.mode) || ours(e, o, &p->victim)) {
 			r = run(e, op);
 			if (r != -ENOTEMPTY)
 				return r;
 		}
 	}
 	return beside(e, op, to, &op->name2, op->moved, run);
+}
+
+static bool
+changes_content(const struct op *op)
+{
+	return op->type == OP_WRITE || op->type == OP_FALLOCATE || (op->type == OP_SETATTR && (op->set & SET_SIZE));
 }
 
 /* Content and attributes of one object. */
@@ -205,8 +225,12 @@ replay_content(struct engine *e, struct op *op, run_op *run)
 		op->state->fail = 0;
 		return verdict(op, REPLAY_GONE);
 	}
-	if (S_ISREG(o->attr.mode) && !p->trusted && (p->foreign || !ours(e, o, p->base)))
-		return verdict(op, REPLAY_CHANGED);
+	if (S_ISREG(o->attr.mode) && !p->trusted && !ours(e, o, &p->it)) {
+		if (changes_content(op))
+			return verdict(op, REPLAY_CHANGED);
+		if ((r = stays_foreign(e, o, &p->it)) < 0)	/* attributes: the last one wins */
+			return r;
+	}
 	r = run(e, op);
 	return r == -ESTALE ? verdict(op, REPLAY_GONE) : r;
 }
@@ -214,11 +238,12 @@ replay_content(struct engine *e, struct op *op, run_op *run)
 int
 op_replay(struct engine *e, struct op *op, run_op *run)
 {
+	const struct replaying *p = op->replay;
 	struct timespec now = e->real;
 	int r;
 
 	op->replay->verdict = REPLAY_DONE;
-	e->real = op->replay->entry->when;
+	e->real = p->entry->when;
 	switch (op->type) {
 	case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK:
 		r = replay_make(e, op, run);
@@ -237,8 +262,8 @@ op_replay(struct engine *e, struct op *op, run_op *run)
 		break;
 	}
 	e->real = now;
-	if (r == 0 && !op->replay->trusted && (op->replay->verdict == REPLAY_DONE || op->replay->verdict == REPLAY_BESIDE))
-		take(e, op->type == OP_RENAME ? op->moved : op->made ? op->child : journal_is_name(op->replay->entry) &&
+	if (r == 0 && !p->trusted && !p->it.foreign && (p->verdict == REPLAY_DONE || p->verdict == REPLAY_BESIDE))
+		take(e, op->type == OP_RENAME ? op->moved : op->made ? op->child : journal_is_name(p->entry) &&
 		    op->type != OP_LINK ? op->victim : op->ino);
 	return r;
 }

@@ -53,7 +53,6 @@ begin_entry(struct replay *r)
 	r->step = RUN;
 	r->nth = 0;
 	r->on_root = false;
-	r->replaying.trusted = false;
 	next_beside(r);
 	r->report.run++;
 }
@@ -82,17 +81,28 @@ next_entry(struct replay *r, bool first)
 	}
 }
 
+static struct changed
+changed(struct replay *r, const struct item *t, uint64_t oid, uint64_t base)
+{
+	const struct fact *f = fact_find(r, oid);
+
+	if (f == NULL)
+		return (struct changed){ 0 };
+	return (struct changed){ .base = t->stranded ? base : f->base,
+	    .foreign = t->number < f->foreign || (t->stranded && f->since) };
+}
+
 static void
 set_run(struct replay *r)
 {
 	const struct journal_entry *n = &r->entry;
-	const struct fact *f = fact_find(r, n->ino), *victim = fact_find(r, n->victim);
+	const struct item *t = &r->items[r->at];
+	const struct fact *f = fact_find(r, n->ino);
 	struct op *op = &r->op;
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
-	    .trusted = r->replaying.trusted || (f != NULL && f->copied), .foreign = f != NULL && f->foreign,
-	    .base = f == NULL ? 0 : f->base,
-	    .victim_base = victim == NULL ? 0 : victim->base };
+	    .trusted = f != NULL && f->copied, .live = r->live, .it = changed(r, t, t->it, t->base),
+	    .victim = changed(r, t, t->victim, t->victim_base) };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
 	    .name2 = n->name2, .data = n->data, .replay = &r->replaying };
@@ -135,13 +145,26 @@ ran(struct replay *r, const struct op *done)
 }
 
 static void
+found_foreign(struct replay *r)
+{
+	const struct item *t = &r->items[r->at];
+	struct fact *f;
+
+	if (r->replaying.it.found && (f = fact_find(r, t->it)) != NULL)
+		f->foreign = UINT64_MAX;
+	if (r->replaying.victim.found && (f = fact_find(r, t->victim)) != NULL)
+		f->foreign = UINT64_MAX;
+}
+
+static void
 answered_run(struct replay *r, const struct op *done)
 {
 	const struct journal_entry *n = &r->entry;
 	bool name = journal_is_name(n), makes = n->child != 0 && n->type != OP_RENAME;
 	struct fact *f = fact_find(r, name ? n->child : n->ino);
 
-	if (done->error == -ENOSPC || done->error == -EINTR || done->error == -ENOMEM) {
+	found_foreign(r);
+	if (done->error == -ENOSPC || done->error == -EINTR || done->error == -ENOMEM || done->error == -ENOBUFS) {
 		r->error = done->error;
 		return;
 	}
@@ -172,11 +195,7 @@ answered_run(struct replay *r, const struct op *done)
 	case REPLAY_CHANGED:
 		if (!name && bears_content(n))
 			begin_copy(r, n->type != OP_OPEN);
-		else if (!name) {
-			if (f != NULL)
-				f->foreign = true;	/* our changing it does not make it ours */
-			r->replaying.trusted = true;	/* attributes: the last one wins */
-		} else
+		else
 			unfit(r);
 		break;
 	case REPLAY_GONE:
@@ -197,13 +216,15 @@ static void
 note(struct replay *r, struct engine *e)
 {
 	const struct conflict *c = r->to_note;
+	int error = r->error;
 
-	if (c != NULL && r->error == 0) {
-		r->error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
+	if (r->live && r->to_note_ino != 0)
+		engine_redo_beside(e, r->to_note_ino);
+	if (c != NULL && error == 0)
+		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
 		    .child = r->to_note_copy, .parent = c->parent, .name = replay_text(c->name), .name2 = replay_text(c->copy) });
-		if (r->error == -ENOSPC)
-			r->error = -ENOBUFS;	/* here, not there */
-	}
+	if (r->error == 0)
+		r->error = error == -ENOSPC ? -ENOBUFS : error;		/* here, not there */
 	r->to_note = NULL;
 	r->to_note_ino = r->to_note_copy = 0;
 }
@@ -211,16 +232,27 @@ note(struct replay *r, struct engine *e)
 struct op *
 replay_next(struct replay *r, struct engine *e)
 {
+	uint64_t losses;
+	bool keep;
+
 	if (r->at == 0 && r->step == RUN && r->entry.kind == 0)
 		next_entry(r, true);
 	note(r, e);
+	engine_redo_due(e, &losses, &keep);
+	if (r->live && r->error == 0 && losses != r->losses)
+		r->error = -EAGAIN;
 	for (;;) {
 		if (r->error != 0 || r->step == END) {
-			engine_replaying(e, false);
+			if (!r->live)
+				engine_replaying(e, false);
 			return NULL;
 		}
 		if (r->step == FIND_ORIGINAL && r->conflicts_count == 0)
 			r->step = SYNC;
+		if (r->step == SYNC && r->live) {
+			r->step = END;		/* it is in the journal again, as any work */
+			continue;
+		}
 		if (r->step != UP || r->climb[r->depth] != OID_ROOT)
 			break;
 		end_path(r);
@@ -233,6 +265,7 @@ replay_next(struct replay *r, struct engine *e)
 		set_conflict(r);
 	else
 		r->op = (struct op){ .type = OP_SYNC, .ino = OID_ROOT };
+	r->op.redo = r->live;
 	return r->error != 0 ? NULL : &r->op;
 }
 

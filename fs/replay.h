@@ -34,11 +34,16 @@ uint64_t replay_waiting(const struct replay *r);	/* how much, at most */
 int	replay_adopt(struct replay *r, struct engine *e);
 /* After it; `now` dates conflicts. */
 int	replay_begin(struct replay *r, struct engine *e, struct timespec now);
+/*
+ * Instead, of a journal that is being written, when the engine says that it is
+ * due; with what it told then.  The journal's bytes stay until engine_redo_end().
+ */
+int	replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t losses, bool keep_oids);
 /* NULL: finished, or failed.  The op is lent until it was answered. */
 struct op *replay_next(struct replay *r, struct engine *e);
 /* `done` is the op, or a copy of it, with its results, its pieces still there. */
 void	replay_answered(struct replay *r, const struct op *done);
-/* 0, or why it had to stop: nothing is lost, it can be begun again.  -ENOSPC: the server is full; -ENOBUFS: the journal. */
+/* 0, or why it had to stop: nothing is lost, it can be begun again.  -ENOSPC: the server is full; -ENOBUFS: the journal; -EAGAIN: more was lost. */
 int	replay_error(const struct replay *r);
 
 struct replay_report {

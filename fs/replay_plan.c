@@ -2,9 +2,13 @@
  * replay_plan.c - what the journal says, and which of its entries are run.
  *
  *	names		those that are in no commit that landed
- *	content		all that are live, in order
+ *	content		all that are live, in order, but for what is written over
  *
- * (journal.h says what the entries mean.)  When the tail of the journal was
+ * (journal.h says what the entries mean.)  What was lost, and not run again by
+ * the mount that lost it, comes last: the server never had it while the rest
+ * was done.  An entry that stands for another was logged when that was run
+ * again, so the other is dead; if it is lost in turn it takes its place.
+ *  When the tail of the journal was
  * lost with the power, the server may have commits of which no FREEZE entry
  * tells.  All names that are left came before those commits, so they landed.
  */
@@ -104,6 +108,17 @@ conflict_add(struct replay *r, uint64_t parent, struct bytes name, struct bytes 
 	return 0;
 }
 
+/* They were told of. */
+static void
+conflicts_forget(struct replay *r)
+{
+	for (size_t i = 0; i < r->conflicts_count; i++) {
+		free(r->conflicts[i].name);
+		free(r->conflicts[i].copy);
+	}
+	r->conflicts_count = 0;
+}
+
 /* ---- reading the journal ---- */
 
 static void
@@ -133,19 +148,126 @@ resumed(struct replay *r, uint64_t sequence)
 		r->last_freeze = sequence;
 }
 
+/* From now on it is not as the others: see lost(). */
 static void
-lost(struct replay *r, uint64_t sequence)
+strand(struct replay *r, struct item *t)
+{
+	const struct fact *f = fact_find(r, t->it), *victim = fact_find(r, t->victim);
+
+	t->stranded = true;
+	t->base = f == NULL ? 0 : f->base;
+	t->victim_base = victim == NULL ? 0 : victim->base;
+}
+
+static void
+lost_names(struct replay *r, uint64_t sequence)
 {
 	r->loss_at = r->count;
 	for (size_t i = 0; i < r->count; i++) {
 		struct item *t = &r->items[i];
-		const struct fact *f = fact_find(r, t->ino);
 
-		if (t->name)
-			t->stranded |= t->sequence == 0 || t->sequence >= sequence;
-		else
-			t->stranded |= t->number >= r->floor && (f == NULL || f->cleaned <= i);
+		if (t->name && !t->stranded && !t->dead && (t->sequence == 0 || t->sequence >= sequence))
+			strand(r, t);
 	}
+}
+
+static bool
+unsettled(const struct fact *f)
+{
+	return f->lost_at > f->lost_from && f->lost_last != 0;
+}
+
+/* There may be many of these: the items are marked at the end. */
+static int
+lost_content(struct replay *r, uint64_t ino)
+{
+	struct fact *f = fact_of(r, ino);
+
+	if (f == NULL)
+		return -ENOMEM;
+	while (r->floor_at < r->count && r->items[r->floor_at].number < r->floor)
+		r->floor_at++;
+	if (!unsettled(f))
+		f->lost_from = f->cleaned > r->floor_at ? f->cleaned : r->floor_at;
+	f->lost_at = r->loss_at = r->count;
+	f->lost_base = f->base;
+	f->lost_last = f->last;
+	return 0;
+}
+
+static void
+mark_content(struct replay *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *t = &r->items[i];
+		const struct fact *f = t->name || t->dead ? NULL : fact_find(r, t->ino);
+
+		if (f == NULL || i < f->lost_from || i >= f->lost_at || t->stranded)
+			continue;
+		strand(r, t);
+		t->base = f->lost_base;
+	}
+}
+
+/* Everything lost so far was run again, and its conflicts were told of. */
+static void
+redone(struct replay *r)
+{
+	mark_content(r);
+	for (size_t i = 0; i < r->count; i++)
+		r->items[i].dead |= r->items[i].stranded;
+	for (size_t i = 0; i < r->facts_size; i++) {
+		struct fact *f = &r->facts[i];
+
+		f->to = f->copy = f->copy_parent = f->lost_last = 0;
+		f->lost_from = f->lost_at = f->foreign = 0;
+		f->copied = f->since = false;
+		f->copy_name = (struct bytes){ NULL, 0 };
+	}
+	conflicts_forget(r);
+}
+
+static struct item *
+item_find(struct replay *r, uint64_t number)
+{
+	size_t low = 0, high = r->count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (r->items[mid].number == number)
+			return &r->items[mid];
+		if (r->items[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+/* n was done for the entry `upto`, which had been lost; t is its own item. */
+static void
+replaces(struct replay *r, const struct journal_entry *n, struct item *t)
+{
+	struct item *other = item_find(r, n->upto);
+	struct journal_entry was;
+	struct fact *f;
+
+	if (other == NULL || other == t || journal_decode(&was, other->entry) < 0)
+		return;
+	other->dead = true;
+	t->key = other->key;
+	if (!t->name && (f = fact_find(r, was.ino)) != NULL) {
+		if (f->lost_last == other->key)
+			f->lost_last = 0;
+		/* It has a copy, and that is whole. */
+		if (n->ino != was.ino) {
+			f->to = n->ino;
+			f->copied = true;
+		}
+	}
+	if (t->name && was.child != 0 && n->child != was.child && was.type != OP_RENAME && (f = fact_find(r, was.child)) != NULL)
+		f->to = n->child;
 }
 
 static int
@@ -163,7 +285,18 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 		return -ENOMEM;
 	if (n->child != 0 && n->type != OP_RENAME && (f = fact_find(r, n->child)) != NULL)
 		f->made = true;
-	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .ino = n->ino, .name = name };
+	/* Its last name had gone before: it went with who had it open. */
+	if (!name && n->nlink == 0 && (f = fact_find(r, n->ino)) != NULL)
+		f->unlinked = true;
+	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .key = n->number, .ino = n->ino,
+	    .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim, .name = name };
+	if (n->upto != 0)
+		replaces(r, n, &list[r->count - 1]);
+	/* What comes after a loss did not build upon what was lost. */
+	if ((!name || n->type == OP_RENAME || n->type == OP_LINK) && (f = fact_find(r, list[r->count - 1].it)) != NULL)
+		f->since |= n->upto == 0 && unsettled(f);
+	if (!name && (f = fact_find(r, n->ino)) != NULL)
+		f->last = list[r->count - 1].key;
 	return 0;
 }
 
@@ -182,12 +315,28 @@ conflicted(struct replay *r, const struct journal_entry *n)
 	return conflict_add(r, n->parent, n->name, n->name2);
 }
 
+static int
+attached(struct replay *r, const struct journal_entry *n)
+{
+	uint64_t *own;
+
+	if (n->ino == 0)
+		return 0;
+	r->boot = n->version;
+	if (r->own_count > 0 && r->own[r->own_count - 1] == n->ino)
+		return 0;
+	if ((own = room(r->own, r->own_count, &r->own_size, sizeof *own)) == NULL)
+		return -ENOMEM;
+	r->own = own;
+	own[r->own_count++] = n->ino;
+	return 0;
+}
+
 int
 replay_add(struct replay *r, uint64_t number, struct bytes entry)
 {
 	struct journal_entry n;
 	struct fact *f;
-	uint64_t *own;
 	int e = journal_decode(&n, entry);
 
 	if (e < 0)
@@ -200,15 +349,18 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		froze(r, n.sequence, n.upto);
 		break;
 	case JOURNAL_ACK:
-		if ((own = room(r->own, r->own_count, &r->own_size, sizeof *own)) == NULL)
-			return -ENOMEM;
-		r->own = own;
-		own[r->own_count++] = n.version;
 		r->last_ack = n.sequence;
 		break;
 	case JOURNAL_TRIM:
 		r->floor = n.upto > r->floor ? n.upto : r->floor;
 		r->last_freeze = n.sequence > r->last_freeze ? n.sequence : r->last_freeze;
+		return attached(r, &n);
+	case JOURNAL_SESSION:
+		return attached(r, &n);
+	case JOURNAL_FOREIGN:
+		if ((f = fact_of(r, n.ino)) == NULL)
+			return -ENOMEM;
+		f->foreign = number;
 		break;
 	case JOURNAL_CLEAN:
 		if ((f = fact_of(r, n.ino)) == NULL)
@@ -221,7 +373,12 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		f->away = true;
 		break;
 	case JOURNAL_LOSS:
-		lost(r, n.sequence);
+		if (n.ino != 0)
+			return lost_content(r, n.ino);
+		lost_names(r, n.sequence);
+		break;
+	case JOURNAL_REDONE:
+		redone(r);
 		break;
 	case JOURNAL_CONFLICT:
 		return conflicted(r, &n);
@@ -238,7 +395,44 @@ live(struct replay *r, size_t i)
 	const struct item *t = &r->items[i];
 	const struct fact *f = fact_find(r, t->ino);
 
+	if (t->dead)
+		return false;
+	if (!t->name && f != NULL && i >= f->lost_from && i < f->lost_at)
+		return true;
 	return t->stranded || (t->number >= r->floor && (t->name || f == NULL || f->cleaned <= i));
+}
+
+/*
+ * What is written over later is not run: all of it may have arrived, and the
+ * file would go back to it, for others to see.
+ */
+static void
+skip_overwritten(struct replay *r)
+{
+	for (size_t i = r->count; i-- > 0;) {
+		struct item *t = &r->items[i];
+		struct fact *f = t->run && !t->name ? fact_find(r, t->ino) : NULL;
+		struct journal_entry n;
+		uint64_t end;
+
+		if (f == NULL || journal_decode(&n, t->entry) < 0 || n.type != OP_WRITE || n.data.len == 0)
+			continue;
+		end = n.offset + n.data.len;
+		/* What was lost may go beside the file, what was not to it. */
+		if (f->over_stranded != t->stranded)
+			f->over_from = f->over_to = 0;
+		f->over_stranded = t->stranded;
+		if (n.offset >= f->over_from && end <= f->over_to) {
+			t->run = false;
+			r->report.landed++;
+		} else if (n.offset <= f->over_to && end >= f->over_from && f->over_to > 0) {
+			f->over_from = n.offset < f->over_from ? n.offset : f->over_from;
+			f->over_to = end > f->over_to ? end : f->over_to;
+		} else if (end - n.offset > f->over_to - f->over_from) {
+			f->over_from = n.offset;
+			f->over_to = end;
+		}
+	}
 }
 
 bool
@@ -265,6 +459,7 @@ replay_adopt(struct replay *r, struct engine *e)
 {
 	int error = 0;
 
+	engine_rerun(e, r->boot);
 	/* Only what was leased at the end: who claims more may get what another still holds. */
 	for (size_t i = 0; i < r->facts_size && error == 0; i++) {
 		const struct fact *f = &r->facts[i];
@@ -273,6 +468,43 @@ replay_adopt(struct replay *r, struct engine *e)
 		    r->items[f->named].number >= r->floor && f->named >= f->cleaned && f->named >= r->loss_at)
 			error = engine_adopt(e, f->oid, f->base);
 	}
+	return error;
+}
+
+static int
+by_turn(const void *a, const void *b)
+{
+	const struct item *x = a, *y = b;
+	uint64_t first = x->stranded ? x->key : x->number, second = y->stranded ? y->key : y->number;
+
+	if (x->stranded != y->stranded)
+		return x->stranded ? 1 : -1;
+	return first < second ? -1 : first > second;
+}
+
+static void
+put_in_order(struct replay *r)
+{
+	if (r->loss_at > 0)
+		qsort(r->items, r->count, sizeof *r->items, by_turn);
+}
+
+int
+replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t losses, bool keep_oids)
+{
+	int error = 0;
+
+	r->now = now;
+	r->live = true;
+	r->losses = losses;
+	r->resumed = keep_oids;
+	for (size_t i = 0; i < r->own_count && error == 0; i++)
+		error = engine_own(e, r->own[i]);
+	mark_content(r);
+	for (size_t i = 0; i < r->count; i++)
+		r->items[i].run = r->items[i].stranded && !r->items[i].dead;
+	put_in_order(r);
+	r->error = error;
 	return error;
 }
 
@@ -295,13 +527,14 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 	if (all && error == 0)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed,
 		    .upto = r->last_number });
+	mark_content(r);
 	for (size_t i = 0; i < r->count && error == 0; i++) {
 		struct item *t = &r->items[i];
 		struct journal_entry n;
 		struct fact *f;
 
 		t->run = live(r, i) && (!t->name || t->stranded || (!all && (t->sequence == 0 || t->sequence > landed)));
-		if (t->run || !t->name || journal_decode(&n, t->entry) < 0)
+		if (t->run || t->dead || !t->name || journal_decode(&n, t->entry) < 0)
 			continue;
 		r->report.landed++;
 		if (n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
@@ -313,6 +546,8 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 
 		r->items[i].run &= f == NULL || !f->unlinked;
 	}
+	put_in_order(r);
+	skip_overwritten(r);
 	r->error = error;
 	return error;
 }

@@ -23,7 +23,10 @@ enum step {
 struct item {
 	struct bytes	 entry;
 	uint64_t	 number, ino, sequence;	/* sequence: of the commit a name is in; 0: none */
-	bool		 name, stranded, run;
+	uint64_t	 key;			/* number of the first of those that stand for it in turn */
+	uint64_t	 it, victim;		/* whose content it is, or what is moved or linked; unlinked or replaced */
+	uint64_t	 base, victim_base;	/* stranded: the versions of them that were seen by then */
+	bool		 name, stranded, dead, run;
 };
 
 /* What is known of an object id of the journal. */
@@ -31,9 +34,16 @@ struct fact {
 	uint64_t	 oid;			/* 0: free */
 	uint64_t	 to;			/* what stands for it now; 0: itself */
 	uint64_t	 base;			/* highest version seen of it */
-	size_t		 cleaned;		/* content items before this one are dead, and its lease was given away */
+	size_t		 cleaned;		/* content items before this one are dead, and its lease may be given away */
 	size_t		 named;			/* the last item that speaks of it */
-	bool		 made, unlinked, copied, away, foreign;
+	uint64_t	 foreign;		/* to entries before this one it is another's, whoever changed it last */
+	uint64_t	 over_from, over_to;	/* bytes that later items write, */
+	bool		 over_stranded;		/* of those that are stranded, or of the others */
+	bool		 made, unlinked, copied, away;
+	size_t		 lost_from, lost_at;	/* content items from, and before, these were lost */
+	uint64_t	 last;			/* key of the last content item */
+	uint64_t	 lost_base, lost_last;	/* base by then; the last of those items' key, until that is run again */
+	bool		 since;			/* changed after that, before they were run again */
 	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
 	struct bytes	 copy_name;
 };
@@ -52,11 +62,15 @@ struct replay {
 	size_t		 facts_count, facts_size;
 	struct conflict	*conflicts;
 	size_t		 conflicts_count, conflicts_size;
-	uint64_t	*own;
+	uint64_t	*own;			/* the sessions it is of */
 	size_t		 own_count, own_size;
+	uint64_t	 boot;			/* of the server that gave the last leases */
 	size_t		 loss_at;		/* leases of items before this one may be lost */
 	uint64_t	 floor, last_number, last_freeze, last_ack;
 	struct timespec	 now;
+	bool		 live;			/* run by the mount that lost it: only what is stranded */
+	uint64_t	 losses;
+	size_t		 floor_at;		/* the first item that is not before the floor */
 	bool		 whole, resumed, on_root;	/* on_root: the directory is gone, the root takes its place */
 	/* where it is */
 	enum step	 step;

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/delay.h"
+
 enum {
 	PARK_COPY_MAX	= 16 * 1024,		/* larger requests give their buffer away */
 	INTERRUPTED_MAX	= 64,			/* judged at one tick */
@@ -21,6 +23,15 @@ enum {
 _Thread_local struct hand *request_hand;
 
 /* ---- a request's life ---- */
+
+static void
+answer_apart(void *argument)
+{
+	struct request *r = argument;
+
+	answer(r);
+	shell_replied(r->mount->shell, &r->call);
+}
 
 static bool
 request_reply(struct call *c)
@@ -33,6 +44,8 @@ request_reply(struct call *c)
 		if (!r->armed)
 			return false;
 	}
+	if (DELAY_APART(answer_apart, r))
+		return false;
 	answer(r);
 	return true;
 }
@@ -125,6 +138,7 @@ submit(struct request *r)
 	struct shell *s = r->mount->shell;
 	bool ready;
 
+	DELAY_OP("submit", r->call.op.type);
 	if (shell_submit(s, &r->call, &r->serial)) {
 		answer(r);
 		shell_replied(s, &r->call);

@@ -22,6 +22,11 @@
  * operation that misses what a READ of the scout is about to bring waits for
  * that answer, and asks itself if it did not come.
  *
+ * A directory whose names are known may have children that are not: another
+ * client held them when it was listed.  When they are missed one after the
+ * other (ls -l, rm -r), the listing is asked for again, a part at a time, for
+ * the children's sake; less and less often while that brings few.
+ *
  * Invariants: at most READS_MAX of our READs are unanswered; they end with the
  * connection.  files_ahead counts the files with `scouted` of the present turn
  * or the last, files_old those of the last; and so for bytes.
@@ -41,6 +46,10 @@ enum {
 	FILES_MAX	= 1024,
 	BYTES_MAX	= 8 * 1024 * 1024,	/* or a quarter of the cache */
 	STEPS_REST	= 16,			/* uses between vain looks */
+	SERIES_PART	= 512,			/* entries whose children are asked for together */
+	SERIES_FIRST	= 2,			/* misses before that; twice as many after a try that brought few */
+	SERIES_WORTH	= 16,			/* these are not few: a part costs as much as so many misses */
+	SERIES_REST	= 64,			/* at most */
 	AGE_MS		= 5000,
 	ORDER_MAX	= 32,
 };
@@ -315,6 +324,7 @@ read_begin(struct engine *e)
 	if ((r = malloc(sizeof *r)) == NULL)
 		return NULL;
 	r->count = r->listings = 0;
+	r->series = NULL;
 	r->kinds = scout_kinds(e);
 	if (!ahead_wants_content(e))
 		r->kinds &= (uint16_t)~(1 << KIND_REGION);	/* who only lists opens few of them */
@@ -493,6 +503,55 @@ lead_listing(struct engine *e, struct object *dir)
 	read_send(e, r);
 }
 
+/* What it brought must be worth what it cost. */
+static void
+series_judge(struct series *s, uint32_t children)
+{
+	if (children < SERIES_WORTH)
+		s->rest = s->rest < SERIES_REST ? s->rest * 2 : SERIES_REST;
+	else if (s->rest > 1)
+		s->rest /= 2;
+}
+
+static void
+lead_children(struct engine *e, struct object *dir, const struct rec *at, enum mode mode)
+{
+	struct series *s = &e->scout.series[mode == MODE_EXCLUSIVE];
+	struct scout_read *r;
+
+	if (s->dir != dir->oid)
+		*s = (struct series){ .dir = dir->oid, .rest = SERIES_FIRST };
+	if (++s->misses < s->rest || dir->born || dir->recall != RECALL_NONE || (r = read_begin(e)) == NULL)
+		return;
+	if (ahead_asked(e, r, dir->oid, KIND_ENTRY)) {
+		free(r);
+		return;
+	}
+	r->series = s;
+	r->kinds = 1 << KIND_ATTR | 1 << KIND_PARENT | (mode == MODE_EXCLUSIVE ? KINDS_EXCLUSIVE : 0);
+	ahead_want(r, dir, KIND_ENTRY, at->subkey, TOKEN_SIZE, SERIES_PART);
+	read_send(e, r);
+	s->misses = 0;
+}
+
+/* An operation waits for one child of a known directory. */
+static void
+missed_child(struct engine *e, const struct op *op)
+{
+	const struct op_state *s = op->state;
+	struct object *dir = object_find(e, op->ino);
+	uint8_t token[TOKEN_SIZE];
+	struct rec *at;
+
+	if (s->wait != WAIT_READ || s->wants_count == 0 || !ahead_known(dir))
+		return;
+	name_token(e->keys, dir->oid, op->name, token);
+	at = object_rec(dir, KIND_ENTRY, token, TOKEN_SIZE);
+	for (uint32_t i = 0; at != NULL && !at->absent && i < s->wants_count; i++)
+		if (s->wants[i].oid == at->oref)
+			lead_children(e, dir, at, s->wants[i].mode);
+}
+
 /* It is, each time it is run again until what it waits for is there. */
 static bool
 missed_lately(struct scout *s, uint64_t oid)
@@ -577,6 +636,8 @@ scout_missed(struct engine *e, const struct op *op)
 	const struct op_state *s = op->state;
 	struct object *o;
 
+	if (op->type == OP_LOOKUP || op->type == OP_UNLINK)
+		missed_child(e, op);
 	if ((op->type != OP_READDIR && op->type != OP_LOOKUP && op->type != OP_READ) ||
 	    (o = object_find(e, op->ino)) == NULL || !ahead_known(o))
 		return;
@@ -626,15 +687,21 @@ scout_took(struct engine *e, struct object *o, bool asked_for)
 }
 
 void
-scout_answered(struct engine *e, uint64_t request)
+scout_answered(struct engine *e, uint64_t request, uint32_t objects)
 {
 	struct scout_read *r = read_of(e, request);
 	struct object *o;
+	bool alone;
 
 	if (r == NULL)
 		return;
+	alone = r->series != NULL;
+	if (alone && r->series->dir == r->wants[0].oid)
+		series_judge(r->series, objects - (objects < r->count ? objects : r->count));
 	read_end(e, r);
 	wake(e, WAIT_READ, request);
+	if (alone)
+		return;
 	e->scout.rest = 0;
 	/* On from where the reader is: the answer has made more of the way known. */
 	if ((o = object_find(e, e->scout.last_file)) != NULL && ahead_wants_content(e) && ahead_known(o))

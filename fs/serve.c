@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/clock.h"
 #include "fs/cmd.h"
 #include "fs/control.h"
 #include "fs/features.h"
@@ -36,11 +38,15 @@
 enum {
 	STEP_MS		= 1000,		/* between looks at a flush */
 	PATIENCE_MS	= 6 * 1000,	/* a server away this long is called unreachable */
+	TIMEOUT_MS	= 10 * 1000,	/* the same when the mount is to end and the journal keeps what is left */
+	LAST_KEPT_MS	= 60 * 1000,	/* the last flush then, when nobody waits for it */
 	FORCE_MS	= 5 * 1000,	/* even a forced end tries this long, when connected */
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
 	NAMED_MAX	= 200,		/* files named when something is lost */
 	FEATURES_MS	= 1000,		/* between looks at the volume's features */
+	REDO_MS		= 200,		/* between looks whether something was lost */
+	REDO_AGAIN_MS	= 5 * 1000,	/* after one that failed */
 };
 
 enum stage { STAGE_MOUNTED, STAGE_GONE, STAGE_FLUSHED };
@@ -50,6 +56,7 @@ struct serve {
 	pthread_cond_t		 change;
 	enum stage		 stage;
 	bool			 force, released;	/* released: no request comes any more */
+	bool			 leave_it;	/* what is left is left to the journal */
 	char			*lost[NAMED_MAX];
 	size_t			 lost_count, lost_more;
 	bool			 kept;		/* they wait in the journal */
@@ -63,7 +70,9 @@ struct serve {
 	struct journal_file	*journal;	/* NULL: without */
 	struct shell_config	 config;	/* without a kernel or a journal */
 	int			 lock_fd;
-	pthread_t		 waiter, signals;
+	pthread_t		 waiter, signals, redoer;
+	bool			 redoing;
+	atomic_bool		 redo_stop;
 };
 
 static void
@@ -189,12 +198,13 @@ serve_secrets_done(struct serve_secrets *secrets)
 
 /*
  * Until everything is on the server: 0.  Or a negative errno once the server
- * was away for patience_ms, or took nothing for that long, or the end is
- * forced; fd (or -1) hears how it goes.
+ * was away for patience_ms, or took nothing for that long, or most_ms have
+ * passed, or the end is forced; fd (or -1) hears how it goes.
  */
 static int
-flush(struct serve *s, unsigned patience_ms, int fd)
+flush(struct serve *s, unsigned patience_ms, uint64_t most_ms, int fd)
 {
+	uint64_t began_ms = clock_ms(CLOCK_BOOTTIME);
 	struct op op = { .type = OP_SYNC, .ino = OID_ROOT };
 	struct errand *sync = NULL;
 	struct engine_status status;
@@ -212,7 +222,7 @@ flush(struct serve *s, unsigned patience_ms, int fd)
 		}
 		shell_status(s->shell, &status, trouble, sizeof trouble);
 		away_ms = sync != NULL && status.attached ? 0 : away_ms + STEP_MS;
-		if (away_ms >= patience_ms || forced(s))
+		if (away_ms >= patience_ms || clock_ms(CLOCK_BOOTTIME) - began_ms >= most_ms || forced(s))
 			break;
 		if (fd >= 0 && !control_say(fd, "progress %zu", status.dirty_bytes))
 			break;
@@ -269,6 +279,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "address %s", o->server.addresses);
 	control_say(fd, "pid %d", (int)getpid());
 	control_say(fd, "connected %d", e.attached);
+	control_say(fd, "lapsed %d", e.lapsed);
 	if (trouble[0] != '\0')
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)
@@ -290,10 +301,14 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "replays %" PRIu64, e.replays);
 	control_say(fd, "rejected %" PRIu64, e.rejected);
 	control_say(fd, "lost_objects %" PRIu64, e.lost_objects);
+	control_say(fd, "waiting_objects %zu", e.waiting_objects);
 	control_say(fd, "journal_bytes %zu", e.journal_bytes);
 	control_say(fd, "journal_through %" PRIu64, e.journal_through);
 	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
 	    e.journal_stranded ? "stranded" : "on");
+	/* While all goes well they are on their way, and others the next moment. */
+	if (!e.attached || e.journal_stranded)
+		say_unsaved(s, fd);
 	control_say(fd, "ok");
 }
 
@@ -313,18 +328,42 @@ say_failure(struct serve *s, int fd, int error)
 		control_say(fd, "failed %s", strerror(-error));
 }
 
-static void
-serve_umount(struct serve *s, int fd, bool force)
+/* Will the next mount find everything that is not on the server? */
+static bool
+kept_here(struct serve *s)
 {
-	int r;
+	struct engine_status status;
+	char trouble[8];
 
-	if (force) {
+	shell_status(s->shell, &status, trouble, sizeof trouble);
+	return s->journal != NULL && !status.journal_full;
+}
+
+static void
+leave_it(struct serve *s, bool on)
+{
+	LOCK_SCOPE(&s->lock);
+	s->leave_it = on;
+}
+
+/* timeout_ms 0: as long as the server takes something. */
+static void
+serve_umount(struct serve *s, int fd, bool force, uint64_t timeout_ms)
+{
+	int r = 0;
+
+	if (force)
 		advance(s, STAGE_MOUNTED, true);
-	} else if ((r = flush(s, PATIENCE_MS, fd)) < 0) {
+	else if (timeout_ms > 0)
+		r = flush(s, timeout_ms < UINT_MAX ? (unsigned)timeout_ms : UINT_MAX, timeout_ms, fd);
+	else
+		r = flush(s, TIMEOUT_MS, UINT64_MAX, fd);
+	if (r < 0 && !kept_here(s)) {
 		say_unsaved(s, fd);
 		say_failure(s, fd, r);
 		return;
 	}
+	leave_it(s, r < 0);
 	control_say(fd, "ready");
 	if (force) {
 		/* The command detaches the mount; whoever still uses it loses it. */
@@ -332,8 +371,10 @@ serve_umount(struct serve *s, int fd, bool force)
 		advance(s, STAGE_GONE, true);
 	}
 	while (!wait_stage(s, STAGE_FLUSHED, STEP_MS))
-		if (control_gone(fd))
+		if (control_gone(fd)) {
+			leave_it(s, false);	/* it is in use, and stays */
 			return;
+		}
 	for (size_t i = 0; i < s->lost_count; i++)
 		control_say(fd, "%s %s", s->kept ? "kept" : "lost", s->lost[i]);
 	if (s->lost_more > 0)
@@ -344,7 +385,7 @@ serve_umount(struct serve *s, int fd, bool force)
 static void
 serve_sync(struct serve *s, int fd)
 {
-	int r = flush(s, PATIENCE_MS, fd);
+	int r = flush(s, PATIENCE_MS, UINT64_MAX, fd);
 
 	if (r == 0)
 		control_say(fd, "ok");
@@ -352,7 +393,10 @@ serve_sync(struct serve *s, int fd)
 		say_failure(s, fd, r);
 }
 
-/* "VERB" or "VERB DIRECTORY": the latter must be ours, for another home may have mounted the same volume. */
+/*
+ * "VERB" or "VERB DIRECTORY": the latter must be ours, for another home may
+ * have mounted the same volume.  "umount:MS" gives it so much time in all.
+ */
 static void
 serve_request(void *context, int fd, const char *request)
 {
@@ -368,9 +412,11 @@ serve_request(void *context, int fd, const char *request)
 	else if (strncmp(request, "sync", verb) == 0)
 		serve_sync(s, fd);
 	else if (strncmp(request, "umount", verb) == 0)
-		serve_umount(s, fd, false);
+		serve_umount(s, fd, false, 0);
+	else if (strncmp(request, "umount:", strlen("umount:")) == 0)
+		serve_umount(s, fd, false, strtoull(request + strlen("umount:"), NULL, 10));
 	else if (strncmp(request, "discard", verb) == 0)
-		serve_umount(s, fd, true);
+		serve_umount(s, fd, true, 0);
 	else
 		control_say(fd, "failed this mount's process does not know that request");
 }
@@ -389,6 +435,35 @@ waiter_main(void *argument)
 	}
 	advance(s, STAGE_GONE, false);
 	return NULL;
+}
+
+/* What is lost with its leases is done again, to the end of the last flush. */
+static void *
+redo_main(void *argument)
+{
+	struct serve *s = argument;
+	const struct serve_options *o = s->options;
+	unsigned rest_ms = 0;
+
+	while (!s->redo_stop) {
+		usleep(REDO_MS * 1000);
+		rest_ms -= rest_ms < REDO_MS ? rest_ms : REDO_MS;
+		if (rest_ms == 0) {
+			int r = serve_journal_redo(o->home, o->volume.id, s->journal, s->shell, &s->redo_stop);
+
+			rest_ms = r == 0 || r == -EAGAIN ? 0 : REDO_AGAIN_MS;
+		}
+	}
+	return NULL;
+}
+
+static void
+redo_end(struct serve *s)
+{
+	s->redo_stop = true;
+	if (s->redoing)
+		pthread_join(s->redoer, NULL);
+	s->redoing = false;
 }
 
 static void
@@ -481,6 +556,7 @@ begin_journal(struct serve *s, struct shell_config *config, char *why, size_t si
 		s->journal = NULL;
 	} else
 		config->engine.journal = journal_file_sink(s->journal);
+	config->engine.redo = s->journal != NULL;
 	return 0;
 }
 
@@ -526,7 +602,9 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	}
 	if ((r = mount_start(s->mount, s->shell, why, size)) < 0)
 		return r;
-	if (pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
+	if (s->journal != NULL)
+		s->redoing = pthread_create(&s->redoer, NULL, redo_main, s) == 0;
+	if ((s->journal != NULL && !s->redoing) || pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
 	    pthread_create(&s->signals, NULL, signals_main, s) != 0) {
 		snprintf(why, size, "no thread can be started");
 		return -EAGAIN;
@@ -577,10 +655,13 @@ finish(struct serve *s)
 	int r;
 
 	shell_status(s->shell, &status, trouble, sizeof trouble);
-	if (forced(s))
+	if (forced(s) || s->leave_it)
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
+	else if (kept_here(s))
+		r = flush(s, TIMEOUT_MS, LAST_KEPT_MS, -1);
 	else
-		r = flush(s, LAST_MS, -1);
+		r = flush(s, LAST_MS, UINT64_MAX, -1);
+	redo_end(s);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
 		shell_unsaved(s->shell, add_unsaved, &u);
@@ -636,6 +717,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	if (r < 0) {
 		mount_free(s.mount);
 		control_free(s.control);
+		redo_end(&s);
 		shell_free(s.shell, true);
 		journal_file_close(s.journal);
 		serve_secrets_done(&secrets);

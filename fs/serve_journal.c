@@ -8,6 +8,8 @@
  *	something, of another session	the same in a session of its own: what had landed
  *					is told by the names and versions it meets
  *
+ * What a mount loses while it lives it runs again itself (serve_journal_redo).
+ *
  * It may die between any two of these steps and begins again with the first.
  */
 #include "fs/serve_journal.h"
@@ -84,24 +86,58 @@ serve_journal_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE],
 		fclose(f);
 }
 
+struct listed {
+	char	**list;
+	size_t	 count;
+};
+
+static void
+remember(void *context, const char *path)
+{
+	struct listed *l = context;
+	char **more = realloc(l->list, (l->count + 1) * sizeof *more);
+
+	if (more == NULL)
+		return;
+	l->list = more;
+	if ((l->list[l->count] = strdup(path)) != NULL)
+		l->count++;
+}
+
+static bool
+is_listed(const struct listed *l, const char *path)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcmp(l->list[i], path) == 0)
+			return true;
+	return false;
+}
+
 static void
 keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct replay *r)
 {
+	struct listed listed = { .list = NULL };
 	char path[PATH_MAX];
 	const char *copy;
 	int error = home_conflicts(home, id, path, sizeof path), fd = -1;
 
 	if (!replay_conflict(r, 0, &copy))
 		return;
+	serve_journal_conflicts(home, id, remember, &listed);
 	if (error == 0 && (fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
 		error = -errno;
 	for (size_t i = 0; i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++) {
+		if (is_listed(&listed, copy))
+			continue;	/* by an attempt that was cut short */
 		log_warning("changed here and elsewhere: this device's version is %s", copy);
 		if (fd >= 0 && dprintf(fd, "%s\n", copy) < 0)
 			error = -errno;
 	}
 	if (fd >= 0)
 		close(fd);
+	for (size_t i = 0; i < listed.count; i++)
+		free(listed.list[i]);
+	free(listed.list);
 	if (error < 0)
 		log_error("the list of conflicts cannot be kept: %s", strerror(-error));
 }
@@ -147,7 +183,7 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		error = journal_file_reset(file);
 	if (error < 0)
 		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
-		    error == -EINTR ? "the server does not answer" : error == -ENOSPC ? "the server is out of space" :
+		    error == -EINTR ? "the server does not answer" : error == -EBUSY ? "the server is too busy" : error == -ENOSPC ? "the server is out of space" :
 		    error == -ENOBUFS ? "this machine's disk is full" : strerror(-error));
 	shell_free(shell, error == 0);
 	if (error < 0)
@@ -181,6 +217,35 @@ serve_journal_replay(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct
 		error = run(home, id, file, r, &config, why, size);
 	}
 	replay_free(r);
+	return error;
+}
+
+int
+serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file, struct shell *shell,
+    const atomic_bool *stop)
+{
+	struct replay_report report;
+	struct replay *r = NULL;
+	uint64_t losses;
+	bool keep;
+	int error;
+
+	if (!shell_redo_due(shell, &losses, &keep))
+		return 0;
+	error = load(file, &r);
+	if (error == 0)
+		error = shell_redo(shell, r, losses, keep, stop);
+	if (error == 0) {
+		replay_report(r, &report);
+		log_info("%" PRIu64 " operations that were lost with their leases were done again, %" PRIu64
+		    " did not fit any more; %" PRIu64 " conflicts, %" PRIu64 " equal", report.run, report.unfit, report.conflicts,
+		    report.equal);
+		keep_conflicts(home, id, r);	/* the end forgets them */
+	}
+	error = shell_redo_end(shell, losses, error);
+	replay_free(r);
+	if (error < 0 && error != -EAGAIN && error != -EINTR)
+		log_warning("what was lost with its leases waits in the journal: %s", strerror(-error));
 	return error;
 }
 

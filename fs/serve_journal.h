@@ -17,6 +17,9 @@ struct journal_file;
  */
 int	serve_journal_replay(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
 	    struct shell_config config, bool writable, bool *ret_ran, char *why, size_t size);
+/* What the live mount lost with its leases, if anything, until *stop: 0 or why it waits on. */
+int	serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
+	    struct shell *shell, const atomic_bool *stop);
 /* Opens it; the volume's lock is held. */
 int	serve_journal_open(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file **ret,
 	    char *why, size_t size);

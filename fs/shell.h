@@ -127,6 +127,13 @@ int	shell_sync(struct shell *s, int timeout_ms);
 void	shell_journal_end(struct shell *s);
 /* Runs the journal again, to its end: replay_error(). */
 int	shell_replay(struct shell *s, struct replay *r);
+/*
+ * What this mount lost: is it due (as engine_redo_due()); runs it again while
+ * the mount works on, until *stop: -EINTR; and then says how that ended.
+ */
+bool	shell_redo_due(struct shell *s, uint64_t *ret_losses, bool *ret_keep);
+int	shell_redo(struct shell *s, struct replay *r, uint64_t losses, bool keep, const atomic_bool *stop);
+int	shell_redo_end(struct shell *s, uint64_t losses, int error);
 /* The first commit of a new volume. */
 int	shell_format(struct shell *s, uint32_t uid, uint32_t gid, uint32_t mode);
 

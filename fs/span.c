@@ -162,14 +162,30 @@ span_open(struct engine *e, struct object *o, uint64_t region)
 	return s;
 }
 
-/* Room up to `end`.  Readers may hold the old buffer, so it is never moved under them. */
-static int
-span_reserve(struct span *s, size_t end)
+/* Is an answer on its way that has bytes of this range? */
+static bool
+being_read(const struct span *s, size_t from, size_t end)
 {
-	size_t capacity = 4096;
+	if (s->buffer->refs == 1)
+		return false;
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->ranges[i].from < end && s->ranges[i].to > from)
+			return true;
+	return false;
+}
+
+/*
+ * Room from `from` to `end`, to be written now.  Readers may hold the old
+ * buffer: it is neither moved nor changed under them, or one answer would have
+ * old and new bytes.
+ */
+static int
+span_reserve(struct span *s, size_t from, size_t end)
+{
+	size_t capacity = s->buffer != NULL ? s->buffer->capacity : 4096;
 	struct buffer *b;
 
-	if (s->buffer != NULL && s->buffer->capacity >= end)
+	if (s->buffer != NULL && s->buffer->capacity >= end && !being_read(s, from, end))
 		return 0;
 	while (capacity < end)
 		capacity *= 2;
@@ -189,7 +205,7 @@ int
 span_write(struct engine *e, struct span *s, uint32_t from, const uint8_t *data, size_t len)
 {
 	size_t before = span_bytes(s);
-	int r = span_reserve(s, from + len);
+	int r = span_reserve(s, from, from + len);
 
 	if (r < 0)
 		return r;
@@ -361,7 +377,7 @@ span_fill(struct engine *e, struct object *o, struct span *s)
 
 	if (limit == 0)
 		return 0;
-	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0 || (r = span_reserve(s, limit)) < 0)
+	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0 || (r = span_reserve(s, limit, limit)) < 0)
 		return r;
 	/* Reserving may have moved the buffer: paint again. */
 	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0)

@@ -566,6 +566,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		if (o == NULL)
 			continue;
 		o->born = false;
+		o->writer = e->session;
 		if (version > o->version)
 			o->version = version;
 		if (o->inflight > 0)
@@ -715,7 +716,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		return;		/* about one that was resent or thawed meanwhile */
 	switch (m->status) {
 	case STATUS_OK:
-		journal_acked(e, m->sequence, m->version);
+		journal_acked(e, m->sequence);
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:
@@ -740,7 +741,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 }
 
 void
-txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
+txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome)
 {
 	struct commit_state *s;
 
@@ -749,7 +750,8 @@ txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t version)
 			txn_lose_all(e);
 			return;
 		}
-		acknowledge(e, s, version);
+		/* What those before it made is not known; that it was this session will do. */
+		acknowledge(e, s, s->commit->sequence == sequence ? outcome : 0);
 	}
 	commit_send_all(e);
 }

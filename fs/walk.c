@@ -129,7 +129,6 @@ is_entry(const struct object *dir, const struct rec *r)
 	return r != NULL && r->kind == KIND_ENTRY && object_covered(&dir->entries, r->subkey, TOKEN_SIZE);
 }
 
-/* The directory above, by the name the kernel looked it up by, and the entry that leads down again. */
 struct object *
 walk_above(struct engine *e, const struct object *o, struct rec **ret)
 {

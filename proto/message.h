@@ -56,6 +56,8 @@ enum kind {
 };
 
 enum mode { MODE_NONE = 0, MODE_SHARED = 1, MODE_EXCLUSIVE = 2 };
+/* In a READ's kinds: children come EXCLUSIVE where nobody else holds them. */
+enum { KINDS_EXCLUSIVE = 1 << 0 };
 enum lane { LANE_CONTROL = 0, LANE_BULK = 1 };
 enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 
@@ -85,6 +87,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U8,    mode,    0)		/* held from now on */ \
 	_(S, U64,   grant,   0) \
 	_(S, U64,   version, 0)		/* of the object: its last commit */ \
+	_(S, U64,   writer,  0)		/* the session of that commit */ \
 	_(S, U8,    more,    0)		/* 1: the range goes on after the last record */ \
 	_(S, U8,    pinned,  0)		/* 1: another session pins the object */ \
 	_(S, LIST,  records, RECORDS_MAX, record)
@@ -182,6 +185,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U64,   boot,    0)			/* changes when the server restarts */ \
 	_(S, U64,   sequence, 0)		/* last one consumed */ \
 	_(S, U8,    rejected, 0)		/* it was rejected: RESET first */ \
+	_(S, U64,   outcome, 0)			/* version of the volume that it made, or found when rejected */ \
 	_(S, U64,   version, 0)			/* of the volume */ \
 	_(S, U32,   term_ms, 0) \
 	_(S, U64,   first_oid, 0)		/* a range of object ids, this session's own */ \
@@ -198,7 +202,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 #define SHAPE_read(_, S) \
 	_(S, U64,   ticket,  0)			/* 0: none yet */ \
 	_(S, U8,    depth,   0)			/* levels of children, named by returned ENTRYs, to bring too */ \
-	_(S, U16,   kinds,   0)			/* of the records that children bring: 1 << kind each */ \
+	_(S, U16,   kinds,   0)			/* of the records that children bring: 1 << kind each; KINDS_EXCLUSIVE */ \
 	_(S, U32,   budget,  0)			/* records at most in all */ \
 	_(S, U32,   size,    0)			/* bytes that what is not a direct child's ATTR or PARENT may fill */ \
 	_(S, LIST,  wants,   WANTS_MAX, want)

@@ -228,10 +228,16 @@ leave(struct daemon *d, struct chores *chores)
 static enum event_level
 level_of(const char *text)
 {
-	if (strncmp(text, "event=damage", 12) == 0 || strncmp(text, "event=store-failed", 18) == 0)
-		return EVENT_ERROR;
-	return strncmp(text, "event=evict", 11) == 0 || strncmp(text, "event=fence", 11) == 0 || strncmp(text, "event=stranger", 14) == 0 ||
-	    strncmp(text, "event=reject", 12) == 0 ? EVENT_WARNING : EVENT_INFO;
+	static const struct { const char *begins; enum event_level level; } levels[] = {
+		{ "event=damage", EVENT_ERROR }, { "event=store-failed", EVENT_ERROR },
+		{ "event=evict", EVENT_WARNING }, { "event=fence", EVENT_WARNING },
+		{ "event=stranger", EVENT_WARNING }, { "event=reject", EVENT_WARNING },
+	};
+
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (strncmp(text, levels[i].begins, strlen(levels[i].begins)) == 0)
+			return levels[i].level;
+	return EVENT_INFO;
 }
 
 static void
@@ -390,14 +396,16 @@ sync_round(struct daemon *d)
 	/* What came meanwhile is the sync thread's. */
 	if (d->failed || d->stopping || store_end(d->store) > d->synced)
 		pthread_cond_signal(&d->changed);
-	if (chores.logs != NULL || chores.writes != NULL) {
+	if (chores.logs != NULL || chores.writes != NULL || r < 0) {
+		const char *cause = r < 0 ? store_failed(d->store) : NULL;
+
 		pthread_mutex_unlock(&d->lock);
 		do_chores(d, &chores);
+		if (r < 0)
+			event_log(EVENT_ERROR, "event=sync-failed error=\"%s\" cause=\"%s\"", strerror(-r),
+			    cause != NULL ? cause : "");
 		pthread_mutex_lock(&d->lock);
 	}
-	if (r < 0)
-		event_log(EVENT_ERROR, "event=sync-failed error=\"%s\" cause=\"%s\"", strerror(-r),
-		    store_failed(d->store) != NULL ? store_failed(d->store) : "");
 	return r == 0;
 }
 

@@ -26,7 +26,7 @@
 
 enum {
 	REPLY_MAX	= FRAME_BODY_MAX - 64 * 1024,	/* room for one more record and the frame's own */
-	ANSWER_SIZE	= 8 + 1 + 1 + 8 + 8 + 1 + 1 + 4,
+	ANSWER_SIZE	= 8 + 1 + 1 + 3 * 8 + 1 + 1 + 4,
 	RECORD_SIZE	= 1 + 2 + 8 + 4 + 4 + 2,	/* without its bytes and references */
 	ANSWERS_FIRST	= 16,
 	CHILD_LEAST	= 512,		/* left of `size`, or no child of a deeper level is begun */
@@ -49,6 +49,7 @@ struct reply {
 	uint32_t		 parents_count, parents_size;
 	uint64_t		 need;
 	bool			 alone, no_memory;
+	bool			 exclusive;	/* children are to be, if they can */
 };
 
 /* The ranges being read into one answer. */
@@ -77,7 +78,7 @@ grown(struct arena *a, const void *old, uint32_t count, uint32_t *size, uint32_t
 
 /* A new answer at the end of the list, valid until the next one is added; NULL when there is no room. */
 static struct msg_answer *
-add_answer(struct reply *r, uint64_t oid, enum status status, uint64_t version)
+add_answer(struct reply *r, uint64_t oid, enum status status, const struct header *h)
 {
 	struct msg_answer *a, *at = r->granted->answers.at;
 	uint32_t count = r->granted->answers.count;
@@ -93,7 +94,7 @@ add_answer(struct reply *r, uint64_t oid, enum status status, uint64_t version)
 		r->granted->answers.at = at;
 	}
 	a = &at[r->granted->answers.count++];
-	*a = (struct msg_answer){ .oid = oid, .status = status, .version = version };
+	*a = (struct msg_answer){ .oid = oid, .status = status, .version = h->version, .writer = h->writer };
 	r->size += ANSWER_SIZE;
 	return a;
 }
@@ -287,7 +288,7 @@ answer_want(struct reply *r, struct wait *w, const struct want *want)
 	struct bytes from = { want->from, want->from_len }, to = { want->to, want->to_len };
 	struct header h = { 0 };
 	enum status status = look_up(r->server, v, want->oid, &h);
-	struct msg_answer *a = add_answer(r, want->oid, status, h.version);
+	struct msg_answer *a = add_answer(r, want->oid, status, &h);
 	struct fill f = { .reply = r, .answer = a, .limit = want->limit };
 
 	sees(r, o);
@@ -347,7 +348,7 @@ give_child(struct reply *r, struct object *o)
 {
 	struct session *n = r->session;
 	struct lease *l = lease_of(o, n);
-	uint8_t mode = r->alone ? MODE_EXCLUSIVE : MODE_SHARED;
+	uint8_t mode = r->alone || r->exclusive ? MODE_EXCLUSIVE : MODE_SHARED;
 	uint32_t most = r->server->config.leases_max;
 
 	if (!TAILQ_EMPTY(&o->waits))
@@ -385,7 +386,7 @@ answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 	object_kick(s, o);
 	had = lease_of(o, r->session) != NULL;
 	l = give_child(r, o);
-	if (l == NULL || (a = add_answer(r, oid, STATUS_OK, h.version)) == NULL)
+	if (l == NULL || (a = add_answer(r, oid, STATUS_OK, &h)) == NULL)
 		return;
 	r->children++;
 	if (r->level > 1)
@@ -477,6 +478,7 @@ read_answer(struct server *s, struct wait *w)
 	struct session *n = w->session;
 	struct server_action *a = outbox_message(n->control->node.key, MSG_granted, w->request);
 	struct reply r = { .server = s, .session = n, .alone = session_alone(s, n),
+	    .exclusive = w->kinds & KINDS_EXCLUSIVE,
 	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget,
 	    .deep = w->size < DEEP_MAX ? w->size : DEEP_MAX };
 

@@ -306,6 +306,7 @@ attached(struct server *s, struct conn *c, const struct session *n, uint64_t req
 	to->boot = s->config.boot;
 	to->sequence = n->row.sequence;
 	to->rejected = n->row.rejected;
+	to->outcome = n->row.version;
 	to->version = n->volume->state.version;
 	to->term_ms = s->config.term_ms;
 	to->sessions = session_present(s, n->volume);
@@ -438,6 +439,7 @@ attach_new(struct server *s, struct conn *c, struct volume *v, const struct mess
 	struct session_row row = { 0 };
 	struct session *n, *dead = NULL;
 	enum status status = STATUS_OK;
+	const char *why = NULL;
 
 	if (m->attach.replaces != 0)
 		status = attach_lookup(s, c, v, m->attach.replaces, m->attach.replaces_proof, &dead);
@@ -445,13 +447,15 @@ attach_new(struct server *s, struct conn *c, struct volume *v, const struct mess
 		status = STATUS_OK;
 	if (status == STATUS_OK && m->attach.lane != LANE_CONTROL)
 		status = STATUS_INVALID;
-	if (status == STATUS_OK && s->stats.sessions >= s->config.sessions_max && dead == NULL)
+	if (status == STATUS_OK && s->stats.sessions >= s->config.sessions_max && dead == NULL) {
 		status = STATUS_BUSY;
+		why = "it has as many mounts as it takes";
+	}
 	memcpy(row.device, c->device, KEY_SIZE);
 	s->config.random(s->config.context, row.secret, SECRET_SIZE);
 	n = status != STATUS_OK ? NULL : session_new(v, &row);
 	if (n == NULL) {
-		outbox_done(s, c, m->id, status == STATUS_OK ? STATUS_BUSY : status, NULL, 0);
+		outbox_done(s, c, m->id, status == STATUS_OK ? STATUS_BUSY : status, why, 0);
 		return;
 	}
 	n->node.key = fresh_id(s);
@@ -464,6 +468,7 @@ session_attach(struct server *s, struct conn *c, const struct message *m)
 	struct volume *v = volume_find(s, m->attach.volume);
 	struct session *n = NULL;
 	enum status status = STATUS_OK;
+	const char *why = NULL;
 
 	if (c->session != NULL || m->attach.lane > LANE_BULK) {
 		outbox_done(s, c, m->id, STATUS_INVALID, "attached already", 0);
@@ -472,18 +477,22 @@ session_attach(struct server *s, struct conn *c, const struct message *m)
 	}
 	if (v == NULL || !account_member(s, c->device, v))
 		status = STATUS_DENIED;
-	else if (v->state.next_range >= RANGES_MAX)
+	else if (v->state.next_range >= RANGES_MAX) {
 		status = STATUS_BUSY;
+		why = "the volume has no numbers left for new files";
+	}
 	else if (m->attach.session != 0)
 		status = attach_lookup(s, c, v, m->attach.session, m->attach.proof, &n);
 	if (status == STATUS_OK && n != NULL && m->attach.lane == LANE_CONTROL &&
 	    m->attach.generation <= n->row.generation)
 		status = STATUS_STALE;
-	else if (status == STATUS_OK && n != NULL && n->fenced)
+	else if (status == STATUS_OK && n != NULL && n->fenced) {
 		status = STATUS_BUSY;
+		why = "this mount did not give back what others wait for, and is cut off until they have it";
+	}
 	/* That a session has ended is believed, so it must be durable. */
 	if (status != STATUS_OK)
-		outbox_done(s, c, m->id, status, NULL, status == STATUS_NOENT ? store_end(s->store) : 0);
+		outbox_done(s, c, m->id, status, why, status == STATUS_NOENT ? store_end(s->store) : 0);
 	else if (n == NULL)
 		attach_new(s, c, v, m);
 	else if (m->attach.lane == LANE_BULK)

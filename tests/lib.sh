@@ -334,6 +334,15 @@ mount_client() {
 
 mounted_or_gone() { is_mounted "$1" || ! kill -0 "$2" 2>/dev/null; }
 
+# two_clients [MOUNT-OPTION...]: a server, and ann and bob, who have its volume vol mounted.
+two_clients() {
+	start_server
+	first_client ann vol
+	another_client bob vol ann
+	mount_client ann vol "$@"
+	mount_client bob vol "$@"
+}
+
 umount_client() {
 	local name=$1
 	client "$name" umount "$(mnt "$name")" || return
@@ -354,6 +363,18 @@ remount_client() {	# NAME VOLUME [OPTION...]
 	umount_client "$1" || return
 	drop_caches
 	mount_client "$@"
+}
+
+# fact CLIENT NAME: a number of its status.
+fact() { client "$1" status --json "$(mnt "$1")" | sed -n "s/.*\"$2\": \([0-9]*\).*/\1/p"; }
+
+# at_most N CLIENT FACT: what it has counted since its mount, less $before.
+before=0
+at_most() {
+	local found
+	found=$(($(fact "$2" "$3") - before))
+	echo "$3: $found"
+	[ "$found" -le "$1" ]
 }
 
 flush_client() { client "$1" sync "$(mnt "$1")"; }

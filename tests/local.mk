@@ -4,6 +4,7 @@ TESTS += tests/test_lib.sh
 include tests/sim/local.mk
 include tests/unit/local.mk
 include tests/fuzz/local.mk
+include tests/chaos/local.mk
 include tests/interop/local.mk
 include tests/meta/local.mk
 include tests/tools/local.mk

@@ -248,12 +248,13 @@ no_route() {
 	not is_mounted "$M"
 }
 
-umount_without_server() {	# it names what is not saved, keeps the mount; --force gives it up
+umount_without_server() {	# it names what is not saved, and leaves it to the journal
 	echo unsaved >"$M/unsaved-file"
-	exits 3 "unsaved-file" timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount "$M"
-	is_mounted "$M"
-	timeout 30 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount --force "$M"
+	timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount -t 2 "$M" 2>"$T/stderr"
+	cat "$T/stderr"
+	grep -q "next mount" "$T/stderr" && grep -q "unsaved-file" "$T/stderr"
 	not is_mounted "$M"
+	client ann status | grep -q "wait in the journal"
 }
 
 check "help of every command" helps

@@ -3,11 +3,7 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
 configure_server term_ms 8000
-start_server
-first_client ann vol
-another_client bob vol ann
-mount_client ann vol
-mount_client bob vol
+two_clients
 A=$(mnt ann) B=$(mnt bob)
 
 written() {
@@ -214,6 +210,21 @@ listed_with_attributes() {	# what listings bring along is as good as what is ask
 	is "$(long_list "$a")" "$(long_list "$b")"
 }
 
+# What ann made and holds, bob lists and removes without asking her for each.
+held_by_the_other() {
+	local n=3000 recalls misses
+	mkdir "$A/many"
+	python3 -c 'import sys
+for i in range(int(sys.argv[2])): open(f"{sys.argv[1]}/f{i}", "w").close()' "$A/many" $n
+	flush_client ann
+	recalls=$(fact ann recalls) misses=$(fact bob misses)
+	is $((n + 1)) "$(ls -lU "$B/many" | wc -l)"
+	rm -r "$B/many"
+	before=$recalls at_most 150 ann recalls
+	before=$misses at_most $((n * 2 / 3)) bob misses
+	is ENOENT "$(call stat "$A/many/f7")"
+}
+
 mapped() {	# coherent at write-back: after msync the other side's read sees it
 	python3 - "$A/map" "$B/map" <<-'PY'
 	import mmap, os, sys
@@ -252,6 +263,7 @@ check "a file replaced elsewhere stays itself where it is open" replaced_while_o
 check "crossed renames end, with nothing lost" crossed_renames
 check "a listing under change" listing_while_changing
 check "listings with attributes" listed_with_attributes
+check "what the other one holds is listed and removed in bulk" held_by_the_other
 check "shared maps" mapped
 check_here "a killed client's leases lapse" one_leaves
 tap_done

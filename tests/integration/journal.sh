@@ -46,7 +46,7 @@ writer() {
 as_reported() {
 	python3 - "$@" <<-'PY'
 	import os, sys
-	lines = [l.split() for l in open(sys.argv[1])]
+	lines = [l.split() for l in open(sys.argv[1]) if l.endswith("\n")]	# the last one may have been cut
 	have, last = {}, None
 	for what, *rest in lines:
 	    if what == "file":
@@ -74,6 +74,7 @@ reports() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 
 killed_while_cut_off() {	# the server is away, the client goes on in its journal, and is killed
 	mount_lazily ann
+	: >"$T/report"
 	writer "$M/cut" >"$T/report" 2>"$T/writer.log" &
 	local pid=$!
 	wait_for 20 reports "$T/report" 100 || return
@@ -129,6 +130,7 @@ killed_in_untar() {
 killed_again_and_again() {	# also while the journal is run again
 	rm -rf "$M/again" && flush_client ann || return
 	client ann umount "$M" && mount_lazily ann || return
+	: >"$T/report"
 	writer "$M/again" >"$T/report" 2>"$T/writer.log" &
 	local pid=$! i
 	wait_for 20 reports "$T/report" 2000 || return
@@ -178,6 +180,63 @@ forced_unmount() {
 	is kept "$(cat "$M/kept")"
 }
 
+# in_time SECONDS BEGAN: no more than that has passed, and what a busy machine adds.
+in_time() { [ $((SECONDS - $2)) -le $(($1 + 15)) ] || { echo "it took $((SECONDS - $2)) s"; return 1; }; }
+
+unmount_without_server() {	# ends in the time given, names what is kept, and the next mount brings it
+	client ann umount "$M" && mount_lazily ann || return
+	echo kept >"$M/kept-too" || return
+	kill_server
+	local began=$SECONDS
+	timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount --timeout 2 "$M" >"$T/umount.out" 2>&1 || return
+	cat "$T/umount.out"
+	in_time 2 $began && grep -q "next mount" "$T/umount.out" && grep -q "/kept-too" "$T/umount.out" || return
+	not is_mounted "$M" && wait "${client_pids[ann]}" || return
+	start_server
+	mount_client ann vol
+	is kept "$(cat "$M/kept-too")"
+}
+
+unmount_in_use() {	# without the server, and in use: the mount stays, and works on
+	client ann umount "$M" && mount_lazily ann || return
+	echo one >"$M/in-use" || return
+	kill_server
+	exec 7<"$M/in-use"
+	says "in use" timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount -t 1 "$M"
+	local status=$?
+	echo two >>"$M/in-use" || return
+	exec 7<&-
+	start_server
+	client ann sync "$M" && client ann umount "$M" || return
+	mount_client ann vol
+	is "one two" "$(echo $(cat "$M/in-use"))" && return $status
+}
+
+terminated() {	# with requests that wait for the server, and files open
+	client ann umount "$M" && mount_lazily ann || return
+	echo kept >"$M/terminated" || return
+	kill_server
+	cat "$M/never-looked-up" 2>"$T/cat.out" &
+	local reader=$! began=$SECONDS
+	kill -TERM "${client_pids[ann]}"
+	wait "${client_pids[ann]}" || return
+	in_time 20 $began || return
+	wait $reader && return 1
+	unset "client_pids[ann]"
+	start_server
+	mount_client ann vol
+	is kept "$(cat "$M/terminated")"
+}
+
+refused_without_journal() {	# there is nothing to keep it
+	client ann umount "$M" && mount_client ann vol -o commit=3600,nojournal || return
+	echo precious >"$M/unkept" || return
+	kill_server
+	says "/unkept" client ann umount -t 1 "$M" && is_mounted "$M" || return
+	start_server
+	client ann sync "$M" && is precious "$(cat "$M/unkept")"
+}
+
 live_lock() { says "mounted already" client ann mount vol "$(mnt bob)"; }
 
 # bob may change what ann had only when her term is over.
@@ -199,7 +258,7 @@ conflict() {
 	copies=$(find "$M" -maxdepth 1 -name '*(conflict *)*')
 	is "$M/shared (conflict $(hostname -s) $(date -u +%Y-%m-%d))" "$copies" || return
 	is "from ann" "$(cat "$copies")" && is "from ann" "$(cat "$B/${copies##*/}")" || return
-	client ann status | tee "$T/status" | grep -q "/shared (conflict" || return
+	client ann status >"$T/status" && grep -q "/shared (conflict" "$T/status" || return
 	client ann status --json | python3 -c 'import json, sys
 v, = json.load(sys.stdin)
 assert len(v["conflicts"]) == 1 and v["conflicts"][0].startswith("/shared (conflict "), v' || return
@@ -218,19 +277,30 @@ removed_elsewhere() {	# what was written to a file that somebody removed is besi
 	not test -e "$M/sub/file" && grep -q "more of it" "$M/sub/file (conflict "*
 }
 
-evicted() {	# a client that slept past its term lost its leases; what it had then comes with the next mount
-	printf base >"$M/evicted" && flush_client ann || return
+evicted() {	# a client that slept past its term lost its leases; what it had then is done again, with the mount in use
+	printf base >"$M/evicted" && mkdir "$M/slept" && flush_client ann || return
 	client ann umount "$M" && mount_lazily ann || return
-	printf "before the sleep" >"$M/evicted" && printf "new one" >"$M/slept" || return
+	rm -f "$T/go"
+	python3 -c 'import os, sys, time
+f = open(sys.argv[1], "w")
+print("new one", end="", file=f, flush=True)
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.05)
+print(", and on", end="", file=f, flush=True)' "$M/slept/open" "$T/go" &
+	local writer=$!
+	wait_for 10 test -s "$M/slept/open" && printf "before the sleep" >"$M/evicted" || return
 	kill -STOP "${client_pids[ann]}"
 	bob_writes evicted "while ann slept"
-	local status=$?
+	local status=$? copy="evicted (conflict $(hostname -s) $(date -u +%Y-%m-%d))"
 	kill -CONT "${client_pids[ann]}"
 	[ $status = 0 ] || return
-	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | tee '$T/status' | grep -q 'in the journal'" || return
+	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | tee '$T/status' | grep -q '(conflict'" || return
 	cat "$T/status"
-	printf "after it" >"$M/after" || return
-	is "while ann slept" "$(cat "$M/evicted")" || return
+	not grep -q "were lost\|to be done again" "$T/status" || return
+	touch "$T/go" && wait "$writer" && printf "after it" >"$M/after" || return
+	ls -la "$M" "$M/slept"
+	is "while ann slept" "$(cat "$M/evicted")" && is "before the sleep" "$(cat "$M/$copy")" &&
+		is "new one, and on" "$(cat "$M/slept/open")" || return
 	if [ "$1" = killed ]; then
 		kill_client ann || return
 	else
@@ -238,8 +308,9 @@ evicted() {	# a client that slept past its term lost its leases; what it had the
 	fi
 	mount_client ann vol
 	ls -la "$M"
-	is "while ann slept" "$(cat "$M/evicted")" && is "before the sleep" "$(cat "$M/evicted (conflict "*)" &&
-		is "new one" "$(cat "$M/slept")" && is "after it" "$(cat "$M/after")" && rm "$M/evicted"* "$M/slept" "$M/after"
+	is "while ann slept" "$(cat "$M/evicted")" && is "before the sleep" "$(cat "$B/$copy")" &&
+		is "new one, and on" "$(cat "$B/slept/open")" && is "after it" "$(cat "$M/after")" &&
+		is 1 "$(find "$M" -name '*conflict*' | wc -l)" && rm -r "$M/evicted"* "$M/slept" "$M/after"
 }
 
 without_journal() {
@@ -264,7 +335,7 @@ full_disk() {	# without room for a journal changes are answered when the server 
 lost_volume() {	# a journal of a volume that is not known any more is kept, and told of
 	mount_lazily ann && echo orphan >"$M/orphan" && kill_client ann || return
 	rm -r "$T/ann.home/config/volumes" || return
-	client ann status | tee "$T/status" | grep -q "does not know any more" || return
+	client ann status >"$T/status" && cat "$T/status" && grep -q "does not know any more" "$T/status" || return
 	test -s "$(sed -n 's/.*kept in //p' "$T/status")/0"
 }
 
@@ -273,6 +344,10 @@ check_here "a client killed in the midst of an untar" killed_in_untar
 check_here "killed again while its journal is run" killed_again_and_again
 check_here "a journal waits for the server" waits_for_the_server
 check_here "a forced unmount keeps the journal" forced_unmount
+check_here "an unmount without the server ends, and the journal keeps what is left" unmount_without_server
+check_here "the same of a mount in use" unmount_in_use
+check_here "a mount that is told to end without the server" terminated
+check_here "without a journal such a mount stays" refused_without_journal
 check "a live mount's journal is refused" live_lock
 check_here "a file changed on both sides: two versions, unless they are equal" conflict
 check_here "a file removed elsewhere: what was written to it is kept" removed_elsewhere

@@ -2,11 +2,7 @@
 # linearize.sh - ten thousand overlapping operations of two mounts on 18 names have an order that explains them all.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
-start_server
-first_client ann vol
-another_client bob vol ann
-mount_client ann vol
-mount_client bob vol
+two_clients
 linearize=$top_srcdir/tests/integration/orders.py
 seed=${SEED:-$RANDOM}
 

@@ -6,6 +6,8 @@ INTEGRATION_TESTS = \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
 	tests/integration/features.sh \
+	tests/integration/journal.sh \
+	tests/integration/kernel.sh \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
@@ -16,7 +18,6 @@ INTEGRATION_TESTS = \
 	tests/integration/wan.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \
-	tests/integration/journal.sh \
 	tests/integration/self_long.sh
 EXTRA_DIST += $(INTEGRATION_TESTS) $(LONG_TESTS) tests/integration/orders.py tests/integration/contend.py
 

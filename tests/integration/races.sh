@@ -2,11 +2,7 @@
 # races.sh - two mounts get in each other's way, over and over (RACE_ROUNDS).
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse python3
-start_server
-first_client ann vol
-another_client bob vol ann
-mount_client ann vol
-mount_client bob vol
+two_clients
 rounds=${RACE_ROUNDS:-500}
 
 race() {	# NAME ROUNDS

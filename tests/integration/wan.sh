@@ -11,18 +11,6 @@ make_tree "$T/tree" 500		# in 56 directories, below 6 more
 tar cf "$T/tree.tar" -C "$T/tree" .
 M=$(mnt ann)
 
-fact() {	# CLIENT NAME, of its status
-	client "$1" status --json "$(mnt "$1")" | sed -n "s/.*\"$2\": \([0-9]*\).*/\1/p"
-}
-
-# at_most N CLIENT FACT: what it has counted since its mount.
-at_most() {
-	local found
-	found=$(fact "$2" "$3")
-	echo "$3: $found"
-	[ "$found" -le "$1" ]
-}
-
 # The commits of old changes are far away: what comes is what sync asked for.
 untar() {
 	tar xf "$T/tree.tar" -C "$M"

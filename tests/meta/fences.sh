@@ -217,6 +217,30 @@ find . -path ./build -prune -o -name '*.mk' -print | xargs cat Makefile.am |
     sed -n 's/^\([a-zA-Z0-9_]*\) = .*/\1 is set/p; s/^include \(.*\)/\1 is included/p' | sort | uniq -d |
     sed 's/$/ twice/' | check "no makefile says a thing twice"
 
+# A merge of fragments can drop lines without a word.  Every word of them that could name a file, and those
+# that stand in a list of tests.
+fragments() {
+	find . -path ./build -prune -o -name '*.mk' -print | xargs cat Makefile.am | sed 's/#.*//' |
+	    awk '{ while (sub(/\\$/, "")) { if ((getline more) <= 0) break; $0 = $0 " " more } print }'
+}
+fragments | awk '{ for (i = 1; i <= NF; i++) print $i }' |
+    grep -xE '(proto|fs|server|tests|man)/[a-zA-Z0-9_/.-]+\.([ch]|sh|py|txt|hex|mk|[1-8])' | LC_ALL=C sort -u >"$work/named"
+find proto fs server tests man -type f | grep -E '\.([ch]|sh|py|txt|hex|mk|[1-8])$' |
+    grep -v '^tests/fuzz/corpus/' | LC_ALL=C sort >"$work/here"
+LC_ALL=C comm -13 "$work/named" "$work/here" | sed 's/$/ is in no makefile/' | check "the makefiles name every file"
+LC_ALL=C comm -23 "$work/named" "$work/here" | sed 's/$/ is in a makefile but not here/' |
+    check "and no file that is not there"
+fragments | awk '$1 ~ /TESTS$/ && $2 ~ /^[+]?=$/ { for (i = 3; i <= NF; i++) if ($i ~ /^tests\//) print $i }' |
+    LC_ALL=C sort >"$work/run"
+{
+	find tests -name '*.sh' | grep -vE '^tests/lib\.sh$'
+	find tests/unit -name 'test_*.c' | sed 's/\.c$//'
+	find tests/fuzz -name 'fuzz_*.c' | sed 's|/fuzz_|/replay_|; s/\.c$//'
+	echo tests/interop/golden.py
+} | LC_ALL=C sort >"$work/tests"
+diff "$work/run" "$work/tests" | sed -n 's/^< \(.*\)/\1 is run as a test, and is none or is run twice/p; s/^> \(.*\)/\1 is never run/p' |
+    check "every test is run, and only once"
+
 marks='TO''DO|FIX''ME|XX''X'
 find proto fs server tests man -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.[1-8]' \) |
     xargs grep -nE "\\b($marks)\\b|^[[:space:]]*#[[:space:]]*if[[:space:]]+0" | check "no $marks and no #if 0"

@@ -78,6 +78,47 @@ struct diary {
 
 /* ---- the file ---- */
 
+static bool
+changes(const struct call *c)
+{
+	switch (c->type) {
+	case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RMDIR: case OP_RENAME: case OP_WRITE: case OP_SETXATTR: case OP_REMOVEXATTR: case OP_FALLOCATE: case OP_OPEN:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Did anybody else change it, or its names, ever? */
+static bool
+touched(const struct diary *d, uint64_t ino)
+{
+	const struct judge *j = d->sim->judge;
+
+	for (size_t i = 0; i < j->calls_count; i++) {
+		const struct call *c = j->calls[i];
+
+		if (c->mount->client != d->client && c->error == 0 && changes(c) && (c->ino == ino || c->ino2 == ino ||
+		    c->child == ino || c->victim == ino || c->victim2 == ino))
+			return true;
+	}
+	return false;
+}
+
+/* A copy beside `ino` is made; that is only right when somebody else changed it. */
+static void
+copy_made(struct diary *d, struct bytes entry)
+{
+	struct journal_entry n;
+
+	if (d->replay == NULL || d->cut || d->mount->resumes == 0 || journal_decode(&n, entry) < 0 ||
+	    n.kind != JOURNAL_CONFLICT || n.ino == 0)
+		return;
+	if (!touched(d, n.ino))
+		sim_fail(d->sim, "client %u: a copy of %" PRIu64 " was made, which nobody else changed", d->client->index, n.ino);
+}
+
 static int
 append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
 {
@@ -100,6 +141,7 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 	d->notes[d->count++] = n;
 	if (sync)
 		d->synced = d->count;
+	copy_made(d, (struct bytes){ arguments.data, arguments.len });
 	return 0;
 }
 

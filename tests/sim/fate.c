@@ -42,7 +42,7 @@ struct ledger {
 	 * until it comes back with all of them.  What it gives up is lost then.
 	 */
 	bool		 absent, back;		/* back: it has a connection again */
-	bool		 gave_up, returning, was_absent;
+	bool		 gave_up, was_absent;
 	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
 	uint64_t	 sync_told, told_step;	/* ... and a SYNC of it, when */
 	uint64_t	 left_step, left_bound, back_step;	/* of the last absence; what was in a commit then */
@@ -201,32 +201,6 @@ lose(struct mount *m, const struct engine_status *s)
 	owe_errors(m);
 	l->stale = true;
 	judge_advance(j);
-}
-
-static void
-come_back(struct mount *m)
-{
-	struct judge *j = m->sim->judge;
-
-	m->ledger->returning = m->ledger->stale = true;
-	judge_advance(j);
-}
-
-void
-fate_heed(struct mount *m)
-{
-	struct ledger *l = m->ledger;
-	struct engine_status s;
-
-	if (m->engine == NULL || m->sim->judge->model == NULL || l->dead)
-		return;
-	engine_status(m->engine, &s);
-	if (s.lost_objects + s.rejected > l->losses) {
-		l->losses = s.lost_objects + s.rejected;
-		lose(m, &s);
-	}
-	if (l->absent && l->back && s.attached && !s.reclaiming && s.sequence - s.commits_pending >= l->open)
-		come_back(m);
 }
 
 /* ---- commits ---- */
@@ -655,13 +629,14 @@ hold_over(struct judge *j, const struct mount *m)
 
 /* What it gave up is void for good; the rest stays, also what it did since. */
 static void
-returned(struct judge *j, struct mount *m)
+returned(struct mount *m)
 {
+	struct judge *j = m->sim->judge;
 	struct ledger *l = m->ledger;
 	char why[1024] = "";
 	size_t at, verified;
 
-	l->absent = l->returning = false;
+	l->absent = l->stale = false;
 	if (!l->gave_up) {
 		void_after(j, m, UINT64_MAX);
 		forget_absence(j, m);
@@ -674,11 +649,29 @@ returned(struct judge *j, struct mount *m)
 	l->gave_up = false;
 	sim_trace(j->sim, "judge: client %u is back", m->client->index);
 	verified = j->verified;
-	if (judge_replay(j, &at, why, sizeof why))
+	if (!judge_replay(j, &at, why, sizeof why)) {
+		j->verified = verified;
+		hold_over(j, m);
+		try_all_again(j, m, "return");
+	}
+	judge_advance(j);
+}
+
+void
+fate_heed(struct mount *m)
+{
+	struct ledger *l = m->ledger;
+	struct engine_status s;
+
+	if (m->engine == NULL || m->sim->judge->model == NULL || l->dead)
 		return;
-	j->verified = verified;
-	hold_over(j, m);
-	try_all_again(j, m, "return");
+	engine_status(m->engine, &s);
+	if (s.lost_objects + s.rejected > l->losses) {
+		l->losses = s.lost_objects + s.rejected;
+		lose(m, &s);
+	}
+	if (l->absent && l->back && s.attached && !s.reclaiming && s.sequence - s.commits_pending >= l->open)
+		returned(m);
 }
 
 static void
@@ -691,10 +684,6 @@ decide(struct judge *j, struct mount *m)
 	bool good;
 
 	l->stale = false;
-	if (l->returning) {
-		returned(j, m);
-		return;
-	}
 	good = try_boundary(j, m, step, why, sizeof why);
 	l->bound = l->bound_of = step;
 	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {

@@ -392,43 +392,38 @@ hopeless(struct proc *p, bool certain)
 	return true;
 }
 
+/* A new thing of that name. */
 static void
-act_mkdir(struct proc *p)
+make_new(struct proc *p, enum op_type type, uint32_t mode)
 {
 	struct call *c;
 
 	if (hopeless(p, p->path[0].child != 0))
 		return;
-	c = proc_begin(p, OP_MKDIR, p->path[0].dir, over);
+	c = proc_begin(p, type, p->path[0].dir, over);
 	c->name = p->path[0].name;
-	c->attr.mode = S_IFDIR | 0755;
+	c->attr.mode = mode;
+	if (type == OP_SYMLINK)
+		c->name2 = (uint8_t)name_any(p);
 	make(p, c);
+}
+
+static void
+act_mkdir(struct proc *p)
+{
+	make_new(p, OP_MKDIR, S_IFDIR | 0755);
 }
 
 static void
 act_mknod(struct proc *p)
 {
-	struct call *c;
-
-	if (hopeless(p, p->path[0].child != 0))
-		return;
-	c = proc_begin(p, OP_MKNOD, p->path[0].dir, over);
-	c->name = p->path[0].name;
-	c->attr.mode = S_IFREG | 0640;
-	make(p, c);
+	make_new(p, OP_MKNOD, S_IFREG | 0640);
 }
 
 static void
 act_symlink(struct proc *p)
 {
-	struct call *c;
-
-	if (hopeless(p, p->path[0].child != 0))
-		return;
-	c = proc_begin(p, OP_SYMLINK, p->path[0].dir, over);
-	c->name = p->path[0].name;
-	c->name2 = (uint8_t)name_any(p);
-	make(p, c);
+	make_new(p, OP_SYMLINK, 0);
 }
 
 static void

@@ -12,4 +12,10 @@ tests_tools_forgetfs_LDADD = $(FUSE_LIBS)
 TESTS += tests/tools/test_forgetfs.sh
 EXTRA_DIST += tests/tools/test_forgetfs.sh
 
+# nuage with delays (fs/delay.h): those files once more, and all else as it is.
+noinst_PROGRAMS += tests/tools/nuage-delay
+tests_tools_nuage_delay_SOURCES = fs/delay.c fs/delay.h fs/answer.c fs/lanes.c fs/mount.c fs/notifier.c fs/request.c
+tests_tools_nuage_delay_CPPFLAGS = $(AM_CPPFLAGS) -DNUAGE_DELAYS
+tests_tools_nuage_delay_LDADD = $(nuage_OBJECTS) $(nuage_LDADD)
+
 EXTRA_DIST += tests/tools/call.py tests/tools/mktree.py

@@ -2,10 +2,10 @@
  * wanlink - a wide-area link between two network namespaces.
  *
  *   wanlink [-d DELAY_MS] [-r MBIT] [-l LOSS_PERCENT] [-q QUEUE_KB] [-s SEED]
- *           [-c FIFO] NS_A ADDR_A/LEN NS_B ADDR_B/LEN
+ *           [-c FIFO] [-i DEVICE] NS_A ADDR_A/LEN NS_B ADDR_B/LEN
  *
- * Each namespace (one that `ip netns add` made) gets a TUN device "wan0" with
- * its address; packets cross with the given one-way delay, rate, random loss
+ * Each namespace (one that `ip netns add` made) gets a TUN device, "wan0" or
+ * what -i calls it, with its address; packets cross with the given one-way delay, rate, random loss
  * and tail-drop queue, each way for itself.  Real TCP runs over it, so slow
  * start, retransmission and head-of-line blocking are the kernel's own.
  *
@@ -266,13 +266,12 @@ link_run(struct link *l, int signals, int commands)
 	}
 }
 
-/* Gives wan0 its address and brings it and the loopback up, in the current namespace. */
+/* Gives the device its address and brings it and the loopback up, in the current namespace. */
 static int
-device_configure(const char *address)
+device_configure(struct ifreq ifr, const char *address)
 {
 	char ip[INET_ADDRSTRLEN];
 	struct sockaddr_in sin = { .sin_family = AF_INET };
-	struct ifreq ifr = { .ifr_name = "wan0" };
 	int s = socket(AF_INET, SOCK_DGRAM, 0), len, ret = -1;
 
 	if (s < 0 || sscanf(address, "%15[0-9.]/%d", ip, &len) != 2 || len < 1 || len > 32 ||
@@ -304,12 +303,13 @@ out:
 
 /* The device lives as long as the returned descriptor. */
 static int
-device_open(const char *ns, const char *address)
+device_open(const char *name, const char *ns, const char *address)
 {
-	struct ifreq ifr = { .ifr_name = "wan0", .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
 	char path[128];
 	int home, there, fd;
 
+	snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", name);
 	snprintf(path, sizeof path, "/run/netns/%s", ns);
 	home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	there = open(path, O_RDONLY | O_CLOEXEC);
@@ -318,8 +318,8 @@ device_open(const char *ns, const char *address)
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0)
 		err(1, "/dev/net/tun in %s", ns);
-	if (device_configure(address) < 0)
-		err(1, "wan0 in %s with address %s", ns, address);
+	if (device_configure(ifr, address) < 0)
+		err(1, "%s in %s with address %s", name, ns, address);
 	if (setns(home, CLONE_NEWNET) < 0)
 		err(1, "going home");
 	close(there);
@@ -360,10 +360,11 @@ int
 main(int argc, char **argv)
 {
 	struct link l = { .random = 1 };
+	const char *device = "wan0";
 	double mbit = 0;
 	int c, a, b, signals, commands = -1;
 
-	while ((c = getopt(argc, argv, "d:r:l:q:s:c:")) != -1)
+	while ((c = getopt(argc, argv, "d:r:l:q:s:c:i:")) != -1)
 		switch (c) {
 		case 'd': l.delay_ns = number(optarg) * NS_PER_MS; break;
 		case 'r': mbit = number(optarg); break;
@@ -375,15 +376,16 @@ main(int argc, char **argv)
 			if ((commands = open(optarg, O_RDWR | O_NONBLOCK | O_CLOEXEC)) < 0)
 				err(1, "%s", optarg);
 			break;
+		case 'i': device = optarg; break;
 		default: argc = 0;
 		}
 	if (argc - optind != 4)
 		errx(2, "usage: wanlink [-d DELAY_MS] [-r MBIT] [-l LOSS_PERCENT] [-q QUEUE_KB]"
-		    " [-s SEED] [-c FIFO] NS_A ADDR_A/LEN NS_B ADDR_B/LEN");
+		    " [-s SEED] [-c FIFO] [-i DEVICE] NS_A ADDR_A/LEN NS_B ADDR_B/LEN");
 	l.ns_per_byte = mbit > 0 ? 8000 / mbit : 0;
 	signals = signals_open();
-	a = device_open(argv[optind], argv[optind + 1]);
-	b = device_open(argv[optind + 2], argv[optind + 3]);
+	a = device_open(device, argv[optind], argv[optind + 1]);
+	b = device_open(device, argv[optind + 2], argv[optind + 3]);
 	l.ways[0] = (struct way){ .from = a, .to = b, .ring = malloc(SLOTS * sizeof *l.ways[0].ring) };
 	l.ways[1] = (struct way){ .from = b, .to = a, .ring = malloc(SLOTS * sizeof *l.ways[1].ring) };
 	if (l.ways[0].ring == NULL || l.ways[1].ring == NULL)

@@ -167,15 +167,23 @@ world_attach(bool fresh, uint64_t sequence, bool rejected)
 }
 
 void
-world_setup_bare(void)
+world_setup_unattached(const struct engine_journal *journal)
 {
-	struct engine_config config = { 0 };
+	struct engine_config config = { .journal = journal };
 
 	w.now_ms = 100000;
 	w.store_count = w.commit_count = w.reply_count = w.pins = 0;
 	w.no_sweep = false;
 	engine_new(&w.engine, &config, w.keys);
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	memset(w.sent, 0, sizeof w.sent);
+	world_forget();
+}
+
+void
+world_setup_bare(void)
+{
+	world_setup_unattached(NULL);
 	world_attach(true, 0, false);
 	memset(w.sent, 0, sizeof w.sent);
 	world_forget();

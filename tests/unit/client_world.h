@@ -5,7 +5,7 @@
 #ifndef TESTS_UNIT_CLIENT_WORLD_H
 #define TESTS_UNIT_CLIENT_WORLD_H
 
-#include "fs/engine.h"
+#include "fs/journal.h"
 #include "proto/seal.h"
 
 enum { QUEUE_MAX = 64, SAID_MAX = 512 };
@@ -40,6 +40,8 @@ void	world_begin(void);			/* once: the keys */
 /* An engine with a formatted volume, all of it committed; and one that knows nothing. */
 void	world_setup(void);
 void	world_setup_bare(void);
+/* One that has yet to attach, with a journal or NULL. */
+void	world_setup_unattached(const struct engine_journal *journal);
 void	world_teardown(void);
 void	world_attach(bool fresh, uint64_t sequence, bool rejected);
 void	world_collect(void);

@@ -138,6 +138,13 @@ check_PROGRAMS += tests/unit/test_segments
 TESTS += tests/unit/test_segments
 tests_unit_test_segments_SOURCES = tests/unit/test_segments.c $(store_test_common)
 tests_unit_test_segments_LDADD = $(STORE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_replay
+TESTS += tests/unit/test_client_replay
+tests_unit_test_client_replay_SOURCES = tests/unit/test_client_replay.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_replay_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_client_caller
 TESTS += tests/unit/test_client_caller
 tests_unit_test_client_caller_SOURCES = tests/unit/test_client_caller.c

@@ -211,6 +211,30 @@ test_old_tail(void)
 	world_teardown();
 }
 
+/* An answer leaves after the lock was dropped: somebody may write meanwhile. */
+static void
+test_read_beside_writer(void)
+{
+	struct op read = { .type = OP_READ, .size = 8 }, write = { .type = OP_WRITE, .data = world_text("one two ") };
+	uint64_t h;
+
+	world_setup();
+	read.ino = write.ino = world_create("a", &h);
+	read.handle = write.handle = h;
+	world_submit(&write);
+	world_replied(&write);
+	ok(world_submit(&read) && read.pieces_count == 1 && read.pieces[0].len == 8, "a read of what was just written");
+	write = (struct op){ .type = OP_WRITE, .ino = write.ino, .handle = h, .offset = 4, .data = world_text("2 ") };
+	world_submit(&write);
+	world_replied(&write);
+	ok(memcmp(read.pieces[0].data, "one two ", 8) == 0, "does not change when that is written over");
+	world_replied(&read);
+	read = (struct op){ .type = OP_READ, .ino = write.ino, .handle = h, .size = 8 };
+	ok(world_submit(&read) && memcmp(read.pieces[0].data, "one 2 o ", 8) == 0, "the next one does");
+	world_replied(&read);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -222,5 +246,6 @@ main(void)
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
+	test_read_beside_writer();
 	return tap_done();
 }

@@ -418,13 +418,13 @@ test_names(void)
 	ok(run(&op) == 0 && op.entries_count == 4, "a listing has four entries");
 	done(&op);
 	op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 4096, .plus = true };
-	ok(run(&op) == 0 && op.entries_count == 4 && op.entries[0].child == 0 && op.entries[1].child == 0,
+	ok(run(&op) == 0 && op.entries_count == 4 && op.entries[0].attr == NULL && op.entries[1].attr == NULL,
 	    "with children it brings neither of the dots");
 	for (size_t i = 2; i < 4; i++)
-		if (op.entries[i].child == ino)
-			linked += op.entries[i].attr.nlink == 1 && !op.entries[i].cacheable && op.entries[i].name_cacheable;
+		if (op.entries[i].ino == ino)
+			linked += op.entries[i].attr->nlink == 1 && !op.entries[i].cacheable && op.entries[i].name_cacheable;
 		else
-			linked += op.entries[i].child == dir && S_ISDIR(op.entries[i].attr.mode) && op.entries[i].cacheable;
+			linked += op.entries[i].ino == dir && S_ISDIR(op.entries[i].attr->mode) && op.entries[i].cacheable;
 	ok(linked == 2, "but what is known of the others");
 	done(&op);
 	op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 3 * 160, .plus = true };

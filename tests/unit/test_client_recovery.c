@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/replay.h"
 #include "tests/tap.h"
 
 static void
@@ -445,6 +446,129 @@ test_part_of_reclaim(void)
 	world_teardown();
 }
 
+/* ---- the journal ---- */
+
+static unsigned kept[JOURNAL_KINDS];
+
+static int
+keep(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
+{
+	(void)context, (void)number, (void)data, (void)sync;
+	kept[arguments.data[0]]++;
+	return 0;
+}
+
+static void
+trim(void *context, uint64_t upto)
+{
+	(void)context, (void)upto;
+}
+
+/* Instead of the world's engine, one that is new. */
+static void
+new_engine(struct engine_journal *journal)
+{
+	world_setup_bare();
+	engine_detached(w.engine);
+	engine_free(w.engine);
+	engine_new(&w.engine, &(struct engine_config){ .journal = journal }, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+}
+
+/* Of one file, while another's content is still on its way. */
+static int
+sync_of(uint64_t ino, uint64_t handle)
+{
+	struct op op = { .type = OP_FSYNC, .ino = ino, .handle = handle };
+	unsigned before = w.reply_count;
+	bool done = world_submit(&op);
+
+	for (unsigned i = 0; i < 50 && !done && w.reply_count == before; i++) {
+		while (w.commit_count > 0)
+			world_answer(STATUS_OK);
+		world_pass(100);
+	}
+	world_replied(&op);
+	return op.error;
+}
+
+static void
+test_synced(void)
+{
+	struct engine_journal journal = { .append = keep, .trim = trim, .next = 1, .max = 1 << 30 };
+	uint64_t g, h, a, b;
+
+	new_engine(&journal);
+	world_attach(true, 0, false);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	a = world_create("a", &h);
+	b = world_create("b", &g);
+	world_write(b, g, 0, REGION_SIZE);
+	world_write(a, h, 0, 100);
+	memset(kept, 0, sizeof kept);
+	ok(sync_of(a, h) == 0 && kept[JOURNAL_CLEAN] == 1, "what was synced is not run again");
+	ok(sync_of(a, h) == 0 && kept[JOURNAL_CLEAN] == 1, "which is said once");
+	world_write(a, h, 0, 100);
+	ok(sync_of(a, h) == 0 && kept[JOURNAL_CLEAN] == 2, "and again of what is new");
+	world_teardown();
+}
+
+/* The offsets of the writes that are run, as digits of base 10. */
+static unsigned
+run_again(const struct journal_entry *entries, unsigned count)
+{
+	struct msg_attached a = { .session = 1, .term_ms = TERM_MS, .boot = 7, .sequence = 3, .sessions = 1, .version = 40 };
+	static uint8_t bytes[8][JOURNAL_ARGUMENTS_MAX + 100];
+	struct replay *r = NULL;
+	struct op *op, done;
+	unsigned found = 0;
+
+	new_engine(NULL);
+	if (replay_new(&r, "device", true) < 0)
+		return 0;
+	for (unsigned i = 0; i < count; i++) {
+		ssize_t len = journal_encode(&entries[i], bytes[i]);
+
+		memset(bytes[i] + len, 'x', entries[i].data.len);
+		replay_add(r, i + 1, (struct bytes){ bytes[i], (size_t)len + entries[i].data.len });
+	}
+	replay_adopt(r, w.engine);
+	engine_attached(w.engine, &a, false);
+	world_collect();
+	if (replay_begin(r, w.engine, (struct timespec){ 0 }) == 0)
+		while ((op = replay_next(r, w.engine)) != NULL) {
+			if (op->type == OP_WRITE)
+				found = found * 10 + (unsigned)op->offset + 1;
+			done = *op;
+			done.error = 0;
+			replay_answered(r, &done);
+		}
+	replay_free(r);
+	world_teardown();
+	return found;
+}
+
+static void
+test_written_over(void)
+{
+	static const uint8_t x[100];
+	struct journal_entry first = { .kind = JOURNAL_OP, .type = OP_WRITE, .ino = FAR, .version = 30, .nlink = 1,
+	    .data = { x, 10 } };
+	struct journal_entry list[3] = { first, first, first };
+
+	list[1].offset = 5;
+	list[1].data.len = 2;
+	ok(run_again(list, 3) == 1, "what a journal's later write covers is not run again");
+	list[2].data.len = 9;
+	ok(run_again(list, 3) == 11, "but what it covers in part is");
+	list[0].ino++;
+	ok(run_again(list, 3) == 11, "and what another file's does");
+	list[0].ino--;
+	list[1].offset = list[2].offset = 9;
+	ok(run_again(list, 3) == 20, "and what it does not touch");
+}
+
 static void
 test_hostile_range(uint64_t first_oid)
 {
@@ -480,6 +604,8 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
+	test_synced();
+	test_written_over();
 	test_hostile_range(OID_ROOT);
 	test_hostile_range(OID_RESERVED - 3);
 	return tap_done();

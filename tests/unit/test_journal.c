@@ -319,6 +319,8 @@ add(struct replay *r, uint64_t number, struct journal_entry n)
 
 #define NAME(ino_)	((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_MKDIR, .ino = 2, .child = ino_ })
 #define CONTENT(ino_)	((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_WRITE, .ino = ino_, .version = 1 })
+#define SESSION(id_, boot_) ((struct journal_entry){ .kind = JOURNAL_SESSION, .ino = id_, .version = boot_ })
+#define LOST(ino_)	((struct journal_entry){ .kind = JOURNAL_LOSS, .ino = ino_ })
 #define MARK(kind_, sequence_, upto_) ((struct journal_entry){ .kind = kind_, .sequence = sequence_, .upto = upto_ })
 
 static void
@@ -338,9 +340,29 @@ plans(void)
 	add(r, 6, CONTENT(21));
 	add(r, 7, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 20 });
 	ok(replay_waiting(r) == 1, "what is clean is not needed");
-	add(r, 8, MARK(JOURNAL_LOSS, 2, 0));
-	add(r, 9, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
+	add(r, 8, LOST(21));
+	add(r, 9, MARK(JOURNAL_LOSS, 2, 0));
+	add(r, 10, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
 	ok(replay_waiting(r) == 1, "what was lost is not made clean by what came later");
+	add(r, 11, (struct journal_entry){ .kind = JOURNAL_OP, .type = OP_WRITE, .ino = 21, .upto = 6 });
+	ok(replay_waiting(r) == 1, "run again it is there once, under another number");
+	add(r, 12, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
+	ok(replay_waiting(r) == 0, "and dies as that does");
+	replay_free(r);
+	replay_new(&r, "here", true);
+	add(r, 1, NAME(20));
+	add(r, 2, CONTENT(21));
+	add(r, 3, CONTENT(22));
+	add(r, 4, LOST(21));
+	add(r, 5, MARK(JOURNAL_LOSS, 1, 0));
+	add(r, 6, CONTENT(22));
+	add(r, 7, MARK(JOURNAL_REDONE, 0, 7));
+	ok(replay_waiting(r) == 2, "once all of it was run again what was lost is dead, and nothing else");
+	add(r, 8, CONTENT(21));
+	add(r, 9, LOST(21));
+	add(r, 10, MARK(JOURNAL_LOSS, 1, 0));
+	add(r, 11, MARK(JOURNAL_TRIM, 1, 11));
+	ok(replay_waiting(r) == 1, "what is lost after that is lost anew");
 	replay_free(r);
 }
 
@@ -358,7 +380,7 @@ claims(struct replay *r)
 	static const uint8_t key[KEY_SIZE] = { 1 };
 	struct engine_config config = { .random = fill };
 	struct volume_keys *keys = volume_keys_new(key, volume);
-	struct msg_attached a = { .session = 5, .term_ms = TERM_MS, .first_oid = 1000, .oid_count = 1000, .sessions = 1 };
+	struct msg_attached a = { .session = 5, .boot = 3, .term_ms = TERM_MS, .first_oid = 1000, .oid_count = 1000, .sessions = 1 };
 	struct engine *e = NULL;
 	struct action *action;
 	uint64_t bits = 0;
@@ -384,19 +406,24 @@ leases(void)
 	struct replay *r;
 
 	replay_new(&r, "here", true);
-	add(r, 1, CONTENT(20));
-	add(r, 2, CONTENT(21));
-	add(r, 3, CONTENT(22));
-	add(r, 4, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
-	add(r, 5, (struct journal_entry){ .kind = JOURNAL_AWAY, .ino = 22 });
+	add(r, 1, SESSION(5, 3));
+	add(r, 2, CONTENT(20));
+	add(r, 3, CONTENT(21));
+	add(r, 4, CONTENT(22));
+	add(r, 5, (struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = 21 });
+	add(r, 6, (struct journal_entry){ .kind = JOURNAL_AWAY, .ino = 22 });
 	ok(claims(r) == UINT64_C(1) << 20, "what was given away is not claimed");
-	add(r, 6, CONTENT(21));
+	add(r, 7, CONTENT(21));
 	ok(claims(r) == (UINT64_C(1) << 20 | UINT64_C(1) << 21), "unless it was leased again");
-	add(r, 7, MARK(JOURNAL_LOSS, 1, 0));
+	add(r, 8, SESSION(5, 2));
+	ok(claims(r) == 0, "nor what a server that has started anew may have given to others");
+	add(r, 9, SESSION(5, 3));
+	add(r, 10, MARK(JOURNAL_LOSS, 1, 0));
 	ok(claims(r) == 0, "nor what may have been lost");
 	replay_free(r);
 	replay_new(&r, "here", false);
-	add(r, 1, CONTENT(20));
+	add(r, 1, SESSION(5, 3));
+	add(r, 2, CONTENT(20));
 	ok(claims(r) == 0, "nor anything when the journal's end may be missing");
 	replay_free(r);
 }

@@ -67,6 +67,16 @@ pass_alive(struct world *w, uint64_t ms, struct client *a, struct client *b)
 	}
 }
 
+/* Of a new volume; the first has made its root. */
+static void
+two_clients(struct world *w, struct client *a, struct client *b)
+{
+	world_init(w, NULL);
+	*a = client_new(w, 1);
+	*b = client_new(w, 2);
+	make_root(a);
+}
+
 /* ---- how long it waits ---- */
 
 static void
@@ -75,10 +85,7 @@ test_term(void)
 	struct world w;
 	struct client a, b;
 
-	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	b = client_new(&w, 2);
-	make_root(&a);
+	two_clients(&w, &a, &b);
 	client_lease(&b, OID_ROOT, MODE_SHARED);
 	world_pass(&w, TERM_MS + SKEW_MS - 100);
 	ok(granted(&b) == NULL && evictions(&w) == 0, "a silent holder keeps its leases for term and skew");
@@ -172,10 +179,7 @@ test_order_of_answers(void)
 	struct client a, b;
 	uint64_t middle;
 
-	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	b = client_new(&w, 2);
-	make_root(&a);
+	two_clients(&w, &a, &b);
 	client_lease(&a, OID_RENAME, MODE_EXCLUSIVE);
 	w.no_sync = true;
 	change = change_attr(OID_ROOT);
@@ -223,10 +227,7 @@ test_pin_waits(void)
 	struct world w;
 	struct client a, b;
 
-	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	b = client_new(&w, 2);
-	make_root(&a);
+	two_clients(&w, &a, &b);
 	client_release(&a, OID_ROOT, MODE_SHARED, 1);
 	w.no_sync = true;
 	client_pin(&a, OID_ROOT, true);
@@ -248,10 +249,7 @@ test_pins_end(void)
 	struct world w;
 	struct client a, b;
 
-	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	b = client_new(&w, 2);
-	make_root(&a);
+	two_clients(&w, &a, &b);
 	file[0] = change_attr(a.at.first_oid);
 	file[1] = change_entry(OID_ROOT, 1, a.at.first_oid);
 	ok(client_commit(&a, &base, 1, file, 2)->status == STATUS_OK, "a file is made");
@@ -332,10 +330,7 @@ test_answers(void)
 	struct client a, b;
 	unsigned got = 0, reads = 80;
 
-	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	b = client_new(&w, 2);
-	make_root(&a);
+	two_clients(&w, &a, &b);
 	for (unsigned part = 0; part < 2; part++) {
 		struct msg_base base = { .oid = OID_ROOT, .version = 1 };
 		const struct msg_committed *done;

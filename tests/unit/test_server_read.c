@@ -141,6 +141,20 @@ test_children(void)
 	back = world_take(&w, b.control, MSG_granted);
 	ok(back->granted.answers.count == 1 && back->granted.answers.at[0].more == 1 &&
 	    back->granted.answers.at[0].records.count == 3, "which cuts ranges too");
+	m.id = 0;
+	m.read.budget = 0;
+	m.read.kinds |= KINDS_EXCLUSIVE;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 3 && back->granted.answers.at[1].mode == MODE_EXCLUSIVE &&
+	    back->granted.answers.at[2].mode == MODE_EXCLUSIVE, "EXCLUSIVE when that is asked for, held SHARED before or not at all");
+	client_lease(&c, a.at.first_oid + 1, MODE_SHARED);
+	world_take(&w, b.control, MSG_recall);
+	client_release(&b, a.at.first_oid + 1, MODE_SHARED, back->granted.answers.at[1].grant);
+	m.id = 0;
+	world_send(&w, b.control, &m);
+	back = world_take(&w, b.control, MSG_granted);
+	ok(back->granted.answers.count == 1, "but not what others hold SHARED");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }

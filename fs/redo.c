@@ -1,0 +1,177 @@
+/*
+ * redo.c - work that was lost with its leases, run again by the mount that
+ * did it.
+ *
+ * A session that was away for longer than its term loses what others wanted
+ * meanwhile, and with it every change that is in no commit the server took.
+ * The changes are in the journal.  The engine drops them (lease.c, txn.c), and
+ * a driver beside it runs the journal again, operation by operation, through
+ * the engine (replay.h).  Each is logged anew when it is done, naming the
+ * entry it stands for: so a death in the middle leaves nothing twice.
+ *
+ *	WHOLE	-> LOST		a commit was refused, or a dirty object's lease is gone: LOSS is
+ *				logged, objects that lost something `wait`
+ *	LOST	-> LOST		more is lost: what the driver did by then may be among it; it begins
+ *				again, with the journal as it is now
+ *	LOST	-> WHOLE	the driver came to the end and nothing was lost since: REDONE
+ *	LOST	-> stuck	the driver cannot go on, for now: syncs fail with its reason;
+ *	stuck	-> LOST		it tries again
+ *
+ * Operations of others on an object that waits are parked, so that nobody
+ * builds on its old state: for GATE_MS at most after the loss, and never while
+ * the driver is stuck.  Who gets through then may change it, which makes it
+ * `changed`: what the journal brings goes beside it.  A parked one holds
+ * nothing and counts nothing in the order of tickets (R6), for the driver's
+ * operations may need what a recall takes from here.
+ *
+ * Invariants:
+ * 1. An object waits, or is changed, only while the journal is stranded.
+ * 2. Nothing is trimmed meanwhile: what the driver reads stays.
+ * 3. FSYNC of what waits, and SYNC, succeed only in WHOLE.
+ */
+#include "fs/core.h"
+
+enum { GATE_MS = 10 * 1000 };
+
+static bool
+waiting(const struct engine *e)
+{
+	return e->config.redo && e->journal.stranded;
+}
+
+bool
+redo_strand(struct engine *e, struct object *o)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_LOSS, .ino = o->oid, .sequence = UINT64_MAX };
+
+	if (!journal_keeps(e) || (!j->replaying && j->last_op < j->floor))
+		return false;
+	/* The entry that speaks of the commits follows, and is synced. */
+	if (journal_append(e, &n, false) < 0)
+		return false;
+	if (!e->config.redo)
+		return false;
+	o->waits = true;
+	o->changed = false;
+	return true;
+}
+
+void
+redo_lost(struct engine *e, bool noted)
+{
+	struct journal *j = &e->journal;
+
+	if (!j->stranded)
+		j->keep_oids = true;
+	j->stranded = true;
+	j->losses++;
+	j->untold |= !noted;
+	j->redo_error = j->untold ? -EIO : 0;
+	j->gate_until = e->now_ms + GATE_MS;
+}
+
+static bool
+gated(const struct engine *e)
+{
+	return waiting(e) && e->journal.redo_error == 0 && e->now_ms < e->journal.gate_until;
+}
+
+int
+redo_gate(struct engine *e, struct op *op, const struct object *o)
+{
+	if (!o->waits || op->redo || op->replay != NULL || !gated(e))
+		return 0;
+	op->state->missing = true;
+	return park(op, WAIT_REDO, 0);
+}
+
+int
+redo_sync(struct engine *e, struct op *op, const struct object *o)
+{
+	if (!waiting(e) || op->redo || (o != NULL && !o->waits))
+		return 0;
+	return e->journal.redo_error != 0 ? e->journal.redo_error : park(op, WAIT_REDO, 0);
+}
+
+void
+redo_changed(struct engine *e, uint64_t ino)
+{
+	struct object *o = waiting(e) ? object_find(e, ino) : NULL;
+
+	if (o != NULL)
+		o->changed |= o->waits;
+}
+
+/* The kernel did not see it done; of what waits it knows nothing. */
+static void
+sweep(struct engine *e, uint64_t oid)
+{
+	struct object *o = oid == 0 ? NULL : object_find(e, oid);
+
+	if (o != NULL && !(o->waits && gated(e)) && (o->lookups > 0 || o->oid == OID_ROOT))
+		lease_sweep(e, o);
+}
+
+void
+redo_done(struct engine *e, const struct journal_entry *n)
+{
+	sweep(e, n->ino);
+	sweep(e, n->ino2);
+	sweep(e, n->child);
+	sweep(e, n->victim);
+}
+
+void
+redo_tick(struct engine *e)
+{
+	if (waiting(e) && !gated(e))
+		wake(e, WAIT_REDO, 0);
+}
+
+bool
+engine_redo_due(const struct engine *e, uint64_t *ret_losses, bool *ret_keep)
+{
+	*ret_losses = e->journal.losses;
+	*ret_keep = e->journal.keep_oids;
+	return waiting(e) && !e->journal.untold;
+}
+
+int
+engine_redo_end(struct engine *e, uint64_t losses, int error)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry n = { .kind = JOURNAL_REDONE, .upto = j->next };
+	struct object *o, *next;
+
+	if (j->losses != losses)
+		return -EAGAIN;
+	if (error == 0)
+		error = journal_append(e, &n, true);
+	j->redo_error = error;
+	if (error == 0) {
+		j->stranded = false;
+		for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
+			next = TAILQ_NEXT(o, lru_link);
+			if (!o->waits)
+				continue;
+			o->waits = o->changed = false;
+			object_drop(e, o);
+		}
+		journal_step(e);
+	}
+	wake(e, WAIT_REDO, 0);
+	run_all(e);
+	return error;
+}
+
+void
+engine_redo_beside(struct engine *e, uint64_t ino)
+{
+	struct object *o = object_find(e, ino);
+
+	if (o == NULL || !waiting(e))
+		return;
+	o->error = -EIO;
+	o->error_seq = ++e->error_counter;
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""test_judge.py - the judge and the model accept what is right and refuse what is not (TAP)."""
+import errno
+
+from judge import Case
+from model import Model, compare, partly
+from shared import name_of, record_of, records_in, size_of, value_of
+
+HISTORIES = []
+
+
+def history(text, due, events, floats=(), unmounts=(), places=None, copies=(), files=()):
+    """due: the first words of the violations, in order."""
+    HISTORIES.append((text, due, events, floats, unmounts, places or {}, copies, files))
+
+
+def w(key, client, began, ended, value, kind="w"):
+    return "\t".join((kind, key, str(client), str(began), str(ended), value))
+
+
+def r(key, client, began, ended, value, kind="r"):
+    return w(key, client, began, ended, value, kind)
+
+
+INCOHERENT, SYNCED, ACKED = "INCOHERENT READ", "FSYNCED BYTES LOST", "ACKNOWLEDGED BYTES LOST"
+history("a read after a write", [], [w("c0", 0, 1, 2, "a"), r("c0", 1, 3, 4, "a")])
+history("a read that misses a write", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 3, 4, "0.0")])
+history("a read during a write", [], [w("c0", 0, 1, 5, "a"), r("c0", 1, 3, 4, "0.0"), r("c0", 1, 3, 4, "a")])
+history("a value that was written over", [INCOHERENT],
+        [w("c0", 0, 1, 2, "a"), w("c0", 1, 3, 4, "b"), r("c0", 0, 5, 6, "a")])
+history("two writes at once", [], [w("c0", 0, 1, 4, "a"), w("c0", 1, 2, 3, "b"), r("c0", 0, 5, 6, "a"), r("c0", 0, 5, 6, "b")])
+history("a value of nobody", [INCOHERENT], [r("c0", 0, 1, 2, "x")])
+history("a value before it was written", [INCOHERENT], [r("c0", 0, 1, 2, "a"), w("c0", 0, 3, 4, "a")])
+history("a stat of another size", [INCOHERENT], [w("n0", 0, 1, 2, "a"), r("n0", 1, 3, 4, str(size_of("b")), "z")])
+history("a stat of the right size", [], [w("n0", 0, 1, 2, "a"), r("n0", 1, 3, 4, str(size_of("a")), "z")])
+history("a listing that lacks a name", [INCOHERENT], [w("n0", 0, 1, 2, "a"), r("n0", 1, 3, 4, "0", "p")])
+history("a listing during a replacement", [],
+        [w("n0", 0, 1, 2, "a"), w("n0", 0, 3, 6, "b"), r("n0", 1, 4, 5, "0", "p"), r("n0", 1, 4, 5, "1", "p")])
+history("a listing of what was removed", [INCOHERENT],
+        [w("n0", 0, 1, 2, "a"), w("n0", 0, 3, 4, "-"), r("n0", 1, 5, 6, "1", "p")])
+
+# Client 0 is killed at 10, its journal is run by 20.
+FLOAT = [(0, 10.0, 20.0)]
+history("a write out of sight until the journal is run", [],
+        [w("c0", 0, 1, 2, "a"), r("c0", 1, 12, 13, "0.0"), r("c0", 1, 21, 22, "a")], FLOAT)
+history("a copy of what nobody else changed", ["SPURIOUS CONFLICT"],
+        [w("c0", 1, 0.1, 0.2, "b"), w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "a")], FLOAT, files=[("/c0 (conflict x)", "c0", {"a"})])
+history("a copy of what somebody else did change", [],
+        [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 1, 21, 22, "b")], FLOAT,
+        files=[("/c0 (conflict x)", "c0", {"a"})])
+history("a write that was not seen before the kill", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 5, 6, "0.0")], FLOAT)
+history("a write lost with its client", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "0.0")], FLOAT)
+history("a write in conflict", [],
+        [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 0, 21, 22, "b")], FLOAT)
+history("a journal that writes over another's change", [INCOHERENT],
+        [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 0, 21, 22, "a")], FLOAT)
+history("a new name before its content", [], [w("n0", 0, 1, 2, "a"), r("n0", 1, 12, 13, "?0:")], FLOAT)
+history("an empty file over another", [INCOHERENT],
+        [w("n0", 1, 0.1, 0.2, "b"), w("n0", 0, 1, 2, "a"), r("n0", 1, 12, 13, "?0:")], FLOAT)
+history("an empty file that stays", [INCOHERENT], [w("n0", 0, 1, 2, "a"), r("n0", 1, 21, 22, "?0:")], FLOAT)
+history("a synced write out of sight", [SYNCED],
+        [w("c0", 0, 1, 2, "a"), "s\tc0\t0\t3\t4\t", r("c0", 1, 12, 13, "0.0")], FLOAT)
+history("a synced write dropped for a conflict", [INCOHERENT],
+        [w("c0", 0, 1, 2, "a"), "s\tc0\t0\t3\t4\t", w("c0", 1, 15, 16, "b"), r("c0", 1, 21, 22, "0.0")], FLOAT)
+history("a write that another saw goes out of sight", [INCOHERENT],
+        [w("c0", 0, 1, 2, "a"), r("c0", 1, 3, 4, "a"), r("c0", 1, 12, 13, "0.0")], FLOAT)
+history("a write before an unmount goes out of sight", [INCOHERENT],
+        [w("c0", 0, 1, 2, "a"), r("c0", 1, 12, 13, "0.0")], FLOAT, [(0, 5.0)])
+history("a call that was broken off", [],
+        [w("c0", 0, 9, 11, "a", "m"), r("c0", 1, 21, 22, "0.0"), r("c0", 1, 21, 22, "a")], FLOAT)
+history("what the living did does not float", [INCOHERENT], [w("c0", 1, 1, 2, "a"), r("c0", 0, 21, 22, "0.0")], FLOAT)
+
+history("a log with all its records", [], [w("l0", 0, 1, 2, "a", "a"), w("l0", 1, 3, 4, "b", "a"), r("l0", 1, 5, 6, "a b", "l")])
+history("a log that lacks a record", [INCOHERENT], [w("l0", 0, 1, 2, "a", "a"), r("l0", 1, 5, 6, "", "l")])
+history("a record twice", ["TWICE"], [w("l0", 0, 1, 2, "a", "a"), r("l0", 1, 5, 6, "a a", "l")])
+history("a torn record", ["DAMAGED"], [w("l0", 0, 1, 2, "a", "a"), r("l0", 1, 5, 6, "a ?00", "l")])
+history("a record of nobody", ["OUT OF NOTHING"], [r("l0", 1, 5, 6, "a", "l")])
+history("a record lost with its client", [ACKED],
+        [w("l0", 0, 1, 2, "a", "a"), r("l0", 1, 12, 13, "", "l"), r("l0", 1, 21, 22, "", "l")], FLOAT)
+IN_CONFLICT = [w("l0", 0, 1, 2, "a", "a"), w("l0", 1, 15, 16, "b", "a"), r("l0", 1, 21, 22, "b", "l")]
+history("a record in a conflict copy", [], IN_CONFLICT, FLOAT, copies={"a"})
+history("a record in no copy", [ACKED], IN_CONFLICT, FLOAT)
+history("a synced record that is gone", [SYNCED], IN_CONFLICT + ["s\tl0\t0\t3\t4\t"], FLOAT, copies={"a"})
+
+MADE = w("token", 0, 1, 2, "t")
+history("a token in a place", [], [MADE], places={"t": ["/x"]})
+history("a token in a conflict copy", [], [MADE], copies={"t"})
+history("a token that was removed", [], [MADE, "d\tt\t1\t3\t4"])
+history("a token that is nowhere", [ACKED], [MADE])
+history("a synced token that is nowhere", [SYNCED], [MADE, "k\tt"])
+history("a token in two places", ["TWICE"], [MADE], places={"t": ["/x", "/y"]})
+
+
+def judged(events, floats, unmounts, places, copies, files):
+    case = Case()
+    for n in range(2):
+        case.begin_with(f"c{n}", "0.0")
+        case.begin_with(f"n{n}", "-")
+    case.read_events(events)
+    for client, k, m in floats:
+        case.floats[client].append((k, m))
+    for client, when in unmounts:
+        case.unmounts[client].append(when)
+    return case.judge(places, copies, size_of, files)
+
+
+def model_cases():
+    m = Model()
+    for op in (("mkdir", "/d"), ("create", "/d/f"), ("write", "/d/f", 2, b"ab"), ("link", "/d/f", "/g"),
+               ("setxattr", "/g", "user.x", b"1"), ("rename", "/d", "/e")):
+        m, error = m.apply(op)
+        yield f"{op[0]} succeeds", error == 0
+    yield "what was done is there", m.node("/e/f") == ("f", b"\0\0ab", (("user.x", b"1"),)) and m.links(m.names["/g"]) == 2
+    for op, due in ((("mkdir", "/e"), errno.EEXIST), (("rmdir", "/e"), errno.ENOTEMPTY), (("unlink", "/e"), errno.EISDIR),
+                    (("rename", "/e", "/e/x"), errno.EINVAL), (("rename", "/g", "/e"), errno.EISDIR),
+                    (("rename", "/e", "/g"), errno.ENOTDIR), (("removexattr", "/g", "user.y"), errno.ENODATA)):
+        after, error = m.apply(op)
+        yield f"{' '.join(op)} is {errno.errorcode[due]}", error == due and after is m
+    found = {"": (1, 0, ("d",)), "/e": (2, 0, ("d",)), "/e/f": (3, 2, m.node("/g")), "/g": (3, 2, m.node("/g"))}
+    yield "the same tree is the same", compare(m, found) == []
+    for what, change in (("a missing name", {"/g": None}), ("a new one", {"/h": (4, 0, ("d",))}),
+                         ("other content", {"/g": (3, 2, ("f", b"\0\0aB", m.node("/g")[2]))}),
+                         ("another count of links", {"/g": (3, 3, m.node("/g"))}),
+                         ("no attribute", {"/g": (3, 2, ("f", b"\0\0ab", ()))}), ("another file", {"/g": (5, 2, m.node("/g"))})):
+        other = {p: v for p, v in (found | change).items() if v is not None}
+        yield f"{what} differs", len(compare(m, other)) == 1
+    yield "half a write", partly(b"aaaa", b"aabbcc", b"aabba"[:4]) and partly(b"aaaa", b"aabbcc", b"aaaac")
+    yield "what is neither", not partly(b"aaaa", b"aabbcc", b"aaxa") and not partly(b"aaaa", b"aa", b"a")
+    yield "a value", name_of(value_of("1.2")) == "1.2" and name_of(value_of("1.2")[:-2] + b"x\n") is None
+    yield "records", records_in(record_of("a") + b"junk\n" + record_of("b")) == (["a", "b"], [b"junk\n"])
+
+
+def main():
+    results = []
+    for text, due, *rest in HISTORIES:
+        found = judged(*rest)
+        right = len(found) == len(due) and all(f.startswith(d) for f, d in zip(found, due))
+        results.append((text, right, f"due {due}, found {found}"))
+    results += [(text, right, "") for text, right in model_cases()]
+    for n, (text, right, why) in enumerate(results, 1):
+        print(f"{'ok' if right else 'not ok'} {n} - {text}")
+        if not right and why:
+            print(f"# {why}")
+    print(f"1..{len(results)}")
+    return 0 if all(right for _, right, _ in results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

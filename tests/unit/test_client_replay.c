@@ -1,0 +1,357 @@
+/*
+ * test_client_replay.c - whose content is it that the journal, run again,
+ * finds?  Ours: it is changed.  Somebody else's: a copy is made beside it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/replay.h"
+#include "tests/tap.h"
+#include "tests/unit/client_world.h"
+
+enum { NOTES_MAX = 32, SESSION = 1, BOOT = 1, OTHERS = 99 };
+
+/* ---- the journal ---- */
+
+static struct {
+	uint8_t	 bytes[JOURNAL_ARGUMENTS_MAX];
+	size_t	 len;
+} notes[NOTES_MAX];
+static size_t notes_count;
+
+static int
+append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
+{
+	(void)context, (void)number, (void)sync;
+	if (notes_count == NOTES_MAX || data.len > 0)
+		return -ENOSPC;
+	memcpy(notes[notes_count].bytes, arguments.data, arguments.len);
+	notes[notes_count++].len = arguments.len;
+	return 0;
+}
+
+static void
+trim(void *context, uint64_t upto)
+{
+	(void)context, (void)upto;
+}
+
+static void
+write_down(struct journal_entry n)
+{
+	uint8_t arguments[JOURNAL_ARGUMENTS_MAX];
+	ssize_t len = journal_encode(&n, arguments);
+
+	append(NULL, 0, (struct bytes){ arguments, (size_t)len }, (struct bytes){ NULL, 0 }, false);
+}
+
+static bool
+noted(uint8_t kind, uint64_t ino)
+{
+	struct journal_entry n;
+
+	for (size_t i = 0; i < notes_count; i++)
+		if (journal_decode(&n, (struct bytes){ notes[i].bytes, notes[i].len }) == 0 && n.kind == kind && n.ino == ino)
+			return true;
+	return false;
+}
+
+static void
+attached_to(uint64_t session, uint64_t boot)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_SESSION, .ino = session, .version = boot });
+}
+
+/* FAR, of version 1 then, was cut off. */
+static void
+cut_off(void)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR, .set = SET_SIZE, .version = 1,
+	    .nlink = 1 });
+}
+
+static void
+made_readable(void)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR, .set = SET_MODE,
+	    .attr.mode = 0644, .version = 1, .nlink = 1 });
+}
+
+static void
+moved(void)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_RENAME, .ino = OID_ROOT, .ino2 = OID_ROOT,
+	    .child = FAR, .name = world_text("a"), .name2 = world_text("b"), .sequence = 5 });
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 5, .upto = notes_count });
+}
+
+static void
+lost(void)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_LOSS, .ino = FAR, .sequence = UINT64_MAX });
+	write_down((struct journal_entry){ .kind = JOURNAL_LOSS, .sequence = 3 });
+}
+
+/* Entry `number` was, by an entry that stands for it now. */
+static void
+redone(uint64_t number)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR, .set = SET_SIZE, .version = 1,
+	    .nlink = 1, .upto = number });
+}
+
+static void
+mark(uint8_t kind, uint64_t sequence)
+{
+	write_down((struct journal_entry){ .kind = kind, .sequence = sequence });
+}
+
+/* ---- running it again ---- */
+
+static struct engine_journal sink = { .append = append, .trim = trim, .max = 1 << 20 };
+static struct replay *replay;
+
+/* `landed`: the last commit of the session, which goes on; 0: there is another one. */
+static void
+mount(uint64_t landed)
+{
+	sink.next = notes_count + 1;
+	world_setup_unattached(&sink);
+	replay_new(&replay, "here", true);
+	for (size_t i = 0; i < notes_count; i++)
+		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
+			abort();
+	replay_adopt(replay, w.engine);
+	world_attach(landed == 0, landed, false);
+	if (landed > 0) {
+		struct message all = { .type = MSG_reclaimed };
+
+		engine_received(w.engine, &all);
+		world_collect();
+	}
+	replay_begin(replay, w.engine, (struct timespec){ .tv_sec = 1 });
+}
+
+/* Runs the next operation; the server says of FAR that `writer` changed it last. */
+static void
+run(uint64_t writer)
+{
+	struct op op = *replay_next(replay, w.engine);
+	struct msg_answer far;
+
+	if (!world_submit(&op)) {
+		far = world_object(FAR, MODE_EXCLUSIVE, 6, 9, &world_file);
+		far.writer = writer;
+		world_grant_one(1, far);
+	}
+	replay_answered(replay, &op);
+	world_replied(&op);
+}
+
+/* After all that is to be run: was a copy begun instead? */
+static bool
+copies(void)
+{
+	const struct op *op = replay_next(replay, w.engine);
+
+	return op != NULL && op->type == OP_GETATTR && op->ino == FAR;
+}
+
+static bool
+done(void)
+{
+	const struct op *op = replay_next(replay, w.engine);
+
+	return op != NULL && op->type == OP_SYNC;
+}
+
+static void
+unmount(void)
+{
+	replay_free(replay);
+	world_teardown();
+}
+
+static void
+forget(void)
+{
+	notes_count = 0;
+	attached_to(SESSION, BOOT + 1);		/* of a server that has started anew since: nothing is claimed */
+}
+
+/* One journal, one answer. */
+static bool
+taken_for_ours(uint64_t landed, uint64_t writer)
+{
+	bool ours;
+
+	mount(landed);
+	run(writer);
+	ours = done();
+	if (ours == copies())
+		abort();
+	unmount();
+	return ours;
+}
+
+static void
+whose(void)
+{
+	forget();
+	cut_off();
+	ok(taken_for_ours(3, SESSION), "what our own commit changed, though its answer never came, is ours");
+	forget();
+	cut_off();
+	ok(!taken_for_ours(3, OTHERS), "what another session changed is not");
+	forget();
+	cut_off();
+	ok(taken_for_ours(0, SESSION), "in a session of its own, too, it is ours");
+	forget();
+	attached_to(7, BOOT);
+	cut_off();
+	ok(taken_for_ours(0, SESSION), "as is what a session before the last one changed");
+}
+
+/* What the mount did after a loss did not build upon what was lost: there it is somebody else. */
+static void
+after_a_loss(void)
+{
+	forget();
+	cut_off();
+	lost();
+	ok(taken_for_ours(5, SESSION), "what was committed before a loss is ours");
+	forget();
+	cut_off();
+	lost();
+	cut_off();
+	mount(5);
+	run(SESSION);
+	run(SESSION);
+	ok(copies(), "what the mount made of it afterwards is not");
+	unmount();
+	forget();
+	cut_off();
+	lost();
+	moved();
+	mount(5);
+	run(SESSION);
+	ok(copies(), "nor when it only got another name");
+	unmount();
+	forget();
+	cut_off();
+	lost();
+	redone(2);
+	mount(5);
+	run(SESSION);
+	ok(done(), "what was run again in time for it is");
+	unmount();
+}
+
+static void
+foreign(void)
+{
+	forget();
+	made_readable();
+	cut_off();
+	mount(3);
+	run(OTHERS);
+	ok(noted(JOURNAL_FOREIGN, FAR), "attributes go to what is another's, but that is written down");
+	run(SESSION);
+	ok(copies(), "and its content does not");
+	unmount();
+	mount(4);
+	run(SESSION);
+	run(SESSION);
+	ok(copies(), "nor in the next attempt, when our attributes have landed");
+	unmount();
+}
+
+/* The next operation succeeds: a LOOKUP finds a file of five bytes, a READ brings `text`. */
+static enum op_type
+says(uint64_t child, const char *text)
+{
+	struct op op = *replay_next(replay, w.engine);
+	struct piece piece = { .data = (const uint8_t *)text, .len = strlen(text) };
+
+	op.child = child;
+	op.attr = (struct attr){ .mode = S_IFREG | 0644, .size = 5 };
+	op.pieces = &piece;
+	op.pieces_count = 1;
+	replay_answered(replay, &op);
+	return op.type;
+}
+
+/* A copy that an earlier attempt made, held against the original. */
+static bool
+dropped(const char *original, const char *copy)
+{
+	const struct op *op;
+	bool is;
+
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_CONFLICT, .parent = OID_ROOT, .name = world_text("file"),
+	    .name2 = world_text("file (conflict)") });
+	mount(3);
+	if (says(20, "") != OP_LOOKUP || says(21, "") != OP_LOOKUP || says(20, original) != OP_READ ||
+	    says(21, copy) != OP_READ)
+		abort();
+	op = replay_next(replay, w.engine);
+	is = op->type == OP_UNLINK && op->name.len == strlen("file (conflict)");
+	unmount();
+	return is;
+}
+
+static void
+copies_compared(void)
+{
+	ok(dropped("equal", "equal"), "a copy that is equal is removed");
+	ok(!dropped("equal", "equaL"), "one that is not is kept");
+	ok(!dropped("equal", "equ"), "nor one of which less can be read");
+}
+
+/* Commit 5, frozen before a death, did not land; an attempt made another commit 5, and died. */
+static void
+numbers_used_again(void)
+{
+	const struct op *op;
+
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_MKDIR, .ino = OID_ROOT, .child = 200,
+	    .name = world_text("a") });
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 5, .upto = 2 });
+	mark(JOURNAL_RESUMED, 4);
+	mark(JOURNAL_FREEZE, 5);
+	mount(5);
+	op = replay_next(replay, w.engine);
+	ok(op->type == OP_MKDIR, "what was in a commit that did not land is run, though another one got its number");
+	unmount();
+}
+
+static void
+sessions(void)
+{
+	notes_count = 0;
+	sink.next = 1;
+	world_setup_unattached(&sink);
+	world_attach(true, 0, false);
+	ok(noted(JOURNAL_SESSION, SESSION), "the journal says whose it is");
+	notes_count = 0;
+	world_attach(false, 0, false);
+	ok(!noted(JOURNAL_SESSION, SESSION), "and again only when that changes");
+	world_teardown();
+}
+
+int
+main(void)
+{
+	world_begin();
+	whose();
+	after_a_loss();
+	foreign();
+	copies_compared();
+	numbers_used_again();
+	sessions();
+	return tap_done();
+}
