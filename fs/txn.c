@@ -506,7 +506,8 @@ txn_step(struct engine *e)
 	}
 	if (e->running_bytes > e->config.commit_max || e->kept_bytes > e->config.dirty_max / 4)
 		e->freeze_wanted = true;
-	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
+	/* Also when a commit is wanted that what is held back keeps empty. */
+	if (e->dirty_since != 0 && e->now_ms - e->dirty_since >= e->config.commit_ms) {
 		if (e->settle_until == 0) {
 			/* Let the content written so far come along, but not for long (R4). */
 			e->settle_until = e->now_ms + SETTLE_MS;

@@ -130,7 +130,7 @@ duplicate(const struct inode *i)
 	return to;
 }
 
-/* Who syncs an empty file may find it empty. */
+/* Who syncs an empty file, or is about to when it is truncated, may find it empty. */
 static bool
 synced(const struct mount *m, uint64_t ino, uint64_t from, uint64_t to)
 {
@@ -139,7 +139,7 @@ synced(const struct mount *m, uint64_t ino, uint64_t from, uint64_t to)
 	for (size_t i = 0; i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
 
-		if (c->mount == m && c->invoked >= from && c->invoked < to &&
+		if (c->mount == m && c->invoked != 0 && c->invoked < to && (c->done == 0 || c->done >= from) &&
 		    (c->type == OP_SYNC || (c->type == OP_FSYNC && c->ino == ino)))
 			return true;
 	}

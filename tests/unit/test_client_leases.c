@@ -88,7 +88,7 @@ static void
 test_answer_under_way(void)
 {
 	struct op mode = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 }, later = mode;
-	uint64_t h, a;
+	uint64_t g, h, a;
 
 	world_setup();
 	mode.ino = a = world_create("a", &h);
@@ -104,9 +104,11 @@ test_answer_under_way(void)
 
 	/* One that is shared along with its directory. */
 	world_setup();
-	a = world_create("a", &h);
+	a = world_create("a", &g);
 	mode.ino = world_create("b", &h);
 	world_sync();
+	world_run(OP_RELEASE, a, g);
+	world_run(OP_RELEASE, mode.ino, h);
 	world_submit(&mode);
 	world_recall(OID_ROOT, 0, MODE_SHARED, 9);
 	later.ino = a;
