@@ -13,6 +13,7 @@
  * op_*.c     the operations
  * journal.c  what outlives the process
  * redo.c     what was lost here, run again here
+ * offline.c  work without a server
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -129,6 +130,7 @@ struct journal {
 	bool		 broken;		/* an entry could not be kept */
 	bool		 stranded;		/* holds what this engine lost */
 	uint64_t	 losses;		/* how often it lost something */
+	uint64_t	 lost_upto;		/* the last commit frozen before that */
 	bool		 untold;		/* of one the journal could not take note */
 	bool		 keep_oids;		/* the session that chose the ids of what was lost goes on */
 	int		 redo_error;		/* why it was not run again, the last time */
@@ -183,6 +185,7 @@ struct engine {
 	size_t		 table_size, objects;
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
+	bool		 hurry;			/* a recall is held up for a moment only */
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */
 	struct { uint64_t dir; unsigned count; } series[MODE_EXCLUSIVE];	/* of recalls of its children, to that mode */
 
@@ -202,6 +205,8 @@ struct engine {
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
+	bool		 offline;
+	struct timespec	 offline_since;
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
@@ -212,7 +217,9 @@ struct engine {
 	uint64_t	 next_range, alloc_request, alloc_after;
 	bool		 allocating;
 	struct msg_space space;
-	uint64_t	 space_at;
+	uint64_t	 space_at;		/* when that was asked for last */
+	uint64_t	 stored_bytes;		/* of blocks stored so far; when it was asked for; when asked for what is known */
+	uint64_t	 space_asked, space_known;
 
 	TAILQ_HEAD(, object) dirty;		/* the running transaction */
 	uint64_t	 sequence;		/* last one issued */
@@ -426,6 +433,14 @@ void		 redo_changed(struct engine *e, uint64_t ino);
 /* One of the driver's changed these. */
 void		 redo_done(struct engine *e, const struct journal_entry *n);
 
+/* ---- offline.c ---- */
+bool		 offline_tick(struct engine *e);	/* is it? */
+void		 offline_end(struct engine *e);
+bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
+int		 offline_error(const struct engine *e, const struct op *op);
+int		 offline_room(struct engine *e, const struct op *op);
+int		 offline_sync(struct engine *e);
+
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);
 void		 txn_touch_attr(struct engine *e, struct object *o);
@@ -470,6 +485,10 @@ bool		 txn_held_back(const struct object *o, const struct rec *r);
  * or -EAGAIN while it is asked whether an older refusal still holds.
  */
 int		 full_room(struct engine *e, struct op *op);
+void		 full_ask(struct engine *e, uint64_t rest_ms);	/* how much is left, if that is longer ago */
+void		 full_tick(struct engine *e);
+void		 full_heard(struct engine *e, const struct msg_space *m);
+size_t		 full_dirty_max(const struct engine *e);	/* bytes of content that may wait here */
 void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
 void		 full_refused(struct engine *e, int error);
 /*

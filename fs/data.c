@@ -223,7 +223,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		return -EFBIG;
 	if ((r = full_room(e, op)) < 0)
 		return r;
-	if (e->dirty_bytes > e->config.dirty_max) {
+	if (e->dirty_bytes > full_dirty_max(e)) {
 		data_flush_all(e);
 		e->freeze_wanted = true;
 		return park(op, WAIT_ROOM, 0);

@@ -294,6 +294,9 @@ went_through(struct engine *e, struct op *op)
 	/* What was lost and is not in the journal does not come again. */
 	int r = op->state->losses != e->journal.losses ? -EIO : journal_through(e, op);
 
+	if (r == -EAGAIN && offline_error(e, op) < 0)
+		r = -ENOSPC;
+
 	if (r != -EAGAIN)
 		op->error = r;
 	return r != -EAGAIN;
@@ -318,6 +321,10 @@ attempt(struct engine *e, struct op *op)
 	if (s->losses != e->journal.losses)
 		s->step = 0;
 	s->losses = e->journal.losses;
+	if ((r = offline_room(e, op)) < 0) {
+		op->error = r;
+		return true;
+	}
 	/* On a full server nothing leaves, but removing must go on. */
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
 		e->freeze_wanted = true;
@@ -334,6 +341,8 @@ attempt(struct engine *e, struct op *op)
 		r = s->fail;
 	if (r == -EAGAIN && s->refused != 0)
 		r = s->refused;
+	if (r == -EAGAIN && offline_error(e, op) < 0)
+		r = offline_error(e, op);
 	if (r == 0 && !journal_op(e, op)) {
 		s->through = true;
 		e->stats.journal_through++;
@@ -503,7 +512,8 @@ lose_session(struct engine *e)
 	struct object *o, *next;
 
 	txn_lose_all(e);
-	e->journal.keep_oids = false;	/* nor are the ids its own any more */
+	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
+	e->journal.lost_upto = 0;
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
 		o->pinned = false;
@@ -521,6 +531,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 
 	e->boot = a->boot;
 	e->attached = true;
+	offline_end(e);
 	e->term_ms = a->term_ms;
 	/* The request left at most one connection attempt ago.  Leases count again when they are reclaimed. */
 	e->attached_at = e->now_ms - (a->term_ms / 4 < e->now_ms ? a->term_ms / 4 : e->now_ms);
@@ -556,7 +567,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 			send_message(e, MSG_reset, ++e->next_request);
 		txn_resume(e, a->sequence, a->rejected, a->outcome);
 	}
-	send_message(e, MSG_statfs, ++e->next_request);
+	full_ask(e, 0);
 	wake(e, WAIT_READ, 0);
 	wake(e, WAIT_ATTACH, 0);
 	settle(e);
@@ -605,9 +616,7 @@ engine_received(struct engine *e, const struct message *m)
 		wake(e, WAIT_ATTACH, 0);
 		break;
 	case MSG_space:
-		e->space = m->space;
-		if (e->error == -ENOSPC && m->space.free_bytes > 0)
-			e->retry_at = e->now_ms;
+		full_heard(e, &m->space);
 		break;
 	case MSG_done:
 		lease_refused(e, m->id, m->done.status);
@@ -666,7 +675,7 @@ engine_tick(struct engine *e)
 	}
 	if (lease_valid(e))
 		e->expired = false;
-	else if (!e->expired) {
+	else if (!offline_tick(e) && !e->expired) {
 		e->expired = true;
 		lease_expired(e);
 	}
@@ -675,6 +684,7 @@ engine_tick(struct engine *e)
 		e->allocating = true;
 		e->alloc_request = e->next_request;
 	}
+	full_tick(e);
 	data_flush_step(e);
 	unpin_step(e);
 	journal_step(e);
@@ -682,6 +692,15 @@ engine_tick(struct engine *e)
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
 	settle(e);
+}
+
+bool
+engine_hurry(struct engine *e)
+{
+	bool hurry = e->hurry;
+
+	e->hurry = false;
+	return hurry;
 }
 
 /* ---- life ---- */

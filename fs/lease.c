@@ -43,6 +43,7 @@ lease_taken(struct engine *e, struct object *o, enum mode mode)
 	o->mode = mode;
 	o->leased_since = ++e->leases_taken;
 	o->hold_until = 0;
+	o->turn = false;
 }
 
 /* Its last name and pin are gone, and the server has freed it: what we still hold of it is moot. */
@@ -250,6 +251,7 @@ pages_locked(const struct engine *e, const struct object *o)
 void
 lease_step(struct engine *e, struct object *o)
 {
+	e->hurry |= o->recall == RECALL_WAIT && o->turn && e->now_ms < o->hold_until;
 	if (o->recall == RECALL_WAIT && (o->recall_mode != MODE_NONE || e->now_ms >= o->hold_until) &&
 	    !older_needs(e, o)) {
 		if (o->recall_mode == MODE_SHARED && o->writers == 0) {
@@ -539,6 +541,7 @@ lease_lost(struct engine *e, struct object *o)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
 	o->born = o->adopted = false;
+	o->gone = false;	/* unless the server says so, too */
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		lease_sweep(e, o);

@@ -21,6 +21,8 @@ enum {
 	REGIONS_FIRST = 64,
 	REGIONS_MORE = 2048,
 	READ_BUDGET = 4096,
+	TURNS_MS = 1000,	/* since a directory was changed here: it will be again */
+	TURN_MS = 5,
 };
 
 bool
@@ -89,6 +91,18 @@ need_held(struct op *op, uint64_t oid, enum mode mode)
 	s->held[s->held_count++].mode = mode;
 }
 
+/*
+ * Before a name is made or removed the kernel looks it up.  Who does one after
+ * the other in a directory, taking turns with somebody else, asks once for what
+ * both will need, and keeps it until the name is made: but not longer than
+ * TURN_MS, for it may be that nothing comes behind the look-up.
+ */
+static bool
+takes_turns(const struct engine *e, const struct object *o)
+{
+	return e->now_ms < o->demand_until && o->changed_ms != 0 && e->now_ms - o->changed_ms < TURNS_MS;
+}
+
 static struct object *
 need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attributes)
 {
@@ -115,7 +129,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		s->fail = -ESTALE;
 		return NULL;
 	}
-	if (!lease_valid(e)) {
+	if (!lease_valid(e) && !offline_has(e, o, mode)) {
 		s->missing = true;
 		return NULL;
 	}
@@ -127,7 +141,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		return NULL;
 	}
 	s->missing = true;
-	w = want_add(op, oid, mode);
+	w = want_add(op, oid, o->mode == MODE_NONE && takes_turns(e, o) ? MODE_EXCLUSIVE : mode);
 	if (attributes && !(o->mode != MODE_NONE && o->attr_known))
 		want_attributes(w);
 	return NULL;
@@ -212,7 +226,6 @@ need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
 	struct msg_want *w;
 	uint8_t *key;
 
-	(void)e;
 	*ret = NULL;
 	if (object_knows(o, kind, subkey, len) || only_here(o)) {
 		r = object_rec(o, kind, subkey, len);
@@ -231,7 +244,8 @@ need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
 	}
 	memcpy(key, subkey, len);
 	want_range(w, kind, key, key, len, 1);
-	if (!cover_of(o, kind)->some)
+	/* Names near it will be wanted too, but not where they are told anew at each turn. */
+	if (!cover_of(o, kind)->some && e->now_ms >= o->demand_until)
 		want_more(op, o, kind);
 	return false;
 }
@@ -451,6 +465,11 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 			object_forget(o);
 			recall_set(e, o, RECALL_NONE);
 			lease_taken(e, o, mode);
+			o->version = 0;		/* nothing known before counts, nor what a commit is thought to have made */
+			if (mode == MODE_EXCLUSIVE && takes_turns(e, o)) {
+				o->turn = true;
+				o->hold_until = e->now_ms + TURN_MS;
+			}
 		}
 		if (o->grant != a->grant && o->recall != RECALL_NONE) {
 			/* A stronger grant came instead: the recall of the old one is void. */

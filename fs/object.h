@@ -58,8 +58,10 @@ struct object {
 	uint8_t		 mode;			/* enum mode; held since `grant` */
 	uint64_t	 grant;
 	uint64_t	 leased_since;		/* number of this stretch of holding it */
-	uint64_t	 hold_until;		/* no recall to NONE is followed before (caller.c) */
+	uint64_t	 hold_until;		/* no recall to NONE is followed before (caller.c, need.c) */
+	bool		 turn;			/* ... but for the first change of a name */
 	uint64_t	 demand_until;		/* names are not left to the kernel before */
+	uint64_t	 changed_ms;		/* a name in it was made or removed here */
 	uint64_t	 version;		/* base for commits */
 	uint64_t	 writer;		/* the session that made it */
 	bool		 born;			/* made here; the server has not acknowledged it */

@@ -244,10 +244,7 @@ op_listxattr(struct engine *e, struct op *op)
 int
 op_statfs(struct engine *e, struct op *op)
 {
-	if (e->attached && e->now_ms - e->space_at >= 1000) {
-		e->space_at = e->now_ms;
-		send_message(e, MSG_statfs, ++e->next_request);
-	}
+	full_ask(e, 1000);
 	/* Never waits: the last answer will do. */
 	op->space.total_bytes = e->space.total_bytes;
 	op->space.free_bytes = e->space.free_bytes;

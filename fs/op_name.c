@@ -36,6 +36,18 @@ op_find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes 
 	return 0;
 }
 
+/* The directory is asked for; what is known of the name only under its lease comes along. */
+static int
+foresee_entry(struct engine *e, struct op *op, uint64_t oid, struct bytes name)
+{
+	struct object *dir = object_find(e, oid);
+	struct entry entry;
+
+	if (dir != NULL && dir->mode == MODE_NONE)
+		op_find_entry(e, op, dir, name, &entry);
+	return -EAGAIN;
+}
+
 /*
  * The object a name leads to, leased; NULL as need_object().  A name whose
  * object is gone can only be an old one: it is forgotten and asked for again,
@@ -74,6 +86,11 @@ touch_directory(struct engine *e, struct object *dir, int nlink)
 {
 	dir->attr.mtime = dir->attr.ctime = e->real;
 	dir->attr.nlink += nlink;
+	dir->changed_ms = e->now_ms;
+	if (dir->turn) {
+		dir->turn = false;
+		dir->hold_until = 0;	/* a recall goes on when the event is settled */
+	}
 	txn_touch_attr(e, dir);
 }
 
@@ -100,7 +117,7 @@ op_lookup(struct engine *e, struct op *op)
 	if ((r = caller_looks_up(e, op)) == -ESTALE)
 		return r;
 	if (dir == NULL)
-		return -EAGAIN;
+		return foresee_entry(e, op, op->ino, op->name);
 	if ((r2 = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r2;
 	o = entry.rec == NULL ? NULL : op_need_child(e, op, dir, &entry, MODE_SHARED);
@@ -231,7 +248,7 @@ op_make(struct engine *e, struct op *op)
 	if (op->type == OP_SYMLINK && op->name2.len > SYMLINK_MAX)
 		return -ENAMETOOLONG;
 	if (dir == NULL)
-		return -EAGAIN;
+		return foresee_entry(e, op, op->ino, op->name);
 	if ((r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
 	if (entry.rec != NULL && op->type == OP_CREATE && !(op->flags & O_EXCL))
@@ -355,6 +372,9 @@ op_unlink(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if (S_ISDIR(o->attr.mode) != rmdir)
 		return rmdir ? -ENOTDIR : -EISDIR;
+	/* A copy that somebody here has open will not stay what it is. */
+	if (op->redo && op->replay == NULL && o->opens > 0)
+		return -EBUSY;
 	if (rmdir && (r = check_empty(e, op, o)) < 0)
 		return r;
 	if ((r = txn_delete(e, dir, KIND_ENTRY, entry.token, TOKEN_SIZE)) < 0)

@@ -28,6 +28,7 @@
 
 enum {
 	TICK_MS		= 100,
+	SOON_MS		= 5,			/* until the next one, when something is held up for a moment */
 	VERSION_MS	= 10 * 1000,		/* between savings of the highest version */
 	WORKERS		= 2,
 	/* What is less is sealed and sent by the thread at hand: dearer to hand over. */
@@ -104,6 +105,7 @@ shell_leave(struct shell *s, struct outcome *o)
 		abort();
 	}
 #endif
+	o->hurry |= engine_hurry(s->engine);
 	while ((a = engine_next(s->engine)) != NULL) {
 		if (a->kind == ACTION_REPLY)
 			((struct call *)a->op)->parked = false;
@@ -127,6 +129,12 @@ shell_carry_out(struct shell *s, struct outcome *o)
 	int r;
 
 	for (;;) {
+		if (o->hurry) {
+			LOCK_SCOPE(&s->tick_lock);
+			s->hurry = true;
+			pthread_cond_signal(&s->tick_stop);
+		}
+		o->hurry = false;
 		if (o->kick && o->heavy)
 			channel_kick(s->control);
 		else if (o->kick)
@@ -263,18 +271,26 @@ static const struct notifier_calls notifier_calls = { forget_names, forget_inode
 /* ---- the ticker ---- */
 
 static void
-tick(struct shell *s, unsigned *since_version)
+tick(struct shell *s, uint64_t *saved_ms)
 {
 	struct engine_status status;
+	bool began, ended;
 
 	EVENT(s,
 		engine_tick(s->engine);
 		engine_status(s->engine, &status);
 		s->alone = status.alone;
 		s->lapsed = status.lapsed;
+		began = status.offline && !s->offline;
+		ended = !status.offline && s->offline;
+		s->offline = status.offline;
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
+	if (began)
+		log_warning("the server is away: going on without it, with what is cached");
+	if (ended)
+		log_info("the server is back: it gets what was done without it");
 	mover_tick(s->mover);
 	/* The engine asks for a sign of life every five seconds. */
 	if (channel_silence_ms(s->control) > LINK_ANSWER_MS) {
@@ -282,9 +298,8 @@ tick(struct shell *s, unsigned *since_version)
 		channel_break(s->control);
 		channel_break(s->bulk);
 	}
-	*since_version += TICK_MS;
-	if (*since_version >= VERSION_MS && s->config.keeper != NULL) {
-		*since_version = 0;
+	if (clock_ms(CLOCK_BOOTTIME) - *saved_ms >= VERSION_MS && s->config.keeper != NULL) {
+		*saved_ms = clock_ms(CLOCK_BOOTTIME);
 		s->config.keeper->version(s->config.keeper_context, s->highest);
 	}
 	if (s->config.kernel != NULL)
@@ -295,17 +310,21 @@ static void *
 ticker_main(void *argument)
 {
 	struct shell *s = argument;
-	unsigned since_version = 0;
+	uint64_t saved_ms = clock_ms(CLOCK_BOOTTIME);
 
 	for (;;) {
 		{
 			LOCK_SCOPE(&s->tick_lock);
-			if (!s->stopping)
+			if (!s->stopping && !s->hurry)
 				lock_wait_ms(&s->tick_stop, &s->tick_lock, TICK_MS);
+			if (!s->stopping && s->hurry) {
+				s->hurry = false;
+				lock_wait_ms(&s->tick_stop, &s->tick_lock, SOON_MS);
+			}
 			if (s->stopping)
 				return NULL;
 		}
-		tick(s, &since_version);
+		tick(s, &saved_ms);
 	}
 }
 

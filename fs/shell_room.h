@@ -29,6 +29,7 @@ struct shell {
 	uint64_t		 highest;	/* version seen */
 	uint64_t		 serial;	/* of the last op submitted */
 	unsigned		 errands;	/* under way */
+	bool			 offline;	/* as of the last tick */
 	_Atomic bool		 alone, lapsed;	/* written under the lock */
 
 	pthread_mutex_t		 queue_lock;
@@ -52,7 +53,7 @@ struct shell {
 	bool			 ticking;
 	pthread_mutex_t		 tick_lock;
 	pthread_cond_t		 tick_stop;
-	bool			 stopping;
+	bool			 stopping, hurry;
 	pthread_mutex_t		 bye_lock;
 	pthread_cond_t		 bye_done;
 	bool			 bye_answered;
@@ -71,6 +72,7 @@ struct outcome {
 	struct actions	 rest;
 	bool		 kick;			/* something was queued for the control lane ... */
 	bool		 heavy;			/* ... that takes long to seal */
+	bool		 hurry;			/* the next tick is to come soon */
 	unsigned	 stores;		/* STOREs in rest */
 };
 

@@ -598,6 +598,7 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	e->storing--;
 	f->failed = error != 0;
 	f->stored = error == 0;
+	e->stored_bytes += f->stored ? f->flush.len : 0;
 	if (s == NULL && !f->kept) {
 		flush_free(e, f);	/* its bytes were cut away meanwhile */
 		return;

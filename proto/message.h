@@ -254,6 +254,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 #define SHAPE_space(_, S) \
 	_(S, U64,   total_bytes, 0) \
 	_(S, U64,   free_bytes, 0) \
+	_(S, U64,   ready_bytes, 0)		/* of those: what new data may take now, of whatever kind it is */ \
 	_(S, U64,   objects, 0)
 
 #define SHAPE_bye(_, S)

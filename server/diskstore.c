@@ -474,6 +474,16 @@ disk_space(struct store *s, uint64_t *ret_total, uint64_t *ret_free)
 		*ret_free = *ret_total;
 }
 
+static uint64_t
+disk_ready(struct store *s)
+{
+	struct diskstore *d = diskstore_of(s);
+	uint64_t size = d->config.segment_size, left = d->space_left > d->reserve ? d->space_left - d->reserve : 0;
+
+	/* It comes by whole segments. */
+	return log_ready(d->log) + left / size * size;
+}
+
 static const char *
 disk_failed(struct store *s)
 {
@@ -519,7 +529,7 @@ static const struct store_ops disk_ops = {
 	.block_exists = disk_block_exists, .block_reserve = disk_block_reserve,
 	.block_write = disk_block_write, .block_finish = disk_block_finish,
 	.block_find = disk_block_find, .block_read = disk_block_read, .block_put_ref = disk_block_put_ref,
-	.space = disk_space, .checkpoint = disk_checkpoint, .failed = disk_failed, .close = disk_close,
+	.space = disk_space, .ready = disk_ready, .checkpoint = disk_checkpoint, .failed = disk_failed, .close = disk_close,
 };
 
 void

@@ -71,6 +71,7 @@ statfs(struct server *s, struct conn *c, const struct message *m)
 
 	if (a != NULL) {
 		store_space(s->store, &a->message.space.total_bytes, &a->message.space.free_bytes);
+		a->message.space.ready_bytes = store_ready(s->store);
 		a->message.space.objects = c->session->volume->state.objects;
 	}
 	outbox_send(s, c, a, 0);

@@ -366,6 +366,15 @@ log_growth(struct log *log, uint64_t body_len)
 	return log->segment_size;
 }
 
+uint64_t
+log_ready(struct log *log)
+{
+	struct segment *current = log_current(log);
+
+	return (current->sealed ? 0 : current->size - current->end) +
+	    ((atomic_load(&log->spare) != 0) + (uint64_t)log_dropped(log)) * log->segment_size;
+}
+
 int
 log_room(struct log *log, uint64_t body_len)
 {

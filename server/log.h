@@ -32,6 +32,8 @@ struct segment *log_current(struct log *log);
 
 /* LOCKED.  What log_room() would take from the disk: the size of a new segment, or 0. */
 uint64_t log_growth(struct log *log, uint64_t body_len);
+/* LOCKED.  Bytes, with their heads, for which nothing more is taken from it. */
+uint64_t log_ready(struct log *log);
 /* LOCKED.  Makes sure that an entry fits the current segment; may make a segment.  -E2BIG, -ENOSPC or failure. */
 int	log_room(struct log *log, uint64_t body_len);
 /*

@@ -70,6 +70,7 @@ struct store_ops {
 	int	(*block_read)(struct block_ref *, uint32_t offset, uint32_t len, uint8_t *to);
 	void	(*block_put_ref)(struct block_ref *);
 	void	(*space)(struct store *, uint64_t *ret_total, uint64_t *ret_free);
+	uint64_t (*ready)(struct store *);
 	int	(*checkpoint)(struct store *);
 	const char *(*failed)(struct store *);
 	int	(*close)(struct store *);
@@ -189,6 +190,13 @@ static inline void
 store_space(struct store *s, uint64_t *ret_total, uint64_t *ret_free)
 {
 	s->ops->space(s, ret_total, ret_free);
+}
+
+/* Of these, bytes that it may take at once: none that are yet to be made free, or too scattered. */
+static inline uint64_t
+store_ready(struct store *s)
+{
+	return s->ops->ready(s);
 }
 
 /* Syncs, writes the records back so that recovery has nothing to replay, and frees dead log segments. */

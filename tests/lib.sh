@@ -159,9 +159,20 @@ mounts_below() {	# the last mounted first
 	awk -v dir="$1/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac
 }
 
+# Who waits in a mount that hangs cannot be killed before its connection is gone.
+abort_mounts() {
+	local minor
+	mkdir -p "$T/fusectl" && mount -t fusectl none "$T/fusectl" 2>/dev/null || return
+	awk -v dir="$T/" 'index($5, dir) == 1 && / - fuse\./ { sub(/.*:/, "", $3); print $3 }' /proc/self/mountinfo |
+	while read -r minor; do
+		echo 1 >"$T/fusectl/$minor/abort"
+	done
+}
+
 cleanup() {
 	local status=$? pid where
 	trap - EXIT INT TERM
+	abort_mounts
 	for where in $(mounts_below "$T"); do
 		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
 	done

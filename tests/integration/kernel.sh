@@ -37,10 +37,10 @@ during() {
 }
 
 # An open file of ann's, opened while she was alone, so that the kernel keeps its pages; commands on its stdin.
-holder() {	# PATH
+holder() {	# PATH [READ-ONLY]
 	cat >"$T/holder.py" <<-'PY'
 	import mmap, os, sys
-	fd = os.open(sys.argv[1], os.O_RDWR)
+	fd = os.open(sys.argv[1], os.O_RDONLY if len(sys.argv) > 2 else os.O_RDWR)
 	m = None
 	for line in sys.stdin:
 	    words = line.split()
@@ -57,7 +57,7 @@ holder() {	# PATH
 	        out = "ok"
 	    print(out, flush=True)
 	PY
-	coproc HOLDER { exec python3 "$T/holder.py" "$1"; }
+	coproc HOLDER { exec python3 "$T/holder.py" "$@"; }
 	helper_pids+=("$HOLDER_PID")
 }
 ask() {
@@ -115,9 +115,10 @@ pages_wait_for_sweep() {
 	during sweep theirs nothing && is new "$(ask read 0 3)" && let_go
 }
 
-# What is read during the sweep is kept again: then one sweep is not enough.
+# What is read during the sweep is kept again: then one sweep is not enough.  (Who only reads costs none
+# when the lease is weakened first.)
 pages_come_back() {
-	printf 'old old old' >"$A/back" && holder "$A/back" || return
+	printf 'old old old' >"$A/back" && holder "$A/back" read-only || return
 	is old "$(ask read 0 3)" && mount_client bob vol || return
 	theirs() { printf new | dd of="$B/back" conv=notrunc status=none; }
 	again() { is old "$(ask read 0 3)"; }
@@ -126,11 +127,11 @@ pages_come_back() {
 
 # ---- replies that are on their way ----
 
+# Of a new inode: those of one it knows the kernel judges by itself.
 attributes_on_their_way() {
-	: >"$A/way" || return
-	ours() { chmod 640 "$A/way"; }
+	ours() { : >"$A/way"; }
 	theirs() { chmod 600 "$B/way"; }
-	during reply-setattr ours theirs && is 600 "$(stat -c %a "$A/way")"
+	during reply-create ours theirs && is 600 "$(stat -c %a "$A/way")"
 }
 
 # ---- names ----

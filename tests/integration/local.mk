@@ -11,10 +11,12 @@ INTEGRATION_TESTS = \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
+	tests/integration/offline.sh \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \
 	tests/integration/stranger.sh \
+	tests/integration/turns.sh \
 	tests/integration/wan.sh
 LONG_TESTS = \
 	tests/integration/big_long.sh \

@@ -29,6 +29,36 @@ fill() {
 	grep -q 'No space left on device' <<<"$error"
 }
 
+# What write() took before it told of a full server is there, fsync or not, but for the last few writes.
+acknowledged_is_kept() {
+	python3 - "$M/one" <<-'PY' || return
+	import errno, os, random, sys
+	fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+	source, done = random.Random(7), 0
+	try:
+	    while done < 1 << 30:
+	        burst = [source.randbytes(1 << 20) for _ in range(96)]
+	        os.fsync(fd)		# and then faster than the server takes it
+	        for piece in burst:
+	            done += os.write(fd, piece)
+	except OSError as e:
+	    assert e.errno == errno.ENOSPC, e
+	print(done, "bytes were taken")
+	assert 32 << 20 < done < 1 << 30
+	os.ftruncate(fd, done - (4 << 20))	# the rest is given up
+	os.fsync(fd)
+	PY
+	flush_client ann && remount_client ann vol || return
+	python3 - "$M/one" <<-'PY' || return
+	import random, sys
+	source = random.Random(7)
+	with open(sys.argv[1], "rb") as f:
+	    while piece := f.read(1 << 20):
+	        assert piece == source.randbytes(1 << 20)[:len(piece)], f.tell()
+	PY
+	rm "$M/one"
+}
+
 full() {
 	: >"$T/sums"
 	fill first
@@ -108,6 +138,7 @@ emptied() {
 	nothing_lost
 }
 
+check_here "what write() took fits, but for the last of it" acknowledged_is_kept
 check "a full server answers ENOSPC" full
 check "what was synced before is there" nothing_lost
 check "a full volume can be read, listed and removed from" still_usable

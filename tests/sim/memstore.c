@@ -405,6 +405,15 @@ mem_space(struct store *s, uint64_t *ret_total, uint64_t *ret_free)
 	*ret_free = m->full || m->used > total ? 0 : total - m->used;
 }
 
+static uint64_t
+mem_ready(struct store *s)
+{
+	uint64_t total, left;
+
+	mem_space(s, &total, &left);
+	return left;
+}
+
 static int
 mem_checkpoint(struct store *s)
 {
@@ -439,7 +448,7 @@ static const struct store_ops mem_ops = {
 	.block_exists = mem_block_exists, .block_reserve = mem_block_reserve,
 	.block_write = mem_block_write, .block_finish = mem_block_finish,
 	.block_find = mem_block_find, .block_read = mem_block_read, .block_put_ref = mem_block_put_ref,
-	.space = mem_space, .checkpoint = mem_checkpoint, .failed = mem_failed, .close = mem_close,
+	.space = mem_space, .ready = mem_ready, .checkpoint = mem_checkpoint, .failed = mem_failed, .close = mem_close,
 };
 
 struct store *

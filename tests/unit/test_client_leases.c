@@ -370,6 +370,45 @@ test_turns(void)
 	world_teardown();
 }
 
+/* Two that make names in one directory by turns: each asks once a turn, and keeps it until the name is made. */
+static void
+test_by_turns(void)
+{
+	struct op look = { .type = OP_LOOKUP, .ino = OID_ROOT, .name = world_text("n") };
+	struct op read = { .type = OP_LOOKUP, .ino = OID_ROOT, .name = world_text("m") };
+	uint64_t h;
+
+	world_setup();
+	world_create("a", &h);
+	world_sync();
+	world_recall(OID_ROOT, 0, MODE_NONE, 9);
+	world_submit(&look);
+	ok(world_wanted(OID_ROOT, MODE_EXCLUSIVE) && w.read.wants.count == 2,
+	    "who made a name lately asks EXCLUSIVE for the next look-up, and for the name with it (%u)", w.read.wants.count);
+	world_grant_one(10, world_object(OID_ROOT, MODE_EXCLUSIVE, 7, 9, &directory));
+	world_recall(OID_ROOT, 7, MODE_NONE, 11);
+	world_grant_one(10, (struct msg_answer){ .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 9 });
+	world_forget();
+	world_pass(1);
+	ok(released(OID_ROOT) < 0 && engine_hurry(w.engine), "a recall waits for the name, for a moment");
+	world_replied(&look);
+	world_create("n", &h);
+	world_answer_all();
+	ok(released(OID_ROOT) >= 0, "and goes on when it is made");
+	world_submit(&read);
+	world_grant_one(12, world_object(OID_ROOT, MODE_EXCLUSIVE, 8, 10, &directory));
+	world_grant_one(12, (struct msg_answer){ .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 8, .version = 10 });
+	world_replied(&read);
+	world_forget();
+	world_recall(OID_ROOT, 8, MODE_NONE, 13);
+	world_pass(1);
+	ok(released(OID_ROOT) < 0, "it waits again");
+	world_pass(10);
+	ok(released(OID_ROOT) >= 0, "but not long, if nothing is made");
+	world_pass(2000);
+	world_teardown();
+}
+
 static void
 test_served_while_flushing(void)
 {
@@ -725,6 +764,7 @@ main(void)
 	test_late_answer();
 	test_rename_lease();
 	test_turns();
+	test_by_turns();
 	test_served_while_flushing();
 	test_stronger_recall();
 	test_resupply();
