@@ -515,6 +515,9 @@ int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t off
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
 void		 data_flush_all(struct engine *e);
+void		 data_flush_written(struct engine *e);	/* but truncations stay held back */
+/* Before a commit whose time has come: what was truncated long ago is not going to be written anew. */
+void		 data_settle_all(struct engine *e);
 /* All up to span `number`, written while the file was `size` long, has arrived: a commit may say so. */
 void		 data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size);
 void		 data_arrived_all(struct engine *e, uint64_t number);
@@ -523,6 +526,8 @@ void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
 /* This ATTR is the server's. */
 void		 data_told(struct object *o, struct bytes value);
+/* The commit that stated its size did not land. */
+void		 data_thawed(struct engine *e, struct object *o);
 /* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
 void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);

@@ -5,8 +5,8 @@
  *
  * 1. A dirty object is leased EXCLUSIVE, or was and its loss was reported.
  * 2. Replies that leave during a recall have zero timeouts, so after DRAIN
- *    one sweep is enough for names and attributes; pages are swept again
- *    while page replies left during the sweep.
+ *    one sweep is enough for names and attributes; but pages, and names that
+ *    a RENAME moved, are swept again while such replies left meanwhile.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
  *
  * What is weakened to SHARED the kernel may go on caching; but not pages that
@@ -167,6 +167,9 @@ named(const struct engine *e, uint64_t oid)
 	TAILQ_FOREACH(s, &e->parked, link)
 		if (names(s, oid))
 			return true;
+	TAILQ_FOREACH(s, &e->replying, link)
+		if (names(s, oid))
+			return true;
 	return false;
 }
 
@@ -197,7 +200,7 @@ drain(struct engine *e, struct object *o)
 {
 	recall_set(e, o, RECALL_DRAIN);
 	o->recall_after = e->replies;
-	o->page_replies = 0;
+	o->cached_replies = 0;
 	lease_step(e, o);
 }
 
@@ -251,9 +254,10 @@ lease_step(struct engine *e, struct object *o)
 	e->hurry |= o->recall == RECALL_WAIT && o->turn && e->now_ms < o->hold_until;
 	if (o->recall == RECALL_WAIT && (o->recall_mode != MODE_NONE || e->now_ms >= o->hold_until) &&
 	    !older_needs(e, o)) {
-		if (o->recall_mode == MODE_SHARED && o->writers == 0)
+		if (o->recall_mode == MODE_SHARED && o->writers == 0) {
 			recall_set(e, o, RECALL_FLUSH);
-		else {
+			o->recall_after = e->replies;
+		} else {
 			drain(e, o);
 			return;
 		}
@@ -285,6 +289,9 @@ lease_step(struct engine *e, struct object *o)
 		txn_commit(e);
 		return;
 	}
+	/* Until the answer to a change has left the kernel shows what it had before, which nobody may after others saw the new. */
+	if (!replies_left(e, o->recall_after))
+		return;
 	e->sharing = SHARED_MAX;
 	if (o->inflight == 0 && (o->oid != OID_RENAME || e->inflight_count == 0))
 		release(e, o, o->recall_mode);
@@ -308,8 +315,8 @@ lease_swept(struct engine *e, struct object *o)
 		return;
 	if (o->recall != RECALL_SWEEP)
 		return;
-	if (o->page_replies > 0)
-		drain(e, o);	/* pages came back meanwhile */
+	if (o->cached_replies > 0)
+		drain(e, o);	/* pages or names came back meanwhile */
 	else {
 		recall_set(e, o, RECALL_FLUSH);
 		lease_step(e, o);
@@ -554,7 +561,7 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 		if (o == NULL || o->mode == MODE_NONE || o->born)
 			continue;
 		if (o->gone && o->opens == 0 && !o->pinned_elsewhere && !unsaved(o)) {
-			lease_freed(e, o);	/* as it should be */
+			lease_freed(e, o);	/* as it should be: its removal has landed */
 			continue;
 		}
 		part |= unsaved(o);

@@ -506,11 +506,12 @@ txn_step(struct engine *e)
 	}
 	if (e->running_bytes > e->config.commit_max || e->kept_bytes > e->config.dirty_max / 4)
 		e->freeze_wanted = true;
-	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
+	/* Also when a commit is wanted that what is held back keeps empty. */
+	if (e->dirty_since != 0 && e->now_ms - e->dirty_since >= e->config.commit_ms) {
 		if (e->settle_until == 0) {
 			/* Let the content written so far come along, but not for long (R4). */
 			e->settle_until = e->now_ms + SETTLE_MS;
-			data_flush_all(e);
+			data_flush_written(e);
 		}
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
@@ -518,6 +519,8 @@ txn_step(struct engine *e)
 	if (TAILQ_EMPTY(&e->dirty) && !TAILQ_EMPTY(&e->carried))
 		forget_carried(e);
 	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
+		if (e->settle_until != 0)
+			data_settle_all(e);
 		freeze(e);
 		if (!TAILQ_EMPTY(&e->flushing))
 			data_flush_step(e);	/* what waited for room */
@@ -610,8 +613,7 @@ thaw(struct engine *e, struct commit_state *s)
 			continue;
 		}
 		if (m->kind == KIND_ATTR) {
-			o->stated_size = o->told_size;
-			o->stated_flags = o->told_flags;
+			data_thawed(e, o);
 			txn_touch_attr(e, o);
 		} else if (m->op == CHANGE_DELETE_RANGE) {
 			uint64_t from = 0;
