@@ -638,8 +638,7 @@ engine_invalidated(struct engine *e, uint64_t oid, int error)
 {
 	struct object *o = object_find(e, oid);
 
-	(void)error;		/* ENOENT: the kernel knew nothing of it */
-	if (o != NULL)
+	if (o != NULL && !(error == -ENOENT && lease_sweep_again(e, o)))
 		lease_swept(e, o);
 	settle(e);
 }

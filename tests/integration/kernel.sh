@@ -143,12 +143,12 @@ name_goes() {
 
 name_on_its_way() {
 	rm -rf "$A/late" && mkdir "$A/late" && ls "$A/late" >/dev/null || return
-	ours() { is ENOENT "$(call stat new)"; }
+	ours() { [ ! -e new ]; }
 	theirs() { : >"$B/late/new"; }
-	cd "$A/late" || return		# one look-up, and none of the way there
+	cd "$A/late" || return		# one look-up, and none of the way there, nor of what a program wants to run
 	during reply-lookup ours theirs && [ -e new ]
 	local status=$?
-	cd "$T" && return $status
+	cd "$OLDPWD" && return $status
 }
 
 # ---- own requests that hold the kernel's locks ----
