@@ -55,6 +55,8 @@ holder() {	# PATH [READ-ONLY]
 	    elif words[0] == "chmod":
 	        os.fchmod(fd, int(words[1], 8))
 	        out = "ok"
+	    elif words[0] == "mode":
+	        out = oct(os.fstat(fd).st_mode & 0o777)[2:]
 	    print(out, flush=True)
 	PY
 	coproc HOLDER { exec python3 "$T/holder.py" "$@"; }
@@ -193,7 +195,8 @@ created_where_one_is() {
 	wait_for 10 reached submit-create "$before" && mv "$B/known" "$B/made/new" || return
 	before=$(hits reply-create)
 	wait_for 10 reached reply-create "$before" && is ok "$(ask chmod 600)" || return
-	wait $creator && delays && is 600 "$(stat -c %a "$A/made/new")" && let_go
+	# By the descriptor: by name it would be looked up again.
+	wait $creator && delays && is 600 "$(ask mode)" && is 600 "$(stat -c %a "$A/made/new")" && let_go
 }
 
 # ---- shared maps ----
