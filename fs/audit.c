@@ -13,9 +13,11 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->attached = e->attached;
 	to->version = e->version;
 	to->sessions = e->sessions;
-	to->alone = e->sessions == 1 && lease_valid(e);
+	to->offline = e->offline;
+	to->offline_since = e->offline_since;
+	to->alone = e->sessions == 1 && (lease_valid(e) || e->offline);
 	to->busy = e->now_ms < e->busy_until || e->resend_at != 0;
-	to->lapsed = e->had_session && !lease_valid(e);
+	to->lapsed = e->had_session && !lease_valid(e) && !e->offline;
 	to->dirty_bytes = e->dirty_bytes;
 	to->sequence = e->sequence;
 	to->commits_pending = e->inflight_count;

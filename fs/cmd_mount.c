@@ -75,6 +75,8 @@ take_option(struct mount_command *m, const char *name, const char *value)
 		o->allow_other = true;
 	} else if (strcmp(name, "nojournal") == 0) {
 		m->serve.no_journal = true;
+	} else if (strcmp(name, "offline") == 0 || strcmp(name, "nooffline") == 0) {
+		m->serve.engine.offline = name[0] == 'o' ? OFFLINE_ALWAYS : OFFLINE_NEVER;
 	} else if (strcmp(name, "nonempty") == 0) {
 		m->nonempty = true;
 	} else if (strcmp(name, "rw") != 0 && strcmp(name, "noatime") != 0 &&
@@ -250,7 +252,7 @@ mount_volume(int argc, char **argv)
 		{ "log", required_argument, NULL, 'l' }, { "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
-	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0 };
+	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0, .serve.engine.offline = OFFLINE_ALONE };
 	const struct cmd *cmd = &cmd_mount;
 	char log[PATH_MAX];
 	int c, r;
@@ -269,6 +271,8 @@ mount_volume(int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return cmd_usage(cmd, "say a volume and a directory");
+	if (m.serve.engine.offline == OFFLINE_ALWAYS && m.serve.no_journal && !m.serve.mount.read_only)
+		return cmd_usage(cmd, "-o offline needs the journal");
 	/* The process changes to /, where a relative name would be another file. */
 	if (m.log != NULL && m.log[0] != '/' && strcmp(m.log, "syslog") != 0 && getcwd(log, sizeof log) != NULL) {
 		size_t len = strlen(log);
@@ -314,6 +318,10 @@ const struct cmd cmd_mount = {
 	"                          fail while another client has the volume mounted\n"
 	"       commit=SECONDS     changes go to the server after that at the latest;\n"
 	"                          default 2\n"
+	"       offline            go on without the server, with what is cached: changes\n"
+	"                          wait in the journal; default while no other client has\n"
+	"                          the volume mounted\n"
+	"       nooffline          wait for the server, always\n"
 	"       nojournal          keep no journal: what a killed mount had not brought to\n"
 	"                          the server is lost\n"
 	"       cache=SIZE         memory for file contents, with K, M or G; default 64M\n"

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/cmd.h"
@@ -106,7 +107,7 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 		if (text)
 			cmd_json(stdout, at->rest);
 		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 ||
-		    strcmp(at->word, "lapsed") == 0)
+		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0)
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);
@@ -122,6 +123,17 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 }
 
 static void
+show_offline(time_t since)
+{
+	char text[64];
+	struct tm tm;
+
+	localtime_r(&since, &tm);
+	strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+	printf("    OFFLINE since %s: what is cached is served, changes wait in the journal\n", text);
+}
+
+static void
 show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 {
 	unsigned long long dirty = strtoull(fact(f, "dirty_bytes"), NULL, 10);
@@ -133,6 +145,8 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
 		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
+	if (fact(f, "offline")[0] == '1')
+		show_offline((time_t)strtoll(fact(f, "offline_since"), NULL, 10));
 	if (fact(f, "busy")[0] == '1')
 		puts("    the server is busy: what it did not take is tried again");
 	if (objects == 0 && dirty == 0)

@@ -13,6 +13,7 @@
  * op_*.c     the operations
  * journal.c  what outlives the process
  * redo.c     what was lost here, run again here
+ * offline.c  work without a server
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -129,6 +130,7 @@ struct journal {
 	bool		 broken;		/* an entry could not be kept */
 	bool		 stranded;		/* holds what this engine lost */
 	uint64_t	 losses;		/* how often it lost something */
+	uint64_t	 lost_upto;		/* the last commit frozen before that */
 	bool		 untold;		/* of one the journal could not take note */
 	bool		 keep_oids;		/* the session that chose the ids of what was lost goes on */
 	int		 redo_error;		/* why it was not run again, the last time */
@@ -203,6 +205,8 @@ struct engine {
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
 	bool		 expired;		/* the kernel has been told that the term is over */
+	bool		 offline;
+	struct timespec	 offline_since;
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
@@ -430,6 +434,14 @@ void		 redo_tick(struct engine *e);
 void		 redo_changed(struct engine *e, uint64_t ino);
 /* One of the driver's changed these. */
 void		 redo_done(struct engine *e, const struct journal_entry *n);
+
+/* ---- offline.c ---- */
+bool		 offline_tick(struct engine *e);	/* is it? */
+void		 offline_end(struct engine *e);
+bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
+int		 offline_error(const struct engine *e, const struct op *op);
+int		 offline_room(struct engine *e, const struct op *op);
+int		 offline_sync(struct engine *e);
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

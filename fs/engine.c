@@ -294,6 +294,9 @@ went_through(struct engine *e, struct op *op)
 	/* What was lost and is not in the journal does not come again. */
 	int r = op->state->losses != e->journal.losses ? -EIO : journal_through(e, op);
 
+	if (r == -EAGAIN && offline_error(e, op) < 0)
+		r = -ENOSPC;
+
 	if (r != -EAGAIN)
 		op->error = r;
 	return r != -EAGAIN;
@@ -318,6 +321,10 @@ attempt(struct engine *e, struct op *op)
 	if (s->losses != e->journal.losses)
 		s->step = 0;
 	s->losses = e->journal.losses;
+	if ((r = offline_room(e, op)) < 0) {
+		op->error = r;
+		return true;
+	}
 	/* On a full server nothing leaves, but removing must go on. */
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
 		e->freeze_wanted = true;
@@ -334,6 +341,8 @@ attempt(struct engine *e, struct op *op)
 		r = s->fail;
 	if (r == -EAGAIN && s->refused != 0)
 		r = s->refused;
+	if (r == -EAGAIN && offline_error(e, op) < 0)
+		r = offline_error(e, op);
 	if (r == 0 && !journal_op(e, op)) {
 		s->through = true;
 		e->stats.journal_through++;
@@ -503,7 +512,8 @@ lose_session(struct engine *e)
 	struct object *o, *next;
 
 	txn_lose_all(e);
-	e->journal.keep_oids = false;	/* nor are the ids its own any more */
+	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
+	e->journal.lost_upto = 0;
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
 		o->pinned = false;
@@ -521,6 +531,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 
 	e->boot = a->boot;
 	e->attached = true;
+	offline_end(e);
 	e->term_ms = a->term_ms;
 	/* The request left at most one connection attempt ago.  Leases count again when they are reclaimed. */
 	e->attached_at = e->now_ms - (a->term_ms / 4 < e->now_ms ? a->term_ms / 4 : e->now_ms);
@@ -663,7 +674,7 @@ engine_tick(struct engine *e)
 	}
 	if (lease_valid(e))
 		e->expired = false;
-	else if (!e->expired) {
+	else if (!offline_tick(e) && !e->expired) {
 		e->expired = true;
 		lease_expired(e);
 	}

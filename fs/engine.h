@@ -25,6 +25,8 @@ struct volume_keys;
 
 enum rename_part { RENAME_NEITHER, RENAME_OLD, RENAME_NEW, RENAME_EITHER };
 
+enum offline { OFFLINE_NEVER, OFFLINE_ALONE, OFFLINE_ALWAYS };
+
 struct engine_config {
 	uint32_t	 commit_ms;		/* age at which changes are committed; 0 = 2000 */
 	size_t		 dirty_max;		/* bytes not yet on the server; 0 = 96 MiB */
@@ -33,6 +35,7 @@ struct engine_config {
 	size_t		 commit_max;		/* bytes that make a commit leave; 0 = 1 MiB, which is the most */
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
+	enum offline	 offline;		/* goes on without the server: never, if nobody else was there, always */
 	bool		 redo;			/* what is lost here is run again here: engine_redo_due() */
 	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
@@ -225,7 +228,9 @@ struct engine_status {
 	uint64_t	sequence;		/* of the last commit frozen, sent or not */
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
-	bool		lapsed;			/* its term is over */
+	bool		lapsed;			/* its term is over, and it serves nothing */
+	bool		offline;		/* it serves what it has all the same, */
+	struct timespec	offline_since;		/* since then */
 	bool		busy;			/* the server was too busy for something lately, which is tried again */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;

@@ -115,6 +115,7 @@ struct replaying {
 	const struct journal_entry *entry;
 	bool		 keep_oids;		/* the session that chose them goes on */
 	bool		 trusted;		/* ino is a copy of our own making */
+	bool		 again;			/* it was lost, and perhaps run since, by an attempt that was cut short */
 	bool		 live;			/* by the mount that did it first */
 	struct changed	 it, victim;		/* it: whose content it is, or what is moved or linked */
 	struct bytes	 beside;		/* the conflict name */

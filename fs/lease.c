@@ -555,6 +555,7 @@ lease_lost(struct engine *e, struct object *o)
 		send_release(e, o, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
 	o->born = o->adopted = false;
+	o->gone = false;	/* unless the server says so, too */
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT)
 		lease_sweep(e, o);
@@ -573,7 +574,7 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 
 		if (o == NULL || o->mode == MODE_NONE || o->born)
 			continue;
-		if (o->gone && o->opens == 0 && !o->pinned_elsewhere) {
+		if (o->gone && o->opens == 0 && !o->pinned_elsewhere && !unsaved(o)) {
 			lease_freed(e, o);	/* as it should be */
 			continue;
 		}

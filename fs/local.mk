@@ -22,6 +22,7 @@ fs_libfs_a_SOURCES = \
 	fs/op_file.c \
 	fs/op_name.c \
 	fs/op_replay.c \
+	fs/offline.c \
 	fs/redo.c \
 	fs/replay.c fs/replay.h fs/replay_room.h \
 	fs/replay_beside.c \

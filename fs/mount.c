@@ -58,9 +58,11 @@ device_read(int fd, void *to, size_t len, void *userdata)
 
 	if (m->kernel_minor == 0 && n >= (ssize_t)(sizeof *h + sizeof(struct fuse_init_in)) &&
 	    h->opcode == FUSE_INIT) {
-		m->kernel_minor = ((const struct fuse_init_in *)(h + 1))->minor;
+		uint32_t minor = ((const struct fuse_init_in *)(h + 1))->minor;
+
+		DELAY_SETTING("kernel_minor", &minor);
 		m->init_unique = h->unique;
-		DELAY_SETTING("kernel_minor", &m->kernel_minor);
+		m->kernel_minor = minor;
 	}
 	return n;
 }

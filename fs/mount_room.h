@@ -58,8 +58,8 @@ struct mount {
 	struct shell		*shell;
 	struct mount_locks	*locks;		/* NULL: left to the kernel */
 	_Atomic bool		 mounted;
-	uint64_t		 init_unique;	/* of the INIT request; 0 once answered */
-	uint32_t		 kernel_minor;
+	_Atomic uint64_t	 init_unique;	/* of the INIT request; 0 once answered */
+	_Atomic uint32_t	 kernel_minor;	/* the notifier asks for it, perhaps before INIT */
 	unsigned		 count;
 	pthread_t		 threads[MOUNT_THREADS_MAX];
 };

@@ -129,7 +129,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		s->fail = -ESTALE;
 		return NULL;
 	}
-	if (!lease_valid(e)) {
+	if (!lease_valid(e) && !offline_has(e, o, mode)) {
 		s->missing = true;
 		return NULL;
 	}
@@ -465,6 +465,7 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 			object_forget(o);
 			recall_set(e, o, RECALL_NONE);
 			lease_taken(e, o, mode);
+			o->version = 0;		/* nothing known before counts, nor what a commit is thought to have made */
 			if (mode == MODE_EXCLUSIVE && takes_turns(e, o)) {
 				o->turn = true;
 				o->hold_until = e->now_ms + TURN_MS;

@@ -320,6 +320,8 @@ op_fsync(struct engine *e, struct op *op)
 
 	if ((r = handle_error(e, handle_of(op))) < 0 || (r = redo_sync(e, op, o)) < 0)
 		return r;
+	if (e->offline && op->type != OP_SYNC)
+		return offline_sync(e);
 	if (s->step == 0) {
 		s->refusals = e->refusals;
 		if (e->error != 0)

@@ -372,6 +372,9 @@ op_unlink(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if (S_ISDIR(o->attr.mode) != rmdir)
 		return rmdir ? -ENOTDIR : -EISDIR;
+	/* A copy that somebody here has open will not stay what it is. */
+	if (op->redo && op->replay == NULL && o->opens > 0)
+		return -EBUSY;
 	if (rmdir && (r = check_empty(e, op, o)) < 0)
 		return r;
 	if ((r = txn_delete(e, dir, KIND_ENTRY, entry.token, TOKEN_SIZE)) < 0)

@@ -101,6 +101,14 @@ replay_make(struct engine *e, struct op *op, run_op *run)
 	struct entry entry;
 	int r;
 
+	/* Wherever it is now. */
+	if (p->again && p->keep_oids) {
+		if ((other = need_object(e, op, p->entry->child, MODE_SHARED)) == NULL && op->state->fail != -ESTALE)
+			return -EAGAIN;
+		op->state->fail = 0;
+		if (other != NULL && !other->gone)
+			return verdict(op, REPLAY_THERE);
+	}
 	if ((dir = directory(e, op, op->ino, &r)) == NULL || (r = op_find_entry(e, op, dir, op->name, &entry)) < 0)
 		return r;
 	if (entry.rec == NULL)

@@ -66,6 +66,7 @@ redo_lost(struct engine *e, bool noted)
 		j->keep_oids = true;
 	j->stranded = true;
 	j->losses++;
+	j->lost_upto = e->sequence > j->lost_upto ? e->sequence : j->lost_upto;
 	j->untold |= !noted;
 	j->redo_error = j->untold ? -EIO : 0;
 	j->gate_until = e->now_ms + GATE_MS;
@@ -129,12 +130,21 @@ redo_tick(struct engine *e)
 		wake(e, WAIT_REDO, 0);
 }
 
+/* Commits from before the loss may be refused as well. */
+static bool
+settled(const struct engine *e)
+{
+	const struct commit_state *s = TAILQ_FIRST(&e->inflight);
+
+	return s == NULL || s->commit->sequence > e->journal.lost_upto;
+}
+
 bool
 engine_redo_due(const struct engine *e, uint64_t *ret_losses, bool *ret_keep)
 {
 	*ret_losses = e->journal.losses;
 	*ret_keep = e->journal.keep_oids;
-	return waiting(e) && !e->journal.untold;
+	return waiting(e) && !e->journal.untold && settled(e);
 }
 
 int
@@ -151,6 +161,7 @@ engine_redo_end(struct engine *e, uint64_t losses, int error)
 	j->redo_error = error;
 	if (error == 0) {
 		j->stranded = false;
+		j->lost_upto = 0;
 		for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 			next = TAILQ_NEXT(o, lru_link);
 			if (!o->waits)

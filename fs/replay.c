@@ -101,8 +101,8 @@ set_run(struct replay *r)
 	struct op *op = &r->op;
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
-	    .trusted = f != NULL && f->copied, .live = r->live, .it = changed(r, t, t->it, t->base),
-	    .victim = changed(r, t, t->victim, t->victim_base) };
+	    .trusted = f != NULL && f->copied, .live = r->live, .again = t->stranded && !r->live,
+	    .it = changed(r, t, t->it, t->base), .victim = changed(r, t, t->victim, t->victim_base) };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
 	    .name2 = n->name2, .data = n->data, .replay = &r->replaying };

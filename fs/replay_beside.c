@@ -349,6 +349,10 @@ answered_conflict(struct replay *r, const struct op *done)
 		r->step = r->offset >= r->length ? DROP : READ_ORIGINAL;
 		break;
 	default:	/* DROP */
+		if (done->error == -EBUSY) {
+			keep(r);
+			break;
+		}
 		if (done->error == 0)
 			r->report.equal++;
 		next_conflict(r);

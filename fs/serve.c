@@ -68,7 +68,6 @@ struct serve {
 	struct mount		*mount;
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
-	struct shell_config	 config;	/* without a kernel or a journal */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing;
@@ -279,6 +278,9 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "address %s", o->server.addresses);
 	control_say(fd, "pid %d", (int)getpid());
 	control_say(fd, "connected %d", e.attached);
+	control_say(fd, "offline %d", e.offline);
+	if (e.offline)
+		control_say(fd, "offline_since %lld", (long long)e.offline_since.tv_sec);
 	control_say(fd, "lapsed %d", e.lapsed);
 	if (trouble[0] != '\0')
 		control_say(fd, "trouble %s", trouble);
@@ -337,6 +339,13 @@ kept_here(struct serve *s)
 
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	return s->journal != NULL && !status.journal_full;
+}
+
+static bool
+left(struct serve *s)
+{
+	LOCK_SCOPE(&s->lock);
+	return s->leave_it;
 }
 
 static void
@@ -557,6 +566,9 @@ begin_journal(struct serve *s, struct shell_config *config, char *why, size_t si
 	} else
 		config->engine.journal = journal_file_sink(s->journal);
 	config->engine.redo = s->journal != NULL;
+	/* Changes would be lost with the process. */
+	if (s->journal == NULL && !o->mount.read_only)
+		config->engine.offline = OFFLINE_NEVER;
 	return 0;
 }
 
@@ -582,7 +594,6 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.engine = o->engine;
 	config.keeper = &keeper_calls;
 	config.keeper_context = s;
-	s->config = config;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
 	config.engine.renames = peek_renames;
@@ -619,28 +630,20 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 
 /* ---- the end ---- */
 
-/*
- * Everything is on the server, but what was lost with its leases: that is in
- * the journal, and run again at once.
- */
+/* Everything is on the server. */
 static void
-end_journal(struct serve *s, bool stranded)
+end_journal(struct serve *s)
 {
-	const struct serve_options *o = s->options;
-	char why[512] = "";
-	bool ran;
 	int r = 0;
 
-	if (s->journal != NULL && !stranded)
+	if (s->journal != NULL) {
+		shell_journal_end(s->shell);	/* its clock might reach a mark just now */
 		r = journal_file_reset(s->journal);
-	shell_free(s->shell, !stranded);
-	s->shell = NULL;
-	journal_file_close(s->journal);
-	s->journal = NULL;
-	if (stranded && (r = serve_journal_open(o->home, o->volume.id, &s->journal, why, sizeof why)) == 0)
-		r = serve_journal_replay(o->home, o->volume.id, s->journal, s->config, true, &ran, why, sizeof why);
+	}
 	if (r < 0)
-		log_error("%s", why[0] != '\0' ? why : strerror(-r));
+		log_error("the journal cannot be emptied: %s", strerror(-r));
+	shell_free(s->shell, true);
+	s->shell = NULL;
 	journal_file_close(s->journal);
 	s->journal = NULL;
 }
@@ -655,7 +658,7 @@ finish(struct serve *s)
 	int r;
 
 	shell_status(s->shell, &status, trouble, sizeof trouble);
-	if (forced(s) || s->leave_it)
+	if (forced(s) || left(s))
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
 	else if (kept_here(s))
 		r = flush(s, TIMEOUT_MS, LAST_KEPT_MS, -1);
@@ -687,9 +690,9 @@ finish(struct serve *s)
 		LOCK_SCOPE(&s->lock);
 		clean = r == 0 && !s->force && s->released;
 	}
-	if (clean) {
-		end_journal(s, status.journal_stranded);
-	} else
+	if (clean)
+		end_journal(s);
+	else
 		shell_journal_end(s->shell);
 	control_hide(s->control);
 	close(s->lock_fd);

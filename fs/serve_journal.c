@@ -170,6 +170,7 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		return error;
 	}
 	config->engine.journal = journal_file_sink(file);
+	config->engine.offline = OFFLINE_NEVER;	/* it waits */
 	config->replay = r;
 	if ((error = shell_new(&shell, config, why, size)) < 0)
 		return error;

@@ -274,15 +274,23 @@ static void
 tick(struct shell *s, uint64_t *saved_ms)
 {
 	struct engine_status status;
+	bool began, ended;
 
 	EVENT(s,
 		engine_tick(s->engine);
 		engine_status(s->engine, &status);
 		s->alone = status.alone;
 		s->lapsed = status.lapsed;
+		began = status.offline && !s->offline;
+		ended = !status.offline && s->offline;
+		s->offline = status.offline;
 		if (status.version > s->highest)
 			s->highest = status.version
 	);
+	if (began)
+		log_warning("the server is away: going on without it, with what is cached");
+	if (ended)
+		log_info("the server is back: it gets what was done without it");
 	mover_tick(s->mover);
 	/* The engine asks for a sign of life every five seconds. */
 	if (channel_silence_ms(s->control) > LINK_ANSWER_MS) {

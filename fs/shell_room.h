@@ -29,6 +29,7 @@ struct shell {
 	uint64_t		 highest;	/* version seen */
 	uint64_t		 serial;	/* of the last op submitted */
 	unsigned		 errands;	/* under way */
+	bool			 offline;	/* as of the last tick */
 	_Atomic bool		 alone, lapsed;	/* written under the lock */
 
 	pthread_mutex_t		 queue_lock;

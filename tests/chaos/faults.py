@@ -264,7 +264,7 @@ class ClientFaults(Faults):
         deadline = time.monotonic() + 180
         options = [f"commit={self.rng.choice((1, 2, 5, 20))}"]
         while not self.client.mount(*options):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self.round.broken.is_set():
                 raise RuntimeError("it cannot be mounted any more")
             time.sleep(0.3)
         self.good_until = time.monotonic()

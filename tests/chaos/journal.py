@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """journal.py DIR... - prints the entries of a client's journal, one a line.
 
-For what chaos.py keeps of the journals that were run before a violation; DIR
+For what runner.py keeps of the journals that were run before a violation; DIR
 is any directory above the segments.  fs/journal.c and fs/journal_file.c have
 the formats.  Checksums are not looked at: what is behind the last entry shows
 as numbers that do not follow.

@@ -252,7 +252,8 @@ umount_without_server() {	# it names what is not saved, and leaves it to the jou
 	echo unsaved >"$M/unsaved-file"
 	timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount -t 2 "$M" 2>"$T/stderr"
 	cat "$T/stderr"
-	grep -q "next mount" "$T/stderr" && grep -q "unsaved-file" "$T/stderr"
+	grep -q "next mount" "$T/stderr"
+	grep -q "unsaved-file" "$T/stderr"
 	not is_mounted "$M"
 	client ann status | grep -q "wait in the journal"
 }

@@ -310,7 +310,7 @@ print(", and on", end="", file=f, flush=True)' "$M/slept/open" "$T/go" &
 	ls -la "$M"
 	is "while ann slept" "$(cat "$M/evicted")" && is "before the sleep" "$(cat "$B/$copy")" &&
 		is "new one, and on" "$(cat "$B/slept/open")" && is "after it" "$(cat "$M/after")" &&
-		is 1 "$(find "$M" -name '*conflict*' | wc -l)" && rm -r "$M/evicted"* "$M/slept" "$M/after"
+		is 1 "$(find "$M" "$M/slept" -maxdepth 1 -name '*conflict*' | wc -l)" && rm -r "$M/evicted"* "$M/slept" "$M/after"
 }
 
 without_journal() {

@@ -11,6 +11,7 @@ INTEGRATION_TESTS = \
 	tests/integration/linearize.sh \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
+	tests/integration/offline.sh \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \

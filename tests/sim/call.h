@@ -80,6 +80,7 @@ struct call {
 	bool		 in_engine;		/* until engine_replied() */
 	bool		 internal;		/* of the mount's own, not the kernel's */
 	bool		 given;			/* of the journal: op was made elsewhere */
+	bool		 redo;			/* ... of a live mount's (apart.h) */
 	bool		 rerun;			/* ... and is an operation of the dead mount, again */
 	int64_t		 at_ns;			/* its effects bear this time; 0: that of now */
 	uint64_t	 next_offset;		/* READDIR: where the listing goes on */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "server/engine.h"
+#include "tests/sim/apart.h"
 #include "tests/sim/daemon.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
@@ -456,7 +457,7 @@ judge_begin(struct sim *sim)
 	root = image_find(&image, OID_ROOT);
 	if (root == NULL || image.meta_root != OID_ROOT)
 		sim_fail(sim, "the volume has no root");
-	else {
+	else if (!sim->options.apart) {
 		j->base = model_new(root->attr.uid, root->attr.gid, root->attr.mode);
 		j->model = model_copy(j->base);
 	}
@@ -495,6 +496,11 @@ judge_settled(struct sim *sim)
 	struct judge *j = sim->judge;
 	struct image image;
 
+	if (sim->options.apart) {
+		daemon_check(sim->daemon);
+		apart_check(sim);
+		return;
+	}
 	judge_advance(j);
 	if (!sim->report.failed && j->verified < j->count)
 		sim_fail(sim, "undecided: %zu of %zu letters", j->verified, j->count);

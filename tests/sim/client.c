@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/apart.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
@@ -86,10 +87,12 @@ mount_new(struct client *c, const struct mount *replaced)
 {
 	struct sim *sim = c->sim;
 	struct mount *m = sim_alloc(sizeof *m);
+	bool replays = replaced != NULL && diary_needed(c->diary);
 	struct engine_config config = {
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
-		.eager = sim->plan.eager, .random = engine_random, .context = m, .journal = diary_sink(c->diary),
+		.offline = sim->options.apart && !replays && (sim->options.seed & 1) ? OFFLINE_ALWAYS : OFFLINE_NEVER,
+		.eager = sim->plan.eager, .redo = sim->options.apart && !replays, .random = engine_random, .context = m, .journal = diary_sink(c->diary),
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };
@@ -106,7 +109,7 @@ mount_new(struct client *c, const struct mount *replaced)
 		sim_fail(sim, "engine_new failed");
 	else {
 		mount_clocked(m);
-		if (replaced != NULL && diary_needed(c->diary))
+		if (replays)
 			diary_mount(c->diary, m);
 		client_connect(sim, m, 0);
 		sim_after(sim, MOUNT_TICK_US, mount_tick, m, 0);
@@ -156,6 +159,7 @@ mount_end(struct mount *m)
 	if (m->client->mount == m)
 		m->client->mount = NULL;
 	collect(m);
+	apart_drop(m);
 	kernel_abort(m->kernel);
 	engine_free(m->engine);
 	m->engine = NULL;
@@ -406,6 +410,8 @@ unrest(const struct client *c)
 	if (!TAILQ_EMPTY(&c->mount->transfers))
 		return "transfers under way";
 	engine_status(c->mount->engine, &s);
+	if (s.journal_stranded)
+		return "what it lost is not done again";
 	if (s.ops_parked > 0)
 		return "operations parked";
 	return s.dirty_bytes > 0 || s.dirty_objects > 0 || s.commits_pending > 0 ? "unsaved changes" : NULL;

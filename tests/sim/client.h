@@ -22,6 +22,7 @@ enum mount_state {
 	MOUNT_GONE,
 };
 
+struct redo;
 struct transfer;
 TAILQ_HEAD(transfers, transfer);
 
@@ -52,6 +53,8 @@ struct mount {
 	uint64_t	 deaf_until_us;		/* hears no RECALL, and serves on */
 	uint64_t	 unchecked;		/* events since the last engine_check() */
 	struct bytes	 verified;		/* ids of blocks this client wrote, one after the other */
+	bool		 offline;		/* at the last tick */
+	struct redo	*redo;			/* runs again what it lost (apart.c); NULL: nothing */
 	/* for the judge */
 	struct ledger	*ledger;
 };

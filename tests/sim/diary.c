@@ -21,12 +21,13 @@
 #include <sys/stat.h>
 
 #include "fs/replay.h"
+#include "tests/sim/apart.h"
 #include "tests/sim/check.h"
 #include "tests/sim/fate.h"
 
 enum {
 	SYNC_US		= 5 * 1000000,
-	LIVE_MAX	= 3 << 20,
+	LIVE_MAX	= 3 << 20, LIVE_MAX_APART = 64 << 20,
 	SYNC_EVERY_US	= 1000000,
 };
 
@@ -189,7 +190,7 @@ diary_new(struct client *c)
 	d->client = c;
 	d->sim = c->sim;
 	d->next = 1;
-	d->sink = (struct engine_journal){ append, trim, d, 1, LIVE_MAX };
+	d->sink = (struct engine_journal){ append, trim, d, 1, c->sim->options.apart ? LIVE_MAX_APART : LIVE_MAX };
 	sim_after(c->sim, SYNC_EVERY_US, sync_old, d, 0);
 	return d;
 }
@@ -240,10 +241,10 @@ void
 diary_killed(struct diary *d, struct mount *m)
 {
 	struct sim *sim = d->sim;
-	bool power = rng_chance(&sim->faults, 300);
+	bool power = rng_chance(&sim->faults, 300) && !sim->options.apart;
 
-	/* A session of its own did not write into it. */
-	d->session = rng_chance(&sim->faults, 50) || (m->replays && m->resumes == 0) ? 0 : m->session;
+	/* A session of its own did not write into it, nor what copies it made: apart, that would be a copy nobody tells of. */
+	d->session = (rng_chance(&sim->faults, 50) && !sim->options.apart) || (m->replays && m->resumes == 0) ? 0 : m->session;
 	memcpy(d->secret, m->secret, SECRET_SIZE);
 	d->generation = m->generation;
 	d->last = m;
@@ -272,8 +273,8 @@ diary_killed(struct diary *d, struct mount *m)
 
 /* ---- running it again ---- */
 
-static struct replay *
-load(struct diary *d)
+struct replay *
+diary_load(struct diary *d)
 {
 	char device[8];
 	struct replay *r;
@@ -300,7 +301,7 @@ load(struct diary *d)
 bool
 diary_needed(struct diary *d)
 {
-	struct replay *r = load(d);
+	struct replay *r = diary_load(d);
 	bool needed = replay_needed(r);
 
 	replay_free(r);
@@ -314,7 +315,7 @@ diary_mount(struct diary *d, struct mount *m)
 {
 	d->mount = m;
 	m->replays = true;
-	d->replay = load(d);
+	d->replay = diary_load(d);
 	d->weighed = false;
 	d->synced = d->count;		/* what is built upon is synced first */
 	if (d->session != 0) {
@@ -522,8 +523,9 @@ finished(struct diary *d)
 	struct mount *m = d->mount;
 	int error = replay_error(d->replay);
 
-	if (error == -ENOSPC) {		/* as the next mount would: again, from the beginning */
-		sim_trace(d->sim, "c%u: no room for the journal, again later", d->client->index);
+	/* As the next mount would: again, from the beginning. */
+	if (error == -ENOSPC || ((error == -EIO || error == -ESTALE) && d->sim->options.apart)) {
+		sim_trace(d->sim, "c%u: no room for the journal, or it lost its leases: again later", d->client->index);
 		client_give_up(m);
 		return;
 	}
@@ -532,6 +534,7 @@ finished(struct diary *d)
 		return;
 	}
 	settle(d);
+	apart_listed(d->sim, d->replay);
 	diary_unmount(d);
 	diary_empty(d);
 	client_leave(m);
@@ -549,8 +552,8 @@ answered(struct call *c)
 }
 
 /* The operation as a letter of the history. */
-static void
-describe(struct call *c, const struct op *op)
+void
+diary_describe(struct call *c, const struct op *op)
 {
 	bool xattr = op->type == OP_SETXATTR || op->type == OP_REMOVEXATTR;
 
@@ -599,7 +602,7 @@ step(struct sim *sim, void *what, uint64_t number)
 		return;
 	}
 	c = kernel_new_call(m->kernel, 0, op->type, op->ino);
-	describe(c, op);
+	diary_describe(c, op);
 	c->internal = true;
 	c->then = answered;
 	c->context = d;
@@ -637,7 +640,7 @@ begin(struct sim *sim, void *what, uint64_t number)
 	if (d->mount == NULL || d->mount->state == MOUNT_GONE)
 		return;
 	/* What the dead mount left must be known before it is built upon. */
-	if (!fate_decided(sim) || fate_open(d->last)) {
+	if (!sim->options.apart && (!fate_decided(sim) || fate_open(d->last))) {
 		sim_after(sim, 1000, begin, d, 0);
 		return;
 	}

@@ -12,6 +12,7 @@
 
 struct diary;
 struct model;
+struct replay;
 
 struct diary	*diary_new(struct client *c);
 void		 diary_free(struct diary *d);
@@ -33,6 +34,10 @@ void		 diary_attached(struct diary *d, struct mount *m);
 /* Its mount is over. */
 void		 diary_unmount(struct diary *d);
 
+/* All that is in it. */
+struct replay	*diary_load(struct diary *d);
+/* An operation of a replay's as a call. */
+void		 diary_describe(struct call *c, const struct op *op);
 /* From mount.c: a call of the replay's is done; true when it had no effect that counts. */
 bool		 diary_answer(struct call *c);
 /* From the judge: a letter of the history was applied. */

@@ -78,6 +78,8 @@ fate_killed(struct mount *m)
 		if (j->calls[i]->mount == m && j->calls[i]->responded == 0)
 			j->calls[i]->responded = step;
 	m->ledger->dead = m->ledger->stale = true;
+	if (j->model == NULL)
+		return;
 	judge_append(j, (struct letter){ .kind = LETTER_DEATH, .mount = m, .step = step });
 	judge_advance(j);
 }

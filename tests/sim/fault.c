@@ -113,6 +113,10 @@ isolate(struct sim *sim)
 
 	if (c->looking || c->mount == NULL || c->mount->leaving)
 		return;
+	if (sim->options.apart) {
+		client_partition(c, (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000) + rng_below(&sim->faults, 20 * S));
+		return;
+	}
 	c->looking = true;
 	isolate_now(sim, c, sim->now_us + 60 * S);
 }
@@ -182,6 +186,11 @@ something(struct sim *sim, void *what, uint64_t number)
 	(void)number;
 	if (sim->calm)
 		return;
+	if (sim->options.apart && rng_chance(&sim->faults, 400)) {
+		isolate(sim);
+		sim->faults_done++;
+		return;
+	}
 	for (unsigned i = 0; i < KINDS; i++)
 		total += sim->plan.fault_mask >> i & 1 ? kinds[i].weight : 0;
 	at = (unsigned)rng_below(&sim->faults, total);

@@ -8,6 +8,7 @@ tests_sim_libsim_a_SOURCES = \
 
 noinst_PROGRAMS += tests/sim/nuage-sim
 tests_sim_nuage_sim_SOURCES = \
+	tests/sim/apart.c tests/sim/apart.h \
 	tests/sim/attach.c \
 	tests/sim/blocks.c tests/sim/blocks.h \
 	tests/sim/cache.c \
@@ -46,8 +47,8 @@ tests/sim/server-engine.o: server/libserver.a
 	objcopy -w $(SIM_VISIBLE:%=--keep-global-symbol=%) $@.tmp $@ && rm -f $@.tmp
 CLEANFILES += tests/sim/server-engine.o
 
-TESTS += tests/sim/test_sim.sh
-EXTRA_DIST += tests/sim/test_sim.sh
+TESTS += tests/sim/test_sim.sh tests/sim/test_apart.sh
+EXTRA_DIST += tests/sim/test_sim.sh tests/sim/test_apart.sh
 
 # make sim-long RANGE=1-1000000: goes on where it was stopped.
 RANGE = 1-100000

@@ -58,7 +58,7 @@ add(struct tally *t, const struct sim_report *r)
 	SUM(ops); SUM(from_kernel); SUM(events); SUM(messages); SUM(commits); SUM(recalls); SUM(replays);
 	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
 	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(stalls); SUM(deafs); SUM(simulated_ms);
-	SUM(journals); SUM(rerun); SUM(conflicts); SUM(equal); SUM(owed);
+	SUM(journals); SUM(rerun); SUM(conflicts); SUM(equal); SUM(owed); SUM(redone); SUM(beside); SUM(offline);
 #undef SUM
 	t->seeds++;
 }
@@ -72,7 +72,8 @@ print_report(const char *prefix, const struct sim_report *r)
 	    prefix, r->ops, r->from_kernel, r->commits, r->recalls, r->replays, r->restarts, r->cuts, r->partitions,
 	    r->evictions, r->crashes, r->remounts, r->full, r->stalls, r->deafs);
 	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
-	    "\n", prefix, r->journals, r->rerun, r->conflicts, r->equal, r->owed);
+	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->journals, r->rerun, r->conflicts,
+	    r->equal, r->owed, r->offline, r->redone, r->beside);
 	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", lost objects %" PRIu64
 	    ", reordered %" PRIu64 ", messages %" PRIu64 ", events %" PRIu64 ", simulated %" PRIu64 " s\n",
 	    prefix, r->rejected, r->missing, r->voided, r->lost, r->searched, r->messages, r->events,
@@ -290,7 +291,7 @@ static void
 usage(void)
 {
 	fputs("usage: nuage-sim --seed N | --seeds FROM-TO [--ops N] [--jobs N] [--resume FILE]\n"
-	    "                 [--trace] [--crypto] [--calm] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
+	    "                 [--trace] [--crypto] [--calm] [--apart] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
 	exit(2);
 }
 
@@ -304,6 +305,7 @@ parse(struct run *run, int argc, char **argv)
 		{ "crypto", no_argument, NULL, 'c' }, { "calm", no_argument, NULL, 'q' },
 		{ "faults", required_argument, NULL, 'f' }, { "twice", no_argument, NULL, '2' },
 		{ "tap", no_argument, NULL, 'T' }, { "check", required_argument, NULL, 'k' }, { "first", no_argument, NULL, '1' },
+		{ "apart", no_argument, NULL, 'a' },
 		{ 0 },
 	};
 	char *dash;
@@ -324,6 +326,7 @@ parse(struct run *run, int argc, char **argv)
 		case 'q': run->options.calm = true; break;
 		case 'f': run->options.faults = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'k': run->options.check_every = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'a': run->options.apart = true; break;
 		case '2': run->twice = true; break;
 		case 'T': run->tap = true; break;
 		case '1': run->first = true; break;

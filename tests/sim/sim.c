@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/apart.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/check.h"
 #include "tests/sim/client.h"
@@ -298,6 +299,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	net_free(sim);
 	blocks_free(sim);
 	judge_free(sim);
+	apart_free(sim);
 	workload_free(sim);
 	free(sim->heap.timers);
 	free(sim);

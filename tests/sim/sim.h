@@ -15,6 +15,7 @@
 #include "tests/sim/call.h"
 #include "tests/sim/rng.h"
 
+struct apart;
 struct daemon;
 struct judge;
 struct client;
@@ -29,6 +30,7 @@ struct sim_options {
 	bool		 crypto;		/* really seal records and blocks */
 	bool		 calm;			/* no faults at all */
 	uint32_t	 check_every;		/* events of an engine, after which its invariants are checked; 0 = 97 */
+	bool		 apart;			/* clients are cut off with unsaved work (apart.h) */
 	uint32_t	 faults;		/* bits of the kinds to use; 0: by chance */
 };
 
@@ -40,6 +42,8 @@ struct sim_report {
 	uint64_t	 ops, from_kernel, events, messages;
 	uint64_t	 commits, recalls, replays, evictions, rejected, missing, voided, searched, lost;
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
+	uint64_t	 offline;		/* mounts that went on without a server */
+	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
 	uint64_t	 simulated_ms;
 };
@@ -84,6 +88,7 @@ struct sim {
 	struct daemon		*daemon;
 	struct client		*clients[CLIENTS_MAX];
 	struct judge		*judge;
+	struct apart		*apart;		/* what was told of; NULL: nothing */
 	struct workload		*workload;
 	struct { struct timer *timers; size_t count, size; uint64_t sequence; } heap;
 };

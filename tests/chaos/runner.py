@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""chaos.py - two mounts of one volume, and all that can befall them.
+"""runner.py - two mounts of one volume, and all that can befall them.
 
 A real server, two real mounts, each over a link of its own.  Workers on both
 do what programs do, on names of their own and on shared ones, while server,
@@ -21,7 +21,7 @@ See judge.py for the exact rules.  It goes in rounds, of which every other has
 a small disk in place of one that forgets at a power cut.  On a violation it
 says what is wrong, keeps all logs and ends with status 1.
 
-  chaos.py --build DIR --top DIR [--seconds N] [--seed S] [--faults KIND,...]
+  runner.py --build DIR --top DIR [--seconds N] [--seed S] [--faults KIND,...]
 """
 import argparse
 import os

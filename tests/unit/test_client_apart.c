@@ -1,0 +1,286 @@
+/*
+ * test_client_apart.c - the client engine without its server, and after it
+ * lost what it had not committed.  The journal is a few counters: what is in
+ * it, test_journal.c and the simulator see to.
+ */
+#include "tests/unit/client_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/journal.h"
+#include "tests/tap.h"
+
+static struct {
+	unsigned	entries, synced, of_kind[JOURNAL_KINDS];
+	int		fails;
+} kept;
+
+static int
+append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
+{
+	(void)context, (void)number, (void)data;
+	if (kept.fails != 0)
+		return kept.fails;
+	kept.entries++;
+	kept.of_kind[arguments.data[0]]++;
+	if (sync)
+		kept.synced = kept.entries;
+	return 0;
+}
+
+static void
+trim(void *context, uint64_t upto)
+{
+	(void)context, (void)upto;
+}
+
+static const struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
+
+static void
+begin(enum offline offline)
+{
+	struct engine_config config = { .journal = &sink, .redo = true, .offline = offline };
+
+	memset(&kept, 0, sizeof kept);
+	world_setup_bare();
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	world_forget();
+}
+
+static struct engine_status
+status(void)
+{
+	struct engine_status s;
+
+	engine_status(w.engine, &s);
+	return s;
+}
+
+static void
+cut_off(void)
+{
+	engine_detached(w.engine);
+	world_pass(TERM_MS + 1000);
+}
+
+/* One operation that is to be answered at once: its error; 1: it waits, and is given up. */
+static int
+now(struct op op)
+{
+	if (!world_submit(&op)) {
+		engine_interrupt(w.engine, &op);
+		world_collect();
+		world_replied(&op);
+		return 1;
+	}
+	world_replied(&op);
+	return op.error;
+}
+
+static int
+look(uint64_t ino)
+{
+	return now((struct op){ .type = OP_GETATTR, .ino = ino });
+}
+
+static void
+test_begins(void)
+{
+	struct op waiting = { .type = OP_GETATTR, .ino = FAR }, sync = { .type = OP_SYNC, .ino = OID_ROOT };
+	uint64_t h, a;
+
+	begin(OFFLINE_ALWAYS);
+	a = world_create("a", &h);
+	engine_detached(w.engine);
+	w.reply_count = 0;
+	world_submit(&waiting);
+	world_submit(&sync);
+	world_pass(1000);
+	ok(!status().offline && w.reply_count == 0, "within its term a mount without a server waits for it");
+	w.reply_count = 0;
+	world_pass(TERM_MS);
+	ok(status().offline && status().offline_since.tv_sec > 0 && !status().lapsed && status().alone,
+	    "after it, it is offline, and says since when");
+	ok(w.reply_count == 1 && waiting.error == -EHOSTDOWN, "who waited is told that the host is down");
+	world_replied(&waiting);
+	ok(look(a) == 0 && look(OID_ROOT) == 0, "what it has it serves");
+	ok(look(FAR) == -EHOSTDOWN && now((struct op){ .type = OP_LOOKUP, .ino = FAR, .name = world_text("x") }) == -EHOSTDOWN,
+	    "what it does not have fails at once");
+	ok(now((struct op){ .type = OP_LOOKUP, .ino = OID_ROOT, .name = world_text("none") }) == -ENOENT,
+	    "a name that is known not to be there is not");
+	ok(world_find(ACTION_INVALIDATE, 0, a) < 0, "the kernel keeps what it has");
+	world_attach(false, 1, false);
+	ok(!status().offline && w.sent[MSG_reclaim] > 0, "attached again it claims what it had");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &sync);
+	world_replied(&sync);
+	ok(sync.error == -EINTR, "a sync of everything went on waiting");
+	world_teardown();
+}
+
+static void
+test_who_may(void)
+{
+	struct message m = { .type = MSG_alive, .alive = { .sessions = 2 } };
+	uint64_t h, a;
+
+	begin(OFFLINE_ALONE);
+	a = world_create("a", &h);
+	cut_off();
+	ok(status().offline && look(a) == 0, "by default a mount that is alone goes on");
+	world_teardown();
+	begin(OFFLINE_ALONE);
+	a = world_create("a", &h);
+	world_pass(5000);
+	m.id = w.last_keepalive;
+	engine_received(w.engine, &m);
+	cut_off();
+	ok(!status().offline && status().lapsed && look(a) == 1, "one that is not waits");
+	world_teardown();
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	cut_off();
+	ok(!status().offline && look(a) == 1, "and one that must not waits too");
+	world_teardown();
+	begin(OFFLINE_ALWAYS);
+	kept.fails = -ENOSPC;
+	world_create("a", &h);
+	cut_off();
+	ok(!status().offline, "without room for its journal it does not go on");
+	world_teardown();
+}
+
+static void
+test_changes(void)
+{
+	struct op again = { .type = OP_CREATE, .ino = OID_ROOT, .attr.mode = S_IFREG | 0644, .flags = O_RDWR };
+	char name[16];
+	uint64_t h, a;
+	unsigned before, made = 0;
+	int r;
+
+	begin(OFFLINE_ALWAYS);
+	a = world_create("a", &h);
+	world_sync();
+	world_recall(OID_ROOT, 0, MODE_SHARED, 1);
+	world_answer_all();
+	world_pass(100);
+	cut_off();
+	ok(now((struct op){ .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("d"), .attr.mode = 0755 }) == 0,
+	    "offline, what is shared can be changed");
+	before = kept.entries;
+	world_write(a, h, 0, 100);
+	ok(kept.entries == before + 1 && kept.synced < kept.entries, "a change is in the journal");
+	ok(now((struct op){ .type = OP_FSYNC, .ino = a, .handle = h }) == 0 && kept.synced == kept.entries,
+	    "fsync brings it to this machine's disk");
+	ok(world_sane(), "and all is in order");
+	for (r = 0; r == 0; made++) {
+		snprintf(name, sizeof name, "f%u", made);
+		again.name = world_text(name);
+		r = now(again);
+	}
+	ok(r == -ENOSPC && made > 1000, "after %u files there is no room, and that is said at once", made);
+	ok(look(a) == 0 && status().ops_parked == 0 && world_sane(), "it goes on serving");
+	kept.fails = -ENOSPC;
+	ok(now((struct op){ .type = OP_WRITE, .ino = a, .handle = h, .data = world_text("more") }) == -ENOSPC &&
+	    now((struct op){ .type = OP_SETATTR, .ino = a, .set = SET_MODE }) == -ENOSPC,
+	    "what the journal cannot keep is refused");
+	world_teardown();
+}
+
+/* What is refused is lost, and waits for the journal to be run again. */
+static void
+test_gate(void)
+{
+	struct op write = { .type = OP_WRITE, .data = world_text("more") }, fsync = { .type = OP_FSYNC };
+	uint64_t h, a, b, g, losses, more;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	b = world_create("b", &g);
+	world_sync();
+	ok(!engine_redo_due(w.engine, &losses, &keep), "nothing is to be done again where nothing was lost");
+	world_write(a, h, 0, 10);
+	fsync.ino = write.ino = a;
+	fsync.handle = write.handle = h;
+	world_submit(&fsync);
+	w.reply_count = 0;
+	world_answer(STATUS_REJECTED);
+	ok(w.reply_count == 0 && kept.of_kind[JOURNAL_LOSS] > 1 && kept.synced > 0 && status().lost_objects == 0,
+	    "a refused commit is noted in the journal, and its fsync waits");
+	ok(engine_redo_due(w.engine, &losses, &keep) && keep && status().journal_stranded && status().waiting_objects == 1,
+	    "it is to be done again, in the same session");
+	ok(!world_submit(&write) && w.sent[MSG_read] == 0, "who wants to change what was lost waits, and asks the server nothing");
+	ok(look(b) == 0, "other files are as they were");
+	ok(engine_redo_end(w.engine, losses + 1, 0) == -EAGAIN && status().journal_stranded, "an older loss is not this one");
+	ok(engine_redo_end(w.engine, losses, -ENOSPC) == -ENOSPC, "it may fail");
+	world_collect();
+	ok(w.reply_count == 1 && fsync.error == -ENOSPC, "then fsync says why");
+	world_replied(&fsync);
+	ok(world_wanted(a, MODE_EXCLUSIVE), "and others go on");
+	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	world_pass(100);
+	engine_redo_due(w.engine, &losses, &keep);
+	ok(world_sane() && engine_redo_end(w.engine, losses, 0) == 0 && kept.of_kind[JOURNAL_REDONE] == 1 &&
+	    !engine_redo_due(w.engine, &more, &keep) && !status().journal_stranded && world_sane(), "until it is done");
+	world_teardown();
+}
+
+static void
+test_gate_opens(void)
+{
+	struct op look_at = { .type = OP_GETATTR };
+	struct commit *c;
+	uint64_t h, a;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	world_sync();
+	w.version = 40;			/* as a resumed commit may have made believe */
+	world_write(a, h, 0, 10);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	look_at.ino = a;
+	w.sent[MSG_read] = 0;
+	world_submit(&look_at);
+	world_pass(9000);
+	ok(w.sent[MSG_read] == 0, "the gate is shut for ten seconds");
+	world_pass(1500);
+	ok(w.sent[MSG_read] == 1, "and no longer");
+	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 3, &world_file));
+	ok(look_at.error == 0 && look_at.attr.size == 100, "then there is what the server has");
+	world_replied(&look_at);
+	now((struct op){ .type = OP_SETATTR, .ino = a, .set = SET_MODE, .attr.mode = 0600 });
+	world_pass(3000);
+	world_pass(600);
+	c = w.commit_count > 0 ? w.commits[0] : NULL;
+	ok(c != NULL && c->bases_count == 1 && c->bases[0].version == 3, "which is what a change builds on");
+	world_teardown();
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_begins();
+	test_who_may();
+	test_changes();
+	test_gate();
+	test_gate_opens();
+	return tap_done();
+}
