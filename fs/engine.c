@@ -693,15 +693,6 @@ engine_tick(struct engine *e)
 	settle(e);
 }
 
-bool
-engine_hurry(struct engine *e)
-{
-	bool hurry = e->hurry;
-
-	e->hurry = false;
-	return hurry;
-}
-
 /* ---- life ---- */
 
 int

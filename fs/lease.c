@@ -302,6 +302,15 @@ lease_step_all(struct engine *e)
 	}
 }
 
+bool
+engine_hurry(struct engine *e)
+{
+	bool hurry = e->hurry;
+
+	e->hurry = false;
+	return hurry;
+}
+
 /*
  * A reply that has left gives the kernel an inode only when the caller's thread
  * has run: told before, it knows nothing, and keeps what the reply says of it.
