@@ -42,6 +42,7 @@ holder() {	# PATH [READ-ONLY]
 	import mmap, os, sys
 	fd = os.open(sys.argv[1], os.O_RDONLY if len(sys.argv) > 2 else os.O_RDWR)
 	m = None
+	print("open", flush=True)
 	for line in sys.stdin:
 	    words = line.split()
 	    if words[0] == "read":
@@ -61,6 +62,8 @@ holder() {	# PATH [READ-ONLY]
 	PY
 	coproc HOLDER { exec python3 "$T/holder.py" "$@"; }
 	helper_pids+=("$HOLDER_PID")
+	local line
+	read -r -t 30 line <&"${HOLDER[0]}" && is open "$line"
 }
 ask() {
 	local answer
