@@ -633,8 +633,7 @@ engine_invalidated(struct engine *e, uint64_t oid, int error)
 {
 	struct object *o = object_find(e, oid);
 
-	(void)error;		/* ENOENT: the kernel knew nothing of it */
-	if (o != NULL)
+	if (o != NULL && !(error == -ENOENT && lease_sweep_again(e, o)))
 		lease_swept(e, o);
 	settle(e);
 }
@@ -676,15 +675,6 @@ engine_tick(struct engine *e)
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
 	settle(e);
-}
-
-bool
-engine_hurry(struct engine *e)
-{
-	bool hurry = e->hurry;
-
-	e->hurry = false;
-	return hurry;
 }
 
 /* ---- life ---- */

@@ -183,6 +183,7 @@ struct action {
 	uint64_t		 oid;		/* INVALIDATE */
 	bool			 directory;	/* ... its entries; else its pages */
 	bool			 pages;
+	bool			 again;		/* the kernel did not know it: not at once */
 	struct action		*next;
 };
 

@@ -18,6 +18,7 @@
 #include "fs/core.h"
 
 enum {
+	UNKNOWN_MAX	= 1000,		/* about a millisecond each */
 	SHED_PART	= 8,		/* of all objects, when there are too many leases */
 	SHARED_MAX	= 4096,		/* objects below a directory that are shared with it */
 	SERIES_LEAST	= 4,		/* recalls of children of one directory, before more are given back */
@@ -308,9 +309,38 @@ lease_step_all(struct engine *e)
 	}
 }
 
+bool
+engine_hurry(struct engine *e)
+{
+	bool hurry = e->hurry;
+
+	e->hurry = false;
+	return hurry;
+}
+
+/*
+ * A reply that has left gives the kernel an inode only when the caller's thread
+ * has run: told before, it knows nothing, and keeps what the reply says of it.
+ */
+bool
+lease_sweep_again(struct engine *e, struct object *o)
+{
+	struct action *a;
+
+	if (o->lookups == 0 || o->oid == OID_ROOT || o->unknown >= UNKNOWN_MAX ||
+	    (a = action_add(e, ACTION_INVALIDATE)) == NULL)
+		return false;
+	o->unknown++;
+	a->oid = o->oid;
+	a->pages = o->attr_known && !S_ISDIR(o->attr.mode);	/* names went with the first */
+	a->again = true;
+	return true;
+}
+
 void
 lease_swept(struct engine *e, struct object *o)
 {
+	o->unknown = 0;
 	if (o->sweeps > 0 && --o->sweeps > 0)
 		return;
 	if (o->recall != RECALL_SWEEP)

@@ -51,9 +51,13 @@ test_sweep(void)
 	engine_invalidated(w.engine, a, 0);
 	world_collect();
 	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "and again when pages came back meanwhile");
+	world_forget();
+	engine_invalidated(w.engine, a, -ENOENT);
+	world_collect();
+	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "or when the kernel has not taken it in yet");
 	engine_invalidated(w.engine, a, 0);
 	world_collect();
-	ok(released(a) >= 0, "until none did");
+	ok(released(a) >= 0, "until it has, and none did");
 	world_teardown();
 }
 
