@@ -107,7 +107,7 @@ redo_changed(struct engine *e, uint64_t ino)
 void
 redo_committed(struct engine *e, struct object *o)
 {
-	o->changed |= o->waits && !journal_own(e, o->writer);
+	o->changed |= o->waits && o->writer != 0 && !journal_own(e, o->writer);	/* 0: it was born of it */
 }
 
 /* The kernel did not see it done; of what waits it knows nothing. */
