@@ -18,6 +18,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->alone = e->sessions == 1 && (lease_valid(e) || e->offline);
 	to->busy = e->now_ms < e->busy_until || e->resend_at != 0;
 	to->lapsed = e->had_session && !lease_valid(e) && !e->offline;
+	to->reclaiming = e->reclaiming;
 	to->dirty_bytes = e->dirty_bytes;
 	to->sequence = e->sequence;
 	to->commits_pending = e->inflight_count;
@@ -67,6 +68,14 @@ engine_unsaved(struct engine *e, void (*report)(void *context, const char *path,
 			path_of(e, o, path, sizeof path);
 			report(context, path, o->error != 0);
 		}
+}
+
+bool
+engine_holds_content(struct engine *e, uint64_t oid)
+{
+	const struct object *o = object_find(e, oid);
+
+	return o != NULL && o->on_data_list;
 }
 
 static bool

@@ -127,7 +127,8 @@ struct journal {
 	uint64_t	 floor;			/* entries before it are dead */
 	uint64_t	 last_op;		/* the last OP entry */
 	size_t		 bytes, dead_bytes;	/* appended, and of those before floor */
-	bool		 broken;		/* an entry could not be kept */
+	bool		 broken;		/* an entry could not be kept; nor is any operation now */
+	bool		 filled;		/* ... for there were too many: other entries still can */
 	bool		 stranded;		/* holds what this engine lost */
 	uint64_t	 losses;		/* how often it lost something */
 	uint64_t	 lost_upto;		/* the last commit frozen before that */
@@ -207,6 +208,7 @@ struct engine {
 	bool		 expired;		/* the kernel has been told that the term is over */
 	bool		 offline;
 	struct timespec	 offline_since;
+	uint64_t	 detached_at;
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
@@ -318,9 +320,12 @@ void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
 void		 lease_swept(struct engine *e, struct object *o);
+/* The kernel did not know it.  True: it will, and is told again; or has forgotten, and is about to say so. */
+bool		 lease_sweep_again(struct engine *e, struct object *o);
 void		 lease_reclaim(struct engine *e, bool restarted);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
+void		 lease_lose_session(struct engine *e);
 void		 lease_expired(struct engine *e);
 void		 lease_trim(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
@@ -430,6 +435,8 @@ int		 redo_sync(struct engine *e, struct op *op, const struct object *o);
 void		 redo_tick(struct engine *e);
 /* An operation of somebody's changed what ino holds. */
 void		 redo_changed(struct engine *e, uint64_t ino);
+/* Our commit changed o, whoever did before. */
+void		 redo_committed(struct engine *e, struct object *o);
 /* One of the driver's changed these. */
 void		 redo_done(struct engine *e, const struct journal_entry *n);
 
@@ -510,6 +517,9 @@ int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t off
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */
 void		 data_flush_all(struct engine *e);
+void		 data_flush_written(struct engine *e);	/* but truncations stay held back */
+/* Before a commit whose time has come: what was truncated long ago is not going to be written anew. */
+void		 data_settle_all(struct engine *e);
 /* All up to span `number`, written while the file was `size` long, has arrived: a commit may say so. */
 void		 data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size);
 void		 data_arrived_all(struct engine *e, uint64_t number);
@@ -518,6 +528,8 @@ void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
 /* This ATTR is the server's. */
 void		 data_told(struct object *o, struct bytes value);
+/* The commit that stated its size did not land. */
+void		 data_thawed(struct engine *e, struct object *o);
 /* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
 void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);

@@ -344,6 +344,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		data_list(e, o);
 		txn_touch(e, o);
 	}
+	o->hold_ms = e->now_ms;
 	if (size < o->attr.size) {
 		o->tail_tidy = true;
 		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);

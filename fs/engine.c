@@ -21,7 +21,6 @@
  */
 #include "fs/core.h"
 
-
 enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000 };
 
 /* ---- actions ---- */
@@ -506,23 +505,6 @@ extend_term(struct engine *e, uint64_t sent_ms)
 		e->lease_until = sent_ms + e->term_ms;
 }
 
-static void
-lose_session(struct engine *e)
-{
-	struct object *o, *next;
-
-	txn_lose_all(e);
-	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
-	e->journal.lost_upto = 0;
-	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
-		next = TAILQ_NEXT(o, lru_link);
-		o->pinned = false;
-		if (o->mode != MODE_NONE)
-			lease_lost(e, o);
-	}
-	e->sequence = e->acknowledged = 0;
-}
-
 void
 engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 {
@@ -550,7 +532,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	e->had_session = true;
 	if (fresh) {
 		if (had_session)
-			lose_session(e);
+			lease_lose_session(e);
 		else
 			journal_unadopt(e);
 		e->oids_left = e->next_oids_left = 0;
@@ -576,6 +558,8 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 void
 engine_detached(struct engine *e)
 {
+	if (e->attached)
+		e->detached_at = e->now_ms;
 	e->attached = false;
 	e->reclaiming = false;
 	scout_lost(e);	/* theirs, too, are not answered any more */
@@ -649,8 +633,7 @@ engine_invalidated(struct engine *e, uint64_t oid, int error)
 {
 	struct object *o = object_find(e, oid);
 
-	(void)error;		/* ENOENT: the kernel knew nothing of it */
-	if (o != NULL)
+	if (o != NULL && !(error == -ENOENT && lease_sweep_again(e, o)))
 		lease_swept(e, o);
 	settle(e);
 }
@@ -692,15 +675,6 @@ engine_tick(struct engine *e)
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
 	settle(e);
-}
-
-bool
-engine_hurry(struct engine *e)
-{
-	bool hurry = e->hurry;
-
-	e->hurry = false;
-	return hurry;
 }
 
 /* ---- life ---- */

@@ -183,6 +183,7 @@ struct action {
 	uint64_t		 oid;		/* INVALIDATE */
 	bool			 directory;	/* ... its entries; else its pages */
 	bool			 pages;
+	bool			 again;		/* the kernel did not know it: not at once */
 	struct action		*next;
 };
 
@@ -228,6 +229,7 @@ struct engine_status {
 	uint32_t	sessions;		/* of the volume, when the server was last heard */
 	bool		alone;			/* it is the only one, and its term is not over */
 	bool		lapsed;			/* its term is over, and it serves nothing */
+	bool		reclaiming;		/* it is not known yet which leases outlived the last connection */
 	bool		offline;		/* it serves what it has all the same, */
 	struct timespec	offline_since;		/* since then */
 	bool		busy;			/* the server was too busy for something lately, which is tried again */
@@ -247,6 +249,8 @@ struct engine_status {
 void	engine_status(const struct engine *e, struct engine_status *to);
 /* Calls report() with the path of each object that has changes not on the server, or lost ones. */
 void	engine_unsaved(struct engine *e, void (*report)(void *context, const char *path, bool lost), void *context);
+/* Has a file bytes, or a size, that are not on the server? */
+bool	engine_holds_content(struct engine *e, uint64_t oid);
 /* Every invariant of the head of engine.c; false and a text when one fails. */
 bool	engine_check(struct engine *e, char *why, size_t size);
 

@@ -177,15 +177,17 @@ journal_append(struct engine *e, struct journal_entry *n, bool sync)
 	ssize_t len;
 	int r;
 
-	/* With what was lost in it nothing can be trimmed: it must not grow for ever. */
-	j->broken |= j->stranded && j->bytes - j->dead_bytes > j->sink->max;
-	if (j->broken)
+	/* With what was lost in it nothing can be trimmed: it must not grow for ever.  What ends that is small. */
+	if (!j->broken && j->stranded && n->kind == JOURNAL_OP && j->bytes - j->dead_bytes > j->sink->max)
+		j->broken = j->filled = true;
+	if (j->broken && (!j->filled || n->kind == JOURNAL_OP))
 		return -ENOSPC;
 	if ((len = journal_encode(n, arguments)) < 0)
 		return (int)len;
 	r = j->sink->append(j->sink->context, j->next, (struct bytes){ arguments, (size_t)len }, n->data, sync);
 	if (r < 0) {
 		j->broken = true;
+		j->filled = false;
 		j->mark = MARK_NONE;
 		return r;
 	}
@@ -272,13 +274,13 @@ journal_op(struct engine *e, const struct op *op)
 		j->replayed = op->replay->entry->number;
 	if (!journal_keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
 		return true;
-	if (op->replay != NULL && op->replay->verdict != REPLAY_DONE && op->replay->verdict != REPLAY_BESIDE)
-		return true;
+	if (op->replay != NULL ? op->replay->verdict != REPLAY_DONE && op->replay->verdict != REPLAY_BESIDE : op->redo)
+		return true;		/* a copy of the driver's is brought to the server at once */
 	describe(e, op, &n);
 	if (op->replay != NULL) {
 		n.upto = op->replay->entry->number;
 		n.when = op->replay->entry->when;
-	} else if (!op->redo && !journal_is_name(&n))
+	} else if (!journal_is_name(&n))
 		redo_changed(e, n.ino);
 	/* What the operation was asked, not what it answers. */
 	if (op->type == OP_SETATTR)
@@ -294,8 +296,12 @@ journal_op(struct engine *e, const struct op *op)
 	}
 	if (op->redo)
 		redo_done(e, &n);
-	if (journal_append(e, &n, false) < 0)
+	if (journal_append(e, &n, false) < 0) {
+		/* It is not to be taken for what the lost work built upon. */
+		if (o != NULL && o->waits && op->replay == NULL)
+			journal_append(e, &(struct journal_entry){ .kind = JOURNAL_FOREIGN, .ino = n.ino }, true);
 		return false;
+	}
 	j->last_op = j->next - 1;
 	speaks_of(e, n.ino);
 	speaks_of(e, n.ino2);
@@ -333,6 +339,7 @@ journal_attached(struct engine *e)
 	struct journal *j = &e->journal;
 	struct journal_entry n = { .kind = JOURNAL_SESSION, .ino = e->session, .version = e->boot };
 
+	engine_own(e, e->session);
 	/* Who runs it again in a session of its own is not its writer. */
 	if (!journal_keeps(e) || (j->rerun && !e->resumed) || (j->session == e->session && j->boot == e->boot))
 		return;
@@ -452,7 +459,7 @@ reached(struct engine *e)
 	j->sink->trim(j->sink->context, j->floor);
 	/* Nothing is left in it, so it may begin anew: first with the number of the last commit. */
 	if (j->broken && j->floor == j->next) {
-		j->broken = false;
+		j->broken = j->filled = false;
 		journal_append(e, &n, false);
 	}
 	wake(e, WAIT_ROOM, 0);
@@ -594,8 +601,10 @@ engine_replaying(struct engine *e, bool on)
 {
 	e->journal.replaying = on;
 	/* A session of its own numbers its commits anew: the journal stays what it is. */
-	if (on && !e->resumed)
+	if (on && !e->resumed) {
+		engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_SESSION, .ino = e->session });
 		e->journal.sink = NULL;
+	}
 }
 
 void

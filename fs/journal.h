@@ -147,7 +147,7 @@ int	engine_own(struct engine *e, uint64_t session);
 bool	engine_redo_due(const struct engine *e, uint64_t *ret_losses, bool *ret_keep);
 /* 0: it was, or -EAGAIN when more was lost meanwhile.  An error: nobody waits for it before the next attempt. */
 int	engine_redo_end(struct engine *e, uint64_t losses, int error);
-/* The content that ino lost is now in a file beside it: its handles hear of that. */
+/* The content that ino lost is now in a file beside it, or nowhere: its handles hear of that. */
 void	engine_redo_beside(struct engine *e, uint64_t ino);
 /* Logs one of the driver's own, synced. */
 int	engine_journal_note(struct engine *e, struct journal_entry *entry);

@@ -5,8 +5,8 @@
  *
  * 1. A dirty object is leased EXCLUSIVE, or was and its loss was reported.
  * 2. Replies that leave during a recall have zero timeouts, so after DRAIN
- *    one sweep is enough for names and attributes; pages are swept again
- *    while page replies left during the sweep.
+ *    one sweep is enough for names and attributes; but pages, and names that
+ *    a RENAME moved, are swept again while such replies left meanwhile.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
  *
  * What is weakened to SHARED the kernel may go on caching; but not pages that
@@ -18,6 +18,7 @@
 #include "fs/core.h"
 
 enum {
+	UNKNOWN_MAX	= 1000,		/* about a millisecond each */
 	SHED_PART	= 8,		/* of all objects, when there are too many leases */
 	SHARED_MAX	= 4096,		/* objects below a directory that are shared with it */
 	SERIES_LEAST	= 4,		/* recalls of children of one directory, before more are given back */
@@ -167,6 +168,9 @@ named(const struct engine *e, uint64_t oid)
 	TAILQ_FOREACH(s, &e->parked, link)
 		if (names(s, oid))
 			return true;
+	TAILQ_FOREACH(s, &e->replying, link)
+		if (names(s, oid))
+			return true;
 	return false;
 }
 
@@ -185,7 +189,7 @@ share_below(struct engine *e, struct object *dir)
 		struct object *o = r->absent || r->oref == 0 ? NULL : object_find(e, r->oref);
 
 		if (o == NULL || o->mode != MODE_EXCLUSIVE || o->born || !o->attr_known || o->gone ||
-		    o->recall != RECALL_NONE || txn_pending(e, o) || named(e, o->oid))
+		    o->recall != RECALL_NONE || txn_pending(e, o) || o->writers > 0 || named(e, o->oid))
 			continue;
 		e->sharing--;
 		release(e, o, MODE_SHARED);
@@ -197,7 +201,7 @@ drain(struct engine *e, struct object *o)
 {
 	recall_set(e, o, RECALL_DRAIN);
 	o->recall_after = e->replies;
-	o->page_replies = 0;
+	o->cached_replies = 0;
 	lease_step(e, o);
 }
 
@@ -251,9 +255,10 @@ lease_step(struct engine *e, struct object *o)
 	e->hurry |= o->recall == RECALL_WAIT && o->turn && e->now_ms < o->hold_until;
 	if (o->recall == RECALL_WAIT && (o->recall_mode != MODE_NONE || e->now_ms >= o->hold_until) &&
 	    !older_needs(e, o)) {
-		if (o->recall_mode == MODE_SHARED && o->writers == 0)
+		if (o->recall_mode == MODE_SHARED && o->writers == 0) {
 			recall_set(e, o, RECALL_FLUSH);
-		else {
+			o->recall_after = e->replies;
+		} else {
 			drain(e, o);
 			return;
 		}
@@ -285,6 +290,9 @@ lease_step(struct engine *e, struct object *o)
 		txn_commit(e);
 		return;
 	}
+	/* Until the answer to a change has left the kernel shows what it had before, which nobody may after others saw the new. */
+	if (!replies_left(e, o->recall_after))
+		return;
 	e->sharing = SHARED_MAX;
 	if (o->inflight == 0 && (o->oid != OID_RENAME || e->inflight_count == 0))
 		release(e, o, o->recall_mode);
@@ -301,15 +309,44 @@ lease_step_all(struct engine *e)
 	}
 }
 
+bool
+engine_hurry(struct engine *e)
+{
+	bool hurry = e->hurry;
+
+	e->hurry = false;
+	return hurry;
+}
+
+/*
+ * A reply that has left gives the kernel an inode only when the caller's thread
+ * has run: told before, it knows nothing, and keeps what the reply says of it.
+ */
+bool
+lease_sweep_again(struct engine *e, struct object *o)
+{
+	struct action *a;
+
+	if (o->lookups == 0 || o->oid == OID_ROOT || o->unknown >= UNKNOWN_MAX ||
+	    (a = action_add(e, ACTION_INVALIDATE)) == NULL)
+		return false;
+	o->unknown++;
+	a->oid = o->oid;
+	a->pages = o->attr_known && !S_ISDIR(o->attr.mode);	/* names went with the first */
+	a->again = true;
+	return true;
+}
+
 void
 lease_swept(struct engine *e, struct object *o)
 {
+	o->unknown = 0;
 	if (o->sweeps > 0 && --o->sweeps > 0)
 		return;
 	if (o->recall != RECALL_SWEEP)
 		return;
-	if (o->page_replies > 0)
-		drain(e, o);	/* pages came back meanwhile */
+	if (o->cached_replies > 0)
+		drain(e, o);	/* pages or names came back meanwhile */
 	else {
 		recall_set(e, o, RECALL_FLUSH);
 		lease_step(e, o);
@@ -554,7 +591,7 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 		if (o == NULL || o->mode == MODE_NONE || o->born)
 			continue;
 		if (o->gone && o->opens == 0 && !o->pinned_elsewhere && !unsaved(o)) {
-			lease_freed(e, o);	/* as it should be */
+			lease_freed(e, o);	/* as it should be: its removal has landed */
 			continue;
 		}
 		part |= unsaved(o);
@@ -564,6 +601,24 @@ lease_reclaimed(struct engine *e, const struct msg_reclaimed *m)
 	if (part)
 		txn_lose_running(e);
 	e->stats.replays++;
+}
+
+/* The session is not there any more. */
+void
+lease_lose_session(struct engine *e)
+{
+	struct object *o, *next;
+
+	txn_lose_all(e);
+	e->journal.keep_oids = false;	/* nor are the ids its own any more, and commits are counted anew */
+	e->journal.lost_upto = 0;
+	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, lru_link);
+		o->pinned = false;
+		if (o->mode != MODE_NONE)
+			lease_lost(e, o);
+	}
+	e->sequence = e->acknowledged = 0;
 }
 
 /* The term is over: the kernel must not go on where we may not. */

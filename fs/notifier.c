@@ -3,15 +3,16 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fs/delay.h"
 #include "fs/lock.h"
 
-enum { THREADS = 3 };
+enum { THREADS = 3, AGAIN_US = 1000 };
 
 struct notice {
 	uint64_t	 oid;
-	bool		 directory, pages;
+	bool		 directory, pages, again;
 	struct notice	*next;
 };
 
@@ -70,6 +71,8 @@ notifier_main(void *argument)
 		names = list->directory ? n->calls->forget_names(n->context) : 0;
 		while ((notice = list) != NULL) {
 			list = notice->next;
+			if (notice->again)
+				usleep(AGAIN_US);
 			r = n->calls->forget_inode(n->context, notice->oid, notice->pages);
 			DELAY_POINT("swept");
 			n->calls->done(n->context, notice->oid, names < 0 ? names : r);
@@ -125,13 +128,13 @@ notifier_free(struct notifier *n)
 }
 
 int
-notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages)
+notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages, bool again)
 {
 	struct notice *notice = malloc(sizeof *notice);
 
 	if (notice == NULL)
 		return -ENOMEM;
-	*notice = (struct notice){ .oid = oid, .directory = directory, .pages = pages };
+	*notice = (struct notice){ .oid = oid, .directory = directory, .pages = pages, .again = again };
 	{
 		LOCK_SCOPE(&n->lock);
 		*n->last = notice;

@@ -23,6 +23,6 @@ int	notifier_new(struct notifier **ret, const struct notifier_calls *calls, void
 /* Calls under way end first: unmount before.  What is queued is dropped.  NULL is fine. */
 void	notifier_free(struct notifier *n);
 /* 0 or -ENOMEM; done() follows. */
-int	notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages);
+int	notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages, bool again);
 
 #endif

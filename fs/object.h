@@ -90,7 +90,8 @@ struct object {
 	uint8_t		 early_mode;
 	uint64_t	 early_ticket;
 	uint32_t	 sweeps;		/* INVALIDATE actions under way */
-	uint64_t	 page_replies;		/* page replies since the DRAIN began */
+	uint32_t	 unknown;		/* times in a row that the kernel did not know it then */
+	uint64_t	 cached_replies;	/* that leave pages or moved names in the kernel, since the DRAIN began */
 
 	/* what is known */
 	bool		 attr_known, attr_damaged;
@@ -135,6 +136,7 @@ struct object {
 	bool		 tail_tidy;		/* no record speaks of bytes behind the end */
 	uint32_t	 stable_flags;
 	bool		 hold;			/* truncated, not rewritten yet: keep the old content */
+	uint64_t	 hold_ms;		/* when it was truncated last */
 	uint64_t	 hold_number;		/* the span number of that moment */
 	bool		 hold_clean;		/* all that was truncated away was in a commit */
 	bool		 wipe;			/* regions from wipe_from on are deleted */

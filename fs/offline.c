@@ -1,7 +1,7 @@
 /*
  * offline.c - work without a server.
  *
- *	ONLINE	-> OFFLINE	the term is over, there is no connection, and the mount may
+ *	ONLINE	-> OFFLINE	there has been no connection for a term, and the mount may
  *				(engine_config.offline): either always, or because it was
  *				the only one when the server was last heard
  *	OFFLINE	-> ONLINE	attached again
@@ -56,6 +56,9 @@ offline_tick(struct engine *e)
 
 	if (e->offline || e->attached || !e->had_session || lease_valid(e) || !may(e) || !kept(e) || e->journal.replaying)
 		return e->offline;
+	/* A short term may have run out before the connection broke. */
+	if (e->now_ms - e->detached_at < e->term_ms)
+		return false;
 	e->offline = true;
 	e->offline_since = e->real;
 	while ((o = TAILQ_FIRST(&e->recalling)) != NULL)

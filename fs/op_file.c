@@ -40,6 +40,9 @@ op_getattr(struct engine *e, struct op *op)
 
 	if (o == NULL)
 		return -EAGAIN;
+	/* Who removed its last name left its content away: of its size only that client could tell. */
+	if (o->gone && o->opens == 0 && S_ISREG(o->attr.mode))
+		return -ESTALE;
 	op_answer(op, o);
 	return 0;
 }
@@ -275,7 +278,7 @@ op_read(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if ((r = data_read(e, op, o, op->offset, op->size)) < 0)
 		return r;
-	o->page_replies++;
+	o->cached_replies++;
 	return 0;
 }
 
@@ -295,7 +298,7 @@ op_write(struct engine *e, struct op *op)
 	if (op->set & SET_KILL_SUID)
 		kill_set_ids(op, o);
 	o->attr.mtime = o->attr.ctime = e->real;
-	o->page_replies++;	/* the kernel keeps what it wrote */
+	o->cached_replies++;	/* the kernel keeps what it wrote */
 	op->written = op->data.len;
 	return 0;
 }
@@ -320,7 +323,7 @@ op_fsync(struct engine *e, struct op *op)
 
 	if ((r = handle_error(e, handle_of(op))) < 0 || (r = redo_sync(e, op, o)) < 0)
 		return r;
-	if (e->offline && op->type != OP_SYNC)
+	if (e->offline && op->type != OP_SYNC && !op->redo)
 		return offline_sync(e);
 	if (s->step == 0) {
 		s->refusals = e->refusals;

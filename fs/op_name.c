@@ -505,6 +505,9 @@ op_rename(struct engine *e, struct op *op)
 	if (n.replaced != NULL)
 		lease_changed(e, op, n.replaced);
 	op->moved = n.moved->oid;
+	/* The kernel moves what it knows of the names, with the time they are valid for. */
+	n.from->cached_replies += n.exchange;
+	n.to->cached_replies++;
 	if (n.exchange)
 		note_victim(op, n.replaced);
 	across = n.from != n.to;

@@ -104,6 +104,12 @@ redo_changed(struct engine *e, uint64_t ino)
 		o->changed |= o->waits;
 }
 
+void
+redo_committed(struct engine *e, struct object *o)
+{
+	o->changed |= o->waits && o->writer != 0 && !journal_own(e, o->writer);	/* 0: it was born of it */
+}
+
 /* The kernel did not see it done; of what waits it knows nothing. */
 static void
 sweep(struct engine *e, uint64_t oid)

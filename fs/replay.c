@@ -57,13 +57,13 @@ begin_entry(struct replay *r)
 	r->report.run++;
 }
 
-/* Content of what has lost its last name meanwhile need not be run. */
+/* Content of what has lost its last name meanwhile need not be run, unless somebody may still have it open. */
 static bool
 due(struct replay *r, const struct item *t)
 {
 	const struct fact *f = t->name || !t->run ? NULL : fact_find(r, t->ino);
 
-	return t->run && (f == NULL || !f->unlinked);
+	return t->run && (f == NULL || !f->unlinked || r->live);
 }
 
 static void
@@ -120,6 +120,8 @@ set_run(struct replay *r)
 static void
 unfit(struct replay *r)
 {
+	if (!journal_is_name(&r->entry) && bears_content(&r->entry))
+		r->to_tell = r->entry.ino;
 	r->report.unfit++;
 	next_entry(r, false);
 }
@@ -164,10 +166,6 @@ answered_run(struct replay *r, const struct op *done)
 	struct fact *f = fact_find(r, name ? n->child : n->ino);
 
 	found_foreign(r);
-	if (done->error == -ENOSPC || done->error == -EINTR || done->error == -ENOMEM || done->error == -ENOBUFS) {
-		r->error = done->error;
-		return;
-	}
 	/* Damaged, say: what was written goes beside it. */
 	if (done->error < 0 && !name && bears_content(n) && !(f != NULL && f->copied)) {
 		begin_copy(r, true);
@@ -220,13 +218,15 @@ note(struct replay *r, struct engine *e)
 
 	if (r->live && r->to_note_ino != 0)
 		engine_redo_beside(e, r->to_note_ino);
+	if (r->live && r->to_tell != 0)
+		engine_redo_beside(e, r->to_tell);
 	if (c != NULL && error == 0)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
 		    .child = r->to_note_copy, .parent = c->parent, .name = replay_text(c->name), .name2 = replay_text(c->copy) });
 	if (r->error == 0)
 		r->error = error == -ENOSPC ? -ENOBUFS : error;		/* here, not there */
 	r->to_note = NULL;
-	r->to_note_ino = r->to_note_copy = 0;
+	r->to_note_ino = r->to_note_copy = r->to_tell = 0;
 }
 
 struct op *
@@ -272,7 +272,10 @@ replay_next(struct replay *r, struct engine *e)
 void
 replay_answered(struct replay *r, const struct op *done)
 {
-	if (r->step == RUN)
+	/* These say nothing of what is there: whoever begins again will find it. */
+	if (done->error == -EINTR || done->error == -ENOMEM || done->error == -ENOSPC || done->error == -ENOBUFS)
+		r->error = done->error;
+	else if (r->step == RUN)
 		answered_run(r, done);
 	else if (r->step < FIND_ORIGINAL)
 		answered_copying(r, done);
@@ -287,7 +290,7 @@ replay_answered(struct replay *r, const struct op *done)
 int
 replay_error(const struct replay *r)
 {
-	return r->error;
+	return r->error != 0 || r->step == END ? r->error : -EINTR;
 }
 
 void

@@ -43,7 +43,11 @@ int	replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_
 struct op *replay_next(struct replay *r, struct engine *e);
 /* `done` is the op, or a copy of it, with its results, its pieces still there. */
 void	replay_answered(struct replay *r, const struct op *done);
-/* 0, or why it had to stop: nothing is lost, it can be begun again.  -ENOSPC: the server is full; -ENOBUFS: the journal; -EAGAIN: more was lost. */
+/*
+ * 0: it came to its end.  Or why it had to stop: nothing is lost, it can be
+ * begun again.  -EINTR: nobody asked for the next one; -ENOSPC: the server is
+ * full; -ENOBUFS: the journal; -EAGAIN: more was lost.
+ */
 int	replay_error(const struct replay *r);
 
 struct replay_report {

@@ -3,6 +3,8 @@
  *
  * A copy is made in steps: STAT the original, LOOK whether the name is free,
  * MAKE it (or CLEAR what an earlier attempt made), READ and WRITE by turns.
+ * The live mount's journal says nothing of that, so it FLUSHes the copy before
+ * an entry may rely on it.
  * At the end each is held against the original: FIND both, COMPARE, DROP the
  * copy if it is equal, else go UP and DOWN for the path by which it is told.
  */
@@ -124,6 +126,15 @@ copied(struct replay *r)
 }
 
 static void
+complete(struct replay *r)
+{
+	if (r->live)
+		r->step = FLUSH;
+	else
+		copied(r);
+}
+
+static void
 take_chunk(struct replay *r, const struct op *done, uint8_t *to)
 {
 	r->chunk_len = 0;
@@ -153,12 +164,12 @@ answered_copying(struct replay *r, const struct op *done)
 	case READ:
 		if (done->error < 0) {		/* damaged, or gone meanwhile: our own bytes count all the same */
 			if ((r->offset += CHUNK) >= r->length)
-				copied(r);
+				complete(r);
 			return;
 		}
 		take_chunk(r, done, r->chunk);
 		if (r->chunk_len == 0)		/* it has been cut off */
-			copied(r);
+			complete(r);
 		else
 			r->step = WRITE;
 		return;
@@ -178,6 +189,10 @@ answered_copying(struct replay *r, const struct op *done)
 		r->error = done->error;
 		return;
 	}
+	if (r->step == FLUSH) {
+		copied(r);
+		return;
+	}
 	if (r->step == MAKE) {
 		r->copy = done->child;
 		if (conflict_add(r, r->parent, name_of(r), replay_text(r->beside)) < 0) {
@@ -192,7 +207,7 @@ answered_copying(struct replay *r, const struct op *done)
 	if (r->step == WRITE)
 		r->offset += r->chunk_len;
 	if (r->original == 0 || r->offset >= r->length)
-		copied(r);
+		complete(r);
 	else
 		r->step = READ;
 }
@@ -224,6 +239,10 @@ set_copying(struct replay *r)
 		op->ino = r->original;
 		op->offset = r->offset;
 		op->size = CHUNK;
+		break;
+	case FLUSH:
+		op->type = OP_FSYNC;
+		op->ino = r->copy;
 		break;
 	default:
 		op->type = OP_WRITE;

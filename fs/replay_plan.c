@@ -7,7 +7,8 @@
  * (journal.h says what the entries mean.)  What was lost, and not run again by
  * the mount that lost it, comes last: the server never had it while the rest
  * was done.  An entry that stands for another was logged when that was run
- * again, so the other is dead; if it is lost in turn it takes its place.
+ * again, so the other is dead; if it is lost in turn, it goes before those of
+ * the earlier loss that nobody had come to yet.
  *  When the tail of the journal was
  * lost with the power, the server may have commits of which no FREEZE entry
  * tells.  All names that are left came before those commits, so they landed.
@@ -126,14 +127,11 @@ froze(struct replay *r, uint64_t sequence, uint64_t upto)
 {
 	if (sequence > r->last_freeze)
 		r->last_freeze = sequence;
-	for (size_t i = r->count; i-- > 0;) {
-		struct item *t = &r->items[i];
+	for (; r->frozen < r->count && r->items[r->frozen].number <= upto; r->frozen++) {
+		struct item *t = &r->items[r->frozen];
 
-		if (!t->name || t->stranded || t->number > upto)
-			continue;
-		if (t->sequence != 0 && t->sequence <= sequence)
-			break;
-		t->sequence = sequence;
+		if (t->name && !t->stranded && t->sequence == 0)
+			t->sequence = sequence;
 	}
 }
 
@@ -146,6 +144,7 @@ resumed(struct replay *r, uint64_t sequence)
 			r->items[i].sequence = 0;
 	if (r->last_freeze > sequence)
 		r->last_freeze = sequence;
+	r->frozen = 0;
 }
 
 /* From now on it is not as the others: see lost(). */
@@ -155,13 +154,40 @@ strand(struct replay *r, struct item *t)
 	const struct fact *f = fact_find(r, t->it), *victim = fact_find(r, t->victim);
 
 	t->stranded = true;
+	t->round = r->round;
 	t->base = f == NULL ? 0 : f->base;
 	t->victim_base = victim == NULL ? 0 : victim->base;
 }
 
 static void
+mark_content(struct replay *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *t = &r->items[i];
+		const struct fact *f = t->name || t->dead ? NULL : fact_find(r, t->ino);
+
+		if (f == NULL || i < f->lost_from || i >= f->lost_at || t->stranded)
+			continue;
+		strand(r, t);
+		t->base = f->lost_base;
+	}
+}
+
+/* What had begun to be run again is lost in turn: what was still to come comes after that. */
+static void
+next_round(struct replay *r)
+{
+	if (!r->redoing)
+		return;
+	r->redoing = false;
+	mark_content(r);
+	r->round++;
+}
+
+static void
 lost_names(struct replay *r, uint64_t sequence)
 {
+	next_round(r);
 	r->loss_at = r->count;
 	for (size_t i = 0; i < r->count; i++) {
 		struct item *t = &r->items[i];
@@ -185,28 +211,16 @@ lost_content(struct replay *r, uint64_t ino)
 
 	if (f == NULL)
 		return -ENOMEM;
+	next_round(r);
 	while (r->floor_at < r->count && r->items[r->floor_at].number < r->floor)
 		r->floor_at++;
-	if (!unsettled(f))
+	if (!unsettled(f) || f->lost_round != r->round)
 		f->lost_from = f->cleaned > r->floor_at ? f->cleaned : r->floor_at;
 	f->lost_at = r->loss_at = r->count;
 	f->lost_base = f->base;
+	f->lost_round = r->round;
 	f->lost_last = f->last;
 	return 0;
-}
-
-static void
-mark_content(struct replay *r)
-{
-	for (size_t i = 0; i < r->count; i++) {
-		struct item *t = &r->items[i];
-		const struct fact *f = t->name || t->dead ? NULL : fact_find(r, t->ino);
-
-		if (f == NULL || i < f->lost_from || i >= f->lost_at || t->stranded)
-			continue;
-		strand(r, t);
-		t->base = f->lost_base;
-	}
 }
 
 /* Everything lost so far was run again, and its conflicts were told of. */
@@ -256,9 +270,9 @@ replaces(struct replay *r, const struct journal_entry *n, struct item *t)
 	if (other == NULL || other == t || journal_decode(&was, other->entry) < 0)
 		return;
 	other->dead = true;
-	t->key = other->key;
+	r->redoing = true;
 	if (!t->name && (f = fact_find(r, was.ino)) != NULL) {
-		if (f->lost_last == other->key)
+		if (f->lost_last == other->number)
 			f->lost_last = 0;
 		/* It has a copy, and that is whole. */
 		if (n->ino != was.ino) {
@@ -288,15 +302,17 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 	/* Its last name had gone before: it went with who had it open. */
 	if (!name && n->nlink == 0 && (f = fact_find(r, n->ino)) != NULL)
 		f->unlinked = true;
-	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .key = n->number, .ino = n->ino,
+	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .ino = n->ino,
 	    .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim, .name = name };
 	if (n->upto != 0)
 		replaces(r, n, &list[r->count - 1]);
 	/* What comes after a loss did not build upon what was lost. */
 	if ((!name || n->type == OP_RENAME || n->type == OP_LINK) && (f = fact_find(r, list[r->count - 1].it)) != NULL)
 		f->since |= n->upto == 0 && unsettled(f);
+	if (n->victim != 0 && (f = fact_find(r, n->victim)) != NULL)
+		f->since |= n->upto == 0 && unsettled(f);
 	if (!name && (f = fact_find(r, n->ino)) != NULL)
-		f->last = list[r->count - 1].key;
+		f->last = n->number;
 	return 0;
 }
 
@@ -475,11 +491,12 @@ static int
 by_turn(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
-	uint64_t first = x->stranded ? x->key : x->number, second = y->stranded ? y->key : y->number;
 
 	if (x->stranded != y->stranded)
 		return x->stranded ? 1 : -1;
-	return first < second ? -1 : first > second;
+	if (x->round != y->round)
+		return x->round > y->round ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
 }
 
 static void

@@ -15,7 +15,7 @@ enum {
 };
 
 enum step {
-	RUN, STAT, LOOK, MAKE, CLEAR, READ, WRITE,		/* an entry */
+	RUN, STAT, LOOK, MAKE, CLEAR, READ, WRITE, FLUSH,		/* an entry */
 	FIND_ORIGINAL, FIND_COPY, READ_ORIGINAL, READ_COPY, DROP, UP, DOWN,	/* a conflict */
 	SYNC, END
 };
@@ -23,7 +23,7 @@ enum step {
 struct item {
 	struct bytes	 entry;
 	uint64_t	 number, ino, sequence;	/* sequence: of the commit a name is in; 0: none */
-	uint64_t	 key;			/* number of the first of those that stand for it in turn */
+	unsigned	 round;			/* of the loss: how often what was lost had begun to be run again */
 	uint64_t	 it, victim;		/* whose content it is, or what is moved or linked; unlinked or replaced */
 	uint64_t	 base, victim_base;	/* stranded: the versions of them that were seen by then */
 	bool		 name, stranded, dead, run;
@@ -41,8 +41,9 @@ struct fact {
 	bool		 over_stranded;		/* of those that are stranded, or of the others */
 	bool		 made, unlinked, copied, away;
 	size_t		 lost_from, lost_at;	/* content items from, and before, these were lost */
-	uint64_t	 last;			/* key of the last content item */
-	uint64_t	 lost_base, lost_last;	/* base by then; the last of those items' key, until that is run again */
+	uint64_t	 last;			/* the last content item's number */
+	unsigned	 lost_round;
+	uint64_t	 lost_base, lost_last;	/* base by then; the last of those items' number, until that is run again */
 	bool		 since;			/* changed after that, before they were run again */
 	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
 	struct bytes	 copy_name;
@@ -58,6 +59,7 @@ struct replay {
 	char		 device[64];
 	struct item	*items;
 	size_t		 count, size;
+	size_t		 frozen;		/* items before it are in commits as far as is known */
 	struct fact	*facts;
 	size_t		 facts_count, facts_size;
 	struct conflict	*conflicts;
@@ -70,6 +72,8 @@ struct replay {
 	struct timespec	 now;
 	bool		 live;			/* run by the mount that lost it: only what is stranded */
 	uint64_t	 losses;
+	unsigned	 round;
+	bool		 redoing;		/* something has been, since the last loss */
 	size_t		 floor_at;		/* the first item that is not before the floor */
 	bool		 whole, resumed, on_root;	/* on_root: the directory is gone, the root takes its place */
 	/* where it is */
@@ -91,6 +95,7 @@ struct replay {
 	unsigned	 depth;
 	const struct conflict *to_note;		/* made by an operation just now, */
 	uint64_t	 to_note_ino, to_note_copy;	/* as a copy of this */
+	uint64_t	 to_tell;		/* its content has no place any more */
 	int		 error;
 	struct replay_report report;
 };

@@ -153,7 +153,7 @@ shell_carry_out(struct shell *s, struct outcome *o)
 			break;
 		case ACTION_INVALIDATE:
 			r = s->notifier == NULL ? 0 :
-			    notifier_add(s->notifier, a->oid, a->directory, a->pages);
+			    notifier_add(s->notifier, a->oid, a->directory, a->pages, a->again);
 			if (s->notifier == NULL || r < 0)
 				AGAIN(s, o, engine_invalidated(s->engine, a->oid, r));
 			break;

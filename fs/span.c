@@ -658,6 +658,19 @@ data_told(struct object *o, struct bytes value)
 	}
 }
 
+void
+data_thawed(struct engine *e, struct object *o)
+{
+	o->stated_size = o->told_size;
+	o->stated_flags = o->told_flags;
+	if (!o->hold)
+		return;
+	o->stable_size = o->told_size;
+	o->stable_flags = o->told_flags;
+	if (o->told_size == 0)
+		let_go(e, o);		/* there is no old content to keep */
+}
+
 static void
 forget_content(struct object *o, uint8_t kind)
 {
@@ -700,6 +713,30 @@ data_flush_all(struct engine *e)
 	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, data_link);
 		data_flush(e, o);
+	}
+}
+
+void
+data_flush_written(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, data_link);
+		if (data_dirty(o))
+			data_flush(e, o);
+	}
+}
+
+void
+data_settle_all(struct engine *e)
+{
+	struct object *o, *next;
+
+	for (o = TAILQ_FIRST(&e->with_data); o != NULL; o = next) {
+		next = TAILQ_NEXT(o, data_link);
+		if (o->hold && !data_dirty(o) && e->now_ms - o->hold_ms >= e->config.commit_ms)
+			settle_size(e, o);
 	}
 }
 

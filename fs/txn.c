@@ -506,11 +506,12 @@ txn_step(struct engine *e)
 	}
 	if (e->running_bytes > e->config.commit_max || e->kept_bytes > e->config.dirty_max / 4)
 		e->freeze_wanted = true;
-	if (e->dirty_since != 0 && !e->freeze_wanted && e->now_ms - e->dirty_since >= e->config.commit_ms) {
+	/* Also when a commit is wanted that what is held back keeps empty. */
+	if (e->dirty_since != 0 && e->now_ms - e->dirty_since >= e->config.commit_ms) {
 		if (e->settle_until == 0) {
 			/* Let the content written so far come along, but not for long (R4). */
 			e->settle_until = e->now_ms + SETTLE_MS;
-			data_flush_all(e);
+			data_flush_written(e);
 		}
 		if (e->storing == 0 || e->now_ms >= e->settle_until)
 			e->freeze_wanted = true;
@@ -518,6 +519,8 @@ txn_step(struct engine *e)
 	if (TAILQ_EMPTY(&e->dirty) && !TAILQ_EMPTY(&e->carried))
 		forget_carried(e);
 	if (e->freeze_wanted && e->error == 0 && window_open(e) && ordered_ready(e)) {
+		if (e->settle_until != 0)
+			data_settle_all(e);
 		freeze(e);
 		if (!TAILQ_EMPTY(&e->flushing))
 			data_flush_step(e);	/* what waited for room */
@@ -564,6 +567,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 		if (o == NULL)
 			continue;
 		o->born = false;
+		redo_committed(e, o);
 		o->writer = e->session;
 		if (version > o->version)
 			o->version = version;
@@ -587,12 +591,16 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	journal_step(e);
 }
 
-/* A commit that was not applied becomes part of the running transaction again. */
-static void
+/*
+ * A commit that was not applied becomes part of the running transaction again.
+ * False: but for what an object lost with its lease meanwhile.
+ */
+static bool
 thaw(struct engine *e, struct commit_state *s)
 {
 	struct commit *c = s->commit;
 	struct flush_state *f;
+	bool whole = true;
 
 	unlink_commit(e, s);
 	for (uint32_t i = 0; i < c->changes_count; i++) {
@@ -600,11 +608,12 @@ thaw(struct engine *e, struct commit_state *s)
 		struct object *o = object_find(e, m->oid);
 		struct rec *r;
 
-		if (o == NULL || o->mode == MODE_NONE)
+		if (o == NULL || o->mode == MODE_NONE) {
+			whole &= o == NULL || o->dead;
 			continue;
+		}
 		if (m->kind == KIND_ATTR) {
-			o->stated_size = o->told_size;
-			o->stated_flags = o->told_flags;
+			data_thawed(e, o);
 			txn_touch_attr(e, o);
 		} else if (m->op == CHANGE_DELETE_RANGE) {
 			uint64_t from = 0;
@@ -632,6 +641,7 @@ thaw(struct engine *e, struct commit_state *s)
 		txn_keep(e, f);
 	}
 	commit_put(c);
+	return whole;
 }
 
 /* s and those after it: the server has consumed none of their sequences. */
@@ -639,12 +649,16 @@ void
 txn_thaw(struct engine *e, struct commit_state *s)
 {
 	struct commit_state *next;
+	bool whole = true;
 
 	e->sequence = s->commit->sequence - 1;
 	for (; s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
-		thaw(e, s);
+		whole &= thaw(e, s);
 	}
+	/* Half of an operation is none. */
+	if (!whole)
+		txn_lose_running(e);
 }
 
 void

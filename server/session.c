@@ -603,8 +603,11 @@ session_tick(struct server *s)
 		uint64_t unseen_s = today_s > n->row.seen_s ? today_s - n->row.seen_s : 0;
 
 		next = table_walk(&s->sessions, &slot, node);
-		if (n->awaited && s->now_ms >= s->grace_end_ms)
+		if (n->awaited && s->now_ms >= s->grace_end_ms) {
+			outbox_log(s, "event=lapse volume=%.*s session=%016" PRIx64, n->volume->name_len,
+			    (const char *)n->volume->name, session_id(n));
 			session_heard_of(s, n);
+		}
 		if (n->control != NULL && unseen_s > DAY_S)
 			note_day(s, n);
 		else if (n->control == NULL && unseen_s > UNSEEN_MAX_S) {

@@ -12,6 +12,9 @@ from collections import Counter
 from board import DONE, DOUBT, FAILED, PAUSE, PAUSED, RUN
 
 POLL_S = 0.05
+DOUBT_S = 1.5
+GATE_S = 8			# less than what a call waits for the redoing of what its file lost
+REDONE_S = 20			# after work was done again that was lost with its leases, calls may still be told so
 
 
 class Troubles:
@@ -196,6 +199,7 @@ class ClientFaults(Faults):
         self.client, self.number, self.board = client, client.number, round.board
         self.good_until = time.monotonic()	# until then it had lost nothing, and nobody else been given what it held
         self.lapsed = False
+        self.stranded_since = self.redone_at = self.doubt_since = 0.0
         self.polled = 0.0
         self.interval_s = 1.0
 
@@ -216,18 +220,51 @@ class ClientFaults(Faults):
     def release(self):
         self.board.want(self.number, self.round.wanted)
 
-    # ---- loss of leases ----
+    # ---- loss of leases: the mount does again what it had not committed ----
 
     def look(self):
-        """True: it has lost nothing so far, or does not say."""
+        """False: it has lost something for good, until it is mounted anew."""
         now = time.monotonic()
         status = self.client.status()
-        self.lapsed = status is None or status["lapsed"]
-        if status is not None and (status["lost_objects"] > 0 or status["journal"] == "stranded"):
+        stranded = status is not None and status["journal"] == "stranded"
+        self.lapsed = status is None or status["lapsed"] or stranded
+        if not stranded:
+            self.stranded_since = 0.0
+            if self.client.redone():
+                # What it had lost it has done again by now.
+                self.redone_at = time.monotonic()
+                self.round.floats.append((self.number, self.good_until, self.redone_at))
+                # Calls on what is lost wait until then, but not for ever: what they did goes on top of the old.
+                self.settle(self.good_until if self.redone_at - self.good_until > GATE_S else 0)
+                self.round.troubles.count("leases_lost")
+                self.round.note(f"{self.name}: what was lost with its leases was done again")
+        elif self.stranded_since == 0:
+            self.stranded_since = now
+        elif now - max(self.stranded_since, self.round.troubles.calm_since) > self.round.watch.limit_s and \
+                not self.round.troubles.any():
+            self.round.violation(f"HANG: {self.name} does not do again what it lost with its leases")
+            self.round.broken.set()
+        if status is not None and status["lost_objects"] > 0:
             return False
         if not self.lapsed:
             self.good_until = now
         return True
+
+    def explained(self):
+        """Calls that a loss of leases broke off are told so by EIO, once; who is in doubt then looks at all."""
+        if self.stranded_since != 0:
+            return True
+        if time.monotonic() - self.redone_at > REDONE_S:
+            return False
+        self.settle(0)
+        return True
+
+    def settle(self, lost):
+        """All its workers look whether everything is there."""
+        if self.board.up(self.number):
+            self.board.set_lost(self.number, lost)
+            self.board.turn(self.number)
+            self.board.turn(self.number)
 
     def attend(self):
         """Notices a loss, and workers in doubt."""
@@ -238,13 +275,17 @@ class ClientFaults(Faults):
         self.polled = now
         if not self.look():
             self.heal()
-        elif in_doubt and self.board.up(self.number):
+        elif not in_doubt or not self.board.up(self.number) or self.explained():
+            self.doubt_since = 0.0
+        elif self.doubt_since == 0:
+            self.doubt_since = now		# it may say in a moment that it lost something
+        elif now - self.doubt_since > DOUBT_S:
             self.round.violation(self.board.doubt(in_doubt[0]))
             self.round.over.set()
 
     def heal(self):
-        """What waits in the journal comes back with the next mount."""
-        with Trouble(self.round, self.name, "leases_lost"):
+        """What it cannot bring back by itself comes with the next mount."""
+        with Trouble(self.round, self.name, "lost"):
             self.hold()
             self.down(self.good_until, lost=True)
             if not self.client.unmount():
@@ -255,9 +296,12 @@ class ClientFaults(Faults):
     # ---- down and up ----
 
     def down(self, since, lost=False):
+        if self.client.redone():
+            since, lost = min(since, self.good_until), True
         self.since = since
         self.board.set_lost(self.number, since if lost else 0)
         self.board.turn(self.number)
+        return lost
 
     def up(self, floats=True):
         self.client.keep_journal(self.round.number)
@@ -312,13 +356,14 @@ class ClientFaults(Faults):
             return
         with Trouble(self.round, self.name, "client_restart"):
             self.hold()
+            self.look()
             doubt = any(self.board.in_doubt(w, self.number) for w in self.workers())
             if not doubt and self.look() and self.client.unmount():
                 waits = any(v.get("journal_operations", 0) != 0 for v in self.client.volumes())
-                self.down(self.good_until, lost=waits)
-                if not waits:
+                lost = self.down(self.good_until, lost=waits)
+                if not lost:
                     self.round.unmounts.append((self.number, time.monotonic()))
-                self.up(floats=waits)
+                self.up(floats=lost)
             self.release()
 
     def _stopped(self, kind, seconds):

@@ -10,7 +10,8 @@ import os
 import struct
 import sys
 
-KINDS = ("-", "OP", "FREEZE", "ACK", "TRIM", "CLEAN", "AWAY", "LOSS", "CONFLICT", "RESUMED")
+KINDS = ("-", "OP", "FREEZE", "ACK", "TRIM", "CLEAN", "AWAY", "LOSS", "CONFLICT", "RESUMED", "REDONE", "SESSION",
+         "FOREIGN")
 TYPES = ("lookup getattr setattr readlink mknod mkdir symlink create link unlink rmdir rename open read write flush fsync "
          "release opendir readdir fsyncdir releasedir statfs getxattr setxattr listxattr removexattr fallocate lseek sync "
          "meta").split()

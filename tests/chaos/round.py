@@ -152,16 +152,19 @@ class Round:
             except (ProcessLookupError, ChildProcessError):
                 pass
 
-    def look_at_all(self, case):
-        """From both sides; what the judge wants to know of the end."""
-        digests = []
-        for client in self.world.clients:
+    def sync(self):
+        for c in self.client_faults:
             for attempt in range(20):
-                if client.sync():
+                if c.client.sync():
                     break
                 time.sleep(0.5)
             else:
-                self.violation(f"{client.name} cannot bring everything to the server: {client.status()}")
+                self.violation(f"{c.name} cannot bring everything to the server: {c.client.status()}")
+            c.look()
+
+    def look_at_all(self, case):
+        """From both sides; what the judge wants to know of the end."""
+        digests = []
         for client in self.world.clients:
             top = f"{client.mount_point}/{self.name}"
             for key in list(case.keys):
@@ -273,6 +276,7 @@ class Round:
             return
         self.watch.ended.set()
         self.watch.join()
+        self.sync()
         case = self.read_case()
         found = self.look_at_all(case)
         in_copies, copies = self.look_for_copies(found)

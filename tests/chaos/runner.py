@@ -127,6 +127,7 @@ class Chaos:
 
     def report(self):
         print(f"seed {self.options.seed}: {self.rounds} rounds, {self.operations} operations, {self.conflicts} conflict copies")
+        self.counts["kills that took umount -f"] = sum(c.wedged for c in self.world.clients)
         print("faults: " + ", ".join(f"{n} {kind}" for kind, n in sorted(self.counts.items())))
         for violation in self.violations[:20]:
             print(f"VIOLATION: {violation}")

@@ -197,7 +197,8 @@ class Client:
     def __init__(self, world, number):
         self.world, self.number, self.name = world, number, CLIENTS[number]
         self.home, self.mount_point = f"{world.top}/{self.name}.home", f"{world.top}/{self.name}.mnt"
-        self.process, self.journals = None, []
+        self.process, self.journals, self.log_read = None, [], 0
+        self.wedged = 0			# kills that took an abort of the connection
         self.link = Link(world, number + 1, self.name)
         os.mkdir(self.home, 0o700)
         os.mkdir(self.mount_point)
@@ -242,7 +243,19 @@ class Client:
         return self.process.poll() is None
 
     def kill(self):
-        end(self.process)
+        """
+        A thread that tells the kernel to forget pages waits in it for these to
+        be written back, by the process of which it is one: such a process does
+        not end by SIGKILL before its connection is aborted.
+        """
+        if self.process is not None:
+            self.process.kill()
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                self.wedged += 1
+                run("umount", "-f", self.mount_point)
+                self.process.wait(20)
         self.process = None
         while self.mounted():
             must("umount", "-l", self.mount_point)
@@ -271,6 +284,14 @@ class Client:
     def status(self):
         """Of the mount; None: it does not answer."""
         return next((v for v in self.volumes() if "dirty_bytes" in v), None)
+
+    def redone(self):
+        """Has it done again, since it was asked last, what it had lost with its leases?"""
+        with open(self.log.name, errors="replace") as f:
+            f.seek(self.log_read)
+            text = f.read()
+            self.log_read = f.tell()
+        return "lost with their leases were done again" in text
 
     def conflicts(self):
         status = self.status()
@@ -332,5 +353,7 @@ class World:
         for name in os.listdir(self.top):
             if name.endswith((".log", ".events", ".out")):
                 shutil.copy(f"{self.top}/{name}", where)
+        for client in self.clients:
+            client.keep_journal("last")
         for journal in (j for c in self.clients for j in c.journals if os.path.isdir(j)):
             shutil.copytree(journal, f"{where}/{os.path.basename(journal)}")

@@ -42,6 +42,7 @@ holder() {	# PATH [READ-ONLY]
 	import mmap, os, sys
 	fd = os.open(sys.argv[1], os.O_RDONLY if len(sys.argv) > 2 else os.O_RDWR)
 	m = None
+	print("open", flush=True)
 	for line in sys.stdin:
 	    words = line.split()
 	    if words[0] == "read":
@@ -55,10 +56,14 @@ holder() {	# PATH [READ-ONLY]
 	    elif words[0] == "chmod":
 	        os.fchmod(fd, int(words[1], 8))
 	        out = "ok"
+	    elif words[0] == "mode":
+	        out = oct(os.fstat(fd).st_mode & 0o777)[2:]
 	    print(out, flush=True)
 	PY
 	coproc HOLDER { exec python3 "$T/holder.py" "$@"; }
 	helper_pids+=("$HOLDER_PID")
+	local line
+	read -r -t 30 line <&"${HOLDER[0]}" && is open "$line"
 }
 ask() {
 	local answer
@@ -143,12 +148,12 @@ name_goes() {
 
 name_on_its_way() {
 	rm -rf "$A/late" && mkdir "$A/late" && ls "$A/late" >/dev/null || return
-	ours() { is ENOENT "$(call stat new)"; }
+	ours() { [ ! -e new ]; }
 	theirs() { : >"$B/late/new"; }
-	cd "$A/late" || return		# one look-up, and none of the way there
+	cd "$A/late" || return		# one look-up, and none of the way there, nor of what a program wants to run
 	during reply-lookup ours theirs && [ -e new ]
 	local status=$?
-	cd "$T" && return $status
+	cd "$OLDPWD" && return $status
 }
 
 # ---- own requests that hold the kernel's locks ----
@@ -193,7 +198,8 @@ created_where_one_is() {
 	wait_for 10 reached submit-create "$before" && mv "$B/known" "$B/made/new" || return
 	before=$(hits reply-create)
 	wait_for 10 reached reply-create "$before" && is ok "$(ask chmod 600)" || return
-	wait $creator && delays && is 600 "$(stat -c %a "$A/made/new")" && let_go
+	# By the descriptor: by name it would be looked up again.
+	wait $creator && delays && is 600 "$(ask mode)" && is 600 "$(stat -c %a "$A/made/new")" && let_go
 }
 
 # ---- shared maps ----

@@ -38,7 +38,8 @@ alone() {	# the default: nobody else has it mounted
 		random_file "$M/large" 200000 && flush_client ann && cp "$M/large" "$T/large" || return
 	client_ns=$near_ns mount_client bob vol
 	random_file "$B/unseen" 3000000 && client_ns=$near_ns client bob umount "$B" || return
-	ls -R "$M/work" >/dev/null && cat "$M/work/"* >"$T/read" 2>/dev/null
+	# Having been there bob has taken what ann had cached.
+	ls -R "$M/work" >/dev/null && cat "$M/large" "$M/work/"* >"$T/read" 2>/dev/null
 	sleep 6				# so that it is heard that nobody else is there
 	go_offline || return
 	cat "$T/status"
@@ -124,7 +125,7 @@ print(*sorted(v["conflicts"]), sep="\n")' | diff - "$T/there" && is "/$copy" "$(
 }
 
 killed() {	# what was done offline, and synced, is in the journal
-	rm -rf "$M/dir" "$B/both"* && printf seen >"$M/seen" && flush_client ann && go_offline || return
+	rm -rf "$M/dir" "$B/both"* && printf seen >"$M/seen" && flush_client ann && ls "$M" >/dev/null && go_offline || return
 	printf "changed offline" >"$M/seen" && sync "$M/seen" && printf offline >"$M/made" && mkdir "$M/madedir" || return
 	kill_client ann && link_restore || return
 	mount_client ann vol -o offline

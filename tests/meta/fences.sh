@@ -237,6 +237,7 @@ fragments | awk '$1 ~ /TESTS$/ && $2 ~ /^[+]?=$/ { for (i = 3; i <= NF; i++) if 
 	find tests -name '*.sh' | grep -vE '^tests/(lib|sshd)\.sh$'
 	find tests/unit -name 'test_*.c' | sed 's/\.c$//'
 	find tests/fuzz -name 'fuzz_*.c' | sed 's|/fuzz_|/replay_|; s/\.c$//'
+	find tests -name 'test_*.py'
 	echo tests/interop/golden.py
 } | LC_ALL=C sort >"$work/tests"
 diff "$work/run" "$work/tests" | sed -n 's/^< \(.*\)/\1 is run as a test, and is none or is run twice/p; s/^> \(.*\)/\1 is never run/p' |

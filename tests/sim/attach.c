@@ -181,6 +181,7 @@ attached(struct mount *m, const struct message *msg)
 	m->control->session = m->session;
 	m->state = m->leaving ? MOUNT_LEAVING : MOUNT_UP;
 	sim_trace(m->sim, "c%u: attached, session %" PRIu64 "%s", m->client->index, m->session, fresh ? ", new" : "");
+	fate_attached(m);
 	engine_attached(mount_clocked(m), &msg->attached, fresh);
 	if (!m->mounted && m->client->index == 0 && m->replaces == 0 && m->client->mounts == m && m->next == NULL &&
 	    !m->formatted) {

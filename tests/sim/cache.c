@@ -154,7 +154,7 @@ attr_spoil(struct kernel *k, uint64_t ino)
 }
 
 static void
-attr_take(struct kernel *k, uint64_t ino, const struct call *c, bool always)
+attr_take(struct kernel *k, uint64_t ino, struct call *c, bool always)
 {
 	struct node *n = node_find(k, ino);
 
@@ -164,8 +164,12 @@ attr_take(struct kernel *k, uint64_t ino, const struct call *c, bool always)
 	 * The real kernel would let an older answer overtake a newer one here; for a moment, for answers leave in
 	 * microseconds there.  Not what is to be tested.
 	 */
-	if (n == NULL || !c->has_attr || (!always && (n->version > c->attr_version || n->attr_done > c->done)))
+	if (n == NULL || !c->has_attr)
 		return;
+	if (!always && (n->version > c->attr_version || n->attr_done > c->done)) {
+		c->attr_unseen = c->type == OP_LOOKUP;	/* a GETATTR's go to its caller all the same */
+		return;
+	}
 	n->attr_done = c->done;
 	n->attr = c->got;
 	n->attr_valid = c->cacheable && c->type != OP_LINK;	/* the mount answers LINK with a timeout of 0 */
@@ -256,7 +260,7 @@ take_file(struct kernel *k, struct call *c, uint64_t ino)
 	struct file *f = sim_alloc(sizeof *f);
 
 	*f = (struct file){ .ino = ino, .handle = c->op.handle, .flags = c->flags, .direct_io = c->direct_io,
-	    .next = k->files };
+	    .doubted = c->excuses & EXCUSE_LOST, .next = k->files };
 	k->files = f;
 	n->files++;
 	c->file = f;

@@ -32,6 +32,8 @@ struct listed {
 enum excuse {
 	EXCUSE_NOSPC	= 1,		/* the server was full while the call ran */
 	EXCUSE_LOST	= 2,		/* this session lost leases or work */
+	EXCUSE_TOLD	= 8,		/* its file told of a loss before, and need not do so again */
+	EXCUSE_ABSENT	= 16,		/* its session was given up: what it had open and others removed is gone, without PIN */
 	EXCUSE_INTR	= 4,		/* its caller was killed */
 };
 
@@ -57,6 +59,7 @@ struct call {
 	int		 error;
 	uint64_t	 child;
 	struct attr	 got;			/* when has_attr */
+	bool		 attr_unseen;		/* the kernel threw them away, and showed them to nobody */
 	bool		 has_attr, cacheable, name_cacheable, keep_cache, direct_io;
 	uint8_t		*bytes;			/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 len;
@@ -72,6 +75,8 @@ struct call {
 	uint64_t	 done_event;
 	/* fate */
 	bool		 voided;		/* lost with its session: as if it never was */
+	bool		 past;			/* verified, when what it saw was still so */
+	bool		 lost;			/* ... for good: its mount lives on, and gave it up */
 	bool		 idle;			/* it succeeded without changing anything */
 	bool		 durable;		/* a later fsync promised that it stays */
 	/* machinery */

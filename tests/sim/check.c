@@ -122,6 +122,7 @@ judge_done(struct sim *sim, struct call *c)
 	judge_forget(sim, c);
 	if ((sim->daemon->full && !sim->daemon->hopeful) || sim->daemon->full_until_us + NOSPC_US > sim->now_us)
 		c->excuses |= EXCUSE_NOSPC;
+	fate_excuse(c);
 	trace_call(sim, "done ", c);
 	sim->report.ops++;
 	sim->report.from_kernel += c->by_kernel;
@@ -161,6 +162,8 @@ apply(struct model *m, const struct letter *l, char *why, size_t size)
 		return l->call->voided || model_apply(m, l->call, why, size);
 	case LETTER_DEATH:
 		model_close_all(m, l->mount->client->index);
+		break;
+	case LETTER_ABSENCE:
 		break;
 	case LETTER_ADOPT:
 		model_adopt(m, l->as);
@@ -342,6 +345,7 @@ permute(struct judge *j, size_t low, uint64_t end)
 {
 	struct search *s = sim_alloc(sizeof *s);
 	size_t from[WINDOW_MAX];
+	const struct model *m = low == j->verified ? j->model : j->before[low % SNAPSHOTS];
 	bool found;
 
 	for (size_t i = low; i < j->count && s->count < WINDOW_MAX; i++) {
@@ -353,8 +357,7 @@ permute(struct judge *j, size_t low, uint64_t end)
 		s->letters[s->count++] = j->letters[i];
 	}
 	j->sim->report.searched++;
-	found = try_one_earlier(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS]) ||
-	    try_orders(s, low == j->verified ? j->model : j->before[low % SNAPSHOTS], (UINT64_C(1) << s->count) - 1, 0);
+	found = try_one_earlier(s, m) || try_orders(s, m, (UINT64_C(1) << s->count) - 1, 0);
 	sim_trace(j->sim, "judge: %u calls from letter %zu on, %u tries: %s", s->count, low, s->tries, found ? "fit" : "do not fit");
 	if (found) {
 		sim_trace(j->sim, "judge: another order of %u calls", s->placed);
@@ -362,6 +365,53 @@ permute(struct judge *j, size_t low, uint64_t end)
 	}
 	free(s);
 	return found;
+}
+
+/* Letter `at` behind the one that does not fit: does all fit then? */
+static bool
+fits_behind(const struct judge *j, size_t at)
+{
+	struct model *m = model_copy(j->before[at % SNAPSHOTS]);
+	char why[256];
+	bool fits = true;
+
+	for (size_t i = at + 1; i <= j->verified && fits; i++)
+		fits = begins(&j->letters[i]) <= ends(&j->letters[at]) && apply(m, &j->letters[i], why, sizeof why);
+	fits = fits && apply(m, &j->letters[at], why, sizeof why);
+	model_free(m);
+	return fits;
+}
+
+/*
+ * A change whose answer is on its way for long belongs behind those who do not
+ * see it yet: else each of them would have to be moved over all between.
+ */
+static bool
+move_behind(struct judge *j)
+{
+	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0, end = j->verified;
+	uint64_t begun = begins(&j->letters[end]);
+
+	for (size_t at = end; at-- > bound; ) {
+		struct letter moved = j->letters[at];
+
+		if (moved.kind != LETTER_CALL || ends(&moved) < begun || !fits_behind(j, at))
+			continue;
+		memmove(j->letters + at, j->letters + at + 1, (end - at) * sizeof *j->letters);
+		j->letters[end] = moved;
+		model_free(j->model);
+		j->model = model_copy(j->before[at % SNAPSHOTS]);
+		for (j->verified = at; j->verified <= end; ) {
+			struct model *before = model_copy(j->model);
+			char why[256];
+
+			apply(j->model, &j->letters[j->verified], why, sizeof why);
+			remember(j, before);
+		}
+		j->sim->report.searched++;
+		return true;
+	}
+	return false;
 }
 
 /* The first letter that may have come after something in [low, verified] began. */
@@ -391,6 +441,8 @@ reorder(struct judge *j)
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
+	if (move_behind(j))
+		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;
 		low = reach_back(j, low);
@@ -431,6 +483,9 @@ judge_advance(struct judge *j)
 				diary_saw(j->sim, j->model, l->call);
 			}
 			remember(j, before);
+			/* What follows was seen by those who got its leases. */
+			if (l->kind == LETTER_ABSENCE && !l->over)
+				fate_decide_absence(j, l->mount);
 			continue;
 		}
 		model_free(before);

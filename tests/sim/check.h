@@ -14,17 +14,18 @@
 #include "tests/sim/client.h"
 #include "tests/sim/model.h"
 
-enum letter_kind { LETTER_CALL, LETTER_DEATH, LETTER_ADOPT };
+enum letter_kind { LETTER_CALL, LETTER_DEATH, LETTER_ABSENCE, LETTER_ADOPT };
 
 struct letter {
 	enum letter_kind kind;
 	struct call	*call;		/* CALL */
-	struct mount	*mount;		/* DEATH, ADOPT: whose */
-	uint64_t	 step;		/* DEATH, ADOPT: when */
+	struct mount	*mount;		/* DEATH, ABSENCE, ADOPT: whose */
+	uint64_t	 step;		/* ... and when */
+	bool		 over;		/* ABSENCE, ADOPT: it was decided for good */
 	struct inode	*as;		/* ADOPT: content and size of a file as found after the death */
 };
 
-enum { SNAPSHOTS = 64 };
+enum { SNAPSHOTS = 256 };
 
 struct offsets {			/* of a directory's names in listings, as far as seen */
 	struct offsets	*next;

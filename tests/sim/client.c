@@ -232,6 +232,11 @@ synced(struct call *c)
 		sim_after(m->sim, 500000, leave, m, 0);
 		return;
 	}
+	/* What it gave up is in the journal: that is run again at once, in its session. */
+	if (s.journal_stranded) {
+		client_give_up(m);
+		return;
+	}
 	diary_empty(m->client->diary);
 	client_say_bye(m);
 }
@@ -314,13 +319,35 @@ look_no_more(struct sim *sim, void *what, uint64_t number)
 	(void)sim;
 	(void)number;
 	m->reading = false;
+	client_hear(m);
+}
+
+void
+client_hear(struct mount *m)
+{
+	if (m->deaf_until_us == 0 || m->state == MOUNT_GONE)
+		return;
+	m->deaf_until_us = 0;
+	/* What it did not hear is said again to who comes back. */
+	if (m->control != NULL)
+		net_cut(m->control);
+}
+
+static void
+deafen(struct mount *m)
+{
+	uint64_t term_us = (m->sim->plan.term_ms + m->sim->plan.skew_ms) * UINT64_C(1000);
+
+	m->sim->report.deafs++;
+	sim_trace(m->sim, "c%u: hears no recall", m->client->index);
+	m->deaf_until_us = m->sim->now_us + 4 * term_us;
+	sim_after(m->sim, 5 * term_us, look_no_more, m, 0);
 }
 
 static void
 deaf_when_saved(struct sim *sim, void *what, uint64_t number)
 {
 	struct mount *m = what;
-	uint64_t term_us = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000);
 	struct engine_status s;
 
 	if (m->state == MOUNT_GONE || m->leaving || sim->calm) {
@@ -333,17 +360,18 @@ deaf_when_saved(struct sim *sim, void *what, uint64_t number)
 		sim_after(sim, 10000, deaf_when_saved, m, number);
 		return;
 	}
-	sim->report.deafs++;
-	sim_trace(sim, "c%u: hears no recall", m->client->index);
-	m->deaf_until_us = sim->now_us + 4 * term_us;
-	sim_after(sim, 5 * term_us, look_no_more, m, 0);
+	deafen(m);
 }
 
 void
-client_deafen(struct client *c)
+client_deafen(struct client *c, bool saved)
 {
-	if (c->mount == NULL || c->mount->reading || c->mount->leaving)
+	if (c->mount == NULL || c->mount->reading || c->mount->leaving || c->mount->deaf_until_us != 0)
 		return;
+	if (!saved) {
+		deafen(c->mount);
+		return;
+	}
 	c->mount->reading = true;
 	deaf_when_saved(c->sim, c->mount, 0);
 }

@@ -91,10 +91,12 @@ void	client_remount(struct client *c, uint64_t away_us);
 void	client_partition(struct client *c, uint64_t for_us);
 void	client_stall(struct client *c, uint64_t for_us);
 /*
- * Once nothing of it is unsaved its mount hears no RECALL for a while, but serves on from what it has.  Until
- * it is over its processes only look, for what an evicted client has not saved is lost.
+ * Its mount hears no RECALL for a while, but serves on from what it has; `saved`: once nothing of it is
+ * unsaved, and until it is over its processes only look.
  */
-void	client_deafen(struct client *c);
+void	client_deafen(struct client *c, bool saved);
+/* It hears again. */
+void	client_hear(struct mount *m);
 /* It has nothing unsaved or open, and does nothing but look. */
 bool	client_only_looks(const struct client *c);
 

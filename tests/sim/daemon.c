@@ -142,6 +142,16 @@ begin_work(struct daemon *d, struct server_action *a)
 	sim_after(d->sim, disk_delay(d) / 4, work_done, w, 0);
 }
 
+/* Its leases may be given away from now on. */
+static void
+gone(struct daemon *d, const char *text)
+{
+	const char *session = strstr(text, "session=");
+
+	if (session != NULL && (strncmp(text, "event=evict ", 12) == 0 || strncmp(text, "event=lapse ", 12) == 0))
+		fate_gone(d->sim, strtoull(session + strlen("session="), NULL, 16));
+}
+
 static void
 carry_out(struct daemon *d, struct server_action *a)
 {
@@ -164,6 +174,7 @@ carry_out(struct daemon *d, struct server_action *a)
 		return;
 	case SERVER_LOG:
 		sim_trace(d->sim, "server: %s", a->text);
+		gone(d, a->text);
 		break;
 	}
 	server_action_free(a);

@@ -74,6 +74,7 @@ struct diary {
 	struct theirs	*theirs;
 	size_t		 theirs_count, theirs_size;
 	bool		 weighed, cut;
+	bool		 lost;			/* what is owed was given up by a mount that lived on */
 };
 
 /* ---- the file ---- */
@@ -112,7 +113,8 @@ copy_made(struct diary *d, struct bytes entry)
 {
 	struct journal_entry n;
 
-	if (d->replay == NULL || d->cut || d->mount->resumes == 0 || journal_decode(&n, entry) < 0 ||
+	/* Apart, the client itself may have changed it, between losing its work and having it back. */
+	if (d->sim->options.apart || d->replay == NULL || d->cut || d->mount->resumes == 0 || journal_decode(&n, entry) < 0 ||
 	    n.kind != JOURNAL_CONFLICT || n.ino == 0)
 		return;
 	if (!touched(d, n.ino))
@@ -148,6 +150,8 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 static void
 drop_front(struct diary *d, size_t n)
 {
+	if (n == 0)
+		return;
 	for (size_t i = 0; i < n; i++)
 		free(d->notes[i].data);
 	memmove(d->notes, d->notes + n, (d->count - n) * sizeof *d->notes);
@@ -203,6 +207,7 @@ diary_empty(struct diary *d)
 	model_free(d->view);
 	d->view = NULL;
 	d->dead = NULL;
+	d->lost = false;
 	d->owed_count = d->theirs_count = 0;
 }
 
@@ -231,10 +236,31 @@ diary_sink(struct diary *d)
 void
 diary_dying(struct diary *d, const struct mount *m)
 {
-	if (d->mount == m)
+	if (d->mount == m || d->lost)
 		return;
 	model_free(d->view);
 	d->view = d->sim->judge->model == NULL ? NULL : model_copy(d->sim->judge->model);
+}
+
+void
+diary_returned(struct diary *d)
+{
+	if (d->mount != NULL || d->lost)
+		return;
+	model_free(d->view);
+	d->view = NULL;
+}
+
+void
+diary_lost(struct diary *d, struct mount *m)
+{
+	if (d->mount == m || d->lost)
+		return;
+	d->lost = true;
+	d->dead = m;
+	d->theirs_count = 0;
+	d->death = d->sim->step;
+	d->cutoff = UINT64_MAX;
 }
 
 void
@@ -251,7 +277,7 @@ diary_killed(struct diary *d, struct mount *m)
 	/* A death while it was run again: what is owed is owed still, by the first dead. */
 	if (d->mount == m)
 		diary_unmount(d);
-	else {
+	else if (!d->lost) {
 		d->dead = m;
 		d->theirs_count = 0;
 		d->death = sim->step;
@@ -375,6 +401,8 @@ is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
 
 		if (c->done == 0 || c->ino != ino || !changes_content(c))
 			continue;
+		if (c->mount == d->dead && c->done > d->death)
+			return false;	/* it wrote there again, on what was left of it */
 		if (c->mount != d->dead && (any || (c->type == OP_WRITE && c->tag == tag)))
 			return false;
 		if (c->type != OP_WRITE || c->tag != tag)
@@ -524,7 +552,7 @@ finished(struct diary *d)
 	int error = replay_error(d->replay);
 
 	/* As the next mount would: again, from the beginning. */
-	if (error == -ENOSPC || ((error == -EIO || error == -ESTALE) && d->sim->options.apart)) {
+	if (error == -ENOSPC || error == -EIO || (error == -ESTALE && d->sim->options.apart)) {
 		sim_trace(d->sim, "c%u: no room for the journal, or it lost its leases: again later", d->client->index);
 		client_give_up(m);
 		return;

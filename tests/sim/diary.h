@@ -21,6 +21,9 @@ const struct engine_journal *diary_sink(struct diary *d);
 
 /* Every letter is verified, and none void yet: what do its processes see? */
 void		 diary_dying(struct diary *d, const struct mount *m);
+/* It had not died, and lost nothing; it lives on without what its processes saw then. */
+void		 diary_returned(struct diary *d);
+void		 diary_lost(struct diary *d, struct mount *m);
 /* The mount has died, perhaps by a power cut; everything of it is judged up to here. */
 void		 diary_killed(struct diary *d, struct mount *m);
 /* The client's clean end, or its replay's: nothing in it is live. */

@@ -83,8 +83,8 @@ touches(const struct model *m, const struct call *c, uint64_t to[TOUCHED_MAX])
 	return count;
 }
 
-static bool
-changes_content(const struct call *c)
+bool
+facts_changes_content(const struct call *c)
 {
 	return c->type == OP_WRITE || c->type == OP_FALLOCATE || (c->type == OP_SETATTR && (c->set & SET_SIZE)) ||
 	    ((c->type == OP_OPEN || c->type == OP_CREATE) && (c->flags & O_TRUNC));
@@ -167,7 +167,9 @@ shown(struct facts *f, const struct call *c, uint64_t ino)
 	if (ino == 0 || c->mount == f->dead || model_find(f->model, ino) == NULL)
 		return;
 	fact = fact_of(f, ino);
-	if (fact->versions_count > 1)
+	if (f->over)
+		fact->built_on = true;	/* what was found then is what it is */
+	else if (fact->versions_count > 1)
 		forget_versions(fact, UINT64_MAX);
 }
 
@@ -187,14 +189,14 @@ follow(struct facts *f, const struct call *c, bool after)
 		return;
 	}
 	/* A name may be known without its inode being leased; attributes and content may not. */
-	if (c->error == 0 && (c->has_attr || c->type == OP_READ || c->type == OP_LSEEK || changes_content(c))) {
+	if (c->error == 0 && (c->has_attr || c->type == OP_READ || c->type == OP_LSEEK || facts_changes_content(c))) {
 		shown(f, c, c->type == OP_LOOKUP ? 0 : c->ino);
 		shown(f, c, c->child);
 	}
 	if (after) {
 		uint64_t ino = c->type == OP_CREATE ? c->child : c->ino;
 
-		if (c->error == 0 && c->mount == f->dead && changes_content(c))
+		if (c->error == 0 && c->mount == f->dead && facts_changes_content(c) && !f->over)
 			add_version(f, ino, c->done);
 		return;
 	}
@@ -202,14 +204,17 @@ follow(struct facts *f, const struct call *c, bool after)
 	for (unsigned i = 0; i < count; i++) {
 		struct fact *fact = fact_of(f, inos[i]);
 
+		if (f->over) {
+			fact->built_on = true;
+			continue;
+		}
 		fact->changer = c->mount;
-		fact->built_on |= f->over;
 		if (c->mount != f->dead)
 			drop_versions(fact);
 		else if (fact->versions_count == 0)
 			add_version(f, inos[i], 0);
 	}
-	if (c->mount != f->dead || c->error != 0)
+	if (c->mount != f->dead || c->error != 0 || f->over)
 		return;
 	if (c->type == OP_FSYNC)
 		forget_versions(fact_of(f, c->ino), c->invoked);
@@ -230,6 +235,7 @@ facts_free(struct facts *f)
 	}
 	free(f->at);
 	model_free(f->model);
+	model_free(f->now);
 }
 
 bool
@@ -255,19 +261,24 @@ facts_gather(struct judge *j, struct facts *f, char *why, size_t size)
 			}
 			follow(f, l->call, true);
 			break;
-		case LETTER_DEATH:
-			model_close_all(f->model, l->mount->client->index);
-			if (l->mount == f->dead) {
+		case LETTER_DEATH: case LETTER_ABSENCE:
+			if (l->kind == LETTER_DEATH)
+				model_close_all(f->model, l->mount->client->index);
+			if (l->mount == f->dead && !l->over && at_death == NULL) {
 				at_death = model_copy(f->model);
 				f->over = true;
 			}
 			break;
 		case LETTER_ADOPT:
 			model_adopt(f->model, l->as);
+			if (l->over)
+				drop_versions(fact_of(f, l->as->ino));
 			break;
 		}
 	}
-	model_free(f->model);
+	f->now = f->model;
 	f->model = at_death;
+	if (at_death != NULL && f->dead->state == MOUNT_GONE)
+		model_close_all(at_death, f->dead->client->index);	/* it may have died while it was absent */
 	return fits && at_death != NULL;
 }

@@ -17,7 +17,7 @@ struct version {
 struct fact {
 	uint64_t	 ino;
 	const struct mount *changer;		/* the last one */
-	bool		 built_on;		/* changed by others after the death */
+	bool		 built_on;		/* changed, or seen by others, after the death */
 	bool		 doubtful;		/* touched by void calls of the dead mount */
 	struct version	*versions;		/* states since its content was last certain, oldest first */
 	size_t		 versions_count, versions_size;
@@ -28,11 +28,12 @@ struct facts {
 	bool		 over;			/* its death has been passed */
 	struct fact	*at;
 	size_t		 count, size;
-	struct model	*model;			/* at the moment of death */
+	struct model	*model, *now;		/* at the moment of death; of the last letter */
 };
 
 /* Walks the history; f->model is left at the death.  False when what others saw does not fit any more. */
 bool	facts_gather(struct judge *j, struct facts *f, char *why, size_t size);
+bool	facts_changes_content(const struct call *c);
 void	facts_free(struct facts *f);
 
 /*

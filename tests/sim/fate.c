@@ -9,6 +9,7 @@
 
 #define XXH_INLINE_ALL
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 
 #include "server/store.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/diary.h"
 
 struct freeze {
 	uint64_t	 sequence, hash;	/* of its changes: one sent again is the same */
@@ -35,6 +37,16 @@ struct ledger {
 	struct applied	*applied;		/* in order */
 	size_t		 applied_count, applied_size;
 	uint64_t	 acked_step;		/* calls up to here were promised to stay */
+	/*
+	 * Alive, but its leases may be others' by now: what it has unsaved is void
+	 * until it comes back with all of them.  What it gives up is lost then.
+	 */
+	bool		 absent, back;		/* back: it has a connection again */
+	bool		 gave_up, was_absent;
+	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
+	uint64_t	 sync_told, told_step;	/* ... and a SYNC of it, when */
+	uint64_t	 left_step, left_bound, back_step;	/* of the last absence; what was in a commit then */
+	uint64_t	 bound, bound_of;	/* what is void is later than that; of the commit frozen at that step */
 	bool		 dead, stale;		/* stale: its fate is to be found out anew */
 	bool		 settled;		/* nothing can change it any more */
 };
@@ -81,6 +93,115 @@ fate_killed(struct mount *m)
 	if (j->model == NULL)
 		return;
 	judge_append(j, (struct letter){ .kind = LETTER_DEATH, .mount = m, .step = step });
+	judge_advance(j);
+}
+
+/* ---- calls ---- */
+
+static bool
+changes_something(const struct call *c)
+{
+	switch (c->type) {
+	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
+	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
+		return true;
+	default:
+		return c->type == OP_OPEN && (c->flags & O_TRUNC);
+	}
+}
+
+/* ---- absences ---- */
+
+static void
+leave(struct mount *m)
+{
+	struct ledger *l = m->ledger;
+
+	l->back = false;
+	if (l->absent || l->dead || m->sim->judge->model == NULL)
+		return;
+	l->absent = l->stale = l->was_absent = true;
+	l->open = 0;
+	sim_trace(m->sim, "judge: client %u is absent", m->client->index);
+	diary_dying(m->client->diary, m);
+	l->left_step = ++m->sim->step;
+	l->left_bound = UINT64_MAX;
+	judge_append(m->sim->judge, (struct letter){ .kind = LETTER_ABSENCE, .mount = m, .step = l->left_step });
+	judge_advance(m->sim->judge);
+}
+
+void
+fate_gone(struct sim *sim, uint64_t session)
+{
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
+
+		if (m != NULL && m->session == session)
+			leave(m);
+	}
+}
+
+void
+fate_attached(struct mount *m)
+{
+	m->ledger->back = true;
+	m->ledger->back_step = ++m->sim->step;
+}
+
+static bool
+closes(const struct call *c)
+{
+	return c->type == OP_RELEASE || c->type == OP_RELEASEDIR;
+}
+
+/* Files it had open when work on them was lost tell so, each once. */
+static void
+owe_errors(struct mount *m)
+{
+	const struct judge *j = m->sim->judge;
+
+	kernel_lost(m->kernel, 0);
+	for (size_t i = 0; i < j->calls_count; i++) {
+		struct call *c = j->calls[i];
+
+		if (c->mount == m && c->in_engine)
+			c->excuses |= EXCUSE_LOST;
+		if (c->mount == m && c->lost && facts_changes_content(c))
+			kernel_lost(m->kernel, c->ino);
+	}
+}
+
+/*
+ * Its engine told of a loss: all that was done and is in no commit under way.
+ * What becomes of those is known when the last of them is answered.
+ */
+static void
+lose(struct mount *m, const struct engine_status *s)
+{
+	struct judge *j = m->sim->judge;
+	struct ledger *l = m->ledger;
+	uint64_t step;
+
+	leave(m);
+	l->back = true;
+	step = l->applied_count == 0 ? 0 : l->applied[l->applied_count - 1].step;
+	step = l->bound_of == step ? l->bound : step;
+	if (s->commits_pending > 0 && l->made[s->sequence - 1].step > step)
+		step = l->made[s->sequence - 1].step;
+	l->open = s->commits_pending > 0 ? s->sequence : 0;
+	l->gave_up = true;
+	for (size_t i = 0; i < j->calls_count; i++) {
+		struct call *c = j->calls[i];
+
+		if (c->mount == m && c->done > step && !closes(c)) {
+			j->sim->report.given_up += !c->lost;
+			c->lost = c->voided = true;
+		}
+	}
+	sim_trace(j->sim, "judge: client %u gave up what came after step %" PRIu64, m->client->index, step);
+	diary_lost(m->client->diary, m);
+	owe_errors(m);
+	l->stale = true;
 	judge_advance(j);
 }
 
@@ -209,7 +330,7 @@ fate_after(struct sim *sim, const struct conn *c, const struct message *m)
 	l->applied[l->applied_count++] = (struct applied){ store_end(sim->daemon->store), sequence, f->step, f->event };
 	if (l->dead && l->settled)
 		sim_fail(sim, "a commit of a session that had ended was applied");
-	l->stale = l->dead;
+	l->stale = l->dead || l->absent;
 	judge_advance(j);
 }
 
@@ -253,7 +374,7 @@ fate_crashed(struct sim *sim, uint64_t kept)
 			l->applied_count = count;
 			if (l->acked_step > (count == 0 ? 0 : l->applied[count - 1].step))
 				sim_fail(sim, "an acknowledged commit of client %u is lost", i);
-			l->stale = l->dead;
+			l->stale = l->dead || l->absent;
 		}
 	image_read(sim, &image);
 	if (!image_check(&image))
@@ -263,18 +384,6 @@ fate_crashed(struct sim *sim, uint64_t kept)
 }
 
 /* ---- promises ---- */
-
-static bool
-changes_something(const struct call *c)
-{
-	switch (c->type) {
-	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
-	case OP_RMDIR: case OP_WRITE: case OP_FALLOCATE: case OP_SETXATTR: case OP_REMOVEXATTR:
-		return true;
-	default:
-		return c->type == OP_OPEN && (c->flags & O_TRUNC);
-	}
-}
 
 static bool
 promised(const struct call *sync, const struct call *c)
@@ -301,16 +410,40 @@ unlinked(const struct model *m, const struct call *c)
 }
 
 void
+fate_excuse(struct call *c)
+{
+	const struct ledger *l = c->mount->ledger;
+
+	if (l->absent && !closes(c))
+		c->voided = true;	/* for now: until it is known what becomes of its work */
+	if ((c->type == OP_SYNC && (l->losses > l->sync_told || c->invoked < l->told_step)) || (c->file != NULL && c->file->doubted &&
+	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
+		c->excuses |= EXCUSE_LOST;
+	if (l->was_absent)
+		c->excuses |= EXCUSE_ABSENT;
+	if (c->file != NULL && c->file->told)
+		c->excuses |= EXCUSE_TOLD;
+}
+
+void
 fate_done(struct sim *sim, struct call *c)
 {
 	struct judge *j = sim->judge;
 
+	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->type == OP_SYNC)
+		c->mount->ledger->sync_told = c->mount->ledger->losses, c->mount->ledger->told_step = sim->step;
+	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL) {
+		c->file->doubted = c->file->owes = false;
+		c->file->told = true;
+	}
+	if (c->error == 0 && c->type == OP_FSYNC && c->file != NULL && c->file->owes)
+		sim_fail(sim, "client %u gave up what was written to %" PRIu64 ", and fsync does not say so", c->client, c->ino);
 	if (c->error != 0 || (c->type != OP_FSYNC && c->type != OP_FSYNCDIR && c->type != OP_SYNC))
 		return;
 	for (size_t i = 0; i < j->count; i++) {
 		struct call *old = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
-		if (old != NULL && old->mount == c->mount && old->error == 0 && old->done < c->invoked && promised(c, old) &&
+		if (old != NULL && old->mount == c->mount && old->error == 0 && !old->lost && old->done < c->invoked && promised(c, old) &&
 		    !unlinked(j->model, old))
 			old->durable = true;
 	}
@@ -325,7 +458,7 @@ remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 
 	for (size_t i = 0; i < j->count; i++) {
 		struct letter *l = &j->letters[i];
-		bool mine = l->kind == LETTER_ADOPT && l->mount == m;
+		bool mine = l->kind == LETTER_ADOPT && l->mount == m && !l->over;
 
 		for (size_t n = 0; mine && n < f->count; n++)
 			if (f->at[n].ino == l->as->ino && f->at[n].built_on)
@@ -346,7 +479,8 @@ insert_adopted(struct judge *j, struct mount *m, struct inode *as)
 {
 	size_t at = 0;
 
-	while (j->letters[at].kind != LETTER_DEATH || j->letters[at].mount != m)
+	while ((j->letters[at].kind != LETTER_DEATH && j->letters[at].kind != LETTER_ABSENCE) || j->letters[at].mount != m ||
+	    j->letters[at].over)
 		at++;
 	judge_append(j, (struct letter){ .kind = LETTER_ADOPT });
 	memmove(j->letters + at + 2, j->letters + at + 1, (j->count - at - 2) * sizeof *j->letters);
@@ -358,22 +492,27 @@ insert_adopted(struct judge *j, struct mount *m, struct inode *as)
 static void
 void_after(struct judge *j, const struct mount *m, uint64_t step)
 {
+	const struct ledger *l = m->ledger;
+
 	for (size_t i = 0; i < j->count; i++) {
 		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
 		if (c != NULL && c->mount == m)
-			c->voided = c->done > step;
+			c->voided = c->lost || c->past || ((l->dead || (l->absent && !closes(c))) && c->done > step);
 	}
 }
 
-/* Without a name, and nobody has it open. */
+/* Without a name, and nobody has it open; who was given up may have had no PIN. */
 static bool
-is_gone(const struct inode *i)
+is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 {
-	for (unsigned c = 0; c < CLIENTS_MAX; c++)
-		if (i->opens[c] > 0)
+	if (i == NULL || i->nlink > 0)
+		return i == NULL;
+	for (unsigned c = 0; c < sim->plan.clients; c++)
+		if (i->opens[c] > 0 && (image_find(image, i->ino) != NULL || sim->clients[c]->mount == NULL ||
+		    !sim->clients[c]->mount->ledger->was_absent))
 			return false;
-	return i->nlink == 0;
+	return true;
 }
 
 /* One boundary between what stayed and what is void: does it explain everything? */
@@ -394,7 +533,10 @@ try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t 
 		const struct inode *i = model_find(facts.model, f->ino);
 		struct inode *as = NULL;
 
-		if (i == NULL || is_gone(i) || (f->changer != m && !(f->doubtful && f->changer == NULL)))
+		if (is_gone(j->sim, &image, i) || is_gone(j->sim, &image, model_find(facts.now, f->ino)) || f->built_on || (f->changer != m && !(f->doubtful && f->changer == NULL)))
+			continue;
+		/* It lives on, and has this still. */
+		if (m->ledger->gave_up && !m->ledger->dead && engine_holds_content(m->engine, f->ino))
 			continue;
 		good = remains_judge(&image, m, f, i, &as, why, size);
 		if (as != NULL)
@@ -422,39 +564,163 @@ promises_kept(struct judge *j, const struct mount *m, char *why, size_t size)
 }
 
 static void
+try_all_again(struct judge *j, const struct mount *m, const char *what)
+{
+	char why[1024] = "", text[1024] = "";
+	size_t at;
+
+	if (judge_replay(j, &at, why, sizeof why))
+		return;
+	call_text(j->letters[at].call, text, sizeof text);
+	sim_fail(j->sim, "after the %s of client %u: %s: %s", what, m->client->index, why, text);
+}
+
+/* It came back with all it had: it never was away. */
+static void
+forget_absence(struct judge *j, const struct mount *m)
+{
+	size_t count = 0, verified = j->verified;
+
+	for (size_t i = 0; i < j->count; i++) {
+		struct letter *l = &j->letters[i];
+
+		if ((l->kind != LETTER_ABSENCE && l->kind != LETTER_ADOPT) || l->mount != m || l->over) {
+			j->letters[count++] = *l;
+			continue;
+		}
+		if (l->kind == LETTER_ADOPT)
+			fate_free_inode(l->as);
+		verified -= i < j->verified;
+	}
+	j->count = count;
+	j->verified = verified;
+}
+
+/* What changed something takes effect later; what only looked was right when it did, and that is past. */
+static bool
+held_over(const struct letter *l, const struct mount *m)
+{
+	struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
+
+	if (c == NULL || c->voided || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || closes(c))
+		return false;
+	c->past = c->voided = c->error != 0 || !changes_something(c);
+	return !c->past;
+}
+
+/* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
+static void
+hold_over(struct judge *j, const struct mount *m)
+{
+	struct letter *held = sim_alloc((j->count + 1) * sizeof *held);
+	size_t count = 0, kept = 0, at;
+
+	for (size_t i = 0; i < j->count; i++)
+		if (held_over(&j->letters[i], m))
+			held[count++] = j->letters[i];
+		else
+			j->letters[kept++] = j->letters[i];
+	for (at = 0; at < kept; at++)
+		if (at + count >= j->verified || (j->letters[at].kind == LETTER_CALL ? j->letters[at].call->done :
+		    j->letters[at].step) > m->ledger->back_step)
+			break;
+	memmove(j->letters + at + count, j->letters + at, (kept - at) * sizeof *held);
+	memcpy(j->letters + at, held, count * sizeof *held);
+	free(held);
+}
+
+/* What it gave up is void for good; the rest stays, also what it did since. */
+static void
+returned(struct mount *m)
+{
+	struct judge *j = m->sim->judge;
+	struct ledger *l = m->ledger;
+	char why[1024] = "";
+	size_t at, verified;
+
+	l->absent = l->stale = false;
+	if (!l->gave_up) {
+		void_after(j, m, UINT64_MAX);
+		forget_absence(j, m);
+		diary_returned(m->client->diary);
+	} else if (!try_boundary(j, m, UINT64_MAX, why, sizeof why))
+		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
+	for (size_t i = 0; i < j->count; i++)
+		if (j->letters[i].mount == m)
+			j->letters[i].over = true;
+	l->gave_up = false;
+	sim_trace(j->sim, "judge: client %u is back", m->client->index);
+	verified = j->verified;
+	if (!judge_replay(j, &at, why, sizeof why)) {
+		j->verified = verified;
+		hold_over(j, m);
+		try_all_again(j, m, "return");
+	}
+	judge_advance(j);
+}
+
+void
+fate_heed(struct mount *m)
+{
+	struct ledger *l = m->ledger;
+	struct engine_status s;
+
+	if (m->engine == NULL || m->sim->judge->model == NULL || l->dead)
+		return;
+	engine_status(m->engine, &s);
+	if (s.lost_objects + s.rejected > l->losses) {
+		l->losses = s.lost_objects + s.rejected;
+		lose(m, &s);
+	}
+	if (l->absent && l->back && s.attached && !s.reclaiming && s.sequence - s.commits_pending >= l->open)
+		returned(m);
+}
+
+static void
 decide(struct judge *j, struct mount *m)
 {
 	struct ledger *l = m->ledger;
 	const struct applied *last = l->applied_count == 0 ? NULL : &l->applied[l->applied_count - 1];
-	uint64_t step = last == NULL ? 0 : last->step, tried = step;
+	uint64_t step = last == NULL ? 0 : last->step;
 	char why[1024] = "", again[1024] = "";
 	bool good;
-	size_t at;
 
 	l->stale = false;
 	good = try_boundary(j, m, step, why, sizeof why);
+	l->bound = l->bound_of = step;
 	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
 
 		if (c->mount != m || c->done == 0 || c->done_event != last->event)
 			continue;
 		/* Just before, and with, each call of the event that froze the commit. */
-		if ((good = try_boundary(j, m, c->done - 1, again, sizeof again)) ||
-		    (good = try_boundary(j, m, c->done, again, sizeof again)))
-			tried = c->done;
+		for (uint64_t at_step = c->done - 1; !good && at_step <= c->done; at_step++)
+			if ((good = try_boundary(j, m, at_step, again, sizeof again)))
+				l->bound = at_step;
 	}
+	if (l->absent && l->left_bound == UINT64_MAX)
+		l->left_bound = l->bound;
 	if (!good || !promises_kept(j, m, why, sizeof why)) {
 		try_boundary(j, m, step, again, sizeof again);
-		sim_fail(j->sim, "after the death of client %u with %zu commits applied: %s", m->client->index, l->applied_count, why);
+		sim_fail(j->sim, "after the %s of client %u with %zu commits applied: %s", l->dead ? "death" : "absence",
+		    m->client->index, l->applied_count, why);
 		return;
 	}
 	for (size_t i = 0; i < j->calls_count; i++)
 		j->sim->report.voided += j->calls[i]->mount == m && j->calls[i]->voided;
-	if (!judge_replay(j, &at, why, sizeof why)) {
-		call_text(j->letters[at].call, again, sizeof again);
-		sim_fail(j->sim, "after the death of client %u: %s: %s", m->client->index, why, again);
-	}
-	sim_trace(j->sim, "judge: client %u lost what came after step %" PRIu64, m->client->index, tried);
+	try_all_again(j, m, l->dead ? "death" : "absence");
+	sim_trace(j->sim, "judge: client %u lost what came after step %" PRIu64, m->client->index, l->bound);
+}
+
+void
+fate_decide_absence(struct judge *j, struct mount *m)
+{
+	bool was = j->deciding;
+
+	j->deciding = true;
+	if (m->ledger->stale)
+		decide(j, m);
+	j->deciding = was;
 }
 
 void

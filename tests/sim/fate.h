@@ -27,6 +27,12 @@ void	fate_session_lost(struct mount *m);
 /* Is it dead, and its end not known for good? */
 bool	fate_open(const struct mount *m);
 
+/* The server gave up waiting for a session; it is attached again; its engine heard something: what is left of its work? */
+void	fate_gone(struct sim *sim, uint64_t session);
+void	fate_attached(struct mount *m);
+void	fate_heed(struct mount *m);
+void	fate_decide_absence(struct judge *j, struct mount *m);
+
 /* The engine has done something: notes which commits it froze. */
 void	fate_watch(struct mount *m);
 /* A commit is sent: the id its message is to carry. */
@@ -41,7 +47,8 @@ void	fate_server_sends(struct sim *sim, const struct conn *c, const struct messa
 uint64_t fate_crash_position(struct sim *sim, uint64_t synced, uint64_t end);
 void	fate_crashed(struct sim *sim, uint64_t kept);
 
-/* A call was done: what does it promise? */
+/* A call is done: may it tell of a loss?  Then: what does it promise? */
+void	fate_excuse(struct call *c);
 void	fate_done(struct sim *sim, struct call *c);
 /* Does a call, done in this state, change anything? */
 void	fate_weigh(const struct model *before, struct call *c);

@@ -89,11 +89,17 @@ look_no_longer(struct sim *sim, void *what, uint64_t number)
 	c->looking = false;
 }
 
+static uint64_t
+past_term_us(struct sim *sim)
+{
+	return (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000) + rng_below(&sim->faults, 20 * S);
+}
+
 static void
 isolate_now(struct sim *sim, void *what, uint64_t deadline_us)
 {
 	struct client *c = what;
-	uint64_t for_us = (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000) + rng_below(&sim->faults, 20 * S);
+	uint64_t for_us = past_term_us(sim);
 
 	if (sim->calm || sim->now_us >= deadline_us || sim->now_us < c->unreachable_until_us)
 		c->looking = false;
@@ -105,7 +111,30 @@ isolate_now(struct sim *sim, void *what, uint64_t deadline_us)
 	}
 }
 
-/* What it has unsaved would be lost with its leases, so it has nothing: it must only not show what others change. */
+/* It does what it does, and is cut off or stopped in the midst of that. */
+static void
+cut_off(struct sim *sim)
+{
+	struct client *c = some_client(sim);
+
+	if (c->mount == NULL || sim->now_us < c->unreachable_until_us)
+		return;
+	sim->report.cutoffs++;
+	client_partition(c, past_term_us(sim));
+}
+
+static void
+stop(struct sim *sim)
+{
+	struct client *c = some_client(sim);
+
+	if (c->mount == NULL || mount_stalled_us(c->mount) > 0)
+		return;
+	sim->report.stops++;
+	client_stall(c, past_term_us(sim));
+}
+
+/* It has nothing unsaved then: it must only not show what others change. */
 static void
 isolate(struct sim *sim)
 {
@@ -165,7 +194,7 @@ stall(struct sim *sim)
 static void
 deafen(struct sim *sim)
 {
-	client_deafen(some_client(sim));
+	client_deafen(some_client(sim), sim->options.faults == 0);
 }
 
 static const struct {
@@ -174,8 +203,10 @@ static const struct {
 } kinds[] = {
 	{ cut_control, 30 }, { cut_bulk, 10 }, { partition, 8 }, { crash_server, 16 }, { kill_client, 12 },
 	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 }, { isolate, 6 }, { deafen, 4 },
+	{ cut_off, 6 }, { stop, 4 },
 };
-enum { KINDS = sizeof kinds / sizeof *kinds };
+/* The last two only when --faults asks for them: of a few such worlds in a thousand the judge cannot tell yet. */
+enum { KINDS = sizeof kinds / sizeof *kinds, USUAL = KINDS - 2 };
 
 static void
 something(struct sim *sim, void *what, uint64_t number)
@@ -224,7 +255,7 @@ fault_poll(struct sim *sim)
 void
 fault_start(struct sim *sim)
 {
-	uint32_t mask = (uint32_t)rng_below(&sim->faults, 1 << KINDS) | (uint32_t)rng_below(&sim->faults, 1 << KINDS);
+	uint32_t mask = (uint32_t)rng_below(&sim->faults, 1 << USUAL) | (uint32_t)rng_below(&sim->faults, 1 << USUAL);
 
 	sim->plan.fault_mask = mask == 0 ? 1 : mask;
 	if (sim->options.faults != 0)
@@ -244,8 +275,10 @@ fault_heal(struct sim *sim)
 {
 	for (unsigned i = 0; i < sim->plan.clients; i++) {
 		sim->clients[i]->unreachable_until_us = sim->now_us;
-		if (sim->clients[i]->mount != NULL)
+		if (sim->clients[i]->mount != NULL) {
 			sim->clients[i]->mount->stalled_until_us = sim->now_us;
+			client_hear(sim->clients[i]->mount);
+		}
 	}
 	sim->daemon->slow = false;
 	if (sim->daemon->full)

@@ -241,6 +241,15 @@ kernel_replied(struct kernel *k, struct call *c)
 	finish(k, c);
 }
 
+void
+kernel_lost(struct kernel *k, uint64_t ino)
+{
+	for (struct file *f = k->files; f != NULL; f = f->next) {
+		f->doubted |= ino == 0;
+		f->owes |= f->ino == ino;
+	}
+}
+
 bool
 kernel_pages_locked(const struct kernel *k, uint64_t ino)
 {

@@ -21,6 +21,7 @@ struct file {
 	uint64_t	 ino, handle;
 	uint32_t	 flags;
 	bool		 direct_io;
+	bool		 doubted, owes, told;	/* a loss may, must be, was told through it */
 };
 
 struct kernel	*kernel_new(struct mount *m);
@@ -30,6 +31,8 @@ void		 kernel_free(struct kernel *k);
 struct call	*kernel_new_call(struct kernel *k, unsigned proc, enum op_type type, uint64_t ino);
 /* Makes it; c->then(c) follows when it is answered, never from within. */
 void		 kernel_call(struct kernel *k, struct call *c);
+/* Content of an inode was lost: each open file of it is to tell.  0: of any one, perhaps. */
+void		 kernel_lost(struct kernel *k, uint64_t ino);
 /* The engine's answer has arrived. */
 void		 kernel_replied(struct kernel *k, struct call *c);
 /* 0, or -ENOENT when the kernel does not know the inode. */

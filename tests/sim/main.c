@@ -56,8 +56,8 @@ add(struct tally *t, const struct sim_report *r)
 {
 #define SUM(field) t->sum.field += r->field
 	SUM(ops); SUM(from_kernel); SUM(events); SUM(messages); SUM(commits); SUM(recalls); SUM(replays);
-	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
-	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(stalls); SUM(deafs); SUM(simulated_ms);
+	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(given_up); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
+	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(stalls); SUM(deafs); SUM(cutoffs); SUM(stops); SUM(simulated_ms);
 	SUM(journals); SUM(rerun); SUM(conflicts); SUM(equal); SUM(owed); SUM(redone); SUM(beside); SUM(offline);
 #undef SUM
 	t->seeds++;
@@ -68,15 +68,17 @@ print_report(const char *prefix, const struct sim_report *r)
 {
 	printf("%sops %" PRIu64 " (kernel %" PRIu64 "), commits %" PRIu64 ", recalls %" PRIu64 ", replays %" PRIu64
 	    ", restarts %" PRIu64 ", cuts %" PRIu64 ", partitions %" PRIu64 ", evictions %" PRIu64 ", crashes %" PRIu64
-	    ", remounts %" PRIu64 ", full %" PRIu64 ", stalls %" PRIu64 ", deafs %" PRIu64 "\n",
+	    ", remounts %" PRIu64 ", full %" PRIu64 ", stalls %" PRIu64 ", deafs %" PRIu64
+	    ", cut off %" PRIu64 ", stopped %" PRIu64 "\n",
 	    prefix, r->ops, r->from_kernel, r->commits, r->recalls, r->replays, r->restarts, r->cuts, r->partitions,
-	    r->evictions, r->crashes, r->remounts, r->full, r->stalls, r->deafs);
+	    r->evictions, r->crashes, r->remounts, r->full, r->stalls, r->deafs,
+	    r->cutoffs, r->stops);
 	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
 	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->journals, r->rerun, r->conflicts,
 	    r->equal, r->owed, r->offline, r->redone, r->beside);
-	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", lost objects %" PRIu64
+	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", given up %" PRIu64 ", lost objects %" PRIu64
 	    ", reordered %" PRIu64 ", messages %" PRIu64 ", events %" PRIu64 ", simulated %" PRIu64 " s\n",
-	    prefix, r->rejected, r->missing, r->voided, r->lost, r->searched, r->messages, r->events,
+	    prefix, r->rejected, r->missing, r->voided, r->given_up, r->lost, r->searched, r->messages, r->events,
 	    r->simulated_ms / 1000);
 }
 

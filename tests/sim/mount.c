@@ -323,6 +323,7 @@ mount_drain(struct mount *m)
 	if (m->draining)
 		return;
 	m->draining = true;
+	fate_heed(m);
 	while (m->engine != NULL && !m->sim->report.failed && (a = engine_next(m->engine)) != NULL) {
 		/* Calls done before the commit was frozen come before it in the queue. */
 		if (a->kind == ACTION_COMMIT)

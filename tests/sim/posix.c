@@ -107,7 +107,7 @@ attr_fits(struct trial *t, const struct inode *i)
 {
 	const struct attr *a = &t->call->got;
 
-	if (!t->call->has_attr)
+	if (!t->call->has_attr || t->call->attr_unseen)
 		return true;
 	if (a->mode != i->mode)
 		return wrong(t, "mode %o, but expected %o", a->mode, i->mode);
@@ -133,7 +133,7 @@ target(struct trial *t, uint64_t ino, bool *ret_may_succeed)
 	const struct inode *i = model_find(t->model, ino);
 
 	*ret_may_succeed = i != NULL;
-	if (i == NULL || (i->nlink == 0 && i->opens[t->call->client] == 0))
+	if (i == NULL || (i->nlink == 0 && (i->opens[t->call->client] == 0 || (t->call->excuses & EXCUSE_ABSENT))))
 		could_gone(t);
 	return i;
 }
@@ -691,6 +691,7 @@ apply_nothing(struct trial *t)
 
 	if (t->call->ino != 0)
 		target(t, t->call->ino, &may_succeed);
+	may_succeed |= (t->call->excuses & EXCUSE_TOLD) || ((t->call->excuses & EXCUSE_LOST) && t->call->type == OP_FLUSH);
 	return outcome(t, may_succeed) >= 0;
 }
 

@@ -130,14 +130,30 @@ duplicate(const struct inode *i)
 	return to;
 }
 
-/* Truncated to be written anew, with no commit in between: nobody finds it empty. */
+/* Who syncs an empty file, or is about to when it is truncated, may find it empty. */
+static bool
+synced(const struct mount *m, uint64_t ino, uint64_t from, uint64_t to)
+{
+	const struct judge *j = m->sim->judge;
+
+	for (size_t i = 0; i < j->calls_count; i++) {
+		const struct call *c = j->calls[i];
+
+		if (c->mount == m && c->invoked != 0 && c->invoked < to && (c->done == 0 || c->done >= from) &&
+		    (c->type == OP_SYNC || (c->type == OP_FSYNC && c->ino == ino)))
+			return true;
+	}
+	return false;
+}
+
+/* Truncated to be written anew, with no commit or sync in between: nobody finds it empty. */
 static bool
 passing(const struct mount *m, const struct fact *f, size_t v)
 {
 	uint64_t next = v + 1 < f->versions_count ? f->versions[v + 1].step : UINT64_MAX;
 
 	return v > 0 && f->versions[v].inode->size == 0 && f->versions[v - 1].inode->size > 0 &&
-	    !fate_froze(m, f->versions[v].step, next);
+	    !fate_froze(m, f->versions[v].step, next) && !synced(m, f->ino, f->versions[v].step, next);
 }
 
 static bool

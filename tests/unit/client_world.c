@@ -33,6 +33,13 @@ note(const struct action *a)
 	}
 	if (w.said_count < SAID_MAX)
 		w.said[w.said_count++] = s;
+	for (uint32_t i = 1; a->kind == ACTION_SEND && m->type == MSG_release && i < m->release.leases.count; i++) {
+		const struct msg_lease *l = &m->release.leases.at[i];
+
+		if (w.said_count < SAID_MAX)
+			w.said[w.said_count++] = (struct said){ .kind = a->kind, .type = m->type, .oid = l->oid,
+			    .grant = l->grant, .mode = l->mode };
+	}
 }
 
 static void

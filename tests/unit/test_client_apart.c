@@ -38,7 +38,7 @@ trim(void *context, uint64_t upto)
 	(void)context, (void)upto;
 }
 
-static const struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
+static struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
 
 static void
 begin(enum offline offline)
@@ -162,7 +162,7 @@ test_who_may(void)
 static void
 test_changes(void)
 {
-	struct op again = { .type = OP_CREATE, .ino = OID_ROOT, .attr.mode = S_IFREG | 0644, .flags = O_RDWR };
+	struct op again = { .type = OP_MKNOD, .ino = OID_ROOT, .attr.mode = S_IFREG | 0644 };
 	char name[16];
 	uint64_t h, a;
 	unsigned before, made = 0;
@@ -229,10 +229,86 @@ test_gate(void)
 	world_replied(&fsync);
 	ok(world_wanted(a, MODE_EXCLUSIVE), "and others go on");
 	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	engine_interrupt(w.engine, &write);
+	world_replied(&write);
 	world_pass(100);
 	engine_redo_due(w.engine, &losses, &keep);
 	ok(world_sane() && engine_redo_end(w.engine, losses, 0) == 0 && kept.of_kind[JOURNAL_REDONE] == 1 &&
 	    !engine_redo_due(w.engine, &more, &keep) && !status().journal_stranded && world_sane(), "until it is done");
+	world_teardown();
+}
+
+/* The journal grew too large with what was lost: nobody's work is kept in it any more, but its end is. */
+static void
+test_filled(void)
+{
+	struct op write = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+	uint64_t h, a, losses;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	engine_redo_due(w.engine, &losses, &keep);
+	engine_redo_end(w.engine, losses, -ENOSPC);
+	sink.max = 1;
+	write.ino = a;
+	world_submit(&write);
+	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	ok(kept.of_kind[JOURNAL_FOREIGN] == 1 && status().ops_parked == 1,
+	    "a change of what was lost is answered by the server, and said to be one");
+	ok(engine_redo_end(w.engine, losses, 0) == 0 && kept.of_kind[JOURNAL_REDONE] == 1, "that all was done again fits too");
+	sink.max = 64 << 20;
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &write);
+	world_replied(&write);
+	world_teardown();
+}
+
+/* Somebody else changed it, then we did, though not its content: it is not ours. */
+static void
+test_changed_elsewhere(void)
+{
+	struct op chmod = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .version = 2 };
+	struct replaying p = { .entry = &n, .it.base = 2 };
+	struct op again = { .type = OP_WRITE, .data = world_text("lost"), .replay = &p, .redo = true };
+	struct msg_answer theirs;
+	uint64_t h, a, losses;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	engine_redo_due(w.engine, &losses, &keep);
+	engine_redo_end(w.engine, losses, -ENOSPC);
+	theirs = world_object(a, MODE_EXCLUSIVE, 5, 30, &world_file);
+	theirs.writer = 99;
+	chmod.ino = again.ino = n.ino = a;
+	kept.fails = -ENOSPC;			/* not as the journal tells it */
+	world_submit(&chmod);
+	world_grant_one(1, theirs);
+	kept.fails = 0;
+	world_pass(3000);
+	world_pass(600);
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
+	world_replied(&chmod);
+	world_submit(&again);
+	ok(p.verdict == REPLAY_CHANGED, "what another had changed is not ours because we changed it last");
+	world_replied(&again);
 	world_teardown();
 }
 
@@ -273,6 +349,36 @@ test_gate_opens(void)
 	world_teardown();
 }
 
+/* A directory's lease is lost while the commit of a new name in it is on its way, and then there is no room for that. */
+static void
+test_half_lost(void)
+{
+	struct msg_lease lost = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE };
+	struct message m = { .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } };
+	uint64_t h, b, losses, sequence;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	b = world_create("b", &h);
+	world_pass(3000);
+	world_pass(600);
+	sequence = w.commits[0]->sequence;
+	ok(world_commit_has(w.commits[0], OID_ROOT, KIND_ENTRY) && world_commit_has(w.commits[0], b, KIND_ATTR),
+	    "a file and its name go in one commit");
+	engine_detached(w.engine);
+	world_attach(false, sequence - 1, false);
+	engine_received(w.engine, &m);
+	world_collect();
+	while (w.commit_count > 0)
+		world_answer(STATUS_NOSPC);
+	for (unsigned i = 0; i < 20; i++)
+		world_pass(1000);
+	ok(w.commit_count == 0 && status().dirty_objects == 0, "without the name the file does not go either");
+	ok(engine_redo_due(w.engine, &losses, &keep) && status().waiting_objects == 2 && world_sane(),
+	    "both are done again");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -281,6 +387,9 @@ main(void)
 	test_who_may();
 	test_changes();
 	test_gate();
+	test_filled();
+	test_changed_elsewhere();
 	test_gate_opens();
+	test_half_lost();
 	return tap_done();
 }

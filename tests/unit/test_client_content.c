@@ -50,6 +50,68 @@ test_held_size(void)
 	world_teardown();
 }
 
+/* The time of a commit comes between truncating a file and writing it anew. */
+static void
+test_held_over(void)
+{
+	struct op cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, g, a, b;
+
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	b = world_create("b", &g);
+	world_write(a, h, 0, 5000);
+	world_sync();
+	world_write(b, g, 0, 5000);
+	world_pass(1900);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_pass(200);
+	ok(w.store_count == 1 && w.commit_count == 0, "a commit waits for what another file's content needs");
+	world_write(a, h, 0, 16);
+	world_pass(1000);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) != 0, "and does not tell of a file written anew that it is empty");
+	world_answer_all();
+	for (unsigned i = 0; i < 3; i++) {
+		world_pass(2500);
+		world_answer_all();
+	}
+	world_write(b, g, 0, 16);
+	world_pass(1900);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_pass(200);
+	world_stored(world_take_store());
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) != 0, "nor when it was truncated just before");
+	world_answer_all();
+	world_pass(2500);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 0, "only one that stays so for the time of a commit");
+	world_answer_all();
+	world_teardown();
+}
+
+/* What a full server refused is no old content that could be kept. */
+static void
+test_held_and_refused(void)
+{
+	struct op op = { .type = OP_SYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, a;
+
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, 4);
+	world_submit(&op);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 4, "a file's first content is on its way");
+	world_submit(&cut);
+	world_replied(&cut);
+	world_answer(STATUS_NOSPC);
+	world_replied(&op);
+	world_pass(1500);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 0, "refused, and truncated meanwhile, it is not told of again");
+	world_answer_all();
+	world_teardown();
+}
+
 /* A SYNC waits for what was written before it, while others write on. */
 static void
 test_sync_beside_writers(void)
@@ -179,6 +241,8 @@ main(void)
 	world_begin();
 	test_gap();
 	test_held_size();
+	test_held_over();
+	test_held_and_refused();
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();

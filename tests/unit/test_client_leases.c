@@ -51,9 +51,78 @@ test_sweep(void)
 	engine_invalidated(w.engine, a, 0);
 	world_collect();
 	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "and again when pages came back meanwhile");
+	world_forget();
+	engine_invalidated(w.engine, a, -ENOENT);
+	world_collect();
+	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "or when the kernel has not taken it in yet");
 	engine_invalidated(w.engine, a, 0);
 	world_collect();
-	ok(released(a) >= 0, "until none did");
+	ok(released(a) >= 0, "until it has, and none did");
+	world_teardown();
+}
+
+/* The kernel moves what it knows of a name, and will believe it as long as before. */
+static void
+test_moved_name(void)
+{
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("b") };
+	uint64_t h;
+
+	world_setup();
+	world_create("a", &h);
+	world_sync();
+	w.no_sweep = true;
+	world_recall(OID_ROOT, 0, MODE_NONE, 9);
+	ok(world_submit(&move) && move.error == 0, "a name is moved while its directory is swept");
+	world_replied(&move);
+	world_forget();
+	engine_invalidated(w.engine, OID_ROOT, 0);
+	world_collect();
+	world_answer_all();
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0 && released(OID_ROOT) < 0, "it is swept again");
+	engine_invalidated(w.engine, OID_ROOT, 0);
+	world_collect();
+	world_answer_all();
+	ok(released(OID_ROOT) >= 0, "and then given back");
+	world_teardown();
+}
+
+/* Nobody sees a change while the kernel here still shows what was before it. */
+static void
+test_answer_under_way(void)
+{
+	struct op mode = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 }, later = mode;
+	uint64_t g, h, a;
+
+	world_setup();
+	mode.ino = a = world_create("a", &h);
+	world_sync();
+	ok(world_submit(&mode) && mode.error == 0, "a file is changed");
+	world_sync();
+	world_forget();
+	world_recall(a, 0, MODE_SHARED, 9);
+	ok(released(a) < 0, "it is not shared while the answer to that is on its way");
+	world_replied(&mode);
+	ok(released(a) >= 0, "but then");
+	world_teardown();
+
+	/* One that is shared along with its directory. */
+	world_setup();
+	a = world_create("a", &g);
+	mode.ino = world_create("b", &h);
+	world_sync();
+	world_run(OP_RELEASE, a, g);
+	world_run(OP_RELEASE, mode.ino, h);
+	world_submit(&mode);
+	world_recall(OID_ROOT, 0, MODE_SHARED, 9);
+	later.ino = a;
+	world_submit(&later);
+	world_sync();
+	world_forget();
+	world_replied(&mode);
+	ok(released(OID_ROOT) >= 0 && released(mode.ino) >= 0, "what is in a shared directory goes with it");
+	ok(released(a) < 0, "but not while an answer is on its way");
+	world_replied(&later);
 	world_teardown();
 }
 
@@ -159,6 +228,28 @@ test_loss(void)
 	ok(world_run(OP_SYNC, OID_ROOT, 0) == -EIO, "so is who syncs all");
 	ok(world_run(OP_SYNC, OID_ROOT, 0) == 0, "once");
 	ok(world_sane(), "and all is well");
+	world_teardown();
+}
+
+/* The removal of a name is lost with the lease of what it led to: that is there still. */
+static void
+test_lost_removal(void)
+{
+	struct op drop = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, stat = { .type = OP_GETATTR };
+	uint64_t h, a;
+
+	world_setup();
+	stat.ino = a = world_create("a", &h);
+	world_sync();
+	world_run(OP_RELEASE, a, h);
+	world_submit(&drop);
+	ok(drop.error == 0, "a file is removed");
+	world_replied(&drop);
+	lose(a);
+	ok(!world_submit(&stat) && world_wanted(a, MODE_SHARED), "when that is lost it is asked for again");
+	world_grant_one(1, world_object(a, MODE_SHARED, 30, 3, &world_file));
+	ok(stat.error == 0 && stat.attr.nlink == 1, "and found");
+	world_replied(&stat);
 	world_teardown();
 }
 
@@ -636,15 +727,42 @@ test_listing_of_removed(void)
 	world_teardown();
 }
 
+/* Who removed the last name did not bring the content of a file that nobody had open. */
+static void
+test_removed_elsewhere(void)
+{
+	struct attr removed = world_file;
+	struct op stat = { .type = OP_GETATTR, .ino = FAR }, again = { .type = OP_GETATTR, .ino = FAR };
+
+	world_setup();
+	removed.nlink = 0;
+	world_submit(&stat);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &removed));
+	ok(stat.error == -ESTALE, "its size is not told, for it may never have arrived");
+	world_replied(&stat);
+	removed.mode = S_IFDIR | 0755;
+	world_teardown();
+	world_setup();
+	world_submit(&again);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &removed));
+	ok(again.error == 0 && again.attr.nlink == 0, "a directory has nothing that could be missing");
+	world_replied(&again);
+	world_teardown();
+}
+
 int
 main(void)
 {
 	world_begin();
+	test_removed_elsewhere();
 	test_sweep();
+	test_moved_name();
+	test_answer_under_way();
 	test_locked_pages();
 	test_changed_by_name();
 	test_unpin();
 	test_loss();
+	test_lost_removal();
 	test_half_an_operation();
 	test_early_recall();
 	test_late_answer();

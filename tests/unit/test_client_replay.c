@@ -212,6 +212,12 @@ whose(void)
 	attached_to(7, BOOT);
 	cut_off();
 	ok(taken_for_ours(0, SESSION), "as is what a session before the last one changed");
+	forget();
+	attached_to(7, BOOT);
+	cut_off();
+	mount(0);
+	unmount();
+	ok(noted(JOURNAL_SESSION, SESSION), "and what an attempt in a session of its own did");
 }
 
 /* What the mount did after a loss did not build upon what was lost: there it is somebody else. */
@@ -329,6 +335,93 @@ numbers_used_again(void)
 	unmount();
 }
 
+static enum op_type
+says_error(int error)
+{
+	struct op op = *replay_next(replay, w.engine);
+
+	op.error = error;
+	replay_answered(replay, &op);
+	return op.type;
+}
+
+static enum op_type
+changed_by_others(void)
+{
+	struct op op = *replay_next(replay, w.engine);
+
+	op.replay->verdict = REPLAY_CHANGED;
+	replay_answered(replay, &op);
+	return op.type;
+}
+
+/* By the mount that lost it. */
+static void
+again_alive(void)
+{
+	world_setup_unattached(NULL);
+	replay_new(&replay, "here", true);
+	for (size_t i = 0; i < notes_count; i++)
+		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
+			abort();
+	replay_redo(replay, w.engine, (struct timespec){ .tv_sec = 1 }, 0, true);
+}
+
+static void
+alive(void)
+{
+	const struct op *op;
+
+	forget();
+	cut_off();
+	cut_off();
+	lost();
+	again_alive();
+	if (changed_by_others() != OP_SETATTR || says(FAR, "") != OP_GETATTR || says_error(-ENOENT) != OP_LOOKUP ||
+	    says(300, "") != OP_MKNOD || says(FAR, "bytes") != OP_READ || says(300, "") != OP_WRITE)
+		abort();
+	op = replay_next(replay, w.engine);
+	ok(op->type == OP_FSYNC && op->ino == 300, "a copy is on the server before the journal relies on it");
+	says(300, "");
+	op = replay_next(replay, w.engine);
+	ok(op->type == OP_SETATTR && op->ino == 300, "then what was lost goes to it");
+	says(300, "");
+	ok(replay_error(replay) == -EINTR, "who stops before the end has not done it all");
+	unmount();
+}
+
+static void
+unlinked_and_open(void)
+{
+	const struct op *op;
+
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR, .set = SET_SIZE, .version = 1 });
+	lost();
+	again_alive();
+	op = replay_next(replay, w.engine);
+	ok(op != NULL && op->type == OP_SETATTR, "a file without a name may be open in the mount that lost its content");
+	unmount();
+	mount(5);
+	ok(done(), "but not in the next one");
+	unmount();
+}
+
+/* READ and the others say nothing when they are given up. */
+static void
+given_up(void)
+{
+	forget();
+	cut_off();
+	mount(3);
+	if (changed_by_others() != OP_SETATTR || says(FAR, "") != OP_GETATTR || says_error(-ENOENT) != OP_LOOKUP ||
+	    says(300, "") != OP_MKNOD || says_error(-EINTR) != OP_READ)
+		abort();
+	ok(replay_next(replay, w.engine) == NULL && replay_error(replay) == -EINTR,
+	    "a copy has no holes where a read was given up");
+	unmount();
+}
+
 static void
 sessions(void)
 {
@@ -352,6 +445,9 @@ main(void)
 	foreign();
 	copies_compared();
 	numbers_used_again();
+	alive();
+	unlinked_and_open();
+	given_up();
 	sessions();
 	return tap_done();
 }
