@@ -173,6 +173,26 @@ mark_content(struct replay *r)
 	}
 }
 
+/* What was made and removed again before the loss has no content to lose, but what was written goes with its making. */
+static void
+follow_makers(struct replay *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *t = &r->items[i];
+		struct journal_entry n;
+		struct fact *f;
+
+		if (t->name && t->stranded && !t->dead && journal_decode(&n, t->entry) == 0 && n.child != 0 && n.type != OP_RENAME &&
+		    (f = fact_find(r, n.child)) != NULL)
+			f->maker = t;
+		f = t->name || t->stranded || t->dead ? NULL : fact_find(r, t->ino);
+		if (f == NULL || f->maker == NULL)
+			continue;
+		strand(r, t);
+		t->round = f->maker->round;
+	}
+}
+
 /* What had begun to be run again is lost in turn: what was still to come comes after that. */
 static void
 next_round(struct replay *r)
@@ -529,10 +549,11 @@ int
 replay_begin(struct replay *r, struct engine *e, struct timespec now)
 {
 	uint64_t landed;
-	bool all;
+	bool all, keep;
 	int error = 0;
 
 	r->now = now;
+	engine_redo_due(e, &r->losses, &keep);
 	if (!(r->resumed = engine_resumed(e, &landed)))
 		landed = r->last_ack;
 	all = r->resumed && landed > r->last_freeze;
@@ -545,6 +566,7 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed,
 		    .upto = r->last_number });
 	mark_content(r);
+	follow_makers(r);
 	for (size_t i = 0; i < r->count && error == 0; i++) {
 		struct item *t = &r->items[i];
 		struct journal_entry n;
