@@ -122,19 +122,6 @@ conflicts_forget(struct replay *r)
 
 /* ---- reading the journal ---- */
 
-static void
-froze(struct replay *r, uint64_t sequence, uint64_t upto)
-{
-	if (sequence > r->last_freeze)
-		r->last_freeze = sequence;
-	for (; r->frozen < r->count && r->items[r->frozen].number <= upto; r->frozen++) {
-		struct item *t = &r->items[r->frozen];
-
-		if (t->name && !t->stranded && t->sequence == 0)
-			t->sequence = sequence;
-	}
-}
-
 /* What had been frozen above it did not land, whatever gets those numbers now. */
 static void
 resumed(struct replay *r, uint64_t sequence)
@@ -145,6 +132,22 @@ resumed(struct replay *r, uint64_t sequence)
 	if (r->last_freeze > sequence)
 		r->last_freeze = sequence;
 	r->frozen = 0;
+}
+
+static void
+froze(struct replay *r, uint64_t sequence, uint64_t upto)
+{
+	/* Commits that the server had no room for are taken back, and all that was in them goes into this one. */
+	if (upto != 0 && sequence <= r->last_freeze)
+		resumed(r, sequence - 1);
+	if (sequence > r->last_freeze)
+		r->last_freeze = sequence;
+	for (; r->frozen < r->count && r->items[r->frozen].number <= upto; r->frozen++) {
+		struct item *t = &r->items[r->frozen];
+
+		if (t->name && !t->stranded && t->sequence == 0)
+			t->sequence = sequence;
+	}
 }
 
 /* From now on it is not as the others: see lost(). */
