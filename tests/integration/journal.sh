@@ -336,7 +336,7 @@ lost_volume() {	# a journal of a volume that is not known any more is kept, and 
 	mount_lazily ann && echo orphan >"$M/orphan" && kill_client ann || return
 	rm -r "$T/ann.home/config/volumes" || return
 	client ann status >"$T/status" && cat "$T/status" && grep -q "does not know any more" "$T/status" || return
-	test -s "$(sed -n 's/.*kept in //p' "$T/status")/0"
+	[ -n "$(find "$(sed -n 's/.*kept in //p' "$T/status")" -type f -size +0)" ]
 }
 
 check_here "a client killed while the server is away" killed_while_cut_off

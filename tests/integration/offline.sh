@@ -125,7 +125,7 @@ print(*sorted(v["conflicts"]), sep="\n")' | diff - "$T/there" && is "/$copy" "$(
 }
 
 killed() {	# what was done offline, and synced, is in the journal
-	rm -rf "$M/dir" "$B/both"* && printf seen >"$M/seen" && flush_client ann && go_offline || return
+	rm -rf "$M/dir" "$B/both"* && printf seen >"$M/seen" && flush_client ann && ls "$M" >/dev/null && go_offline || return
 	printf "changed offline" >"$M/seen" && sync "$M/seen" && printf offline >"$M/made" && mkdir "$M/madedir" || return
 	kill_client ann && link_restore || return
 	mount_client ann vol -o offline

@@ -125,6 +125,13 @@ test_begins(void)
 	world_replied(&sync);
 	ok(sync.error == -EINTR, "a sync of everything went on waiting");
 	world_teardown();
+	begin(OFFLINE_ALWAYS);
+	for (unsigned i = 0; i < 3; i++)
+		world_pass(TERM_MS);		/* silence */
+	engine_detached(w.engine);
+	world_pass(1000);
+	ok(!status().offline, "nor at once when the term had run out before the connection broke");
+	world_teardown();
 }
 
 static void
@@ -294,9 +301,8 @@ test_filled(void)
 
 /* Somebody else changed it, then we did, though not its content: it is not ours. */
 static void
-test_changed_elsewhere(void)
+test_changed_elsewhere(struct op chmod)
 {
-	struct op chmod = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
 	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .version = 2 };
 	struct replaying p = { .entry = &n, .it.base = 2 };
 	struct op again = { .type = OP_WRITE, .data = world_text("lost"), .replay = &p, .redo = true };
@@ -329,6 +335,37 @@ test_changed_elsewhere(void)
 	world_replied(&chmod);
 	world_submit(&again);
 	ok(p.verdict == REPLAY_CHANGED, "what another had changed is not ours because we changed it last");
+	world_replied(&again);
+	world_teardown();
+}
+
+static void
+test_changed_here(void)
+{
+	struct op chmod = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .version = 2 };
+	struct replaying p = { .entry = &n, .it.base = 2 };
+	struct op again = { .type = OP_WRITE, .data = world_text("lost"), .replay = &p, .redo = true };
+	uint64_t h, a, losses;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	engine_redo_due(w.engine, &losses, &keep);
+	engine_redo_end(w.engine, losses, -ENOSPC);
+	chmod.ino = again.ino = n.ino = a;
+	world_submit(&chmod);
+	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	world_replied(&chmod);
+	world_submit(&again);
+	ok(p.verdict == REPLAY_CHANGED, "nor is what we changed since it was lost, though no commit tells");
 	world_replied(&again);
 	world_teardown();
 }
@@ -445,7 +482,9 @@ main(void)
 	test_unjournaled();
 	test_gate();
 	test_filled();
-	test_changed_elsewhere();
+	test_changed_elsewhere((struct op){ .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 });
+	test_changed_elsewhere((struct op){ .type = OP_LINK, .ino2 = OID_ROOT, .name = world_text("b") });
+	test_changed_here();
 	test_made_again();
 	test_gate_opens();
 	test_half_lost();
