@@ -150,6 +150,7 @@ struct object {
 	uint32_t	 scouted, scouted_bytes;	/* brought ahead and not used yet (scout.c) */
 	bool		 waits;			/* it was lost with changes, which the journal will bring again, and */
 	bool		 changed;		/* was changed before it did */
+	uint64_t	 lost_version;		/* the version that it had then */
 	uint8_t		 relists;		/* times its children were asked for again */
 };
 

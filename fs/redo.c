@@ -54,6 +54,7 @@ redo_strand(struct engine *e, struct object *o)
 		return false;
 	o->waits = true;
 	o->changed = false;
+	o->lost_version = o->version;
 	return true;
 }
 
@@ -107,7 +108,7 @@ redo_changed(struct engine *e, uint64_t ino)
 void
 redo_committed(struct engine *e, struct object *o)
 {
-	o->changed |= o->waits && o->writer != 0 && !journal_own(e, o->writer);	/* 0: it was born of it */
+	o->changed |= o->waits && o->version != o->lost_version && !journal_own(e, o->writer);
 }
 
 /* The kernel did not see it done; of what waits it knows nothing. */

@@ -239,7 +239,8 @@ replay_next(struct replay *r, struct engine *e)
 		next_entry(r, true);
 	note(r, e);
 	engine_redo_due(e, &losses, &keep);
-	if (r->live && r->error == 0 && losses != r->losses)
+	/* What is lost now would be done again by nobody. */
+	if (r->error == 0 && losses != r->losses)
 		r->error = -EAGAIN;
 	for (;;) {
 		if (r->error != 0 || r->step == END) {

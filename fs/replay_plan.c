@@ -122,19 +122,6 @@ conflicts_forget(struct replay *r)
 
 /* ---- reading the journal ---- */
 
-static void
-froze(struct replay *r, uint64_t sequence, uint64_t upto)
-{
-	if (sequence > r->last_freeze)
-		r->last_freeze = sequence;
-	for (; r->frozen < r->count && r->items[r->frozen].number <= upto; r->frozen++) {
-		struct item *t = &r->items[r->frozen];
-
-		if (t->name && !t->stranded && t->sequence == 0)
-			t->sequence = sequence;
-	}
-}
-
 /* What had been frozen above it did not land, whatever gets those numbers now. */
 static void
 resumed(struct replay *r, uint64_t sequence)
@@ -145,6 +132,22 @@ resumed(struct replay *r, uint64_t sequence)
 	if (r->last_freeze > sequence)
 		r->last_freeze = sequence;
 	r->frozen = 0;
+}
+
+static void
+froze(struct replay *r, uint64_t sequence, uint64_t upto)
+{
+	/* Commits that the server had no room for are taken back, and all that was in them goes into this one. */
+	if (upto != 0 && sequence <= r->last_freeze)
+		resumed(r, sequence - 1);
+	if (sequence > r->last_freeze)
+		r->last_freeze = sequence;
+	for (; r->frozen < r->count && r->items[r->frozen].number <= upto; r->frozen++) {
+		struct item *t = &r->items[r->frozen];
+
+		if (t->name && !t->stranded && t->sequence == 0)
+			t->sequence = sequence;
+	}
 }
 
 /* From now on it is not as the others: see lost(). */
@@ -170,6 +173,26 @@ mark_content(struct replay *r)
 			continue;
 		strand(r, t);
 		t->base = f->lost_base;
+	}
+}
+
+/* What was made and removed again before the loss has no content to lose, but what was written goes with its making. */
+static void
+follow_makers(struct replay *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *t = &r->items[i];
+		struct journal_entry n;
+		struct fact *f;
+
+		if (t->name && t->stranded && !t->dead && journal_decode(&n, t->entry) == 0 && n.child != 0 && n.type != OP_RENAME &&
+		    (f = fact_find(r, n.child)) != NULL)
+			f->maker = t;
+		f = t->name || t->stranded || t->dead ? NULL : fact_find(r, t->ino);
+		if (f == NULL || f->maker == NULL)
+			continue;
+		strand(r, t);
+		t->round = f->maker->round;
 	}
 }
 
@@ -529,10 +552,11 @@ int
 replay_begin(struct replay *r, struct engine *e, struct timespec now)
 {
 	uint64_t landed;
-	bool all;
+	bool all, keep;
 	int error = 0;
 
 	r->now = now;
+	engine_redo_due(e, &r->losses, &keep);
 	if (!(r->resumed = engine_resumed(e, &landed)))
 		landed = r->last_ack;
 	all = r->resumed && landed > r->last_freeze;
@@ -545,6 +569,7 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed,
 		    .upto = r->last_number });
 	mark_content(r);
+	follow_makers(r);
 	for (size_t i = 0; i < r->count && error == 0; i++) {
 		struct item *t = &r->items[i];
 		struct journal_entry n;

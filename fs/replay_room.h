@@ -44,6 +44,7 @@ struct fact {
 	uint64_t	 last;			/* the last content item's number */
 	unsigned	 lost_round;
 	uint64_t	 lost_base, lost_last;	/* base by then; the last of those items' number, until that is run again */
+	const struct item *maker;		/* made by it, which was lost */
 	bool		 since;			/* changed after that, before they were run again */
 	uint64_t	 copy, copy_parent;	/* an earlier attempt made a copy there, of this name */
 	struct bytes	 copy_name;

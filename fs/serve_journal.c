@@ -184,7 +184,8 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		error = journal_file_reset(file);
 	if (error < 0)
 		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
-		    error == -EINTR ? "the server does not answer" : error == -EBUSY ? "the server is too busy" : error == -ENOSPC ? "the server is out of space" :
+		    error == -EINTR ? "the server does not answer" : error == -EBUSY ? "the server is too busy" :
+		    error == -EAGAIN ? "others took what it had begun to change, so it must begin again" : error == -ENOSPC ? "the server is out of space" :
 		    error == -ENOBUFS ? "this machine's disk is full" : strerror(-error));
 	shell_free(shell, error == 0);
 	if (error < 0)

@@ -294,7 +294,7 @@ print(", and on", end="", file=f, flush=True)' "$M/slept/open" "$T/go" &
 	local status=$? copy="evicted (conflict $(hostname -s) $(date -u +%Y-%m-%d))"
 	kill -CONT "${client_pids[ann]}"
 	[ $status = 0 ] || return
-	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | tee '$T/status' | grep -q '(conflict'" || return
+	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | tee '$T/status' | grep -q '/evicted (conflict'" || return
 	cat "$T/status"
 	not grep -q "were lost\|to be done again" "$T/status" || return
 	touch "$T/go" && wait "$writer" && printf "after it" >"$M/after" || return

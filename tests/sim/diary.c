@@ -75,6 +75,7 @@ struct diary {
 	size_t		 theirs_count, theirs_size;
 	bool		 weighed, cut;
 	bool		 lost;			/* what is owed was given up by a mount that lived on */
+	uint64_t	 loss;			/* the step at which it began to lose what it has not done again; 0: nothing */
 };
 
 /* ---- the file ---- */
@@ -91,7 +92,18 @@ changes(const struct call *c)
 	}
 }
 
-/* Did anybody else change it, or its names, ever? */
+static bool
+speaks_of(const struct call *c, uint64_t ino)
+{
+	/* What it replaced or removed need not be what the kernel had looked up. */
+	return c->ino == ino || c->ino2 == ino || c->child == ino || c->victim == ino || c->victim2 == ino ||
+	    c->op.victim == ino || c->op.moved == ino;
+}
+
+/*
+ * Did anybody else change it, or its names, ever?  Or what it was made in, so
+ * that the making was given up?  Or we, after we had lost what comes now?
+ */
 static bool
 touched(const struct diary *d, uint64_t ino)
 {
@@ -99,9 +111,11 @@ touched(const struct diary *d, uint64_t ino)
 
 	for (size_t i = 0; i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
+		bool own = c->mount->client == d->client;
 
-		if (c->mount->client != d->client && c->error == 0 && changes(c) && (c->ino == ino || c->ino2 == ino ||
-		    c->child == ino || c->victim == ino || c->victim2 == ino))
+		if (c->error != 0 || !changes(c) || !speaks_of(c, ino))
+			continue;
+		if (!own || (c->lost && c->child == ino) || (d->loss != 0 && !c->given && c->done >= d->loss))
 			return true;
 	}
 	return false;
@@ -113,9 +127,13 @@ copy_made(struct diary *d, struct bytes entry)
 {
 	struct journal_entry n;
 
-	/* Apart, the client itself may have changed it, between losing its work and having it back. */
-	if (d->sim->options.apart || d->replay == NULL || d->cut || d->mount->resumes == 0 || journal_decode(&n, entry) < 0 ||
-	    n.kind != JOURNAL_CONFLICT || n.ino == 0)
+	if (journal_decode(&n, entry) < 0)
+		return;
+	if (n.kind == JOURNAL_LOSS && d->loss == 0)
+		d->loss = d->sim->step;
+	if (n.kind == JOURNAL_REDONE)
+		d->loss = 0;
+	if (n.kind != JOURNAL_CONFLICT || n.ino == 0 || d->cut || (d->mount != NULL && d->mount->resumes == 0))
 		return;
 	if (!touched(d, n.ino))
 		sim_fail(d->sim, "client %u: a copy of %" PRIu64 " was made, which nobody else changed", d->client->index, n.ino);
@@ -208,6 +226,7 @@ diary_empty(struct diary *d)
 	d->view = NULL;
 	d->dead = NULL;
 	d->lost = false;
+	d->loss = 0;
 	d->owed_count = d->theirs_count = 0;
 }
 
@@ -510,8 +529,10 @@ static void
 look_for_files(const struct diary *d)
 {
 	const struct judge *j = d->sim->judge;
+	uint64_t landed;
 
-	for (size_t n = 0; n < j->calls_count && d->mount->resumes != 0 && d->view != NULL; n++) {
+	/* In another session all get other numbers, and what was lost does where the server was asked for it. */
+	for (size_t n = 0; n < j->calls_count && d->loss == 0 && engine_resumed(d->mount->engine, &landed) && d->view != NULL; n++) {
 		const struct call *c = j->calls[n];
 		const struct inode *i;
 
@@ -552,7 +573,7 @@ finished(struct diary *d)
 	int error = replay_error(d->replay);
 
 	/* As the next mount would: again, from the beginning. */
-	if (error == -ENOSPC || error == -EIO || (error == -ESTALE && d->sim->options.apart)) {
+	if (error == -ENOSPC || error == -EIO || error == -EAGAIN || (error == -ESTALE && d->sim->options.apart)) {
 		sim_trace(d->sim, "c%u: no room for the journal, or it lost its leases: again later", d->client->index);
 		client_give_up(m);
 		return;

@@ -125,6 +125,13 @@ test_begins(void)
 	world_replied(&sync);
 	ok(sync.error == -EINTR, "a sync of everything went on waiting");
 	world_teardown();
+	begin(OFFLINE_ALWAYS);
+	for (unsigned i = 0; i < 3; i++)
+		world_pass(TERM_MS);		/* silence */
+	engine_detached(w.engine);
+	world_pass(1000);
+	ok(!status().offline, "nor at once when the term had run out before the connection broke");
+	world_teardown();
 }
 
 static void
@@ -197,6 +204,27 @@ test_changes(void)
 	world_teardown();
 }
 
+static void
+test_unjournaled(void)
+{
+	struct op get = { .type = OP_GETATTR };
+	uint64_t h, a;
+
+	begin(OFFLINE_ALWAYS);
+	a = world_create("a", &h);
+	world_sync();
+	cut_off();
+	kept.fails = -ENOSPC;
+	now((struct op){ .type = OP_SETATTR, .ino = a, .set = SET_MODE, .attr.mode = 0640 });	/* that is how it is found out */
+	ok(now((struct op){ .type = OP_SETATTR, .ino = a, .set = SET_MODE, .attr.mode = 0600 }) == -ENOSPC,
+	    "once the journal is broken, changes are refused");
+	get.ino = a;
+	world_submit(&get);
+	ok(get.error == 0 && (get.attr.mode & 07777) == 0640, "before they are made");
+	world_replied(&get);
+	world_teardown();
+}
+
 /* What is refused is lost, and waits for the journal to be run again. */
 static void
 test_gate(void)
@@ -222,7 +250,7 @@ test_gate(void)
 	    "it is to be done again, in the same session");
 	ok(!world_submit(&write) && w.sent[MSG_read] == 0, "who wants to change what was lost waits, and asks the server nothing");
 	ok(look(b) == 0, "other files are as they were");
-	ok(engine_redo_end(w.engine, losses + 1, 0) == -EAGAIN && status().journal_stranded, "an older loss is not this one");
+	ok(engine_redo_end(w.engine, losses - 1, 0) == -EAGAIN && status().journal_stranded, "an older loss is not this one");
 	ok(engine_redo_end(w.engine, losses, -ENOSPC) == -ENOSPC, "it may fail");
 	world_collect();
 	ok(w.reply_count == 1 && fsync.error == -ENOSPC, "then fsync says why");
@@ -273,9 +301,8 @@ test_filled(void)
 
 /* Somebody else changed it, then we did, though not its content: it is not ours. */
 static void
-test_changed_elsewhere(void)
+test_changed_elsewhere(struct op chmod)
 {
-	struct op chmod = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
 	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .version = 2 };
 	struct replaying p = { .entry = &n, .it.base = 2 };
 	struct op again = { .type = OP_WRITE, .data = world_text("lost"), .replay = &p, .redo = true };
@@ -308,6 +335,72 @@ test_changed_elsewhere(void)
 	world_replied(&chmod);
 	world_submit(&again);
 	ok(p.verdict == REPLAY_CHANGED, "what another had changed is not ours because we changed it last");
+	world_replied(&again);
+	world_teardown();
+}
+
+static void
+test_changed_here(void)
+{
+	struct op chmod = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .version = 2 };
+	struct replaying p = { .entry = &n, .it.base = 2 };
+	struct op again = { .type = OP_WRITE, .data = world_text("lost"), .replay = &p, .redo = true };
+	uint64_t h, a, losses;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	engine_redo_due(w.engine, &losses, &keep);
+	engine_redo_end(w.engine, losses, -ENOSPC);
+	chmod.ino = again.ino = n.ino = a;
+	world_submit(&chmod);
+	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	world_replied(&chmod);
+	world_submit(&again);
+	ok(p.verdict == REPLAY_CHANGED, "nor is what we changed since it was lost, though no commit tells");
+	world_replied(&again);
+	world_teardown();
+}
+
+/* What nobody had before is made again, and in a commit before its content is. */
+static void
+test_made_again(void)
+{
+	struct journal_entry made = { .kind = JOURNAL_OP, .type = OP_CREATE, .ino = OID_ROOT, .name = world_text("a") };
+	struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE };
+	struct replaying q = { .entry = &made, .keep_oids = true, .live = true }, p = { .entry = &n, .live = true };
+	struct op make = { .type = OP_MKNOD, .ino = OID_ROOT, .name = world_text("a"), .attr.mode = S_IFREG | 0600,
+	    .replay = &q, .redo = true };
+	struct op again = { .type = OP_WRITE, .data = world_text("lost"), .replay = &p, .redo = true };
+	const struct attr root = { .mode = S_IFDIR | 0755, .nlink = 2 };
+	struct msg_answer none = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 5, .version = 30 };
+	uint64_t h, a;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	made.child = n.ino = again.ino = a;
+	world_pass(3000);
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	world_submit(&make);
+	world_grant_one(1, world_object(OID_ROOT, MODE_EXCLUSIVE, 5, 30, &root));
+	world_grant_one(1, none);
+	ok(make.error == 0 && make.made && make.child == a && q.verdict == REPLAY_DONE, "a lost file is made again");
+	world_replied(&make);
+	world_pass(3000);
+	world_pass(600);
+	ok(w.commit_count == 1 && world_commit_has(w.commits[0], a, KIND_ATTR), "and goes to the server");
+	world_answer_all();
+	world_submit(&again);
+	ok(p.verdict == REPLAY_DONE && again.error == 0, "it is ours then, and gets its content");
 	world_replied(&again);
 	world_teardown();
 }
@@ -386,9 +479,13 @@ main(void)
 	test_begins();
 	test_who_may();
 	test_changes();
+	test_unjournaled();
 	test_gate();
 	test_filled();
-	test_changed_elsewhere();
+	test_changed_elsewhere((struct op){ .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 });
+	test_changed_elsewhere((struct op){ .type = OP_LINK, .ino2 = OID_ROOT, .name = world_text("b") });
+	test_changed_here();
+	test_made_again();
 	test_gate_opens();
 	test_half_lost();
 	return tap_done();

@@ -274,6 +274,40 @@ foreign(void)
 	unmount();
 }
 
+/* No content of it was lost, for it had none to lose any more; what was written follows the making all the same. */
+static void
+made_and_removed(void)
+{
+	const struct op *op;
+
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_CREATE, .ino = OID_ROOT, .child = FAR,
+	    .name = world_text("a"), .attr.mode = S_IFREG | 0644 });
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_FALLOCATE, .ino = FAR, .nlink = 1, .size = 9 });
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_UNLINK, .ino = OID_ROOT, .victim = FAR,
+	    .name = world_text("a") });
+	write_down((struct journal_entry){ .kind = JOURNAL_LOSS, .sequence = 3 });
+	mount(5);
+	op = replay_next(replay, w.engine);
+	ok(op != NULL && op->type == OP_MKNOD, "what was made and removed before a loss is made before it is written");
+	unmount();
+}
+
+/* A commit of the run itself is refused: nobody else would do that part again. */
+static void
+lost_again(void)
+{
+	forget();
+	made_readable();
+	mount(3);
+	run(SESSION);
+	world_pass(3000);
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	ok(replay_next(replay, w.engine) == NULL && replay_error(replay) == -EAGAIN, "what is lost while it runs is not the end of it");
+	unmount();
+}
+
 /* The next operation succeeds: a LOOKUP finds a file of five bytes, a READ brings `text`. */
 static enum op_type
 says(uint64_t child, const char *text)
@@ -443,6 +477,8 @@ main(void)
 	whose();
 	after_a_loss();
 	foreign();
+	made_and_removed();
+	lost_again();
 	copies_compared();
 	numbers_used_again();
 	alive();

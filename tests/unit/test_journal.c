@@ -364,6 +364,16 @@ plans(void)
 	add(r, 11, MARK(JOURNAL_TRIM, 1, 11));
 	ok(replay_waiting(r) == 1, "what is lost after that is lost anew");
 	replay_free(r);
+	replay_new(&r, "here", true);
+	add(r, 1, NAME(20));
+	add(r, 2, MARK(JOURNAL_FREEZE, 5, 1));
+	add(r, 3, NAME(21));
+	add(r, 4, MARK(JOURNAL_FREEZE, 6, 3));
+	add(r, 5, MARK(JOURNAL_FREEZE, 5, 3));
+	add(r, 6, MARK(JOURNAL_LOSS, 6, 0));
+	add(r, 7, MARK(JOURNAL_TRIM, 5, 7));
+	ok(replay_waiting(r) == 0, "what was in a commit that was taken back is in the one that has its place");
+	replay_free(r);
 }
 
 static void
