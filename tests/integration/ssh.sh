@@ -247,7 +247,8 @@ by_password() {
 	# All of a login is killed: a part of one that is under way would leave the rest waiting.
 	pkill -KILL -P "$(sshd_children | paste -sd,)"
 	pkill -KILL -P "$sshd_pid"
-	echo again >"$M/again" && timeout 60 sync "$M/again" || return
+	# A mount that is alone goes on without its server, if that takes longer than the term.
+	wait_for 60 sh -c "echo again >'$M/again'" && timeout 60 sync "$M/again" || return
 	umount_ann
 }
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; then
