@@ -480,8 +480,7 @@ session_attach(struct server *s, struct conn *c, const struct message *m)
 	else if (v->state.next_range >= RANGES_MAX) {
 		status = STATUS_BUSY;
 		why = "the volume has no numbers left for new files";
-	}
-	else if (m->attach.session != 0)
+	} else if (m->attach.session != 0)
 		status = attach_lookup(s, c, v, m->attach.session, m->attach.proof, &n);
 	if (status == STATUS_OK && n != NULL && m->attach.lane == LANE_CONTROL &&
 	    m->attach.generation <= n->row.generation)
