@@ -266,6 +266,22 @@ test_gate(void)
 	world_teardown();
 }
 
+/* The driver removes a copy that is equal to the original, unless somebody has it open. */
+static void
+test_open_copy(void)
+{
+	struct op drop = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a"), .redo = true };
+	uint64_t h;
+
+	begin(OFFLINE_NEVER);
+	world_create("a", &h);
+	world_sync();
+	ok(now(drop) != 0, "a copy that is open is not removed");
+	now((struct op){ .type = OP_RELEASE, .handle = h });
+	ok(now(drop) == 0, "but is when it is closed");
+	world_teardown();
+}
+
 /* The journal grew too large with what was lost: nobody's work is kept in it any more, but its end is. */
 static void
 test_filled(void)
@@ -481,6 +497,7 @@ main(void)
 	test_changes();
 	test_unjournaled();
 	test_gate();
+	test_open_copy();
 	test_filled();
 	test_changed_elsewhere((struct op){ .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 });
 	test_changed_elsewhere((struct op){ .type = OP_LINK, .ino2 = OID_ROOT, .name = world_text("b") });
