@@ -70,7 +70,7 @@ struct serve {
 	struct journal_file	*journal;	/* NULL: without */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
-	bool			 redoing;
+	bool			 redoing, started;	/* started: the kernel sends requests */
 	atomic_bool		 redo_stop;
 };
 
@@ -617,6 +617,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	}
 	if ((r = mount_start(s->mount, s->shell, why, size)) < 0)
 		return r;
+	s->started = true;
 	if (s->journal != NULL)
 		s->redoing = pthread_create(&s->redoer, NULL, redo_main, s) == 0;
 	if ((s->journal != NULL && !s->redoing) || pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
@@ -722,12 +723,18 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	r = begin(&s, &secrets, why, sizeof why);
 	if (r < 0) {
-		mount_free(s.mount);
-		control_free(s.control);
-		redo_end(&s);
-		shell_free(s.shell, true);
-		journal_file_close(s.journal);
-		serve_secrets_done(&secrets);
+		if (s.started) {
+			/* Requests may be under way: the end of the process ends them. */
+			mount_detach(s.mount);
+			redo_end(&s);
+		} else {
+			control_free(s.control);
+			/* Its clock ticks for the mount. */
+			shell_free(s.shell, true);
+			mount_free(s.mount);
+			journal_file_close(s.journal);
+			serve_secrets_done(&secrets);
+		}
 		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));
 		return cmd_exit_of(r);
 	}

@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { SUM_SIZE = 8, PAGE_SHIFT = 12, TOUCHED_BITS = 1 << 18 };
+enum { SUM_SIZE = 8, PAGE_SHIFT = 12, TOUCHED_BITS = 1 << 18, MAP_LEAST = 1 << 28 };
 
 /*
  * Invariants:
@@ -33,6 +33,7 @@ struct kv {
 	MDB_txn		*txn;
 	MDB_dbi		 dbi;
 	bool		 broken;
+	uint64_t	 map_size;
 	uint64_t	 dirty_pages;
 	uint64_t	 free_pages;	/* on LMDB's free list, as of the last commit */
 	uint64_t	*touched;	/* TOUCHED_BITS */
@@ -134,22 +135,40 @@ kv_begin(struct kv *kv)
 	return kv_failed(kv, rc != 0 ? rc : mdb_txn_begin(kv->env, NULL, 0, &kv->txn));
 }
 
-/* Opens the environment and its first transaction. */
+static int
+env_open(struct kv *kv, const char *path)
+{
+	int rc = kv_errno(mdb_env_create(&kv->env));
+
+	if (rc == 0)
+		rc = kv_errno(mdb_env_set_mapsize(kv->env, kv->map_size));
+	/* Our own lock keeps other processes out, and there are no readers but the writer. */
+	if (rc == 0)
+		rc = kv_errno(mdb_env_open(kv->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOTLS | MDB_NORDAHEAD, 0600));
+	return rc;
+}
+
+/*
+ * Opens the environment and its first transaction.  Where so much address
+ * space is not to be had (a limit on the process, a crowded address space),
+ * less of it will do: LMDB maps no less than the file in any case.
+ */
 static int
 kv_start(struct kv *kv, const char *path, uint64_t map_size)
 {
+	MDB_envinfo info;
 	int rc;
 
-	rc = kv_errno(mdb_env_create(&kv->env));
+	kv->map_size = map_size;
+	while ((rc = env_open(kv, path)) == -ENOMEM && kv->map_size / 2 >= MAP_LEAST) {
+		mdb_env_close(kv->env);
+		kv->env = NULL;
+		kv->map_size /= 2;
+	}
 	if (rc != 0)
 		return rc;
-	rc = kv_errno(mdb_env_set_mapsize(kv->env, map_size));
-	if (rc != 0)
-		return rc;
-	/* Our own lock keeps other processes out, and there are no readers but the writer. */
-	rc = kv_errno(mdb_env_open(kv->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOTLS | MDB_NORDAHEAD, 0600));
-	if (rc != 0)
-		return rc;
+	mdb_env_info(kv->env, &info);
+	kv->map_size = info.me_mapsize;
 	rc = kv_begin(kv);
 	if (rc != 0)
 		return rc;
@@ -374,6 +393,12 @@ kv_size_bytes(const struct kv *kv)
 	if (mdb_env_info(kv->env, &info) != 0 || mdb_env_stat(kv->env, &stat) != 0)
 		return 0;
 	return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+uint64_t
+kv_map_bytes(const struct kv *kv)
+{
+	return kv->map_size;
 }
 
 uint64_t

@@ -24,7 +24,10 @@ enum { KV_KEY_MAX = 128, KV_VALUE_MAX = 8192 };
 
 typedef int kv_visit(void *arg, struct bytes key, struct bytes value);
 
-/* Opens the file, which must have passed kvcheck().  The map is address space only: the file's ceiling. */
+/*
+ * Opens the file, which must have passed kvcheck().  The map is address space
+ * only: the file's ceiling.  It is smaller where that much is not to be had.
+ */
 int	kv_open(const char *path, uint64_t map_size, struct kv **ret_kv);
 /* Makes the file, with one record in it: it is there whole, or not at all.  The directory is not synced. */
 int	kv_create(const char *path, uint64_t map_size, struct bytes key, struct bytes value, struct kv **ret_kv);
@@ -46,6 +49,8 @@ int	kv_commit(struct kv *kv);
 
 /* About how much a commit would write. */
 uint64_t kv_dirty_bytes(const struct kv *kv);
+/* The file's ceiling, as it became. */
+uint64_t kv_map_bytes(const struct kv *kv);
 /* The size of the file, as of the last commit; and what is free in it, for values to come. */
 uint64_t kv_size_bytes(const struct kv *kv);
 uint64_t kv_free_bytes(const struct kv *kv);

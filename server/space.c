@@ -43,7 +43,7 @@ space_refresh(struct diskstore *d)
 		total = d->config.capacity;
 	if (d->config.capacity != 0 && left > total - (used < total ? used : total))
 		left = total - (used < total ? used : total);
-	map_left = kv_size_bytes(d->kv) < d->config.map_size ? d->config.map_size - kv_size_bytes(d->kv) : 0;
+	map_left = kv_size_bytes(d->kv) < kv_map_bytes(d->kv) ? kv_map_bytes(d->kv) - kv_size_bytes(d->kv) : 0;
 	if (map_left < left)
 		left = map_left;
 	d->cramped &= left <= d->space_left;

@@ -1,6 +1,7 @@
 /* test_store.c - the store on disk does what a store must, and gives back the space it no longer needs. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "tests/unit/store_script.h"
 
@@ -485,11 +486,35 @@ test_threads(void)
 	ok(diskstore_check(path_of((char[1024]){ 0 }, "s", ""), &config) == 0, "the check finds nothing wrong");
 }
 
+/* A process may be given less address space than the map would like to have. */
+static void
+test_little_address_space(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip("sanitizers need all there is", "a store opens in little address space");
+#else
+	struct diskstore_config config;
+	struct rlimit old, limit;
+	struct store *s = NULL;
+
+	diskstore_config_init(&config);
+	config.create = true;
+	getrlimit(RLIMIT_AS, &old);
+	limit = (struct rlimit){ (rlim_t)16 << 30, old.rlim_max };
+	setrlimit(RLIMIT_AS, &limit);
+	ok(diskstore_open(clean("s"), &config, &s) == 0, "a store opens in little address space");
+	conform(s, "in little address space");
+	ok(store_close(s) == 0, "and closes");
+	setrlimit(RLIMIT_AS, &old);
+#endif
+}
+
 int
 main(void)
 {
 	script_begin();
 	test_conform();
+	test_little_address_space();
 	test_script();
 	test_random();
 	test_space();
