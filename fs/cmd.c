@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -131,36 +132,54 @@ note_signal(int sig)
 	caught = sig;
 }
 
-int
-cmd_read_secret(const char *prompt, char *to, size_t size)
+/*
+ * A line from the terminal.  Signals are let in only while waiting, where none
+ * can slip by between a look at `caught` and the sleep.
+ */
+static char *
+read_quietly(char *to, size_t size)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-	const struct sigaction note = { .sa_handler = note_signal };	/* no SA_RESTART: ends the reading */
+	const struct sigaction note = { .sa_handler = note_signal };
 	struct sigaction before[sizeof signals / sizeof *signals];
-	bool terminal = isatty(STDIN_FILENO);
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
 	struct termios old, quiet;
-	char *line;
+	sigset_t set, open;
+	char *line = NULL;
 
-	if (terminal) {
-		fprintf(stderr, "%s", prompt);
-		if (tcgetattr(STDIN_FILENO, &old) < 0)
-			terminal = false;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, &open);
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		sigaction(signals[i], &note, &before[i]);
+	if (tcgetattr(STDIN_FILENO, &old) == 0) {
 		quiet = old;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-			sigaction(signals[i], &note, &before[i]);
-		if (terminal)
-			tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	}
-	line = fgets(to, (int)size, stdin);
-	if (terminal) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+		if (ppoll(&input, 1, NULL, &open) > 0)
+			line = fgets(to, (int)size, stdin);
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
 		fputc('\n', stderr);
 	}
-	for (size_t i = 0; terminal && i < sizeof signals / sizeof *signals; i++)
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &before[i], NULL);
+	sigprocmask(SIG_SETMASK, &open, NULL);
 	if (caught != 0)
 		raise(caught);
+	return line;
+}
+
+int
+cmd_read_secret(const char *prompt, char *to, size_t size)
+{
+	char *line;
+
+	if (isatty(STDIN_FILENO)) {
+		fprintf(stderr, "%s", prompt);
+		line = read_quietly(to, size);
+	} else
+		line = fgets(to, (int)size, stdin);
 	if (line == NULL)
 		return -ENODATA;
 	to[strcspn(to, "\r\n")] = '\0';
