@@ -45,6 +45,42 @@ parse_size(const char *text, size_t *to)
 	return true;
 }
 
+/* What fstab(5) says to others, and what is so in any case. */
+static bool
+no_option_of_ours(const char *name)
+{
+	static const char *const names[] = {
+		"async", "auto", "default_permissions", "defaults", "group", "mand", "noauto", "nofail", "nogroup",
+		"nomand", "noowner", "nouser", "nousers", "owner", "relatime", "_netdev",
+		"noatime", "nodiratime",
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0;
+}
+
+/* Options of every file system.  Those that undo another stand last, as mount(8) has it. */
+static bool
+take_common(struct mount_options *o, const char *name)
+{
+	if (strcmp(name, "ro") == 0 || strcmp(name, "rw") == 0)
+		o->read_only = name[1] == 'o';
+	else if (strcmp(name, "suid") == 0 || strcmp(name, "nosuid") == 0)
+		o->suid = name[0] == 's';
+	else if (strcmp(name, "dev") == 0 || strcmp(name, "nodev") == 0)
+		o->dev = name[0] == 'd';
+	else if (strcmp(name, "exec") == 0 || strcmp(name, "noexec") == 0)
+		o->noexec = name[0] == 'n';
+	else if (strcmp(name, "user") == 0 || strcmp(name, "users") == 0) {
+		o->suid = o->dev = false;
+		o->noexec = true;
+	} else
+		return no_option_of_ours(name);
+	return true;
+}
+
 /* One word of -o; NULL, or what is wrong with it. */
 static const char *
 take_option(struct mount_command *m, const char *name, const char *value)
@@ -69,9 +105,8 @@ take_option(struct mount_command *m, const char *name, const char *value)
 			return "locks= takes local";
 		o->local_locks = true;
 	} else if (value != NULL) {
-		return "no such option, or it takes no value";
-	} else if (strcmp(name, "ro") == 0) {
-		o->read_only = true;
+		return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0 || strcmp(name, "comment") == 0 ? NULL :
+		    "no such option, or it takes no value";
 	} else if (strcmp(name, "allow_other") == 0) {
 		o->allow_other = true;
 	} else if (strcmp(name, "nojournal") == 0) {
@@ -80,8 +115,7 @@ take_option(struct mount_command *m, const char *name, const char *value)
 		m->serve.engine.offline = name[0] == 'o' ? OFFLINE_ALWAYS : OFFLINE_NEVER;
 	} else if (strcmp(name, "nonempty") == 0) {
 		m->nonempty = true;
-	} else if (strcmp(name, "rw") != 0 && strcmp(name, "noatime") != 0 &&
-	    strcmp(name, "default_permissions") != 0) {
+	} else if (!take_common(o, name)) {
 		return "no such option";
 	}
 	return NULL;
@@ -335,6 +369,7 @@ const struct cmd cmd_mount = {
 	"       ro                 nothing can be changed\n"
 	"       noatime            nothing new: reading never changes access times\n"
 	"       allow_other        other users may use the mount too\n"
+	"       suid, dev, noexec  as for any file system; default: nosuid, nodev, exec\n"
 	"       nonempty           the directory may hold files, which are hidden\n"
 	"       ids=raw|mine       show owners as stored (default for root), or all as\n"
 	"                          the mounting user's (default for others)\n"

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,11 +28,24 @@ struct home {
 
 /* ---- directories ---- */
 
+/* Where the system starts us, as for fstab(5), there is no $HOME. */
+static const char *
+user_home(void)
+{
+	const char *home = getenv("HOME");
+	const struct passwd *p;
+
+	if (home != NULL && home[0] == '/')
+		return home;
+	p = getpwuid(geteuid());
+	return p != NULL && p->pw_dir != NULL && p->pw_dir[0] == '/' ? p->pw_dir : NULL;
+}
+
 /* $NUAGE_HOME/`own`, or $`xdg`/nuage`tail`, or $HOME/`fallback`/nuage`tail`. */
 static int
 resolve(char *to, const char *own, const char *xdg, const char *fallback, const char *tail)
 {
-	const char *base = getenv("NUAGE_HOME"), *user = getenv("HOME");
+	const char *base = getenv("NUAGE_HOME"), *user = user_home();
 	int r;
 
 	if (base != NULL && base[0] == '/')
@@ -42,7 +56,7 @@ resolve(char *to, const char *own, const char *xdg, const char *fallback, const 
 		r = snprintf(to, PATH_MAX, "/run/nuage%s", tail);
 	else if (fallback == NULL)
 		r = snprintf(to, PATH_MAX, "/tmp/nuage-%u%s", (unsigned)geteuid(), tail);
-	else if (user != NULL && user[0] == '/')
+	else if (user != NULL)
 		r = snprintf(to, PATH_MAX, "%s/%s/nuage%s", user, fallback, tail);
 	else
 		return -ENOENT;

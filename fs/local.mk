@@ -88,7 +88,24 @@ nuage_SOURCES = \
 	fs/cmd_umount.c \
 	fs/cmd_volumes.c \
 	fs/control.c fs/control.h \
+	fs/fstab.c fs/fstab.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
 	fs/serve_journal.c fs/serve_journal.h
 nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS)
+
+# What mount(8) looks for, and a unit that mounts as a user logs in.
+INSTALL_LINKS += mount-link
+UNINSTALL_LINKS += mount-unlink
+mount-link:
+	$(MKDIR_P) '$(DESTDIR)$(sbindir)'
+	$(LN_S) -f '$(bindir)/nuage' '$(DESTDIR)$(sbindir)/mount.nuage'
+mount-unlink:
+	rm -f '$(DESTDIR)$(sbindir)/mount.nuage'
+.PHONY: mount-link mount-unlink
+userunitdir = $(prefix)/lib/systemd/user
+nodist_userunit_DATA = fs/nuage@.service
+EXTRA_DIST += fs/nuage@.service.in
+CLEANFILES += fs/nuage@.service
+fs/nuage@.service: fs/nuage@.service.in
+	$(fill_in)

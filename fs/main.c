@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "fs/cmd.h"
+#include "fs/fstab.h"
 
 static const struct cmd *const commands[] = {
 	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_volumes, &cmd_invite,
@@ -30,9 +31,23 @@ help(FILE *to)
 	    "4 refused.\n", to);
 }
 
+static bool
+called(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+
+	return strcmp(slash != NULL ? slash + 1 : path, name) == 0;
+}
+
 int
 main(int argc, char **argv)
 {
+	if (sodium_init() < 0) {
+		fputs("nuage: libsodium does not start\n", stderr);
+		return CMD_FAILED;
+	}
+	if (argc > 0 && called(argv[0], FSTAB_NAME))
+		return fstab_mount(argc, argv);
 	if (argc < 2) {
 		help(stderr);
 		return CMD_USAGE;
@@ -44,10 +59,6 @@ main(int argc, char **argv)
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		puts(PACKAGE_STRING);
 		return CMD_OK;
-	}
-	if (sodium_init() < 0) {
-		fputs("nuage: libsodium does not start\n", stderr);
-		return CMD_FAILED;
 	}
 	for (int i = 0; i < COMMANDS; i++)
 		if (strcmp(argv[1], commands[i]->name) == 0)

@@ -204,8 +204,9 @@ mount_start(struct mount *m, struct shell *shell, char *why, size_t size)
 	m->shell = shell;
 	fuse_set_log_func(hear_libfuse);
 	/* The kernel leaves access times to us in any case; noatime makes it say so. */
-	snprintf(options, sizeof options, "default_permissions,noatime,fsname=%s,subtype=nuage%s%s", o->source,
-	    o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "");
+	snprintf(options, sizeof options, "default_permissions,noatime,fsname=%s,subtype=nuage%s%s%s%s%s", o->source,
+	    o->read_only ? ",ro" : "", o->allow_other ? ",allow_other" : "", o->suid ? ",suid" : "",
+	    o->dev ? ",dev" : "", o->noexec ? ",noexec" : "");
 	operations.init = do_init;
 	if (!o->local_locks) {
 		mount_locks_install(&operations);

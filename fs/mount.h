@@ -22,6 +22,7 @@ struct mount_options {
 	const char	*directory;	/* absolute */
 	const char	*source;	/* shown as the device: "nuage:NAME" */
 	bool		 read_only, allow_other;
+	bool		 suid, dev, noexec;	/* set-id bits and devices count; nothing can be run */
 	bool		 local_locks;	/* the kernel's business alone, whoever else mounts the volume */
 	bool		 raw_ids;	/* show the numbers stored; else `uid` and `gid` for all */
 	uint32_t	 uid, gid;

@@ -42,6 +42,9 @@ enum {
 	LAST_KEPT_MS	= 60 * 1000,	/* the last flush then, when nobody waits for it */
 	FORCE_MS	= 5 * 1000,	/* even a forced end tries this long, when connected */
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
+	LOCK_MS		= 30 * 1000,	/* for the last mount to end, once it is unmounted */
+	LOCK_SAID_MS	= 2 * 1000,
+	LOCK_STEP_MS	= 100,
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
 	NAMED_MAX	= 200,		/* files named when something is lost */
 	FEATURES_MS	= 1000,		/* between looks at the volume's features */
@@ -576,6 +579,43 @@ begin_journal(struct serve *s, struct shell_config *config, char *why, size_t si
 	return 0;
 }
 
+static void
+look_for_mount(void *context, const char *directory, const char *source)
+{
+	const char **found = context;
+
+	(void)directory;
+	if (*found != NULL && strcmp(source, *found) == 0)
+		*found = NULL;
+}
+
+/* Who has unmounted, and mounts again, waits until what was unsaved is on the server. */
+static int
+take_lock(struct serve *s, char *why, size_t size)
+{
+	const struct serve_options *o = s->options;
+	const struct timespec step = { .tv_nsec = LOCK_STEP_MS * 1000000L };
+	const char *source;
+	sigset_t set;
+	int r;
+
+	end_signals(&set);
+	for (unsigned ms = 0; (r = home_lock(o->home, o->volume.id, &s->lock_fd)) == -EBUSY; ms += LOCK_STEP_MS) {
+		source = o->mount.source;
+		cmd_each_mount(look_for_mount, &source);
+		if (source == NULL || ms >= LOCK_MS || sigtimedwait(&set, NULL, &step) > 0)
+			break;
+		if (ms == LOCK_SAID_MS)
+			waiting(s, "its last mount still brings its changes to the server; waiting for it");
+	}
+	if (r == -EBUSY)
+		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
+		    "server; see nuage status", o->server.name, o->volume.name);
+	else if (r < 0)
+		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
+	return r;
+}
+
 static int
 begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 {
@@ -585,13 +625,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	struct stat st;
 	int r;
 
-	r = home_lock(o->home, o->volume.id, &s->lock_fd);
-	if (r == -EBUSY)
-		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
-		    "server; see nuage status", o->server.name, o->volume.name);
-	else if (r < 0)
-		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
-	if (r < 0)
+	if ((r = take_lock(s, why, size)) < 0)
 		return r;
 	if ((r = serve_configure(&config, secrets, o->home, &o->server, &o->volume, why, size)) < 0)
 		return r;

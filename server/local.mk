@@ -49,3 +49,10 @@ nuaged_SOURCES = \
 	server/nuaged.c \
 	server/settings.c server/settings.h
 nuaged_LDADD = server/libserver.a proto/libproto.a $(PROTO_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS)
+
+unitdir = $(prefix)/lib/systemd/system
+nodist_unit_DATA = server/nuaged.service
+EXTRA_DIST += server/nuaged.service.in
+CLEANFILES += server/nuaged.service
+server/nuaged.service: server/nuaged.service.in
+	$(fill_in)
