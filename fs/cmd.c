@@ -308,6 +308,7 @@ cmd_mount_dead(const char *directory)
 	 * A child, because a live mount may not answer for long, and nothing else
 	 * can be given up.  Attributes the kernel may still remember.
 	 */
+	fflush(stdout);		/* or the child, as some runtimes have it, writes it too */
 	pid = fork();
 	if (pid == 0)
 		_exit(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 && errno == ENOTCONN);

@@ -274,6 +274,7 @@ static void
 tick(struct shell *s, uint64_t *saved_ms)
 {
 	struct engine_status status;
+	uint64_t highest;
 	bool began, ended;
 
 	EVENT(s,
@@ -285,7 +286,8 @@ tick(struct shell *s, uint64_t *saved_ms)
 		ended = !status.offline && s->offline;
 		s->offline = status.offline;
 		if (status.version > s->highest)
-			s->highest = status.version
+			s->highest = status.version;
+		highest = s->highest
 	);
 	if (began)
 		log_warning("the server is away: going on without it, with what is cached");
@@ -300,7 +302,7 @@ tick(struct shell *s, uint64_t *saved_ms)
 	}
 	if (clock_ms(CLOCK_BOOTTIME) - *saved_ms >= VERSION_MS && s->config.keeper != NULL) {
 		*saved_ms = clock_ms(CLOCK_BOOTTIME);
-		s->config.keeper->version(s->config.keeper_context, s->highest);
+		s->config.keeper->version(s->config.keeper_context, highest);
 	}
 	if (s->config.kernel != NULL)
 		s->config.kernel->tick(s->config.kernel_context);

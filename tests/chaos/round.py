@@ -4,8 +4,10 @@ In the end everything is mended and the workers come to rest.  Then both
 mounts must show the same; after an orderly unmount `nuaged check` must find
 nothing, and both mounts, with nothing cached, must show the same again.
 """
+import ctypes
 import hashlib
 import os
+import signal
 import stat
 import threading
 import time
@@ -19,6 +21,7 @@ from watch import Watch
 from worker import read_all
 from world import run, wait_for
 
+PR_SET_PDEATHSIG = 1
 TREE_WORKERS, SHARED_WORKERS = 2, 2		# on each mount
 
 
@@ -103,6 +106,7 @@ class Round:
         pid = os.fork()
         if pid != 0:
             return pid
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)		# however the runner ends
         top = f"{self.world.clients[client].mount_point}/{self.name}"
         events = open(self.event_files[slot], "w", buffering=1 << 16)
         common = (self.board, slot, client, f"{top}/{private}" if private else top, f"{self.seed}/{slot}", events,
