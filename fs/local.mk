@@ -88,6 +88,7 @@ nuage_SOURCES = \
 	fs/cmd_umount.c \
 	fs/cmd_volumes.c \
 	fs/control.c fs/control.h \
+	fs/guard.c fs/guard.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
 	fs/serve_journal.c fs/serve_journal.h

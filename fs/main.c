@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "fs/cmd.h"
+#include "fs/guard.h"
 
 static const struct cmd *const commands[] = {
 	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_volumes, &cmd_invite,
@@ -33,6 +34,8 @@ help(FILE *to)
 int
 main(int argc, char **argv)
 {
+	if (argc > 0 && strcmp(argv[0], GUARD_NAME) == 0)
+		return guard_main(argc, argv);
 	if (argc < 2) {
 		help(stderr);
 		return CMD_USAGE;

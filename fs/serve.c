@@ -28,6 +28,7 @@
 #include "fs/cmd.h"
 #include "fs/control.h"
 #include "fs/features.h"
+#include "fs/guard.h"
 #include "fs/journal_file.h"
 #include "fs/lock.h"
 #include "fs/log.h"
@@ -66,6 +67,7 @@ struct serve {
 	void			*ready_context;
 	struct shell		*shell;
 	struct mount		*mount;
+	struct guard		*guard;		/* NULL: without */
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
 	int			 lock_fd;
@@ -549,6 +551,26 @@ waiting(void *context, const char *what)
 	s->ready(s->ready_context, SERVE_WAITING, what);
 }
 
+/* Before there are keys, threads and a mount. */
+static void
+begin_guard(struct serve *s)
+{
+	int r = guard_new(&s->guard, s->options->mount.directory);
+
+	if (r < 0)
+		log_warning("no guard can be started: %s", strerror(-r));
+}
+
+static void
+watch(struct serve *s, dev_t device)
+{
+	int r = s->guard == NULL ? 0 : guard_watch(s->guard, device);
+
+	if (r < 0)
+		log_warning("no guard: should this process be killed the mount may hang (its connection of fusectl: %s)",
+		    strerror(-r));
+}
+
 /* What the last mount left, and a journal for this one. */
 static int
 begin_journal(struct serve *s, struct shell_config *config, char *why, size_t size)
@@ -585,6 +607,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	struct stat st;
 	int r;
 
+	begin_guard(s);
 	r = home_lock(o->home, o->volume.id, &s->lock_fd);
 	if (r == -EBUSY)
 		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
@@ -628,6 +651,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	/* The first request answered: the mount can be used. */
 	if (stat(o->mount.directory, &st) < 0)
 		return -errno;
+	watch(s, st.st_dev);
 	mount_read_ahead(st.st_dev);
 	return 0;
 }
@@ -727,6 +751,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		redo_end(&s);
 		shell_free(s.shell, true);
 		journal_file_close(s.journal);
+		guard_free(s.guard);
 		serve_secrets_done(&secrets);
 		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));
 		return cmd_exit_of(r);
@@ -738,6 +763,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	if (s.shell == NULL) {
 		pthread_join(s.waiter, NULL);
 		mount_free(s.mount);
+		guard_free(s.guard);
 		serve_secrets_done(&secrets);
 	}
 	return s.lost_count > 0 && !s.kept ? CMD_FAILED : CMD_OK;

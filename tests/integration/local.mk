@@ -6,6 +6,7 @@ INTEGRATION_TESTS = \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
 	tests/integration/features.sh \
+	tests/integration/guard.sh \
 	tests/integration/journal.sh \
 	tests/integration/kernel.sh \
 	tests/integration/linearize.sh \
