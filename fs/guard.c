@@ -6,6 +6,9 @@
  * stuck in the kernel.  The parent-death signal does, on every kernel, for it
  * is of the thread that made the child, and that thread is the main one.
  *
+ * A process that crashes comes to no end at all by itself: before it writes its
+ * core it waits for all its threads.  So it sends that signal itself, first.
+ *
  * The guard is this program once more, run anew: so it has none of the
  * mount's memory, in which are keys, and none of its descriptors; it has a
  * session of its own, so that no terminal's signal reaches it; and it blocks
@@ -44,6 +47,36 @@ struct guard {
 };
 
 /* ---- in the mount's process ---- */
+
+static volatile sig_atomic_t watching;	/* a signal handler has no other way to know: the guard's pid, or 0 */
+
+/* Queued: others of it cannot hide it. */
+static int
+sign_of_end(void)
+{
+	return SIGRTMIN;
+}
+
+/* The signal comes again when this returns, and then does what it does by default. */
+static void
+crash(int number)
+{
+	if (watching > 0)
+		kill((pid_t)watching, sign_of_end());
+	raise(number);
+}
+
+static void
+tell_of_crashes(pid_t pid)
+{
+	static const int numbers[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGSYS };
+	struct sigaction ours = { .sa_handler = crash, .sa_flags = (int)SA_RESETHAND }, was;
+
+	watching = (sig_atomic_t)pid;
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		if (sigaction(numbers[i], NULL, &was) == 0 && was.sa_handler == SIG_DFL)
+			sigaction(numbers[i], &ours, NULL);	/* a sanitizer has its own */
+}
 
 static int
 spawn(pid_t *ret, int input, const char *directory)
@@ -112,6 +145,8 @@ guard_watch(struct guard *g, dev_t device)
 	do
 		n = read(g->fd, &error, sizeof error);
 	while (n < 0 && errno == EINTR);
+	if (n == sizeof error && error == 0)
+		tell_of_crashes(g->pid);
 	return n < 0 ? -errno : n != sizeof error ? -ECHILD : -error;
 }
 
@@ -120,6 +155,7 @@ guard_free(struct guard *g)
 {
 	if (g == NULL)
 		return;
+	watching = 0;
 	kill(g->pid, SIGKILL);
 	while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
@@ -165,15 +201,15 @@ open_abort(uint32_t connection)
 	return fd;
 }
 
-/* Until the mount's main thread has ended; what others may send is no sign of that. */
+/* Until the mount's main thread has ended, or it says that it will; what others may send is no sign of that. */
 static void
-wait_for_end(pid_t parent, int sign)
+wait_for_end(pid_t parent)
 {
 	siginfo_t info;
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, sign);
+	sigaddset(&set, sign_of_end());
 	do
 		info.si_pid = 0;
 	while (sigwaitinfo(&set, &info) < 0 || info.si_pid != parent);
@@ -182,12 +218,11 @@ wait_for_end(pid_t parent, int sign)
 int
 guard_main(int argc, char **argv)
 {
-	const int sign = SIGRTMIN;		/* queued: others of it cannot hide it */
 	pid_t parent = argc == 3 ? (pid_t)strtol(argv[2], NULL, 10) : 0;
 	uint32_t connection;
 	int fd, error;
 
-	if (parent <= 0 || prctl(PR_SET_PDEATHSIG, sign) < 0 || getppid() != parent || chdir("/") < 0)
+	if (parent <= 0 || prctl(PR_SET_PDEATHSIG, sign_of_end()) < 0 || getppid() != parent || chdir("/") < 0)
 		return EXIT_FAILURE;
 	prctl(PR_SET_NAME, GUARD_NAME);
 	for (;;) {
@@ -201,6 +236,6 @@ guard_main(int argc, char **argv)
 			break;
 	}
 	close(STDIN_FILENO);
-	wait_for_end(parent, sign);
+	wait_for_end(parent);
 	return write(fd, "1", 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

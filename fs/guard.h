@@ -3,15 +3,16 @@
  *
  * A mount's thread that tells the kernel to forget pages of a memory map
  * waits in the kernel until these are written back, by the very process of
- * which it is one.  SIGKILL then ends all threads but that, which keeps
- * /dev/fuse open: the kernel goes on waiting for answers, and with it whoever
- * uses the mount.  Only an abort of the connection ends that, and nobody in
- * the dying process can do it any more.
+ * which it is one.  SIGKILL, or a crash, then ends all threads but that one,
+ * which keeps /dev/fuse open: the kernel goes on waiting for answers, and with
+ * it whoever uses the mount.  Only an abort of the connection ends that, and
+ * nobody in the dying process can do it any more.
  *
  * The guard can.  It is there from before the mount until after it, holds
  * nothing but the connection's abort file, sleeps, and aborts when the mount's
- * process was killed.  The mount then is as dead as any whose process is
- * gone: ENOTCONN.  It is not unmounted, lest programs write below it.
+ * process was killed or crashes.  The mount then is as dead as any whose
+ * process is gone: ENOTCONN.  It is not unmounted, lest programs write below
+ * it.
  */
 #ifndef FS_GUARD_H
 #define FS_GUARD_H
@@ -30,7 +31,8 @@ struct guard;
 int	guard_new(struct guard **ret, const char *directory);
 /*
  * The connection that is mounted now as that device is guarded from now on:
- * that one, not a later one of the same number.  0, or -errno when it cannot
+ * that one, not a later one of the same number; a signal that kills with a
+ * core is handled then, to tell the guard first.  0, or -errno when it cannot
  * be (its abort file is out of reach), and the guard is idle.
  */
 int	guard_watch(struct guard *g, dev_t device);

@@ -44,6 +44,7 @@ a_case() {	# NAME FUNCTION
 	local name
 	[ "$wanted" = "  " ] || [ "${wanted/ $2 /}" != "$wanted" ] || return 0
 	check_here "$@" && return
+	pgrep -f "^nuage-guard $A " | xargs -r kill -CONT
 	abort_mounts
 	for name in "${!client_pids[@]}"; do
 		kill_and_wait "${client_pids[$name]}"
@@ -80,7 +81,7 @@ is_stuck() { grep -qs '^State:.D' /proc/"$1"/task/*/status; }
 is_waiting() { grep -q 'delay at submit-write$' "$T/ann.log" && is_stuck "${client_pids[ann]}"; }
 
 # bob wants what ann has mapped; her process is killed while the kernel waits for it.
-killed_in_recall() {
+killed_in_recall() {	# [SIGNAL]
 	local pid=${client_pids[ann]} reader writer
 	: >"$T/ann.log"
 	"${as[@]}" bash -c 'printf "%5000s" old >"$1" && cat "$1" >/dev/null' - "$A/map" && holder "$A/map" &&
@@ -91,7 +92,7 @@ killed_in_recall() {
 	wait_for 20 is_waiting || return
 	"${as[@]}" python3 -c 'import sys; open(sys.argv[1]).read()' "$A/map" 2>/dev/null &	# one more who waits
 	reader=$!
-	kill -KILL "$pid"
+	kill -"${1-KILL}" "$pid"
 	wait_for 10 process_is_gone "$pid" || { grep -s State: /proc/"$pid"/task/*/status; return 1; }
 	unset "client_pids[ann]"
 	wait_for 5 process_is_gone $reader && wait_for 5 guard_is_gone || return
@@ -102,6 +103,8 @@ killed_in_recall() {
 }
 
 in_foreground() { ann_mounts && killed_in_recall; }
+
+crashed() { ann_mounts && killed_in_recall ABRT; }
 
 in_background() {
 	delays
@@ -178,13 +181,18 @@ interrupted() {	# as by ^C: all that the terminal knows of hear it
 	wait_for 30 process_is_gone "$pid" && ! is_mounted "$A" && wait_for 5 guard_is_gone
 }
 
-# The number is used again at once, the abort file is not.
+# The number is used again, by the next mount unless somebody else was faster; the abort file is not.
 late_guard() {
-	local guard device
-	ann_mounts && guard=$(guard_of "${client_pids[ann]}") && device=$(stat -c %d "$A") || return
-	kill -STOP "$guard"
-	kill_client ann || return
-	ann_mounts && is "$device" "$(stat -c %d "$A")" || return
+	local guard='' device tries=0
+	until [ -n "$guard" ] && is "$device" "$(stat -c %d "$A")"; do
+		if [ -n "$guard" ]; then
+			kill -CONT "$guard"
+			umount_ann || return
+		fi
+		[ $((tries++)) -lt 20 ] && ann_mounts && guard=$(guard_of "${client_pids[ann]}") || return
+		device=$(stat -c %d "$A")
+		kill -STOP "$guard" && kill_client ann && ann_mounts || return
+	done
 	kill -CONT "$guard"
 	wait_for 5 process_is_gone "$guard" && : >"$A/new" && [ -e "$A/new" ] && umount_ann && guard_is_gone
 }
@@ -203,6 +211,7 @@ user_can() {
 
 a_case "a process killed in the middle of a recall of a map's pages ends" in_foreground
 a_case "one in the background too" in_background
+a_case "and one that crashes then" crashed
 a_case "so does one killed at rest, and its guard with it" killed_at_rest
 a_case "whoever unmounts leaves no guard" unmounted
 a_case "nor does a mount that fails" not_mounted
