@@ -31,21 +31,36 @@ struct listing {
 	const struct home_volume *volume;	/* at hand */
 };
 
-static bool
-collect(void *context, const char *word, const char *rest)
+static void
+collect(struct facts *f, const char *word, const char *rest)
 {
-	struct facts *f = context;
-
 	if (strcmp(word, "unsaved") == 0) {
 		if (f->unsaved_count < UNSAVED_MAX && (f->unsaved[f->unsaved_count] = strdup(rest)) != NULL)
 			f->unsaved_count++;
-		return true;
+		return;
 	}
 	if (f->count == sizeof f->list / sizeof *f->list)
-		return true;
-	snprintf(f->list[f->count].word, sizeof f->list[0].word, "%s", word);
-	snprintf(f->list[f->count++].rest, sizeof f->list[0].rest, "%s", rest);
-	return true;
+		return;
+	snprintf(f->list[f->count].word, sizeof f->list[0].word, "%.*s", (int)sizeof f->list[0].word - 1, word);
+	snprintf(f->list[f->count].rest, sizeof f->list[0].rest, "%.*s", (int)sizeof f->list[0].rest - 1, rest);
+	f->count++;
+}
+
+/* False when the process ends just now. */
+static bool
+hear_facts(int fd, struct facts *f)
+{
+	char line[CONTROL_LINE], *rest;
+
+	while (control_hear(fd, line)) {
+		if (strcmp(line, "ok") == 0)
+			return true;
+		rest = strchr(line, ' ');
+		if (rest != NULL)
+			*rest++ = '\0';
+		collect(f, line, rest != NULL ? rest : "");
+	}
+	return false;
 }
 
 static void
@@ -206,7 +221,7 @@ show(void *context, const struct home_volume *v)
 		cmd_each_mount(show_dead, s);
 		return 0;
 	}
-	if (cmd_hear(&cmd_status, fd, collect, &f) == CMD_OK) {
+	if (hear_facts(fd, &f)) {
 		s->directory = fact(&f, "directory");
 		if (s->json)
 			show_json(s, v->id, &f);
@@ -214,7 +229,8 @@ show(void *context, const struct home_volume *v)
 			show_text(s, v->id, &f);
 		s->shown++;
 		s->troubled += fact(&f, "connected")[0] != '1';
-	}
+	} else
+		cmd_each_mount(show_dead, s);
 	facts_done(&f);
 	close(fd);
 	return 0;

@@ -135,7 +135,7 @@ struct journal {
 	bool		 untold;		/* of one the journal could not take note */
 	bool		 keep_oids;		/* the session that chose the ids of what was lost goes on */
 	int		 redo_error;		/* why it was not run again, the last time */
-	uint64_t	 gate_until;		/* until then operations on what was lost wait for it */
+	uint64_t	 gate_until, gate_most;	/* until then operations on what was lost wait for it; and at most */
 	bool		 replaying;
 	uint64_t	 replayed;		/* entries up to it have been run again */
 	uint64_t	 session, boot;		/* as the last SESSION entry says */
@@ -433,6 +433,8 @@ int		 redo_gate(struct engine *e, struct op *op, const struct object *o);
 /* FSYNC of o, or SYNC (NULL), promises nothing before: 0, -EAGAIN, or why it will not be soon. */
 int		 redo_sync(struct engine *e, struct op *op, const struct object *o);
 void		 redo_tick(struct engine *e);
+/* The driver has done an operation. */
+void		 redo_progress(struct engine *e);
 /* An operation of somebody's changed what ino holds. */
 void		 redo_changed(struct engine *e, uint64_t ino);
 /* Our commit changed o, whoever did before. */

@@ -459,6 +459,8 @@ engine_replied(struct engine *e, struct op *op)
 	op->pieces_count = 0;
 	arena_free(&op->arena);
 	op->state = NULL;
+	if (op->redo)
+		redo_progress(e);
 	if (s == NULL)
 		return;
 	TAILQ_REMOVE(&e->replying, s, link);

@@ -89,6 +89,8 @@ nuage_SOURCES = \
 	fs/cmd_volumes.c \
 	fs/control.c fs/control.h \
 	fs/fstab.c fs/fstab.h \
+	fs/guard.c fs/guard.h \
+	fs/handover.c fs/handover.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
 	fs/serve_journal.c fs/serve_journal.h

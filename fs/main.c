@@ -7,6 +7,7 @@
 #include "config.h"
 #include "fs/cmd.h"
 #include "fs/fstab.h"
+#include "fs/guard.h"
 
 static const struct cmd *const commands[] = {
 	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_volumes, &cmd_invite,
@@ -42,6 +43,8 @@ called(const char *path, const char *name)
 int
 main(int argc, char **argv)
 {
+	if (argc > 0 && strcmp(argv[0], GUARD_NAME) == 0)
+		return guard_main(argc, argv);
 	if (sodium_init() < 0) {
 		fputs("nuage: libsodium does not start\n", stderr);
 		return CMD_FAILED;

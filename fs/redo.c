@@ -18,8 +18,11 @@
  *	stuck	-> LOST		it tries again
  *
  * Operations of others on an object that waits are parked, so that nobody
- * builds on its old state: for GATE_MS at most after the loss, and never while
- * the driver is stuck.  Who gets through then may change it, which makes it
+ * builds on its old state: as long as the driver gets on, which is that it
+ * never takes longer than GATE_MS from one operation to the next, however
+ * slow the machine; for the length of a term at most after the loss, and
+ * never while the driver is stuck.  A gate that has opened stays open till
+ * the next loss.  Who gets through then may change the object, which makes it
  * `changed`: what the journal brings goes beside it.  A parked one holds
  * nothing and counts nothing in the order of tickets (R6), for the driver's
  * operations may need what a recall takes from here.
@@ -71,12 +74,22 @@ redo_lost(struct engine *e, bool noted)
 	j->untold |= !noted;
 	j->redo_error = j->untold ? -EIO : 0;
 	j->gate_until = e->now_ms + GATE_MS;
+	j->gate_most = e->now_ms + (e->term_ms > GATE_MS ? e->term_ms : GATE_MS);
 }
 
 static bool
 gated(const struct engine *e)
 {
 	return waiting(e) && e->journal.redo_error == 0 && e->now_ms < e->journal.gate_until;
+}
+
+void
+redo_progress(struct engine *e)
+{
+	struct journal *j = &e->journal;
+
+	if (gated(e))
+		j->gate_until = e->now_ms + GATE_MS < j->gate_most ? e->now_ms + GATE_MS : j->gate_most;
 }
 
 int

@@ -28,6 +28,8 @@
 #include "fs/cmd.h"
 #include "fs/control.h"
 #include "fs/features.h"
+#include "fs/guard.h"
+#include "fs/handover.h"
 #include "fs/journal_file.h"
 #include "fs/lock.h"
 #include "fs/log.h"
@@ -42,9 +44,6 @@ enum {
 	LAST_KEPT_MS	= 60 * 1000,	/* the last flush then, when nobody waits for it */
 	FORCE_MS	= 5 * 1000,	/* even a forced end tries this long, when connected */
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
-	LOCK_MS		= 30 * 1000,	/* for the last mount to end, once it is unmounted */
-	LOCK_SAID_MS	= 2 * 1000,
-	LOCK_STEP_MS	= 100,
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
 	NAMED_MAX	= 200,		/* files named when something is lost */
 	FEATURES_MS	= 1000,		/* between looks at the volume's features */
@@ -69,6 +68,7 @@ struct serve {
 	void			*ready_context;
 	struct shell		*shell;
 	struct mount		*mount;
+	struct guard		*guard;		/* NULL: without */
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
 	int			 lock_fd;
@@ -552,6 +552,26 @@ waiting(void *context, const char *what)
 	s->ready(s->ready_context, SERVE_WAITING, what);
 }
 
+/* Before there are keys, threads and a mount. */
+static void
+begin_guard(struct serve *s)
+{
+	int r = guard_new(&s->guard, s->options->mount.directory);
+
+	if (r < 0)
+		log_warning("no guard can be started: %s", strerror(-r));
+}
+
+static void
+watch(struct serve *s, dev_t device)
+{
+	int r = s->guard == NULL ? 0 : guard_watch(s->guard, device);
+
+	if (r < 0)
+		log_warning("no guard: should this process be killed the mount may hang (its connection of fusectl: %s)",
+		    strerror(-r));
+}
+
 /* What the last mount left, and a journal for this one. */
 static int
 begin_journal(struct serve *s, struct shell_config *config, char *why, size_t size)
@@ -579,43 +599,6 @@ begin_journal(struct serve *s, struct shell_config *config, char *why, size_t si
 	return 0;
 }
 
-static void
-look_for_mount(void *context, const char *directory, const char *source)
-{
-	const char **found = context;
-
-	(void)directory;
-	if (*found != NULL && strcmp(source, *found) == 0)
-		*found = NULL;
-}
-
-/* Who has unmounted, and mounts again, waits until what was unsaved is on the server. */
-static int
-take_lock(struct serve *s, char *why, size_t size)
-{
-	const struct serve_options *o = s->options;
-	const struct timespec step = { .tv_nsec = LOCK_STEP_MS * 1000000L };
-	const char *source;
-	sigset_t set;
-	int r;
-
-	end_signals(&set);
-	for (unsigned ms = 0; (r = home_lock(o->home, o->volume.id, &s->lock_fd)) == -EBUSY; ms += LOCK_STEP_MS) {
-		source = o->mount.source;
-		cmd_each_mount(look_for_mount, &source);
-		if (source == NULL || ms >= LOCK_MS || sigtimedwait(&set, NULL, &step) > 0)
-			break;
-		if (ms == LOCK_SAID_MS)
-			waiting(s, "its last mount still brings its changes to the server; waiting for it");
-	}
-	if (r == -EBUSY)
-		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
-		    "server; see nuage status", o->server.name, o->volume.name);
-	else if (r < 0)
-		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
-	return r;
-}
-
 static int
 begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 {
@@ -625,7 +608,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	struct stat st;
 	int r;
 
-	if ((r = take_lock(s, why, size)) < 0)
+	begin_guard(s);
+	if ((r = handover(o->home, &o->volume, waiting, s, &s->lock_fd, why, size)) < 0)
 		return r;
 	if ((r = serve_configure(&config, secrets, o->home, &o->server, &o->volume, why, size)) < 0)
 		return r;
@@ -663,6 +647,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	/* The first request answered: the mount can be used. */
 	if (stat(o->mount.directory, &st) < 0)
 		return -errno;
+	watch(s, st.st_dev);
 	mount_read_ahead(st.st_dev);
 	return 0;
 }
@@ -767,6 +752,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 			shell_free(s.shell, true);
 			mount_free(s.mount);
 			journal_file_close(s.journal);
+			guard_free(s.guard);
 			serve_secrets_done(&secrets);
 		}
 		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));
@@ -779,6 +765,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	if (s.shell == NULL) {
 		pthread_join(s.waiter, NULL);
 		mount_free(s.mount);
+		guard_free(s.guard);
 		serve_secrets_done(&secrets);
 	}
 	return s.lost_count > 0 && !s.kept ? CMD_FAILED : CMD_OK;

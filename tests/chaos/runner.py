@@ -101,6 +101,10 @@ class Chaos:
                 self.memory.append(round.watch.most_mb)
         for message in round.watch.messages(self.seen) if hasattr(round, "watch") else ():
             round.violation(message)
+        for client in self.world.clients:
+            for text in client.stuck:
+                round.violation(f"STUCK: {text}")
+            client.stuck.clear()
         self.rounds += 1
         self.counts += round.troubles.counts
         self.operations += round.operations
@@ -127,7 +131,6 @@ class Chaos:
 
     def report(self):
         print(f"seed {self.options.seed}: {self.rounds} rounds, {self.operations} operations, {self.conflicts} conflict copies")
-        self.counts["kills that took umount -f"] = sum(c.wedged for c in self.world.clients)
         print("faults: " + ", ".join(f"{n} {kind}" for kind, n in sorted(self.counts.items())))
         for violation in self.violations[:20]:
             print(f"VIOLATION: {violation}")

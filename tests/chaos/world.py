@@ -16,6 +16,7 @@ import time
 
 CLIENTS = ("ann", "bob")
 PORT = 7000
+KILLED_ENDS_S = 10		# for a machine under load: one that is stuck never ends
 
 
 class Broken(Exception):
@@ -54,6 +55,14 @@ def end(process, number=signal.SIGKILL, seconds=20):
         process.kill()
         process.wait()
         return None
+
+
+def command_line(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", errors="replace") as f:
+            return f.read().split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def resident_mb(pid):
@@ -198,7 +207,7 @@ class Client:
         self.world, self.number, self.name = world, number, CLIENTS[number]
         self.home, self.mount_point = f"{world.top}/{self.name}.home", f"{world.top}/{self.name}.mnt"
         self.process, self.journals, self.log_read = None, [], 0
-        self.wedged = 0			# kills that took an abort of the connection
+        self.stuck = []			# what did not end when it was killed
         self.link = Link(world, number + 1, self.name)
         os.mkdir(self.home, 0o700)
         os.mkdir(self.mount_point)
@@ -242,20 +251,24 @@ class Client:
             raise Broken(f"{self.name} neither mounts nor gives up")
         return self.process.poll() is None
 
+    def guards(self, pid):
+        """The processes that look after that one's mount."""
+        return [p for p in os.listdir("/proc") if p.isdigit() and
+                command_line(p) == ["nuage-guard", self.mount_point, str(pid)]]
+
     def kill(self):
-        """
-        A thread that tells the kernel to forget pages waits in it for these to
-        be written back, by the process of which it is one: such a process does
-        not end by SIGKILL before its connection is aborted.
-        """
+        """It must end by that, whatever its threads wait for in the kernel, and its guard after it."""
         if self.process is not None:
+            pid = self.process.pid
             self.process.kill()
             try:
-                self.process.wait(3)
+                self.process.wait(KILLED_ENDS_S)
             except subprocess.TimeoutExpired:
-                self.wedged += 1
+                self.stuck.append(f"{self.name}, process {pid}, was killed and did not end before umount -f")
                 run("umount", "-f", self.mount_point)
                 self.process.wait(20)
+            if not wait_for(KILLED_ENDS_S, lambda: not self.guards(pid)):
+                self.stuck.append(f"{self.name}, process {pid}, has ended and its guard did not")
         self.process = None
         while self.mounted():
             must("umount", "-l", self.mount_point)

@@ -4,7 +4,7 @@
 # In a mount namespace of its own, where /sbin has mount.nuage, and fstab and
 # root's home are what the script makes of them.
 if [ -z "${FSTAB_INSIDE-}" ] && [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
-	FSTAB_INSIDE=1 exec unshare -m --propagation private "$0" "$@"
+	FSTAB_INSIDE=1 exec unshare -m --propagation slave "$0" "$@"
 fi
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 needs fuse root

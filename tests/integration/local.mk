@@ -5,7 +5,9 @@ INTEGRATION_TESTS = \
 	tests/integration/cli.sh \
 	tests/integration/coherence.sh \
 	tests/integration/crash.sh \
-	tests/integration/features.sh tests/integration/fstab.sh \
+	tests/integration/features.sh \
+	tests/integration/fstab.sh \
+	tests/integration/guard.sh \
 	tests/integration/journal.sh \
 	tests/integration/kernel.sh \
 	tests/integration/linearize.sh \

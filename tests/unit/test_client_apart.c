@@ -450,11 +450,56 @@ test_gate_opens(void)
 	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 3, &world_file));
 	ok(look_at.error == 0 && look_at.attr.size == 100, "then there is what the server has");
 	world_replied(&look_at);
+	now((struct op){ .type = OP_GETATTR, .ino = OID_ROOT, .redo = true });
+	ok(look(a) == 0, "nor is it shut again");
 	now((struct op){ .type = OP_SETATTR, .ino = a, .set = SET_MODE, .attr.mode = 0600 });
 	world_pass(3000);
 	world_pass(600);
 	c = w.commit_count > 0 ? w.commits[0] : NULL;
 	ok(c != NULL && c->bases_count == 1 && c->bases[0].version == 3, "which is what a change builds on");
+	world_teardown();
+}
+
+/* The server answers, and the driver does something, every few seconds: did it at once? */
+static bool
+get_on(void)
+{
+	struct message alive = { .type = MSG_alive, .alive.sessions = 1 };
+
+	world_pass(8000);
+	alive.id = w.last_keepalive;
+	engine_received(w.engine, &alive);
+	world_collect();
+	return now((struct op){ .type = OP_GETATTR, .ino = OID_ROOT, .redo = true }) == 0;
+}
+
+/* As long as the driver does anything nobody builds on what is there without it; a term at most. */
+static void
+test_gate_waits_for_progress(void)
+{
+	struct op look_at = { .type = OP_GETATTR };
+	uint64_t h, a;
+	bool shut = true;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	look_at.ino = a;
+	w.sent[MSG_read] = 0;
+	world_submit(&look_at);
+	for (unsigned ms = 0; ms + 8000 < TERM_MS; ms += 8000)
+		shut &= get_on() && w.sent[MSG_read] == 0;
+	ok(shut, "the gate is shut while the driver gets on");
+	ok(get_on() && w.sent[MSG_read] == 1, "for a term");
+	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
+	ok(look_at.error == 0 && world_sane(), "and then it opens");
+	world_replied(&look_at);
 	world_teardown();
 }
 
@@ -504,6 +549,7 @@ main(void)
 	test_changed_here();
 	test_made_again();
 	test_gate_opens();
+	test_gate_waits_for_progress();
 	test_half_lost();
 	return tap_done();
 }

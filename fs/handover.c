@@ -1,0 +1,80 @@
+/*
+ * handover.c - see handover.h.
+ *
+ * Who has the lock is asked where it is mounted, and /proc/mounts whether that
+ * is still so: other homes may have mounted a volume of the same name.
+ */
+#include "fs/handover.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/cmd.h"
+#include "fs/control.h"
+
+enum { MOST_MS = 30 * 1000, SAID_MS = 2 * 1000, STEP_MS = 100 };
+
+struct holder {
+	char	directory[CONTROL_LINE];
+	bool	mounted;
+};
+
+static void
+look_for(void *context, const char *directory, const char *source)
+{
+	struct holder *h = context;
+
+	(void)source;
+	h->mounted |= strcmp(directory, h->directory) == 0;
+}
+
+/* One that does not answer is just beginning or just ending. */
+static bool
+is_mounted(const char *socket)
+{
+	struct holder h = { .directory = "" };
+	int fd = control_ask(socket, "status");
+	char line[CONTROL_LINE];
+
+	if (fd < 0)
+		return false;
+	while (control_hear(fd, line) && strcmp(line, "ok") != 0)
+		if (strncmp(line, "directory ", 10) == 0)
+			snprintf(h.directory, sizeof h.directory, "%s", line + 10);
+	close(fd);
+	if (h.directory[0] != '\0')
+		cmd_each_mount(look_for, &h);
+	return h.mounted;
+}
+
+int
+handover(struct home *home, const struct home_volume *volume, void (*waiting)(void *context, const char *what),
+    void *context, int *ret_fd, char *why, size_t size)
+{
+	const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
+	char socket[PATH_MAX];
+	sigset_t set;
+	int r = home_socket(home, volume->id, socket, sizeof socket);
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	for (unsigned ms = 0; r == 0 && (r = home_lock(home, volume->id, ret_fd)) == -EBUSY; ms += STEP_MS) {
+		if (is_mounted(socket) || ms >= MOST_MS || sigtimedwait(&set, NULL, &step) > 0)
+			break;
+		if (ms == SAID_MS)
+			waiting(context, "its last mount still brings its changes to the server; waiting for it");
+		r = 0;
+	}
+	if (r == -EBUSY)
+		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
+		    "server; see nuage status", volume->server, volume->name);
+	else if (r < 0)
+		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
+	return r;
+}
