@@ -14,7 +14,8 @@ never be, being in a conflict copy then.  A write does not float once
 A read is right if some write of its value began before the read's end, and no
 other write that must have taken effect before the read began, began after
 that one's end.  What others changed is not overwritten by what a journal
-brings late, so a late write counts from when it was made.
+brings late, so a late write counts from when it was made.  But a name that
+others removed is free for it until the journal has been run.
 
 Logs: a record that must be there is, once, and whole.  One that may not be
 there is in a conflict copy.  Tokens: what was made and not removed is
@@ -142,9 +143,17 @@ class Case:
         for w in key.writes:
             if w.began >= read.ended:
                 break
-            if last is None or w is last or w.ended >= last.began:
+            if last is None or w is last or w.ended >= last.began or self.takes_free_name(key, w, last, read):
                 possible.append(w)
         return possible, last
+
+    @staticmethod
+    def takes_free_name(key, w, last, read):
+        """Another client removed the name, and then came w out of a journal: the last of that, once it is run."""
+        if last.value != ABSENT or last.client == w.client or w.floats is None or w.floats[1] < last.began:
+            return False
+        return read.began <= w.floats[1] or not any(
+            o.client == w.client and o.floats == w.floats and o.began >= w.ended for o in key.writes)
 
     def may_be_empty(self, key, read, dropped):
         """A new name may be there before its content is; not one that is put over another."""

@@ -54,6 +54,16 @@ history("a write in conflict", [],
         [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 0, 21, 22, "b")], FLOAT)
 history("a journal that writes over another's change", [INCOHERENT],
         [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 0, 21, 22, "a")], FLOAT)
+REMOVED = [w("n0", 0, 1, 2, "a"), w("n0", 1, 11, 12, "b"), w("n0", 1, 15, 16, "-")]
+history("a journal that takes a name that is free again", [],
+        REMOVED + [r("n0", 1, 17, 18, "a"), r("n0", 1, 21, 22, "a"), r("n0", 1, 21, 22, "-")], FLOAT)
+history("a removal undone without a journal", [INCOHERENT], REMOVED + [r("n0", 1, 17, 18, "b")], FLOAT)
+history("a removal after the journal, undone", [INCOHERENT],
+        [w("n0", 0, 1, 2, "a"), w("n0", 1, 25, 26, "-"), r("n0", 1, 27, 28, "a")], FLOAT)
+history("an older write of the journal takes it", [INCOHERENT],
+        [w("n0", 0, 0.1, 0.2, "c")] + REMOVED + [r("n0", 1, 17, 18, "c"), r("n0", 1, 21, 22, "c")], FLOAT)
+history("a journal that takes a name that others made again", [INCOHERENT],
+        REMOVED + [w("n0", 1, 17, 18, "d"), r("n0", 1, 21, 22, "a")], FLOAT)
 history("a new name before its content", [], [w("n0", 0, 1, 2, "a"), r("n0", 1, 12, 13, "?0:")], FLOAT)
 history("an empty file over another", [INCOHERENT],
         [w("n0", 1, 0.1, 0.2, "b"), w("n0", 0, 1, 2, "a"), r("n0", 1, 12, 13, "?0:")], FLOAT)
