@@ -276,6 +276,24 @@ cmd_each_mount(void (*each)(void *context, const char *directory, const char *so
 	return 0;
 }
 
+static void
+look_for(void *context, const char *directory, const char *source)
+{
+	const char **wanted = context;
+
+	(void)source;
+	if (*wanted != NULL && strcmp(directory, *wanted) == 0)
+		*wanted = NULL;
+}
+
+bool
+cmd_is_mounted(const char *directory)
+{
+	const char *wanted = directory;
+
+	return cmd_each_mount(look_for, &wanted) < 0 || wanted == NULL;
+}
+
 struct mount_search {
 	const char	*path;		/* absolute, or NULL */
 	const char	*source;	/* or this */

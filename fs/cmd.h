@@ -113,6 +113,8 @@ int	cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text,
 bool	cmd_mount_dead(const char *directory);
 /* Nobody answers on m's socket: says why, CMD_FAILED. */
 int	cmd_unserved(const struct cmd *cmd, const struct cmd_mounted *m);
+/* In this mount namespace: a mount of nuage, or there is no telling. */
+bool	cmd_is_mounted(const char *directory);
 /* Calls each() for every nuage mount of the machine. */
 int	cmd_each_mount(void (*each)(void *context, const char *directory, const char *source), void *context);
 

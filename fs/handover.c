@@ -18,37 +18,21 @@
 
 enum { MOST_MS = 30 * 1000, SAID_MS = 2 * 1000, STEP_MS = 100 };
 
-struct holder {
-	char	directory[CONTROL_LINE];
-	bool	mounted;
-};
-
-static void
-look_for(void *context, const char *directory, const char *source)
-{
-	struct holder *h = context;
-
-	(void)source;
-	h->mounted |= strcmp(directory, h->directory) == 0;
-}
-
 /* One that does not answer is just beginning or just ending. */
 static bool
 is_mounted(const char *socket)
 {
-	struct holder h = { .directory = "" };
 	int fd = control_ask(socket, "status");
 	char line[CONTROL_LINE];
+	bool mounted = false;
 
 	if (fd < 0)
 		return false;
 	while (control_hear(fd, line) && strcmp(line, "ok") != 0)
 		if (strncmp(line, "directory ", 10) == 0)
-			snprintf(h.directory, sizeof h.directory, "%s", line + 10);
+			mounted = cmd_is_mounted(line + 10);
 	close(fd);
-	if (h.directory[0] != '\0')
-		cmd_each_mount(look_for, &h);
-	return h.mounted;
+	return mounted;
 }
 
 int

@@ -362,6 +362,21 @@ leave_it(struct serve *s, bool on)
 	s->leave_it = on;
 }
 
+/*
+ * Unmounted here, a mount may live on in other mount namespaces: in each that
+ * was made meanwhile, whether anybody there knows it or not.  It ends there too.
+ */
+static void
+end_elsewhere(struct serve *s, unsigned since_ms)
+{
+	const char *directory = s->options->mount.directory;
+
+	if (since_ms < LINGER_MS || wait_stage(s, STAGE_GONE, 0) || cmd_is_mounted(directory))
+		return;
+	log_warning("%s is unmounted, but not in another mount namespace (a container?): ended there too", directory);
+	advance(s, STAGE_GONE, false);
+}
+
 /* timeout_ms 0: as long as the server takes something. */
 static void
 serve_umount(struct serve *s, int fd, bool force, uint64_t timeout_ms)
@@ -386,11 +401,13 @@ serve_umount(struct serve *s, int fd, bool force, uint64_t timeout_ms)
 		wait_stage(s, STAGE_GONE, LINGER_MS);
 		advance(s, STAGE_GONE, true);
 	}
-	while (!wait_stage(s, STAGE_FLUSHED, STEP_MS))
+	for (unsigned ms = 0; !wait_stage(s, STAGE_FLUSHED, STEP_MS); ms += STEP_MS) {
 		if (control_gone(fd)) {
 			leave_it(s, false);	/* it is in use, and stays */
 			return;
 		}
+		end_elsewhere(s, ms);
+	}
 	for (size_t i = 0; i < s->lost_count; i++)
 		control_say(fd, "%s %s", s->kept ? "kept" : "lost", s->lost[i]);
 	if (s->lost_more > 0)

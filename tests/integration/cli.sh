@@ -248,6 +248,21 @@ no_route() {
 	not is_mounted "$M"
 }
 
+umount_everywhere() {	# a mount namespace keeps a copy of every mount, and nothing tells it that one has gone
+	client ann mount vol "$M"
+	unshare -m --propagation private sleep 300 &
+	local pid=$!
+	sleep 0.3
+	echo kept >"$M/kept"
+	timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount "$M"
+	not is_mounted "$M"
+	client ann mount vol "$M"
+	is kept "$(cat "$M/kept")"
+	client ann umount "$M"
+	kill $pid
+	wait $pid || :
+}
+
 umount_without_server() {	# it names what is not saved, and leaves it to the journal
 	echo unsaved >"$M/unsaved-file"
 	timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount -t 2 "$M" 2>"$T/stderr"
@@ -276,6 +291,11 @@ else
 fi
 check "mount and umount as a person does" daemonizes
 check "-o ro" options_heed
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+	check "umount while another mount namespace has it" umount_everywhere
+else
+	skip "umount while another mount namespace has it" "no mount namespaces"
+fi
 mount_client ann vol
 if command -v jq >/dev/null; then
 	check "status and volumes are JSON when asked" status_is_json

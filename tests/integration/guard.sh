@@ -6,7 +6,7 @@
 # mount's process that SIGKILL does not end, for that process to take the pages.  nuage-delay (fs/delay.h)
 # takes them and then sleeps.  All is in a mount namespace of its own, where /dev/fuse can be everybody's.
 if [ "$(id -u)" = 0 ] && [ -z "${GUARD_APART-}" ]; then
-	unshare -m true 2>/dev/null && GUARD_APART=1 exec unshare -m --propagation private "$BASH" "$0" "$@"
+	unshare -m true 2>/dev/null && GUARD_APART=1 exec unshare -m --propagation slave "$BASH" "$0" "$@"
 fi
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 delayed=$tools/nuage-delay

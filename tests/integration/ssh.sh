@@ -228,7 +228,7 @@ start_sshd_with_password() {	# LINE...
 	write_sshd_config
 	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
 	printf '%s\n' "$@" >>"$T/sshd_config"
-	unshare -m setsid sh -c 'mount --bind "$1" /etc/shadow && exec "$2" -D -e -f "$3"' sh \
+	unshare -m --propagation slave setsid sh -c 'mount --bind "$1" /etc/shadow && exec "$2" -D -e -f "$3"' sh \
 		"$T/shadow" "$sshd_program" "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
 	sshd_pid=$!
 	helper_pids+=($sshd_pid)
