@@ -60,7 +60,7 @@ struct op_state {
 	struct { uint64_t oid; uint8_t mode; } held[HELD_MAX];	/* met needs of this attempt */
 	uint32_t	 held_count;
 	struct msg_want	*wants;			/* in the op's arena */
-	uint32_t	 wants_count;
+	uint32_t	 wants_count, wants_size;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
 	bool		 rechecked;		/* an entry that led to nothing was asked for again */

@@ -535,7 +535,8 @@ lease_reclaim(struct engine *e, bool restarted)
 	o = TAILQ_FIRST(&e->lru);
 	do {
 		struct action *a = send_message(e, MSG_reclaim, ++e->next_request);
-		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, LEASE_LIST_MAX * sizeof *at);
+		size_t most = e->objects + 1 < LEASE_LIST_MAX ? e->objects + 1 : LEASE_LIST_MAX;
+		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, most * sizeof *at);
 		uint32_t count = 0;
 
 		if (at == NULL)

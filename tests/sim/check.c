@@ -535,7 +535,7 @@ compare_object(struct sim *sim, const struct image *image, const struct inode *i
 		sim_fail(sim, "%" PRIu64 " is not in the store what it is to the clients", i->ino);
 	if (!S_ISREG(i->mode) || sim->report.failed)
 		return;
-	content = sim_alloc(o->attr.size);
+	content = sim_room(o->attr.size);
 	if (o->attr.size != i->size)
 		sim_fail(sim, "%" PRIu64 " has %" PRIu64 " bytes in the store, but %" PRIu64, i->ino, o->attr.size, i->size);
 	else if (!image_content(image, o, content))

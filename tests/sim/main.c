@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ enum {
 	FIRST_SECONDS	= 20,
 	TAIL_BYTES	= 12000,
 	BATCH		= 100,		/* seeds a TAP line */
+	KEEP_BYTES	= 256 << 20,
 };
 
 struct run {
@@ -363,6 +365,9 @@ main(int argc, char **argv)
 
 	if (argc == 1)
 		usage();
+	/* Blocks come and go: what the kernel gave stays, instead of being zeroed by it each time. */
+	mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
+	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	parse(&run, argc, argv);
 	if (run.options.trace)
 		return run_traced(&run);

@@ -50,6 +50,16 @@ sim_alloc(size_t size)
 	return p;
 }
 
+void *
+sim_room(size_t size)
+{
+	void *p = malloc(size == 0 ? 1 : size);
+
+	if (p == NULL)
+		abort();
+	return p;
+}
+
 /* ---- the heap of events ---- */
 
 static bool

@@ -108,7 +108,8 @@ void	sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(pr
 void	sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void	sim_note(struct sim *sim, uint64_t number);
 
-/* Zeroed memory or none at all: only tests may give up like this. */
+/* Zeroed memory or none at all: only tests may give up like this; the second, what is in it is anybody's. */
 void	*sim_alloc(size_t size);
+void	*sim_room(size_t size);
 
 #endif
