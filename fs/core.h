@@ -244,6 +244,7 @@ struct engine {
 	uint64_t	 again_at;		/* then blocks refused are stored again, for space may have come */
 	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
 	uint64_t	 busy_until;		/* it was lately */
+	uint64_t	 reread_at;		/* READs it refused go again then; 0: there are none */
 	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
 
 	size_t		 dirty_bytes;
@@ -328,6 +329,7 @@ void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_lose_session(struct engine *e);
 void		 lease_expired(struct engine *e);
 void		 lease_trim(struct engine *e);
+void		 lease_tick(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
 
 /* ---- scout.c ---- */

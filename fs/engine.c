@@ -668,6 +668,7 @@ engine_tick(struct engine *e)
 		e->alloc_request = e->next_request;
 	}
 	full_tick(e);
+	lease_tick(e);
 	data_flush_step(e);
 	unpin_step(e);
 	journal_step(e);

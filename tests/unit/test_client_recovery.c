@@ -236,6 +236,45 @@ test_busy(void)
 }
 
 static void
+read_refused(void)
+{
+	struct message m = { .type = MSG_done, .id = w.last_read, .done.status = STATUS_BUSY };
+
+	world_forget();
+	engine_received(w.engine, &m);
+	world_collect();
+}
+
+/* A session with too many leases gives some back, and asks again. */
+static void
+test_busy_read(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = FAR + 1 };
+	unsigned sent;
+	uint64_t h, b;
+
+	world_setup();
+	b = world_create("b", &h);
+	world_sync();
+	world_lease_far(MODE_SHARED, 7);
+	w.no_sweep = true;
+	world_recall(b, 0, MODE_NONE, 9);
+	world_submit(&op);
+	sent = w.sent[MSG_read];
+	read_refused();
+	ok(world_find(ACTION_SEND, MSG_release, FAR) >= 0 && w.sent[MSG_read] == sent + 1,
+	    "a READ refused is sent again as soon as something was given back, whatever else is recalled");
+	read_refused();
+	ok(w.sent[MSG_read] == sent + 1, "with nothing to give back it waits");
+	world_pass(1000);
+	ok(w.sent[MSG_read] == sent + 2, "and is sent again all the same");
+	world_grant_one(1, world_object(FAR + 1, MODE_SHARED, 8, 1, &world_file));
+	ok(op.error == 0 && op.attr.size == world_file.size, "until it is answered");
+	world_replied(&op);
+	world_teardown();
+}
+
+static void
 test_missing_twice(void)
 {
 	struct op op = { .type = OP_FSYNC };
@@ -604,6 +643,7 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
+	test_busy_read();
 	test_synced();
 	test_written_over();
 	test_hostile_range(OID_ROOT);
