@@ -151,6 +151,30 @@ test_lost_open_file(void)
 	world_teardown();
 }
 
+/* Whoever has it by then may remove its last name. */
+static void
+test_open_past_term(void)
+{
+	uint64_t h, g, open, closed;
+
+	world_setup();
+	open = world_create("a", &h);
+	closed = world_create("b", &g);
+	world_sync();
+	world_run(OP_RELEASE, closed, g);
+	engine_detached(w.engine);
+	world_attach(false, 100, false);
+	ok(w.pins == 0, "what is open is not pinned while its lease is sure");
+	engine_detached(w.engine);
+	world_pass(1001 * TERM_MS);
+	world_forget();
+	world_attach(false, 100, false);
+	ok(w.pins == 1 && world_find(ACTION_SEND, MSG_pin, open) >= 0 &&
+	    world_find(ACTION_SEND, MSG_pin, open) < world_find(ACTION_SEND, MSG_reclaim, 0),
+	    "when the term is over it is, before the leases are claimed");
+	world_teardown();
+}
+
 static void
 test_refused_alloc(void)
 {
@@ -636,6 +660,7 @@ main(void)
 	test_fsync_held_back();
 	test_fresh_session();
 	test_lost_open_file();
+	test_open_past_term();
 	test_refused_alloc();
 	test_missing_twice();
 	test_held_blocks();
