@@ -75,7 +75,7 @@ struct call {
 	uint64_t	 done_event;
 	/* fate */
 	bool		 voided;		/* lost with its session: as if it never was */
-	bool		 past;			/* verified, when what it saw was still so */
+	bool		 past;			/* verified, when what it saw was still so; or nobody could keep it true */
 	bool		 lost;			/* ... for good: its mount lives on, and gave it up */
 	bool		 idle;			/* it succeeded without changing anything */
 	bool		 durable;		/* a later fsync promised that it stays */

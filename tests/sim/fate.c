@@ -20,6 +20,8 @@
 #include "tests/sim/daemon.h"
 #include "tests/sim/diary.h"
 
+enum { UNLANDED_MAX = 32 };
+
 struct freeze {
 	uint64_t	 sequence, hash;	/* of its changes: one sent again is the same */
 	uint64_t	 step, event;
@@ -45,7 +47,10 @@ struct ledger {
 	bool		 gave_up, was_absent;
 	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
 	uint64_t	 sync_told, told_step;	/* ... and a SYNC of it, when */
-	uint64_t	 left_step, left_bound, back_step;	/* of the last absence; what was in a commit then */
+	/* Of the last absence; what was in a commit then; when the first after it landed, or it was over. */
+	uint64_t	 left_step, left_bound, back_step;
+	uint64_t	 unlanded[UNLANDED_MAX];	/* inodes of which not all content was there then */
+	unsigned	 unlanded_count;
 	uint64_t	 bound, bound_of;	/* what is void is later than that; of the commit frozen at that step */
 	bool		 dead, stale;		/* stale: its fate is to be found out anew */
 	bool		 settled;		/* nothing can change it any more */
@@ -126,6 +131,8 @@ leave(struct mount *m)
 	diary_dying(m->client->diary, m);
 	l->left_step = ++m->sim->step;
 	l->left_bound = UINT64_MAX;
+	l->back_step = 0;
+	l->unlanded_count = 0;
 	judge_append(m->sim->judge, (struct letter){ .kind = LETTER_ABSENCE, .mount = m, .step = l->left_step });
 	judge_advance(m->sim->judge);
 }
@@ -145,7 +152,7 @@ void
 fate_attached(struct mount *m)
 {
 	m->ledger->back = true;
-	m->ledger->back_step = ++m->sim->step;
+	m->ledger->back_step = 0;
 }
 
 static bool
@@ -154,21 +161,27 @@ closes(const struct call *c)
 	return c->type == OP_RELEASE || c->type == OP_RELEASEDIR;
 }
 
-/* Files it had open when work on them was lost tell so, each once. */
+/* Files it has open now that work on them is lost tell so, each once. */
 static void
-owe_errors(struct mount *m)
+give_up(struct mount *m, struct call *c)
+{
+	if (!c->lost && c->error == 0 && facts_changes_content(c)) {
+		sim_trace(m->sim, "judge: #%" PRIu64 " is lost", c->number);
+		kernel_lost(m->kernel, c->ino);
+	}
+	m->sim->report.given_up += !c->lost;
+	c->lost = c->voided = true;
+}
+
+static void
+excuse_errors(struct mount *m)
 {
 	const struct judge *j = m->sim->judge;
 
 	kernel_lost(m->kernel, 0);
-	for (size_t i = 0; i < j->calls_count; i++) {
-		struct call *c = j->calls[i];
-
-		if (c->mount == m && c->in_engine)
-			c->excuses |= EXCUSE_LOST;
-		if (c->mount == m && c->lost && facts_changes_content(c))
-			kernel_lost(m->kernel, c->ino);
-	}
+	for (size_t i = 0; i < j->calls_count; i++)
+		if (j->calls[i]->mount == m && j->calls[i]->in_engine)
+			j->calls[i]->excuses |= EXCUSE_LOST;
 }
 
 /*
@@ -193,14 +206,12 @@ lose(struct mount *m, const struct engine_status *s)
 	for (size_t i = 0; i < j->calls_count; i++) {
 		struct call *c = j->calls[i];
 
-		if (c->mount == m && c->done > step && !closes(c)) {
-			j->sim->report.given_up += !c->lost;
-			c->lost = c->voided = true;
-		}
+		if (c->mount == m && c->done > step && !closes(c))
+			give_up(m, c);
 	}
 	sim_trace(j->sim, "judge: client %u gave up what came after step %" PRIu64, m->client->index, step);
 	diary_lost(m->client->diary, m);
-	owe_errors(m);
+	excuse_errors(m);
 	l->stale = true;
 	judge_advance(j);
 }
@@ -327,6 +338,8 @@ fate_after(struct sim *sim, const struct conn *c, const struct message *m)
 		if ((l->applied = realloc(l->applied, l->applied_size * sizeof *l->applied)) == NULL)
 			abort();
 	}
+	if (l->absent && l->back_step == 0)
+		l->back_step = ++sim->step;
 	l->applied[l->applied_count++] = (struct applied){ store_end(sim->daemon->store), sequence, f->step, f->event };
 	if (l->dead && l->settled)
 		sim_fail(sim, "a commit of a session that had ended was applied");
@@ -416,6 +429,8 @@ fate_excuse(struct call *c)
 
 	if (l->absent && !closes(c))
 		c->voided = true;	/* for now: until it is known what becomes of its work */
+	if (c->by_kernel && mount_overslept(c->mount))
+		c->past = c->voided = true;
 	if ((c->type == OP_SYNC && (l->losses > l->sync_told || c->invoked < l->told_step)) || (c->file != NULL && c->file->doubted &&
 	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
 		c->excuses |= EXCUSE_LOST;
@@ -577,7 +592,7 @@ try_all_again(struct judge *j, const struct mount *m, const char *what)
 
 /* It came back with all it had: it never was away. */
 static void
-forget_absence(struct judge *j, const struct mount *m)
+forget_absence(struct judge *j, struct mount *m)
 {
 	size_t count = 0, verified = j->verified;
 
@@ -588,12 +603,23 @@ forget_absence(struct judge *j, const struct mount *m)
 			j->letters[count++] = *l;
 			continue;
 		}
+		if (l->kind == LETTER_ADOPT && m->ledger->unlanded_count < UNLANDED_MAX)
+			m->ledger->unlanded[m->ledger->unlanded_count++] = l->as->ino;
 		if (l->kind == LETTER_ADOPT)
 			fate_free_inode(l->as);
 		verified -= i < j->verified;
 	}
 	j->count = count;
 	j->verified = verified;
+}
+
+static bool
+is_unlanded(const struct ledger *l, const struct call *c)
+{
+	for (unsigned i = 0; i < l->unlanded_count; i++)
+		if (l->unlanded[i] == c->ino || l->unlanded[i] == c->child)
+			return true;
+	return false;
 }
 
 /* What changed something takes effect later; what only looked was right when it did, and that is past. */
@@ -629,6 +655,56 @@ hold_over(struct judge *j, const struct mount *m)
 	free(held);
 }
 
+/*
+ * Content that its commits do not bring comes later than they (R4).  Who looked in between saw what the store had
+ * of it then, which was verified, and is past.
+ */
+static void
+pass_over(struct judge *j, const struct mount *m)
+{
+	const struct ledger *l = m->ledger;
+
+	for (size_t i = 0; i < j->verified; i++) {
+		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
+
+		if (c == NULL || c->mount == m || c->voided || c->done <= l->left_step || c->done > l->back_step || !is_unlanded(l, c))
+			continue;
+		c->attr_unseen = true;
+		if (c->error != 0 || !changes_something(c))
+			c->past = c->voided = true;
+	}
+}
+
+static void
+replay_or_hold_over(struct judge *j, const struct mount *m, const char *what)
+{
+	const struct ledger *l = m->ledger;
+	size_t at, verified = j->verified;
+	char why[1024];
+
+	if (judge_replay(j, &at, why, sizeof why))
+		return;
+	j->verified = verified;
+	if (l->was_absent && l->back_step > l->left_step) {
+		pass_over(j, m);
+		if (judge_replay(j, &at, why, sizeof why))
+			return;
+		j->verified = verified;
+		hold_over(j, m);
+	}
+	try_all_again(j, m, what);
+}
+
+/* The judge has come as far as its leaving: what the store has of its work can be told from others'. */
+static bool
+leaving_verified(const struct judge *j, const struct mount *m)
+{
+	for (size_t i = j->verified; i < j->count; i++)
+		if (j->letters[i].kind == LETTER_ABSENCE && j->letters[i].mount == m && !j->letters[i].over)
+			return false;
+	return true;
+}
+
 /* What it gave up is void for good; the rest stays, also what it did since. */
 static void
 returned(struct mount *m)
@@ -636,13 +712,15 @@ returned(struct mount *m)
 	struct judge *j = m->sim->judge;
 	struct ledger *l = m->ledger;
 	char why[1024] = "";
-	size_t at, verified;
 
+	if (l->back_step == 0)
+		l->back_step = ++j->sim->step;
 	l->absent = l->stale = false;
-	if (!l->gave_up) {
+	if (!l->gave_up || !leaving_verified(j, m)) {
 		void_after(j, m, UINT64_MAX);
 		forget_absence(j, m);
-		diary_returned(m->client->diary);
+		if (!l->gave_up)
+			diary_returned(m->client->diary);
 	} else if (!try_boundary(j, m, UINT64_MAX, why, sizeof why))
 		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
 	for (size_t i = 0; i < j->count; i++)
@@ -650,12 +728,7 @@ returned(struct mount *m)
 			j->letters[i].over = true;
 	l->gave_up = false;
 	sim_trace(j->sim, "judge: client %u is back", m->client->index);
-	verified = j->verified;
-	if (!judge_replay(j, &at, why, sizeof why)) {
-		j->verified = verified;
-		hold_over(j, m);
-		try_all_again(j, m, "return");
-	}
+	replay_or_hold_over(j, m, "return");
 	judge_advance(j);
 }
 
@@ -685,6 +758,9 @@ decide(struct judge *j, struct mount *m)
 	char why[1024] = "", again[1024] = "";
 	bool good;
 
+	/* What it brings now comes later than what others saw meanwhile: see returned(). */
+	if (l->absent && l->back && !l->dead)
+		return;
 	l->stale = false;
 	good = try_boundary(j, m, step, why, sizeof why);
 	l->bound = l->bound_of = step;
@@ -708,7 +784,7 @@ decide(struct judge *j, struct mount *m)
 	}
 	for (size_t i = 0; i < j->calls_count; i++)
 		j->sim->report.voided += j->calls[i]->mount == m && j->calls[i]->voided;
-	try_all_again(j, m, l->dead ? "death" : "absence");
+	replay_or_hold_over(j, m, l->dead ? "death" : "absence");
 	sim_trace(j->sim, "judge: client %u lost what came after step %" PRIu64, m->client->index, l->bound);
 }
 

@@ -357,6 +357,7 @@ mount_tick(struct sim *sim, void *what, uint64_t number)
 	(void)number;
 	if (m->state == MOUNT_GONE)
 		return;
+	mount_overslept(m);
 	if (mount_stalled_us(m) == 0) {
 		engine_tick(mount_clocked(m));
 		mount_drain(m);

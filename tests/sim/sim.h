@@ -66,6 +66,7 @@ struct plan {
 	unsigned	 fsync;			/* per mille */
 	unsigned	 faults_min;
 	uint32_t	 fault_mask;		/* the kinds that happen */
+	bool		 journal;		/* mounts have one */
 	uint32_t	 fault_gap_ms;		/* a fault comes within this time */
 	uint32_t	 idle_ms, fresh_ms;	/* how long blocks without reference live */
 };
