@@ -116,11 +116,15 @@ judge_learn_offsets(struct sim *sim, const struct call *c)
 void
 judge_done(struct sim *sim, struct call *c)
 {
+	uint64_t began_us;
+
 	c->done = ++sim->step;
 	c->done_ns = sim_real_ns(sim);
 	c->done_event = sim->report.events;
 	judge_forget(sim, c);
-	if ((sim->daemon->full && !sim->daemon->hopeful) || sim->daemon->full_until_us + NOSPC_US > sim->now_us)
+	began_us = sim->now_us - (c->invoked_ns == 0 ? 0 : (uint64_t)(c->done_ns - c->invoked_ns) / 1000);
+	if ((sim->daemon->full && !sim->daemon->hopeful) ||
+	    (sim->daemon->full_until_us != 0 && sim->daemon->full_until_us + NOSPC_US > began_us))
 		c->excuses |= EXCUSE_NOSPC;
 	fate_excuse(c);
 	trace_call(sim, "done ", c);

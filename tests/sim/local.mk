@@ -8,6 +8,7 @@ tests_sim_libsim_a_SOURCES = \
 
 noinst_PROGRAMS += tests/sim/nuage-sim
 tests_sim_nuage_sim_SOURCES = \
+	tests/sim/absence.c \
 	tests/sim/apart.c tests/sim/apart.h \
 	tests/sim/attach.c \
 	tests/sim/blocks.c tests/sim/blocks.h \
@@ -18,7 +19,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/daemon.c tests/sim/daemon.h \
 	tests/sim/diary.c tests/sim/diary.h \
 	tests/sim/facts.c tests/sim/facts.h \
-	tests/sim/fate.c tests/sim/fate.h \
+	tests/sim/fate.c tests/sim/fate.h tests/sim/fate_room.h \
 	tests/sim/fault.c tests/sim/fault.h \
 	tests/sim/image.c tests/sim/image.h \
 	tests/sim/inspect.c \
