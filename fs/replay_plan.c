@@ -530,6 +530,17 @@ put_in_order(struct replay *r)
 		qsort(r->items, r->count, sizeof *r->items, by_turn);
 }
 
+/* A name that landed: was it the removal of a last one? */
+static void
+note_removal(struct replay *r, const struct item *t)
+{
+	struct journal_entry n;
+	struct fact *f;
+
+	if (journal_decode(&n, t->entry) == 0 && n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
+		f->unlinked = true;
+}
+
 int
 replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t losses, bool keep_oids)
 {
@@ -542,8 +553,13 @@ replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t lo
 	for (size_t i = 0; i < r->own_count && error == 0; i++)
 		error = engine_own(e, r->own[i]);
 	mark_content(r);
-	for (size_t i = 0; i < r->count; i++)
-		r->items[i].run = r->items[i].stranded && !r->items[i].dead;
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *t = &r->items[i];
+
+		t->run = t->stranded && !t->dead;
+		if (t->name && !t->stranded && !t->dead)
+			note_removal(r, t);
+	}
 	put_in_order(r);
 	r->error = error;
 	return error;
@@ -573,15 +589,12 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 	follow_makers(r);
 	for (size_t i = 0; i < r->count && error == 0; i++) {
 		struct item *t = &r->items[i];
-		struct journal_entry n;
-		struct fact *f;
 
 		t->run = live(r, i) && (!t->name || t->stranded || (!all && (t->sequence == 0 || t->sequence > landed)));
-		if (t->run || t->dead || !t->name || journal_decode(&n, t->entry) < 0)
+		if (t->run || t->dead || !t->name)
 			continue;
 		r->report.landed++;
-		if (n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
-			f->unlinked = true;
+		note_removal(r, t);
 	}
 	/* What has lost its last name on the server goes with the session. */
 	for (size_t i = 0; i < r->count; i++) {

@@ -389,6 +389,15 @@ changed_by_others(void)
 	return op.type;
 }
 
+static void
+gone(void)
+{
+	struct op op = *replay_next(replay, w.engine);
+
+	op.replay->verdict = REPLAY_GONE;
+	replay_answered(replay, &op);
+}
+
 /* By the mount that lost it. */
 static void
 again_alive(void)
@@ -406,6 +415,23 @@ made_directory(const char *name, uint64_t child, uint64_t upto)
 {
 	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_MKDIR, .ino = OID_ROOT, .child = child,
 	    .name = world_text(name), .attr.mode = S_IFDIR | 0755, .upto = upto });
+}
+
+/* The commit that removed its last name landed, and whoever had it open has closed it. */
+static void
+removed_alive(void)
+{
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_WRITE, .ino = FAR, .size = 1, .version = 1, .nlink = 1 });
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_UNLINK, .ino = OID_ROOT, .victim = FAR,
+	    .name = world_text("a") });
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 2, .upto = notes_count });
+	lost();
+	again_alive();
+	gone();
+	ok(replay_next(replay, w.engine) == NULL && replay_error(replay) == 0,
+	    "what was written to a file that was removed since, and is gone, has no copy");
+	unmount();
 }
 
 /* What was run again is lost in turn, together with what a process did meanwhile: all of it keeps the order it was done in. */
@@ -548,6 +574,7 @@ main(void)
 	copies_compared();
 	numbers_used_again();
 	alive();
+	removed_alive();
 	by_turns();
 	dropped_alive();
 	unlinked_and_open();
