@@ -4,8 +4,7 @@
  * For each entry that is to be run (replay_plan.c): RUN, again with another
  * name while the conflict name is taken; or, when its content has no place
  * any more, a copy is made (replay_beside.c), then RUN on that.  Then the
- * conflicts, then SYNC; in a mount that lost it and lives on, only that copies
- * which were dropped are gone for good.
+ * conflicts, then SYNC.
  */
 #include "fs/replay_room.h"
 
@@ -251,9 +250,8 @@ replay_next(struct replay *r, struct engine *e)
 		}
 		if (r->step == FIND_ORIGINAL && r->conflicts_count == 0)
 			r->step = SYNC;
-		/* It is in the journal again, as any work; but not that a copy was dropped, which nobody is told of. */
-		if (r->step == SYNC && r->live && r->dropped_in == 0) {
-			r->step = END;
+		if (r->step == SYNC && r->live) {
+			r->step = END;		/* it is in the journal again, as any work */
 			continue;
 		}
 		if (r->step != UP || r->climb[r->depth] != OID_ROOT)
@@ -267,7 +265,7 @@ replay_next(struct replay *r, struct engine *e)
 	else if (r->step < SYNC)
 		set_conflict(r);
 	else
-		r->op = (struct op){ .type = r->live ? OP_FSYNCDIR : OP_SYNC, .ino = r->live ? r->dropped_in : OID_ROOT };
+		r->op = (struct op){ .type = OP_SYNC, .ino = OID_ROOT };
 	r->op.redo = r->live;
 	return r->error != 0 ? NULL : &r->op;
 }

@@ -372,10 +372,8 @@ answered_conflict(struct replay *r, const struct op *done)
 			keep(r);
 			break;
 		}
-		if (done->error == 0) {
+		if (done->error == 0)
 			r->report.equal++;
-			r->dropped_in = done->ino;
-		}
 		next_conflict(r);
 		break;
 	}

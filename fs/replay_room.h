@@ -87,7 +87,6 @@ struct replay {
 	char		 beside[NAME_MAX_BYTES + 1];
 	uint64_t	 parent;		/* of the copy */
 	uint64_t	 original, copy, offset, length;
-	uint64_t	 dropped_in;		/* the directory of the last copy that was dropped; or 0 */
 	uint32_t	 mode;
 	bool		 noted;
 	uint8_t		*chunk;

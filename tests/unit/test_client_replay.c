@@ -484,38 +484,6 @@ alive(void)
 	unmount();
 }
 
-/* The journal says nothing of it, and who is told of the others is not told of that one. */
-static void
-dropped_alive(void)
-{
-	const struct op *op;
-
-	forget();
-	cut_off();
-	lost();
-	write_down((struct journal_entry){ .kind = JOURNAL_CONFLICT, .parent = OID_ROOT, .name = world_text("file"),
-	    .name2 = world_text("file (conflict)") });
-	again_alive();
-	replay_next(replay, w.engine);
-	says(FAR, "");
-	if (says(300, "") != OP_LOOKUP || says(301, "") != OP_LOOKUP || says(300, "bytes") != OP_READ ||
-	    says(301, "bytes") != OP_READ || says(0, "") != OP_UNLINK)
-		abort();
-	op = replay_next(replay, w.engine);
-	ok(op != NULL && op->type == OP_FSYNCDIR, "what was done again is over when a copy that was dropped is gone for good");
-	says(0, "");
-	ok(replay_next(replay, w.engine) == NULL && replay_error(replay) == 0, "and then it is");
-	unmount();
-	forget();
-	cut_off();
-	lost();
-	again_alive();
-	replay_next(replay, w.engine);
-	says(FAR, "");
-	ok(replay_next(replay, w.engine) == NULL && replay_error(replay) == 0, "with none it need not wait for the server");
-	unmount();
-}
-
 static void
 unlinked_and_open(void)
 {
@@ -576,7 +544,6 @@ main(void)
 	alive();
 	removed_alive();
 	by_turns();
-	dropped_alive();
 	unlinked_and_open();
 	given_up();
 	sessions();
