@@ -256,8 +256,8 @@ struct engine {
 	unsigned	 storing;
 
 	struct cell	**cells;
-	size_t		 cells_size, cells_count, cells_bytes;
-	TAILQ_HEAD(, cell) cell_lru;
+	size_t		 cells_size, cells_count, cells_bytes, cells_failed;
+	TAILQ_HEAD(cell_list, cell) cell_lru;
 	TAILQ_HEAD(, fetch_state) fetches;
 
 	struct journal	 journal;
@@ -557,6 +557,8 @@ struct cell	*cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t inde
 void		 cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
 		    const uint8_t *data, size_t len, int error);
 void		 cell_forget(struct engine *e, struct cell *c);
+/* Who waited for them has been told. */
+void		 cell_forget_failed(struct engine *e);
 /* Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them. */
 void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
 void		 cell_fetched(struct engine *e, struct fetch *f, int error);

@@ -626,6 +626,7 @@ engine_fetched(struct engine *e, struct fetch *f, int error)
 	if (!TAILQ_EMPTY(&e->flushing))
 		data_flush_step(e);
 	settle(e);
+	cell_forget_failed(e);
 }
 
 void

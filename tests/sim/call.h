@@ -34,6 +34,7 @@ enum excuse {
 	EXCUSE_LOST	= 2,		/* this session lost leases or work */
 	EXCUSE_TOLD	= 8,		/* its file told of a loss before, and need not do so again */
 	EXCUSE_ABSENT	= 16,		/* its session was given up: what it had open and others removed is gone, without PIN */
+	EXCUSE_DAMAGE	= 32,		/* a block of its file was damaged on the server */
 	EXCUSE_INTR	= 4,		/* its caller was killed */
 };
 

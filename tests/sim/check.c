@@ -10,6 +10,7 @@
 #include "server/engine.h"
 #include "tests/sim/apart.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/image.h"
@@ -126,6 +127,10 @@ judge_done(struct sim *sim, struct call *c)
 	if ((sim->daemon->full && !sim->daemon->hopeful) ||
 	    (sim->daemon->full_until_us != 0 && sim->daemon->full_until_us + NOSPC_US > began_us))
 		c->excuses |= EXCUSE_NOSPC;
+	if (c->error == -EIO && damage_excuses(sim, c)) {
+		c->excuses |= EXCUSE_DAMAGE;
+		sim->report.denied++;
+	}
 	fate_excuse(c);
 	trace_call(sim, "done ", c);
 	sim->report.ops++;

@@ -17,6 +17,7 @@
 #include "server/store.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/client.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/memstore.h"
 
@@ -97,8 +98,11 @@ work_done(struct sim *sim, void *what, uint64_t number)
 		struct message m = { .type = MSG_block, .id = a->request };
 		uint8_t *block = sim_room(a->ref->len), *cells = sim_room(a->ref->len);
 		size_t len;
+		enum status damage = damage_status(sim, a->text);
 
-		if (store_block_read(a->ref, 0, a->ref->len, block) < 0 ||
+		if (damage != STATUS_OK)
+			m.block.status = damage;
+		else if (store_block_read(a->ref, 0, a->ref->len, block) < 0 ||
 		    blocks_cut(sim, (struct bytes){ block, a->ref->len }, a->first, a->count, cells, &len) < 0)
 			m.block.status = STATUS_IO;
 		else

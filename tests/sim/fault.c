@@ -6,6 +6,7 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/damage.h"
 
 enum { MS = 1000, S = 1000000 };
 
@@ -203,9 +204,9 @@ static const struct {
 } kinds[] = {
 	{ cut_control, 30 }, { cut_bulk, 10 }, { partition, 8 }, { crash_server, 16 }, { kill_client, 12 },
 	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 }, { isolate, 6 }, { deafen, 4 },
-	{ cut_off, 6 }, { stop, 4 },
+	{ cut_off, 6 }, { stop, 4 }, { damage_happen, 8 },
 };
-enum { KINDS = sizeof kinds / sizeof *kinds, LOSING = 3 << (KINDS - 2) };
+enum { KINDS = sizeof kinds / sizeof *kinds, LOSING = 1 << 11 | 1 << 12 };
 
 static void
 something(struct sim *sim, void *what, uint64_t number)
@@ -295,6 +296,7 @@ fault_heal(struct sim *sim)
 			client_hear(sim->clients[i]->mount);
 		}
 	}
+	damage_heal(sim);
 	sim->daemon->slow = false;
 	if (sim->daemon->full)
 		daemon_set_full(sim->daemon, false, false);

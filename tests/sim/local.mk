@@ -17,6 +17,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/check.c tests/sim/check.h \
 	tests/sim/client.c tests/sim/client.h \
 	tests/sim/daemon.c tests/sim/daemon.h \
+	tests/sim/damage.c tests/sim/damage.h \
 	tests/sim/diary.c tests/sim/diary.h \
 	tests/sim/facts.c tests/sim/facts.h \
 	tests/sim/fate.c tests/sim/fate.h tests/sim/fate_room.h \

@@ -23,6 +23,7 @@
 #include "tests/sim/check.h"
 #include "tests/sim/client.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/workload.h"
 
@@ -272,6 +273,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	struct sim *sim = sim_alloc(sizeof *sim);
 
 	sim->options = *options;
+	sim->damaged = sim_alloc(DAMAGED_MAX * sizeof *sim->damaged);
 	names_forget();
 	rng_seed(&sim->net, options->seed, 2);
 	rng_seed(&sim->work, options->seed, 3);
@@ -313,6 +315,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	judge_free(sim);
 	apart_free(sim);
 	workload_free(sim);
+	free(sim->damaged);
 	free(sim->heap.timers);
 	free(sim);
 }

@@ -17,6 +17,7 @@
 
 struct apart;
 struct daemon;
+struct damaged;
 struct judge;
 struct client;
 struct net;
@@ -45,6 +46,7 @@ struct sim_report {
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
+	uint64_t	 damages, denied;	/* blocks that the server's disk gave back wrong, or not; calls that it failed */
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };
@@ -92,6 +94,8 @@ struct sim {
 	struct judge		*judge;
 	struct apart		*apart;		/* what was told of; NULL: nothing */
 	struct workload		*workload;
+	struct damaged		*damaged;	/* damage.h; the last ones of `damages` */
+	uint64_t		 damages;
 	struct { struct timer *timers; size_t count, size; uint64_t sequence; } heap;
 };
 
