@@ -1,6 +1,9 @@
 /*
  * cell.c - opened cells, by block id and index.  Blocks are immutable, so a
  * cell never goes stale; the least recently used leave when the cache is full.
+ *  One that could not be fetched is there until those who wait for it have
+ * looked: who still needs it then has a record that names it, under a lease, and
+ * is failed (R8).  The block may come again, with the next who writes the same.
  */
 #include "fs/core.h"
 
@@ -43,9 +46,23 @@ cell_forget(struct engine *e, struct cell *c)
 	*at = c->hash_next;
 	TAILQ_REMOVE(&e->cell_lru, c, lru_link);
 	e->cells_count--;
+	e->cells_failed -= c->error != 0;
 	e->cells_bytes -= c->len;
 	buffer_put(c->buffer);
 	free(c);
+}
+
+/* They are the newest: nothing came after them but what the same answer brought. */
+void
+cell_forget_failed(struct engine *e)
+{
+	struct cell *c, *before;
+
+	for (c = TAILQ_LAST(&e->cell_lru, cell_list); c != NULL && e->cells_failed > 0; c = before) {
+		before = TAILQ_PREV(c, cell_list, lru_link);
+		if (c->error != 0)
+			cell_forget(e, c);
+	}
 }
 
 static int
@@ -92,6 +109,7 @@ cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buff
 	e->cells[slot] = c;
 	TAILQ_INSERT_TAIL(&e->cell_lru, c, lru_link);
 	e->cells_count++;
+	e->cells_failed += error != 0;
 	e->cells_bytes += len;
 	while (e->cells_bytes > e->config.cache_max && TAILQ_FIRST(&e->cell_lru) != c)
 		cell_forget(e, TAILQ_FIRST(&e->cell_lru));

@@ -60,7 +60,7 @@ struct op_state {
 	struct { uint64_t oid; uint8_t mode; } held[HELD_MAX];	/* met needs of this attempt */
 	uint32_t	 held_count;
 	struct msg_want	*wants;			/* in the op's arena */
-	uint32_t	 wants_count;
+	uint32_t	 wants_count, wants_size;
 	bool		 missing;		/* a want is not met yet */
 	int		 fail;			/* a need can never be met */
 	bool		 rechecked;		/* an entry that led to nothing was asked for again */
@@ -244,6 +244,7 @@ struct engine {
 	uint64_t	 again_at;		/* then blocks refused are stored again, for space may have come */
 	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
 	uint64_t	 busy_until;		/* it was lately */
+	uint64_t	 reread_at;		/* READs it refused go again then; 0: there are none */
 	uint64_t	 resend_at;		/* commits under way go again then; 0: they are on their way */
 
 	size_t		 dirty_bytes;
@@ -255,8 +256,8 @@ struct engine {
 	unsigned	 storing;
 
 	struct cell	**cells;
-	size_t		 cells_size, cells_count, cells_bytes;
-	TAILQ_HEAD(, cell) cell_lru;
+	size_t		 cells_size, cells_count, cells_bytes, cells_failed;
+	TAILQ_HEAD(cell_list, cell) cell_lru;
 	TAILQ_HEAD(, fetch_state) fetches;
 
 	struct journal	 journal;
@@ -328,6 +329,7 @@ void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_lose_session(struct engine *e);
 void		 lease_expired(struct engine *e);
 void		 lease_trim(struct engine *e);
+void		 lease_tick(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
 
 /* ---- scout.c ---- */
@@ -557,6 +559,8 @@ struct cell	*cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t inde
 void		 cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
 		    const uint8_t *data, size_t len, int error);
 void		 cell_forget(struct engine *e, struct cell *c);
+/* Who waited for them has been told. */
+void		 cell_forget_failed(struct engine *e);
 /* Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them. */
 void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
 void		 cell_fetched(struct engine *e, struct fetch *f, int error);

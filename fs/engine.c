@@ -628,6 +628,7 @@ engine_fetched(struct engine *e, struct fetch *f, int error)
 	if (!TAILQ_EMPTY(&e->flushing))
 		data_flush_step(e);
 	settle(e);
+	cell_forget_failed(e);
 }
 
 void
@@ -670,6 +671,7 @@ engine_tick(struct engine *e)
 		e->alloc_request = e->next_request;
 	}
 	full_tick(e);
+	lease_tick(e);
 	data_flush_step(e);
 	unpin_step(e);
 	journal_step(e);

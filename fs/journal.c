@@ -274,8 +274,9 @@ journal_op(struct engine *e, const struct op *op)
 		j->replayed = op->replay->entry->number;
 	if (!journal_keeps(e) || j->replaying || !journal_wants(op) || (op->type == OP_CREATE && !op->made && !(op->flags & O_TRUNC)))
 		return true;
-	if (op->replay != NULL ? op->replay->verdict != REPLAY_DONE && op->replay->verdict != REPLAY_BESIDE : op->redo)
-		return true;		/* a copy of the driver's is brought to the server at once */
+	/* A copy of the driver's is brought to the server at once; that it is dropped is work as any. */
+	if (op->replay != NULL ? op->replay->verdict != REPLAY_DONE && op->replay->verdict != REPLAY_BESIDE : op->redo && op->type != OP_UNLINK)
+		return true;
 	describe(e, op, &n);
 	if (op->replay != NULL) {
 		n.upto = op->replay->entry->number;

@@ -491,11 +491,25 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 		wake(e, WAIT_READ, request);
 		return;
 	}
-	/* This session has as many leases as it may: the operation goes on when some are given back. */
+	/*
+	 * This session has as many leases as it may, or the server is out of memory: it is asked again when some
+	 * are given back, which may be at once, or in a while.  What is being recalled may wait for this operation.
+	 */
 	engine_busy(e);
-	shed(e);
-	s->wait = TAILQ_EMPTY(&e->recalling) ? WAIT_ATTACH : WAIT_OBJECT;
+	s->wait = WAIT_OBJECT;
 	s->key = 0;
+	if (e->reread_at == 0)
+		e->reread_at = e->now_ms + e->busy_ms;
+	shed(e);
+}
+
+void
+lease_tick(struct engine *e)
+{
+	if (e->reread_at == 0 || e->now_ms < e->reread_at)
+		return;
+	e->reread_at = 0;
+	wake(e, WAIT_OBJECT, 0);
 }
 
 /* ---- after a new connection ---- */
@@ -535,7 +549,8 @@ lease_reclaim(struct engine *e, bool restarted)
 	o = TAILQ_FIRST(&e->lru);
 	do {
 		struct action *a = send_message(e, MSG_reclaim, ++e->next_request);
-		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, LEASE_LIST_MAX * sizeof *at);
+		size_t most = e->objects + 1 < LEASE_LIST_MAX ? e->objects + 1 : LEASE_LIST_MAX;
+		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, most * sizeof *at);
 		uint32_t count = 0;
 
 		if (at == NULL)

@@ -21,6 +21,7 @@ enum {
 	REGIONS_FIRST = 64,
 	REGIONS_MORE = 2048,
 	READ_BUDGET = 4096,
+	WANTS_FIRST = 4,
 	TURNS_MS = 1000,	/* since a directory was changed here: it will be again */
 	TURN_MS = 5,
 };
@@ -33,18 +34,35 @@ lease_valid(const struct engine *e)
 
 /* ---- needs ---- */
 
+static bool
+wants_grow(struct op *op)
+{
+	struct op_state *s = op->state;
+	uint32_t size = s->wants_size == 0 ? WANTS_FIRST : s->wants_size * 2;
+	struct msg_want *wants = arena_alloc(&op->arena, size * sizeof *wants);
+
+	if (wants == NULL)
+		return false;
+	if (s->wants_count > 0)
+		memcpy(wants, s->wants, s->wants_count * sizeof *wants);
+	s->wants = wants;
+	s->wants_size = size;
+	return true;
+}
+
+/* Valid until the next one. */
 static struct msg_want *
 want_add(struct op *op, uint64_t oid, enum mode mode)
 {
 	struct op_state *s = op->state;
 	struct msg_want *w;
 
-	if (s->wants == NULL && (s->wants = arena_alloc(&op->arena, NEEDS_MAX * sizeof *s->wants)) == NULL) {
-		s->fail = -ENOMEM;
-		return NULL;
-	}
 	if (s->wants_count == NEEDS_MAX) {
 		s->fail = -ELOOP;	/* a path of directories deeper than any we move */
+		return NULL;
+	}
+	if (s->wants_count == s->wants_size && !wants_grow(op)) {
+		s->fail = -ENOMEM;
 		return NULL;
 	}
 	w = &s->wants[s->wants_count++];

@@ -222,8 +222,11 @@ pins_resume(struct engine *e)
 			unpin(e, o);
 			continue;
 		}
-		/* A closed one too: commits that speak of it may still be on their way. */
-		if (o->pinned || o->unpin_sent || (o->opens > 0 && o->mode == MODE_NONE))
+		/*
+		 * A closed one too: commits that speak of it may still be on their way.  And what was opened under a
+		 * lease that may be lost, before that is known: who has it now may remove the last name.
+		 */
+		if (o->pinned || o->unpin_sent || (o->opens > 0 && (o->mode == MODE_NONE || !lease_valid(e))))
 			object_pin(e, o, true);
 		if (o->unpin_sent)
 			unpin_end(e, o);

@@ -7,8 +7,9 @@
  * (journal.h says what the entries mean.)  What was lost, and not run again by
  * the mount that lost it, comes last: the server never had it while the rest
  * was done.  An entry that stands for another was logged when that was run
- * again, so the other is dead; if it is lost in turn, it goes before those of
- * the earlier loss that nobody had come to yet.
+ * again, so the other is dead; if it is lost in turn, it takes the other's turn
+ * again: before what of the earlier loss nobody had come to yet, and before
+ * what processes did while it was being run again.
  *  When the tail of the journal was
  * lost with the power, the server may have commits of which no FREEZE entry
  * tells.  All names that are left came before those commits, so they landed.
@@ -157,7 +158,6 @@ strand(struct replay *r, struct item *t)
 	const struct fact *f = fact_find(r, t->it), *victim = fact_find(r, t->victim);
 
 	t->stranded = true;
-	t->round = r->round;
 	t->base = f == NULL ? 0 : f->base;
 	t->victim_base = victim == NULL ? 0 : victim->base;
 }
@@ -192,7 +192,6 @@ follow_makers(struct replay *r)
 		if (f == NULL || f->maker == NULL)
 			continue;
 		strand(r, t);
-		t->round = f->maker->round;
 	}
 }
 
@@ -290,8 +289,10 @@ replaces(struct replay *r, const struct journal_entry *n, struct item *t)
 	struct journal_entry was;
 	struct fact *f;
 
+	t->origin = n->upto;
 	if (other == NULL || other == t || journal_decode(&was, other->entry) < 0)
 		return;
+	t->origin = other->origin;
 	other->dead = true;
 	r->redoing = true;
 	if (!t->name && (f = fact_find(r, was.ino)) != NULL) {
@@ -326,7 +327,7 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 	if (!name && n->nlink == 0 && (f = fact_find(r, n->ino)) != NULL)
 		f->unlinked = true;
 	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .ino = n->ino,
-	    .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim, .name = name };
+	    .origin = n->number, .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim, .name = name };
 	if (n->upto != 0)
 		replaces(r, n, &list[r->count - 1]);
 	/* What comes after a loss did not build upon what was lost. */
@@ -517,8 +518,8 @@ by_turn(const void *a, const void *b)
 
 	if (x->stranded != y->stranded)
 		return x->stranded ? 1 : -1;
-	if (x->round != y->round)
-		return x->round > y->round ? -1 : 1;
+	if (x->stranded && x->origin != y->origin)
+		return x->origin < y->origin ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
@@ -527,6 +528,17 @@ put_in_order(struct replay *r)
 {
 	if (r->loss_at > 0)
 		qsort(r->items, r->count, sizeof *r->items, by_turn);
+}
+
+/* A name that landed: was it the removal of a last one? */
+static void
+note_removal(struct replay *r, const struct item *t)
+{
+	struct journal_entry n;
+	struct fact *f;
+
+	if (journal_decode(&n, t->entry) == 0 && n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
+		f->unlinked = true;
 }
 
 int
@@ -541,8 +553,13 @@ replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t lo
 	for (size_t i = 0; i < r->own_count && error == 0; i++)
 		error = engine_own(e, r->own[i]);
 	mark_content(r);
-	for (size_t i = 0; i < r->count; i++)
-		r->items[i].run = r->items[i].stranded && !r->items[i].dead;
+	for (size_t i = 0; i < r->count; i++) {
+		struct item *t = &r->items[i];
+
+		t->run = t->stranded && !t->dead;
+		if (t->name && !t->stranded && !t->dead)
+			note_removal(r, t);
+	}
 	put_in_order(r);
 	r->error = error;
 	return error;
@@ -572,15 +589,12 @@ replay_begin(struct replay *r, struct engine *e, struct timespec now)
 	follow_makers(r);
 	for (size_t i = 0; i < r->count && error == 0; i++) {
 		struct item *t = &r->items[i];
-		struct journal_entry n;
-		struct fact *f;
 
 		t->run = live(r, i) && (!t->name || t->stranded || (!all && (t->sequence == 0 || t->sequence > landed)));
-		if (t->run || t->dead || !t->name || journal_decode(&n, t->entry) < 0)
+		if (t->run || t->dead || !t->name)
 			continue;
 		r->report.landed++;
-		if (n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
-			f->unlinked = true;
+		note_removal(r, t);
 	}
 	/* What has lost its last name on the server goes with the session. */
 	for (size_t i = 0; i < r->count; i++) {

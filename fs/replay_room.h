@@ -23,7 +23,7 @@ enum step {
 struct item {
 	struct bytes	 entry;
 	uint64_t	 number, ino, sequence;	/* sequence: of the commit a name is in; 0: none */
-	unsigned	 round;			/* of the loss: how often what was lost had begun to be run again */
+	uint64_t	 origin;		/* the entry it stands for in the end, or itself: when it was wanted */
 	uint64_t	 it, victim;		/* whose content it is, or what is moved or linked; unlinked or replaced */
 	uint64_t	 base, victim_base;	/* stranded: the versions of them that were seen by then */
 	bool		 name, stranded, dead, run;

@@ -1,6 +1,7 @@
 /* cursor.c - see cursor.h. */
 #include "proto/cursor.h"
 
+#include <endian.h>
 #include <string.h>
 
 struct cursor
@@ -55,24 +56,26 @@ cursor_reserve(struct cursor *c, size_t len)
 	return at;
 }
 
-static uint64_t
+/* Most of what a message costs is here: whole words, not byte by byte. */
+static inline uint64_t
 get_be(struct cursor *c, size_t len)
 {
 	const uint8_t *p = cursor_reserve(c, len);
 	uint64_t v = 0;
 
-	for (size_t i = 0; p != NULL && i < len; i++)
-		v = v << 8 | p[i];
-	return v;
+	if (p != NULL)
+		memcpy((uint8_t *)&v + sizeof v - len, p, len);
+	return be64toh(v);
 }
 
-static void
+static inline void
 put_be(struct cursor *c, uint64_t v, size_t len)
 {
 	uint8_t *p = cursor_reserve(c, len);
 
-	for (size_t i = len; p != NULL && i > 0; i--, v >>= 8)
-		p[i - 1] = v;
+	v = htobe64(v);
+	if (p != NULL)
+		memcpy(p, (uint8_t *)&v + sizeof v - len, len);
 }
 
 uint8_t

@@ -91,6 +91,8 @@ status_text(enum status status)
 
 /* ---- arena ---- */
 
+enum { ARENA_FIRST = 1024, ARENA_MORE = 16384 };	/* most messages and operations need little */
+
 struct arena_chunk {
 	struct arena_chunk	*next;
 	_Alignas(max_align_t) uint8_t data[];
@@ -104,7 +106,7 @@ arena_alloc(struct arena *a, size_t size)
 
 	size = (size + align - 1) / align * align;
 	if (size > a->left) {
-		size_t want = size > 16384 ? size : 16384;
+		size_t least = a->used == 0 ? ARENA_FIRST : ARENA_MORE, want = size > least ? size : least;
 		struct arena_chunk *chunk = calloc(1, sizeof *chunk + want);
 
 		if (chunk == NULL)

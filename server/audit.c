@@ -117,7 +117,7 @@ audit_volume(struct audit *a, struct server *s, struct volume *v)
 	struct session *n;
 	struct table_node *node = NULL;
 	size_t slot = 0;
-	uint32_t awaited = 0;
+	uint32_t awaited = 0, astray = 0;
 
 	if (store_get(s->store, key_bytes(&key), &value) < 0 || state_row_decode(&state, value) < 0 ||
 	    memcmp(&state, &v->state, sizeof state) != 0)
@@ -125,9 +125,12 @@ audit_volume(struct audit *a, struct server *s, struct volume *v)
 	TAILQ_FOREACH(n, &v->sessions, of_volume) {
 		audit_session(a, s, n);
 		awaited += n->awaited;
+		astray += n->astray;
 	}
 	if (awaited != v->unreclaimed)
 		broken(a, "volume %u: %u sessions awaited", (unsigned)v->number, (unsigned)awaited);
+	if (astray != v->astray)
+		broken(a, "volume %u: %u sessions astray", (unsigned)v->number, (unsigned)astray);
 	while ((node = table_walk(&v->objects, &slot, node)) != NULL)
 		audit_object(a, container_of(node, struct object, node));
 }

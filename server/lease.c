@@ -278,6 +278,7 @@ reclaim_done(struct server *s, struct session *n)
 			object_kick(s, l->object);
 	}
 	n->reclaimed = true;
+	session_stray(n, false);
 	session_heard_of(s, n);
 	wait_kick_all(s, n);
 }
@@ -325,6 +326,7 @@ evict(struct server *s, struct session *n, const char *why)
 	outbox_log(s, "event=evict volume=%.*s session=%016" PRIx64 " leases=%u reason=%s", n->volume->name_len,
 	    (const char *)n->volume->name, session_id(n), (unsigned)n->lease_count, why);
 	s->stats.evictions++;
+	session_stray(n, true);
 	lease_drop_all(s, n);
 	if (n->control != NULL)
 		conn_close(s, n->control);

@@ -130,6 +130,7 @@ load_session(void *arg, struct bytes key, struct bytes value)
 		return -ENOMEM;
 	n->awaited = true;
 	v->unreclaimed++;
+	session_stray(n, true);
 	session_add(s, n, id);
 	return 0;
 }
@@ -260,6 +261,7 @@ session_free(struct server *s, struct session *n)
 		table_remove(&n->volume->ranges, &r->node);
 		free(r);
 	}
+	session_stray(n, false);
 	table_remove(&s->sessions, &n->node);
 	TAILQ_REMOVE(&n->volume->sessions, n, of_volume);
 	s->stats.sessions--;
@@ -562,6 +564,13 @@ bool
 session_grace(const struct volume *v)
 {
 	return v->unreclaimed > 0;
+}
+
+void
+session_stray(struct session *n, bool astray)
+{
+	n->volume->astray += astray - n->astray;
+	n->astray = astray;
 }
 
 void

@@ -22,6 +22,11 @@ uint32_t session_present(const struct server *s, const struct volume *v);
 bool	session_alone(const struct server *s, const struct session *n);
 /* After a restart: some session may still reclaim, nothing new is granted. */
 bool	session_grace(const struct volume *v);
+/*
+ * It lost its leases without knowing, by eviction or with a restart: what it had open under them is not pinned
+ * until it is back, which it says before it reclaims.  Until then any object may be open there.
+ */
+void	session_stray(struct session *n, bool astray);
 /* It has reclaimed, or ends: the grace need not wait for it. */
 void	session_heard_of(struct server *s, struct session *n);
 /* The oid's range is this session's. */

@@ -90,6 +90,7 @@ struct session {
 	uint32_t		 claim;		/* counts control ATTACHes */
 	bool			 reclaimed;	/* since the last control ATTACH, or new */
 	bool			 awaited;	/* loaded at start, counted in volume.unreclaimed */
+	bool			 astray;	/* what it has open it has yet to pin: see session_stray() */
 	bool			 fenced;	/* made no progress: cut off until nobody can rely on its leases */
 	uint64_t		 seen_ms, progress_ms;
 };
@@ -144,6 +145,7 @@ struct volume {
 	struct table		 objects, ranges;
 	TAILQ_HEAD(, session)	 sessions;
 	uint32_t		 unreclaimed;	/* stored sessions that have not reclaimed since the start */
+	uint32_t		 astray;	/* sessions */
 };
 
 /* A block without reference, on its way to being freed. */

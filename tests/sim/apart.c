@@ -295,6 +295,7 @@ apart_check(struct sim *sim)
 	for (size_t i = 0; i < image.count; i++)
 		for (unsigned n = NAMES_MADE; S_ISDIR(image.objects[i].attr.mode) && n < NAMES; n++)
 			if (image.objects[i].entries[n] != 0 && !is_listed(apart_of(sim), name_text(n)))
-				sim_fail(sim, "nobody was told of %s", name_text(n));
+				sim_fail(sim, "nobody was told of %s, %" PRIu64 " in %" PRIu64, name_text(n), image.objects[i].entries[n],
+				    image.objects[i].oid);
 	image_free(&image);
 }

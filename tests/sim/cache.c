@@ -166,7 +166,7 @@ attr_take(struct kernel *k, uint64_t ino, struct call *c, bool always)
 	 */
 	if (n == NULL || !c->has_attr)
 		return;
-	if (!always && (n->version > c->attr_version || n->attr_done > c->done)) {
+	if ((!always && n->version > c->attr_version) || n->attr_done > c->done) {
 		c->attr_unseen = c->type == OP_LOOKUP;	/* a GETATTR's go to its caller all the same */
 		return;
 	}

@@ -34,6 +34,7 @@ enum excuse {
 	EXCUSE_LOST	= 2,		/* this session lost leases or work */
 	EXCUSE_TOLD	= 8,		/* its file told of a loss before, and need not do so again */
 	EXCUSE_ABSENT	= 16,		/* its session was given up: what it had open and others removed is gone, without PIN */
+	EXCUSE_DAMAGE	= 32,		/* a block of its file was damaged on the server */
 	EXCUSE_INTR	= 4,		/* its caller was killed */
 };
 
@@ -75,7 +76,7 @@ struct call {
 	uint64_t	 done_event;
 	/* fate */
 	bool		 voided;		/* lost with its session: as if it never was */
-	bool		 past;			/* verified, when what it saw was still so */
+	bool		 past;			/* verified, when what it saw was still so; or nobody could keep it true */
 	bool		 lost;			/* ... for good: its mount lives on, and gave it up */
 	bool		 idle;			/* it succeeded without changing anything */
 	bool		 durable;		/* a later fsync promised that it stays */

@@ -10,6 +10,7 @@
 #include "server/engine.h"
 #include "tests/sim/apart.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/image.h"
@@ -116,12 +117,20 @@ judge_learn_offsets(struct sim *sim, const struct call *c)
 void
 judge_done(struct sim *sim, struct call *c)
 {
+	uint64_t began_us;
+
 	c->done = ++sim->step;
 	c->done_ns = sim_real_ns(sim);
 	c->done_event = sim->report.events;
 	judge_forget(sim, c);
-	if ((sim->daemon->full && !sim->daemon->hopeful) || sim->daemon->full_until_us + NOSPC_US > sim->now_us)
+	began_us = sim->now_us - (c->invoked_ns == 0 ? 0 : (uint64_t)(c->done_ns - c->invoked_ns) / 1000);
+	if ((sim->daemon->full && !sim->daemon->hopeful) ||
+	    (sim->daemon->full_until_us != 0 && sim->daemon->full_until_us + NOSPC_US > began_us))
 		c->excuses |= EXCUSE_NOSPC;
+	if (c->error == -EIO && damage_excuses(sim, c)) {
+		c->excuses |= EXCUSE_DAMAGE;
+		sim->report.denied++;
+	}
 	fate_excuse(c);
 	trace_call(sim, "done ", c);
 	sim->report.ops++;
@@ -535,7 +544,7 @@ compare_object(struct sim *sim, const struct image *image, const struct inode *i
 		sim_fail(sim, "%" PRIu64 " is not in the store what it is to the clients", i->ino);
 	if (!S_ISREG(i->mode) || sim->report.failed)
 		return;
-	content = sim_alloc(o->attr.size);
+	content = sim_room(o->attr.size);
 	if (o->attr.size != i->size)
 		sim_fail(sim, "%" PRIu64 " has %" PRIu64 " bytes in the store, but %" PRIu64, i->ino, o->attr.size, i->size);
 	else if (!image_content(image, o, content))

@@ -56,6 +56,21 @@ mount_stalled_us(const struct mount *m)
 	return m->stalled_until_us > m->sim->now_us ? m->stalled_until_us - m->sim->now_us : 0;
 }
 
+bool
+mount_overslept(struct mount *m)
+{
+	const struct sim *sim = m->sim;
+	uint64_t wakes_us = m->stalled_until_us > sim->now_us ? m->stalled_until_us : sim->now_us;
+	struct engine_status s;
+
+	if (m->engine != NULL && sim->now_us <= m->stalled_until_us + MOUNT_TICK_US) {
+		engine_status(mount_clocked(m), &s);
+		if (s.lapsed)
+			m->overslept_until_us = wakes_us + sim->plan.skew_ms * UINT64_C(1000);
+	}
+	return sim->now_us < m->overslept_until_us;
+}
+
 struct engine *
 mount_clocked(struct mount *m)
 {
@@ -92,7 +107,8 @@ mount_new(struct client *c, const struct mount *replaced)
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
 		.offline = sim->options.apart && !replays && (sim->options.seed & 1) ? OFFLINE_ALWAYS : OFFLINE_NEVER,
-		.eager = sim->plan.eager, .redo = sim->options.apart && !replays, .random = engine_random, .context = m, .journal = diary_sink(c->diary),
+		.eager = sim->plan.eager, .redo = sim->options.apart && !replays, .random = engine_random, .context = m, 
+		.journal = sim->plan.journal ? diary_sink(c->diary) : NULL,
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };

@@ -49,6 +49,7 @@ struct mount {
 	struct transfers transfers;
 	uint64_t	 requests;
 	uint64_t	 stalled_until_us;
+	uint64_t	 overslept_until_us;
 	bool		 reading;		/* its processes change nothing, and keep nothing open */
 	uint64_t	 deaf_until_us;		/* hears no RECALL, and serves on */
 	uint64_t	 unchecked;		/* events since the last engine_check() */
@@ -135,5 +136,10 @@ bool		 mount_unreachable(const struct mount *m);
 /* How much longer a message takes now because of a partition; how long nothing runs there. */
 uint64_t	 mount_held_us(const struct mount *m);
 uint64_t	 mount_stalled_us(const struct mount *m);
+/*
+ * It stood still while its term ended, and so could not tell the kernel to forget what it has cached: until it
+ * runs again, and has had as much time for that as it has when it does not stand still.
+ */
+bool		 mount_overslept(struct mount *m);
 
 #endif

@@ -17,6 +17,7 @@
 #include "server/store.h"
 #include "tests/sim/blocks.h"
 #include "tests/sim/client.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/fate.h"
 #include "tests/sim/memstore.h"
 
@@ -95,10 +96,13 @@ work_done(struct sim *sim, void *what, uint64_t number)
 			store_block_finish(a->ticket, false, &pos);
 	} else {
 		struct message m = { .type = MSG_block, .id = a->request };
-		uint8_t *block = sim_alloc(a->ref->len), *cells = sim_alloc(a->ref->len);
+		uint8_t *block = sim_room(a->ref->len), *cells = sim_room(a->ref->len);
 		size_t len;
+		enum status damage = damage_status(sim, a->text);
 
-		if (store_block_read(a->ref, 0, a->ref->len, block) < 0 ||
+		if (damage != STATUS_OK)
+			m.block.status = damage;
+		else if (store_block_read(a->ref, 0, a->ref->len, block) < 0 ||
 		    blocks_cut(sim, (struct bytes){ block, a->ref->len }, a->first, a->count, cells, &len) < 0)
 			m.block.status = STATUS_IO;
 		else
@@ -136,7 +140,7 @@ begin_work(struct daemon *d, struct server_action *a)
 	*w = (struct work){ .daemon = d, .boot = d->boot, .conn = conn_of(d, a->conn), .action = a };
 	if (a->kind == SERVER_WRITE_BLOCK) {
 		w->len = a->message.payload.len;
-		w->data = sim_alloc(w->len);
+		w->data = sim_room(w->len);
 		memcpy(w->data, a->message.payload.data, w->len);
 	}
 	sim_after(d->sim, disk_delay(d) / 4, work_done, w, 0);

@@ -5,7 +5,7 @@
  * it was frozen.  Calls done in the very event that froze it may be on either
  * side; each boundary there is tried.
  */
-#include "tests/sim/facts.h"
+#include "tests/sim/fate_room.h"
 
 #define XXH_INLINE_ALL
 #include <assert.h>
@@ -20,36 +20,6 @@
 #include "tests/sim/daemon.h"
 #include "tests/sim/diary.h"
 
-struct freeze {
-	uint64_t	 sequence, hash;	/* of its changes: one sent again is the same */
-	uint64_t	 step, event;
-};
-
-struct applied {
-	uint64_t	 pos, sequence, step, event;
-};
-
-struct ledger {
-	struct { uint64_t step, event; bool taken; } *made;	/* when each sequence was last frozen: [sequence - 1] */
-	uint64_t	 sequence, made_size;
-	struct freeze	*frozen;		/* message id - 1 is the index */
-	size_t		 frozen_count, frozen_size;
-	struct applied	*applied;		/* in order */
-	size_t		 applied_count, applied_size;
-	uint64_t	 acked_step;		/* calls up to here were promised to stay */
-	/*
-	 * Alive, but its leases may be others' by now: what it has unsaved is void
-	 * until it comes back with all of them.  What it gives up is lost then.
-	 */
-	bool		 absent, back;		/* back: it has a connection again */
-	bool		 gave_up, was_absent;
-	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
-	uint64_t	 sync_told, told_step;	/* ... and a SYNC of it, when */
-	uint64_t	 left_step, left_bound, back_step;	/* of the last absence; what was in a commit then */
-	uint64_t	 bound, bound_of;	/* what is void is later than that; of the commit frozen at that step */
-	bool		 dead, stale;		/* stale: its fate is to be found out anew */
-	bool		 settled;		/* nothing can change it any more */
-};
 /* ---- lives ---- */
 
 void
@@ -98,8 +68,8 @@ fate_killed(struct mount *m)
 
 /* ---- calls ---- */
 
-static bool
-changes_something(const struct call *c)
+bool
+fate_changes_something(const struct call *c)
 {
 	switch (c->type) {
 	case OP_RENAME: case OP_SETATTR: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK: case OP_UNLINK:
@@ -108,6 +78,12 @@ changes_something(const struct call *c)
 	default:
 		return c->type == OP_OPEN && (c->flags & O_TRUNC);
 	}
+}
+
+bool
+fate_closes(const struct call *c)
+{
+	return c->type == OP_RELEASE || c->type == OP_RELEASEDIR;
 }
 
 /* ---- absences ---- */
@@ -126,6 +102,8 @@ leave(struct mount *m)
 	diary_dying(m->client->diary, m);
 	l->left_step = ++m->sim->step;
 	l->left_bound = UINT64_MAX;
+	l->back_step = 0;
+	l->unlanded_count = 0;
 	judge_append(m->sim->judge, (struct letter){ .kind = LETTER_ABSENCE, .mount = m, .step = l->left_step });
 	judge_advance(m->sim->judge);
 }
@@ -145,30 +123,30 @@ void
 fate_attached(struct mount *m)
 {
 	m->ledger->back = true;
-	m->ledger->back_step = ++m->sim->step;
+	m->ledger->back_step = 0;
 }
 
-static bool
-closes(const struct call *c)
-{
-	return c->type == OP_RELEASE || c->type == OP_RELEASEDIR;
-}
-
-/* Files it had open when work on them was lost tell so, each once. */
+/* Files it has open now that work on them is lost tell so, each once. */
 static void
-owe_errors(struct mount *m)
+give_up(struct mount *m, struct call *c)
+{
+	if (!c->lost && c->error == 0 && facts_changes_content(c)) {
+		sim_trace(m->sim, "judge: #%" PRIu64 " is lost", c->number);
+		kernel_lost(m->kernel, c->ino);
+	}
+	m->sim->report.given_up += !c->lost;
+	c->lost = c->voided = true;
+}
+
+static void
+excuse_errors(struct mount *m)
 {
 	const struct judge *j = m->sim->judge;
 
 	kernel_lost(m->kernel, 0);
-	for (size_t i = 0; i < j->calls_count; i++) {
-		struct call *c = j->calls[i];
-
-		if (c->mount == m && c->in_engine)
-			c->excuses |= EXCUSE_LOST;
-		if (c->mount == m && c->lost && facts_changes_content(c))
-			kernel_lost(m->kernel, c->ino);
-	}
+	for (size_t i = 0; i < j->calls_count; i++)
+		if (j->calls[i]->mount == m && j->calls[i]->in_engine)
+			j->calls[i]->excuses |= EXCUSE_LOST;
 }
 
 /*
@@ -193,14 +171,12 @@ lose(struct mount *m, const struct engine_status *s)
 	for (size_t i = 0; i < j->calls_count; i++) {
 		struct call *c = j->calls[i];
 
-		if (c->mount == m && c->done > step && !closes(c)) {
-			j->sim->report.given_up += !c->lost;
-			c->lost = c->voided = true;
-		}
+		if (c->mount == m && c->done > step && !fate_closes(c))
+			give_up(m, c);
 	}
 	sim_trace(j->sim, "judge: client %u gave up what came after step %" PRIu64, m->client->index, step);
 	diary_lost(m->client->diary, m);
-	owe_errors(m);
+	excuse_errors(m);
 	l->stale = true;
 	judge_advance(j);
 }
@@ -327,6 +303,8 @@ fate_after(struct sim *sim, const struct conn *c, const struct message *m)
 		if ((l->applied = realloc(l->applied, l->applied_size * sizeof *l->applied)) == NULL)
 			abort();
 	}
+	if (l->absent && l->back_step == 0)
+		l->back_step = ++sim->step;
 	l->applied[l->applied_count++] = (struct applied){ store_end(sim->daemon->store), sequence, f->step, f->event };
 	if (l->dead && l->settled)
 		sim_fail(sim, "a commit of a session that had ended was applied");
@@ -388,7 +366,7 @@ fate_crashed(struct sim *sim, uint64_t kept)
 static bool
 promised(const struct call *sync, const struct call *c)
 {
-	if (!changes_something(c))
+	if (!fate_changes_something(c))
 		return false;
 	switch (sync->type) {
 	case OP_SYNC:
@@ -414,8 +392,10 @@ fate_excuse(struct call *c)
 {
 	const struct ledger *l = c->mount->ledger;
 
-	if (l->absent && !closes(c))
+	if (l->absent && !fate_closes(c))
 		c->voided = true;	/* for now: until it is known what becomes of its work */
+	if (c->by_kernel && mount_overslept(c->mount))
+		c->past = c->voided = true;
 	if ((c->type == OP_SYNC && (l->losses > l->sync_told || c->invoked < l->told_step)) || (c->file != NULL && c->file->doubted &&
 	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
 		c->excuses |= EXCUSE_LOST;
@@ -489,8 +469,8 @@ insert_adopted(struct judge *j, struct mount *m, struct inode *as)
 		j->verified++;
 }
 
-static void
-void_after(struct judge *j, const struct mount *m, uint64_t step)
+void
+fate_void_after(struct judge *j, const struct mount *m, uint64_t step)
 {
 	const struct ledger *l = m->ledger;
 
@@ -498,7 +478,7 @@ void_after(struct judge *j, const struct mount *m, uint64_t step)
 		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
 		if (c != NULL && c->mount == m)
-			c->voided = c->lost || c->past || ((l->dead || (l->absent && !closes(c))) && c->done > step);
+			c->voided = c->lost || c->past || ((l->dead || (l->absent && !fate_closes(c))) && c->done > step);
 	}
 }
 
@@ -516,14 +496,14 @@ is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 }
 
 /* One boundary between what stayed and what is void: does it explain everything? */
-static bool
-try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t size)
+bool
+fate_try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t size)
 {
 	struct facts facts = { .dead = m };
 	struct image image;
 	bool good;
 
-	void_after(j, m, step);
+	fate_void_after(j, m, step);
 	image_read(j->sim, &image);
 	good = facts_gather(j, &facts, why, size);
 	if (good)
@@ -563,8 +543,8 @@ promises_kept(struct judge *j, const struct mount *m, char *why, size_t size)
 	return true;
 }
 
-static void
-try_all_again(struct judge *j, const struct mount *m, const char *what)
+void
+fate_try_all_again(struct judge *j, const struct mount *m, const char *what)
 {
 	char why[1024] = "", text[1024] = "";
 	size_t at;
@@ -573,90 +553,6 @@ try_all_again(struct judge *j, const struct mount *m, const char *what)
 		return;
 	call_text(j->letters[at].call, text, sizeof text);
 	sim_fail(j->sim, "after the %s of client %u: %s: %s", what, m->client->index, why, text);
-}
-
-/* It came back with all it had: it never was away. */
-static void
-forget_absence(struct judge *j, const struct mount *m)
-{
-	size_t count = 0, verified = j->verified;
-
-	for (size_t i = 0; i < j->count; i++) {
-		struct letter *l = &j->letters[i];
-
-		if ((l->kind != LETTER_ABSENCE && l->kind != LETTER_ADOPT) || l->mount != m || l->over) {
-			j->letters[count++] = *l;
-			continue;
-		}
-		if (l->kind == LETTER_ADOPT)
-			fate_free_inode(l->as);
-		verified -= i < j->verified;
-	}
-	j->count = count;
-	j->verified = verified;
-}
-
-/* What changed something takes effect later; what only looked was right when it did, and that is past. */
-static bool
-held_over(const struct letter *l, const struct mount *m)
-{
-	struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
-
-	if (c == NULL || c->voided || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || closes(c))
-		return false;
-	c->past = c->voided = c->error != 0 || !changes_something(c);
-	return !c->past;
-}
-
-/* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
-static void
-hold_over(struct judge *j, const struct mount *m)
-{
-	struct letter *held = sim_alloc((j->count + 1) * sizeof *held);
-	size_t count = 0, kept = 0, at;
-
-	for (size_t i = 0; i < j->count; i++)
-		if (held_over(&j->letters[i], m))
-			held[count++] = j->letters[i];
-		else
-			j->letters[kept++] = j->letters[i];
-	for (at = 0; at < kept; at++)
-		if (at + count >= j->verified || (j->letters[at].kind == LETTER_CALL ? j->letters[at].call->done :
-		    j->letters[at].step) > m->ledger->back_step)
-			break;
-	memmove(j->letters + at + count, j->letters + at, (kept - at) * sizeof *held);
-	memcpy(j->letters + at, held, count * sizeof *held);
-	free(held);
-}
-
-/* What it gave up is void for good; the rest stays, also what it did since. */
-static void
-returned(struct mount *m)
-{
-	struct judge *j = m->sim->judge;
-	struct ledger *l = m->ledger;
-	char why[1024] = "";
-	size_t at, verified;
-
-	l->absent = l->stale = false;
-	if (!l->gave_up) {
-		void_after(j, m, UINT64_MAX);
-		forget_absence(j, m);
-		diary_returned(m->client->diary);
-	} else if (!try_boundary(j, m, UINT64_MAX, why, sizeof why))
-		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
-	for (size_t i = 0; i < j->count; i++)
-		if (j->letters[i].mount == m)
-			j->letters[i].over = true;
-	l->gave_up = false;
-	sim_trace(j->sim, "judge: client %u is back", m->client->index);
-	verified = j->verified;
-	if (!judge_replay(j, &at, why, sizeof why)) {
-		j->verified = verified;
-		hold_over(j, m);
-		try_all_again(j, m, "return");
-	}
-	judge_advance(j);
 }
 
 void
@@ -673,7 +569,7 @@ fate_heed(struct mount *m)
 		lose(m, &s);
 	}
 	if (l->absent && l->back && s.attached && !s.reclaiming && s.sequence - s.commits_pending >= l->open)
-		returned(m);
+		absence_over(m);
 }
 
 static void
@@ -685,8 +581,11 @@ decide(struct judge *j, struct mount *m)
 	char why[1024] = "", again[1024] = "";
 	bool good;
 
+	/* What it brings now comes later than what others saw meanwhile: see absence.c. */
+	if (l->absent && l->back && !l->dead)
+		return;
 	l->stale = false;
-	good = try_boundary(j, m, step, why, sizeof why);
+	good = fate_try_boundary(j, m, step, why, sizeof why);
 	l->bound = l->bound_of = step;
 	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
@@ -695,20 +594,20 @@ decide(struct judge *j, struct mount *m)
 			continue;
 		/* Just before, and with, each call of the event that froze the commit. */
 		for (uint64_t at_step = c->done - 1; !good && at_step <= c->done; at_step++)
-			if ((good = try_boundary(j, m, at_step, again, sizeof again)))
+			if ((good = fate_try_boundary(j, m, at_step, again, sizeof again)))
 				l->bound = at_step;
 	}
 	if (l->absent && l->left_bound == UINT64_MAX)
 		l->left_bound = l->bound;
 	if (!good || !promises_kept(j, m, why, sizeof why)) {
-		try_boundary(j, m, step, again, sizeof again);
+		fate_try_boundary(j, m, step, again, sizeof again);
 		sim_fail(j->sim, "after the %s of client %u with %zu commits applied: %s", l->dead ? "death" : "absence",
 		    m->client->index, l->applied_count, why);
 		return;
 	}
 	for (size_t i = 0; i < j->calls_count; i++)
 		j->sim->report.voided += j->calls[i]->mount == m && j->calls[i]->voided;
-	try_all_again(j, m, l->dead ? "death" : "absence");
+	absence_try_all_again(j, m, l->dead ? "death" : "absence");
 	sim_trace(j->sim, "judge: client %u lost what came after step %" PRIu64, m->client->index, l->bound);
 }
 

@@ -7,6 +7,9 @@
 
 #include "tests/sim/sim.h"
 
+/* Which kinds are to happen, as bits; do some of them take work from mounts that live on? */
+uint32_t fault_choose(struct sim *sim);
+bool	fault_loses(const struct sim *sim);
 /* Faults happen from now on, at random. */
 void	fault_start(struct sim *sim);
 /* After each call: is it time for the next one? */

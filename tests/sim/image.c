@@ -302,8 +302,8 @@ fetch(const struct image *image, const uint8_t id[ID_SIZE], size_t *ret_len)
 
 	if (store_block_find(store, id, &ref) < 0)
 		return NULL;
-	sealed = sim_alloc(ref->len);
-	plain = sim_alloc(BLOCK_SIZE + CELL_SIZE);
+	sealed = sim_room(ref->len);
+	plain = sim_room(BLOCK_SIZE + CELL_SIZE);
 	if (store_block_read(ref, 0, ref->len, sealed) == 0)
 		len = blocks_open(image->sim, id, (struct bytes){ sealed, ref->len }, plain);
 	store_block_put_ref(ref);

@@ -8,6 +8,7 @@ tests_sim_libsim_a_SOURCES = \
 
 noinst_PROGRAMS += tests/sim/nuage-sim
 tests_sim_nuage_sim_SOURCES = \
+	tests/sim/absence.c \
 	tests/sim/apart.c tests/sim/apart.h \
 	tests/sim/attach.c \
 	tests/sim/blocks.c tests/sim/blocks.h \
@@ -16,9 +17,10 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/check.c tests/sim/check.h \
 	tests/sim/client.c tests/sim/client.h \
 	tests/sim/daemon.c tests/sim/daemon.h \
+	tests/sim/damage.c tests/sim/damage.h \
 	tests/sim/diary.c tests/sim/diary.h \
 	tests/sim/facts.c tests/sim/facts.h \
-	tests/sim/fate.c tests/sim/fate.h \
+	tests/sim/fate.c tests/sim/fate.h tests/sim/fate_room.h \
 	tests/sim/fault.c tests/sim/fault.h \
 	tests/sim/image.c tests/sim/image.h \
 	tests/sim/inspect.c \
@@ -29,6 +31,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/net.c tests/sim/net.h \
 	tests/sim/posix.c \
 	tests/sim/proc.h \
+	tests/sim/progress.c tests/sim/progress.h \
 	tests/sim/remains.c \
 	tests/sim/rng.h \
 	tests/sim/sim.c tests/sim/sim.h \
@@ -47,11 +50,14 @@ tests/sim/server-engine.o: server/libserver.a
 	objcopy -w $(SIM_VISIBLE:%=--keep-global-symbol=%) $@.tmp $@ && rm -f $@.tmp
 CLEANFILES += tests/sim/server-engine.o
 
-TESTS += tests/sim/test_sim.sh tests/sim/test_apart.sh
-EXTRA_DIST += tests/sim/test_sim.sh tests/sim/test_apart.sh
+TESTS += tests/sim/test_sim.sh tests/sim/test_apart.sh tests/sim/test_resume.sh
+EXTRA_DIST += tests/sim/test_sim.sh tests/sim/test_apart.sh tests/sim/test_resume.sh
 
-# make sim-long RANGE=1-1000000: goes on where it was stopped.
+# make sim-long RANGE=1-1000000: goes on where it was stopped, and tells of all of it in the end;
+# SIM_OPTIONS=--apart for the other kind of worlds.
 RANGE = 1-100000
+SIM_OPTIONS =
 sim-long: tests/sim/nuage-sim
-	$(builddir)/tests/sim/nuage-sim --seeds $(RANGE) --jobs `nproc` --resume sim-long.$(RANGE)
+	$(builddir)/tests/sim/nuage-sim $(SIM_OPTIONS) --seeds $(RANGE) --jobs $${SIM_JOBS:-`nproc`} \
+	    --resume "sim-long.$(RANGE)`echo '$(SIM_OPTIONS)' | tr -d ' '`"
 .PHONY: sim-long

@@ -8,14 +8,16 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/progress.h"
 
 enum {
 	JOBS_MAX	= 64,
@@ -23,6 +25,7 @@ enum {
 	FIRST_SECONDS	= 20,
 	TAIL_BYTES	= 12000,
 	BATCH		= 100,		/* seeds a TAP line */
+	KEEP_BYTES	= 256 << 20,
 };
 
 struct run {
@@ -45,42 +48,6 @@ struct worker {
 	int			 fd;
 	uint64_t		 from, to, at;	/* `at` is being run */
 };
-
-struct tally {
-	struct sim_report	 sum;
-	uint64_t		 seeds, failed;
-};
-
-static void
-add(struct tally *t, const struct sim_report *r)
-{
-#define SUM(field) t->sum.field += r->field
-	SUM(ops); SUM(from_kernel); SUM(events); SUM(messages); SUM(commits); SUM(recalls); SUM(replays);
-	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(given_up); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
-	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(stalls); SUM(deafs); SUM(cutoffs); SUM(stops); SUM(simulated_ms);
-	SUM(journals); SUM(rerun); SUM(conflicts); SUM(equal); SUM(owed); SUM(redone); SUM(beside); SUM(offline);
-#undef SUM
-	t->seeds++;
-}
-
-static void
-print_report(const char *prefix, const struct sim_report *r)
-{
-	printf("%sops %" PRIu64 " (kernel %" PRIu64 "), commits %" PRIu64 ", recalls %" PRIu64 ", replays %" PRIu64
-	    ", restarts %" PRIu64 ", cuts %" PRIu64 ", partitions %" PRIu64 ", evictions %" PRIu64 ", crashes %" PRIu64
-	    ", remounts %" PRIu64 ", full %" PRIu64 ", stalls %" PRIu64 ", deafs %" PRIu64
-	    ", cut off %" PRIu64 ", stopped %" PRIu64 "\n",
-	    prefix, r->ops, r->from_kernel, r->commits, r->recalls, r->replays, r->restarts, r->cuts, r->partitions,
-	    r->evictions, r->crashes, r->remounts, r->full, r->stalls, r->deafs,
-	    r->cutoffs, r->stops);
-	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
-	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->journals, r->rerun, r->conflicts,
-	    r->equal, r->owed, r->offline, r->redone, r->beside);
-	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", given up %" PRIu64 ", lost objects %" PRIu64
-	    ", reordered %" PRIu64 ", messages %" PRIu64 ", events %" PRIu64 ", simulated %" PRIu64 " s\n",
-	    prefix, r->rejected, r->missing, r->voided, r->given_up, r->lost, r->searched, r->messages, r->events,
-	    r->simulated_ms / 1000);
-}
 
 /* ---- one seed ---- */
 
@@ -160,17 +127,18 @@ show_end(const struct run *run, uint64_t seed)
 }
 
 static void
-failed(const struct run *run, struct tally *t, uint64_t seed, const char *reason)
+failed(const struct run *run, struct progress *p, uint64_t seed, const char *reason)
 {
-	t->failed++;
+	progress_failed(p, seed, reason);
 	printf("# seed %" PRIu64 " failed: %s\n", seed, reason);
 	if (run->first) {
 		fflush(stdout);
 		_exit(1);
 	}
-	if (t->failed <= 3)
+	if (p->failed <= 3)
 		show_end(run, seed);
-	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s\n", seed, run->options.crypto ? " --crypto" : "");
+	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s%s\n", seed, run->options.crypto ? " --crypto" : "",
+	    run->options.apart ? " --apart" : "");
 	fflush(stdout);
 }
 
@@ -215,7 +183,7 @@ hear(struct worker *w, struct told *t)
 
 /* All that this worker says, to its end.  A failed seed is skipped by the next worker. */
 static void
-listen_to(const struct run *run, struct tally *t, struct worker *w)
+listen_to(const struct run *run, struct progress *p, struct worker *w)
 {
 	struct told told;
 	int status;
@@ -226,21 +194,23 @@ listen_to(const struct run *run, struct tally *t, struct worker *w)
 		w->at = told.seed;
 		if (told.begun)
 			continue;
-		add(t, &told.report);
+		progress_add(p, &told.report);
 		failing = told.report.failed;
 		if (failing)
-			failed(run, t, told.seed, told.report.reason);
+			failed(run, p, told.seed, told.report.reason);
 		w->at = told.seed + 1;
 	}
 	close(w->fd);
 	waitpid(w->pid, &status, 0);
 	if (WIFSIGNALED(status)) {
 		snprintf(reason, sizeof reason, "%s", strsignal(WTERMSIG(status)));
-		failed(run, t, w->at, reason);
+		p->seeds++;
+		failed(run, p, w->at, reason);
 		w->at++;
 	} else if (WEXITSTATUS(status) != 0 && !failing) {
 		snprintf(reason, sizeof reason, "exit %d", WEXITSTATUS(status));
-		failed(run, t, w->at, reason);
+		p->seeds++;
+		failed(run, p, w->at, reason);
 		w->at++;
 	}
 	w->pid = 0;
@@ -248,7 +218,7 @@ listen_to(const struct run *run, struct tally *t, struct worker *w)
 
 /* Seeds [from, to], by as many workers as there are jobs. */
 static void
-run_range(const struct run *run, struct tally *t, uint64_t from, uint64_t to)
+run_range(const struct run *run, struct progress *p, uint64_t from, uint64_t to)
 {
 	struct worker workers[JOBS_MAX] = { 0 };
 	uint64_t each = (to - from) / run->jobs + 1;
@@ -258,35 +228,34 @@ run_range(const struct run *run, struct tally *t, uint64_t from, uint64_t to)
 		start_worker(run, &workers[count++], at, at + each - 1 < to ? at + each - 1 : to);
 	for (unsigned i = 0; i < count; i++)
 		while (workers[i].pid != 0) {
-			listen_to(run, t, &workers[i]);
+			listen_to(run, p, &workers[i]);
 			if (workers[i].at <= workers[i].to)
 				start_worker(run, &workers[i], workers[i].at, workers[i].to);
 		}
 }
 
-static uint64_t
-resumed(const struct run *run)
+static void
+resume(const struct run *run, struct progress *p)
 {
-	FILE *f = run->resume == NULL ? NULL : fopen(run->resume, "r");
-	uint64_t at = run->from;
+	int r = run->resume == NULL ? 0 : progress_load(p, run->resume);
 
-	if (f == NULL)
-		return at;
-	if (fscanf(f, "%" SCNu64, &at) != 1 || at < run->from)
-		at = run->from;
-	fclose(f);
-	return at;
+	if (r < 0) {
+		fprintf(stderr, "nuage-sim: %s: %s\n", run->resume, strerror(-r));
+		exit(2);
+	}
+	if (r > 0)
+		printf("# goes on at seed %" PRIu64 ": %" PRIu64 " were run, %" PRIu64 " failed\n", p->next, p->seeds, p->failed);
 }
 
 static void
-note_progress(const struct run *run, uint64_t next)
+note_progress(const struct run *run, const struct progress *p)
 {
-	FILE *f = run->resume == NULL ? NULL : fopen(run->resume, "w");
+	int r = run->resume == NULL ? 0 : progress_save(p, run->resume);
 
-	if (f == NULL)
-		return;
-	fprintf(f, "%" PRIu64 "\n", next);
-	fclose(f);
+	if (r < 0) {
+		fprintf(stderr, "nuage-sim: %s: %s\n", run->resume, strerror(-r));
+		exit(2);
+	}
 }
 
 static void
@@ -346,7 +315,7 @@ run_traced(const struct run *run)
 
 	options.seed = run->from;
 	sim_run(&options, &report);
-	print_report("", &report);
+	progress_print(&report, "");
 	if (report.failed)
 		printf("seed %" PRIu64 " failed: %s\n", run->from, report.reason);
 	else
@@ -358,19 +327,32 @@ int
 main(int argc, char **argv)
 {
 	struct run run = { .jobs = 1, .from = 1, .to = 0 };
-	struct tally all = { 0 };
+	struct progress all;
+	struct timespec begun, now;
 	unsigned batches = 0;
+	uint64_t before;
+	bool bad;
 
 	if (argc == 1)
 		usage();
+	/* Blocks come and go: what the kernel gave stays, instead of being zeroed by it each time. */
+	mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
+	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	parse(&run, argc, argv);
 	if (run.options.trace)
 		return run_traced(&run);
-	for (uint64_t at = resumed(&run); at <= run.to; at += BATCH) {
-		uint64_t end = at + BATCH - 1 < run.to ? at + BATCH - 1 : run.to, failures = all.failed;
+	progress_init(&all, &run.options, run.from, run.to);
+	resume(&run, &all);
+	before = all.seconds;
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	while (all.next <= run.to) {
+		uint64_t at = all.next, end = at + BATCH - 1 < run.to ? at + BATCH - 1 : run.to, failures = all.failed;
 
 		run_range(&run, &all, at, end);
-		note_progress(&run, end + 1);
+		all.next = end + 1;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		all.seconds = before + (uint64_t)(now.tv_sec - begun.tv_sec);
+		note_progress(&run, &all);
 		if (run.tap)
 			printf("%sok %u - seeds %" PRIu64 " to %" PRIu64 "\n", all.failed == failures ? "" : "not ", ++batches,
 			    at, end);
@@ -378,7 +360,9 @@ main(int argc, char **argv)
 	}
 	if (run.tap)
 		printf("1..%u\n", batches);
-	print_report("# ", &all.sum);
-	printf("# %" PRIu64 " seeds, %" PRIu64 " failed\n", all.seeds, all.failed);
-	return all.failed != 0;
+	progress_print(&all.sum, "# ");
+	progress_print_failures(&all);
+	bad = all.failed != 0;
+	progress_done(&all);
+	return bad;
 }

@@ -27,12 +27,14 @@ copy_pieces(struct call *c)
 
 	for (size_t i = 0; i < c->op.pieces_count; i++)
 		c->len += c->op.pieces[i].len;
-	c->bytes = sim_alloc(c->len);
+	c->bytes = sim_room(c->len);
 	for (size_t i = 0; i < c->op.pieces_count; i++) {
 		const struct piece *p = &c->op.pieces[i];
 
 		if (p->data != NULL)
 			memcpy(c->bytes + at, p->data, p->len);
+		else
+			memset(c->bytes + at, 0, p->len);
 		at += p->len;
 	}
 }
@@ -140,7 +142,7 @@ fill_op(struct call *c)
 	if (c->name2 != NAME_NONE)
 		op->name2 = (struct bytes){ (const uint8_t *)name2, strlen(name2) };
 	if (c->type == OP_WRITE || c->type == OP_SETXATTR) {
-		uint8_t *data = sim_alloc(c->size);
+		uint8_t *data = sim_room(c->size);
 
 		pattern_fill(c->tag, c->origin, data, c->size);
 		op->data = (struct bytes){ data, c->size };
@@ -355,6 +357,7 @@ mount_tick(struct sim *sim, void *what, uint64_t number)
 	(void)number;
 	if (m->state == MOUNT_GONE)
 		return;
+	mount_overslept(m);
 	if (mount_stalled_us(m) == 0) {
 		engine_tick(mount_clocked(m));
 		mount_drain(m);

@@ -172,7 +172,7 @@ send_parcel(struct conn *c, const struct message *m, bool up)
 		sim_fail(sim, "%s sent an impossible message of type %u", up ? "a client" : "the server", m->type);
 		return;
 	}
-	p = sim_alloc(sizeof *p + len + m->payload.len);
+	p = sim_room(sizeof *p + len + m->payload.len);
 	p->len = len;
 	p->payload_len = m->payload.len;
 	cursor = cursor_over(p->data, len);

@@ -203,7 +203,7 @@ remains_judge(const struct image *image, const struct mount *m, struct fact *f, 
 		f->versions[0] = (struct version){ duplicate(i), 0 };
 		f->versions_count = f->versions_size = 1;
 	}
-	content = sim_alloc(o->attr.size);
+	content = sim_room(o->attr.size);
 	as = duplicate(i);
 	as->mtime = (struct when){ ns_of(o->attr.mtime), ns_of(o->attr.mtime) };
 	as->ctime = (struct when){ ns_of(o->attr.ctime), ns_of(o->attr.ctime) };

@@ -23,6 +23,7 @@
 #include "tests/sim/check.h"
 #include "tests/sim/client.h"
 #include "tests/sim/daemon.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/workload.h"
 
@@ -44,6 +45,16 @@ void *
 sim_alloc(size_t size)
 {
 	void *p = calloc(1, size == 0 ? 1 : size);
+
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+void *
+sim_room(size_t size)
+{
+	void *p = malloc(size == 0 ? 1 : size);
 
 	if (p == NULL)
 		abort();
@@ -209,6 +220,8 @@ make_plan(struct sim *sim)
 	p->idle_ms = (uint32_t)ONE_OF(&r, 300, 3000, 60000);
 	/* A block must outlive the sync that answers for it and the commit that names it. */
 	p->fresh_ms = p->sync_max_us > 50000 || p->commit_ms > 1000 ? 60000 : (uint32_t)ONE_OF(&r, 2000, 10000, 60000);
+	p->fault_mask = fault_choose(sim);
+	p->journal = sim->options.apart || !fault_loses(sim);
 	if (sim->options.ops == 0)
 		sim->options.ops = 500;
 	if (sim->options.check_every == 0)
@@ -260,6 +273,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	struct sim *sim = sim_alloc(sizeof *sim);
 
 	sim->options = *options;
+	sim->damaged = sim_alloc(DAMAGED_MAX * sizeof *sim->damaged);
 	names_forget();
 	rng_seed(&sim->net, options->seed, 2);
 	rng_seed(&sim->work, options->seed, 3);
@@ -301,6 +315,7 @@ sim_run(const struct sim_options *options, struct sim_report *ret_report)
 	judge_free(sim);
 	apart_free(sim);
 	workload_free(sim);
+	free(sim->damaged);
 	free(sim->heap.timers);
 	free(sim);
 }

@@ -17,6 +17,7 @@
 
 struct apart;
 struct daemon;
+struct damaged;
 struct judge;
 struct client;
 struct net;
@@ -45,6 +46,7 @@ struct sim_report {
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
+	uint64_t	 damages, denied;	/* blocks that the server's disk gave back wrong, or not; calls that it failed */
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };
@@ -66,6 +68,7 @@ struct plan {
 	unsigned	 fsync;			/* per mille */
 	unsigned	 faults_min;
 	uint32_t	 fault_mask;		/* the kinds that happen */
+	bool		 journal;		/* mounts have one */
 	uint32_t	 fault_gap_ms;		/* a fault comes within this time */
 	uint32_t	 idle_ms, fresh_ms;	/* how long blocks without reference live */
 };
@@ -91,6 +94,8 @@ struct sim {
 	struct judge		*judge;
 	struct apart		*apart;		/* what was told of; NULL: nothing */
 	struct workload		*workload;
+	struct damaged		*damaged;	/* damage.h; the last ones of `damages` */
+	uint64_t		 damages;
 	struct { struct timer *timers; size_t count, size; uint64_t sequence; } heap;
 };
 
@@ -108,7 +113,8 @@ void	sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(pr
 void	sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void	sim_note(struct sim *sim, uint64_t number);
 
-/* Zeroed memory or none at all: only tests may give up like this. */
+/* Zeroed memory or none at all: only tests may give up like this; the second, what is in it is anybody's. */
 void	*sim_alloc(size_t size);
+void	*sim_room(size_t size);
 
 #endif

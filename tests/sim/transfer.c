@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/sim/blocks.h"
+#include "tests/sim/damage.h"
 
 enum { BUSY_US = 200000, HAVE_PER_MILLE = 700 };
 
@@ -196,6 +197,8 @@ fetched(struct transfer *t, const struct message *msg)
 	struct fetch *f = t->fetch;
 	int error = msg->block.status == STATUS_OK ? 0 : msg->block.status == STATUS_NOENT ? -ENOENT : -EIO;
 
+	if (error != 0)
+		damage_heard(m->sim, f->id);
 	for (unsigned i = 0; i < f->count && error == 0; i++) {
 		struct buffer *b = buffer_new(CELL_SIZE);
 		ssize_t n = blocks_open_cell(m->sim, f->id, f->first, i, msg->payload, b->data);

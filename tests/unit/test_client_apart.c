@@ -272,13 +272,16 @@ test_open_copy(void)
 {
 	struct op drop = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a"), .redo = true };
 	uint64_t h;
+	unsigned before;
 
 	begin(OFFLINE_NEVER);
 	world_create("a", &h);
 	world_sync();
 	ok(now(drop) != 0, "a copy that is open is not removed");
 	now((struct op){ .type = OP_RELEASE, .handle = h });
+	before = kept.of_kind[JOURNAL_OP];
 	ok(now(drop) == 0, "but is when it is closed");
+	ok(kept.of_kind[JOURNAL_OP] == before + 1, "which is in the journal, or a kill would bring it back");
 	world_teardown();
 }
 

@@ -151,6 +151,30 @@ test_lost_open_file(void)
 	world_teardown();
 }
 
+/* Whoever has it by then may remove its last name. */
+static void
+test_open_past_term(void)
+{
+	uint64_t h, g, open, closed;
+
+	world_setup();
+	open = world_create("a", &h);
+	closed = world_create("b", &g);
+	world_sync();
+	world_run(OP_RELEASE, closed, g);
+	engine_detached(w.engine);
+	world_attach(false, 100, false);
+	ok(w.pins == 0, "what is open is not pinned while its lease is sure");
+	engine_detached(w.engine);
+	world_pass(1001 * TERM_MS);
+	world_forget();
+	world_attach(false, 100, false);
+	ok(w.pins == 1 && world_find(ACTION_SEND, MSG_pin, open) >= 0 &&
+	    world_find(ACTION_SEND, MSG_pin, open) < world_find(ACTION_SEND, MSG_reclaim, 0),
+	    "when the term is over it is, before the leases are claimed");
+	world_teardown();
+}
+
 static void
 test_refused_alloc(void)
 {
@@ -231,6 +255,45 @@ test_busy(void)
 	world_pass(6000);
 	engine_status(w.engine, &status);
 	ok(!status.busy && w.commit_count == 0, "and nothing is said of it any more");
+	world_replied(&op);
+	world_teardown();
+}
+
+static void
+read_refused(void)
+{
+	struct message m = { .type = MSG_done, .id = w.last_read, .done.status = STATUS_BUSY };
+
+	world_forget();
+	engine_received(w.engine, &m);
+	world_collect();
+}
+
+/* A session with too many leases gives some back, and asks again. */
+static void
+test_busy_read(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = FAR + 1 };
+	unsigned sent;
+	uint64_t h, b;
+
+	world_setup();
+	b = world_create("b", &h);
+	world_sync();
+	world_lease_far(MODE_SHARED, 7);
+	w.no_sweep = true;
+	world_recall(b, 0, MODE_NONE, 9);
+	world_submit(&op);
+	sent = w.sent[MSG_read];
+	read_refused();
+	ok(world_find(ACTION_SEND, MSG_release, FAR) >= 0 && w.sent[MSG_read] == sent + 1,
+	    "a READ refused is sent again as soon as something was given back, whatever else is recalled");
+	read_refused();
+	ok(w.sent[MSG_read] == sent + 1, "with nothing to give back it waits");
+	world_pass(1000);
+	ok(w.sent[MSG_read] == sent + 2, "and is sent again all the same");
+	world_grant_one(1, world_object(FAR + 1, MODE_SHARED, 8, 1, &world_file));
+	ok(op.error == 0 && op.attr.size == world_file.size, "until it is answered");
 	world_replied(&op);
 	world_teardown();
 }
@@ -597,6 +660,7 @@ main(void)
 	test_fsync_held_back();
 	test_fresh_session();
 	test_lost_open_file();
+	test_open_past_term();
 	test_refused_alloc();
 	test_missing_twice();
 	test_held_blocks();
@@ -604,6 +668,7 @@ main(void)
 	test_missing_for_ever();
 	test_part_of_reclaim();
 	test_busy();
+	test_busy_read();
 	test_synced();
 	test_written_over();
 	test_hostile_range(OID_ROOT);

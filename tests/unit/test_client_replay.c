@@ -11,7 +11,7 @@
 #include "tests/tap.h"
 #include "tests/unit/client_world.h"
 
-enum { NOTES_MAX = 32, SESSION = 1, BOOT = 1, OTHERS = 99 };
+enum { NOTES_MAX = 40, SESSION = 1, BOOT = 1, OTHERS = 99 };
 
 /* ---- the journal ---- */
 
@@ -389,6 +389,15 @@ changed_by_others(void)
 	return op.type;
 }
 
+static void
+gone(void)
+{
+	struct op op = *replay_next(replay, w.engine);
+
+	op.replay->verdict = REPLAY_GONE;
+	replay_answered(replay, &op);
+}
+
 /* By the mount that lost it. */
 static void
 again_alive(void)
@@ -399,6 +408,57 @@ again_alive(void)
 		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
 			abort();
 	replay_redo(replay, w.engine, (struct timespec){ .tv_sec = 1 }, 0, true);
+}
+
+static void
+made_directory(const char *name, uint64_t child, uint64_t upto)
+{
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_MKDIR, .ino = OID_ROOT, .child = child,
+	    .name = world_text(name), .attr.mode = S_IFDIR | 0755, .upto = upto });
+}
+
+/* The commit that removed its last name landed, and whoever had it open has closed it. */
+static void
+removed_alive(void)
+{
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_WRITE, .ino = FAR, .size = 1, .version = 1, .nlink = 1 });
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_UNLINK, .ino = OID_ROOT, .victim = FAR,
+	    .name = world_text("a") });
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 2, .upto = notes_count });
+	lost();
+	again_alive();
+	gone();
+	ok(replay_next(replay, w.engine) == NULL && replay_error(replay) == 0,
+	    "what was written to a file that was removed since, and is gone, has no copy");
+	unmount();
+}
+
+/* What was run again is lost in turn, together with what a process did meanwhile: all of it keeps the order it was done in. */
+static void
+by_turns(void)
+{
+	char order[6] = "";
+
+	forget();
+	made_directory("a", FAR, 0);
+	made_directory("b", FAR + 1, 0);
+	made_directory("c", FAR + 2, 0);
+	mark(JOURNAL_LOSS, 1);
+	made_directory("d", FAR + 3, 0);
+	made_directory("a", FAR, 2);
+	mark(JOURNAL_LOSS, 1);
+	made_directory("e", FAR + 4, 0);
+	made_directory("a", FAR, 7);
+	made_directory("b", FAR + 1, 3);
+	mark(JOURNAL_LOSS, 1);
+	again_alive();
+	for (size_t i = 0; i < sizeof order - 1; i++) {
+		order[i] = (char)replay_next(replay, w.engine)->name.data[0];
+		says(FAR + 5 + i, "");
+	}
+	ok(strcmp(order, "abcde") == 0, "what was lost more than once keeps its turn (%s)", order);
+	unmount();
 }
 
 static void
@@ -482,6 +542,8 @@ main(void)
 	copies_compared();
 	numbers_used_again();
 	alive();
+	removed_alive();
+	by_turns();
 	unlinked_and_open();
 	given_up();
 	sessions();

@@ -555,6 +555,7 @@ test_restart(void)
 {
 	struct msg_lease claim = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 5, .base = 0 };
 	struct msg_reclaimed lost;
+	const struct msg_answer *got;
 	struct world w;
 	struct client a, b, c;
 	uint64_t boot, first;
@@ -584,7 +585,7 @@ test_restart(void)
 	client_reclaim(&b, NULL, 0, &lost);
 	client_lease(&b, OID_ROOT, MODE_SHARED);
 	world_pass(&w, TERM_MS + SKEW_MS + 200);
-	ok(granted(&b) != NULL, "after a term the others have lapsed");
+	ok((got = granted(&b)) != NULL && got->pinned == 1, "after a term the others have lapsed, with what they have open");
 	client_attach(&a);
 	client_reclaim(&a, &claim, 1, &lost);
 	ok(lost.lost.count == 1 && lost.lost.at[0].oid == OID_ROOT, "a late reclaim that conflicts is lost");
@@ -655,6 +656,7 @@ test_eviction(void)
 	world_pass(&w, 200);
 	got = granted(&b);
 	ok(got != NULL, "and loses them once somebody does");
+	ok(got != NULL && got->pinned == 1, "who learns that it may have open what it lost");
 	client_release(&b, OID_ROOT, MODE_NONE, got->grant);
 	client_attach(&a);
 	base.version = 1;
@@ -662,6 +664,8 @@ test_eviction(void)
 	ok(done->status == STATUS_REJECTED && done->rejected.count == 1, "its later commits are rejected");
 	client_reclaim(&a, &claim, 1, &lost);
 	ok(lost.lost.count == 0, "but it can reclaim what nobody touched");
+	got = client_lease(&b, OID_RENAME, MODE_SHARED);
+	ok(got != NULL && got->pinned == 0, "and is known to have open no more than it pins");
 
 	client_lease(&b, OID_ROOT, MODE_SHARED);
 	for (unsigned i = 0; i < 2 * (TERM_MS + SKEW_MS) / KEEPALIVE_MS; i++) {

@@ -1,0 +1,157 @@
+/*
+ * absence.c - mounts that were given up and come back: see fate.h.
+ *
+ * While a mount is absent what it has unsaved is void.  When it is back with
+ * all of it, it never was away; but others may have looked meanwhile, and
+ * changed nothing.  So either what it did is moved behind what they saw, or
+ * what they saw is past.
+ */
+#include "tests/sim/fate_room.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/diary.h"
+
+/* It came back with all it had: it never was away. */
+static void
+forget_absence(struct judge *j, struct mount *m)
+{
+	size_t count = 0, verified = j->verified;
+
+	for (size_t i = 0; i < j->count; i++) {
+		struct letter *l = &j->letters[i];
+
+		if ((l->kind != LETTER_ABSENCE && l->kind != LETTER_ADOPT) || l->mount != m || l->over) {
+			j->letters[count++] = *l;
+			continue;
+		}
+		if (l->kind == LETTER_ADOPT && m->ledger->unlanded_count < UNLANDED_MAX)
+			m->ledger->unlanded[m->ledger->unlanded_count++] = l->as->ino;
+		if (l->kind == LETTER_ADOPT)
+			fate_free_inode(l->as);
+		verified -= i < j->verified;
+	}
+	j->count = count;
+	j->verified = verified;
+}
+
+static bool
+is_unlanded(const struct ledger *l, const struct call *c)
+{
+	for (unsigned i = 0; i < l->unlanded_count; i++)
+		if (l->unlanded[i] == c->ino || l->unlanded[i] == c->child)
+			return true;
+	return false;
+}
+
+/* What changed something takes effect later; what only looked was right when it did, and that is past. */
+static bool
+held_over(const struct letter *l, const struct mount *m)
+{
+	struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
+
+	if (c == NULL || c->voided || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || fate_closes(c))
+		return false;
+	c->past = c->voided = c->error != 0 || !fate_changes_something(c);
+	return !c->past;
+}
+
+/* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
+static void
+hold_over(struct judge *j, const struct mount *m)
+{
+	struct letter *held = sim_alloc((j->count + 1) * sizeof *held);
+	size_t count = 0, kept = 0, at;
+
+	for (size_t i = 0; i < j->count; i++)
+		if (held_over(&j->letters[i], m))
+			held[count++] = j->letters[i];
+		else
+			j->letters[kept++] = j->letters[i];
+	for (at = 0; at < kept; at++)
+		if (at + count >= j->verified || (j->letters[at].kind == LETTER_CALL ? j->letters[at].call->done :
+		    j->letters[at].step) > m->ledger->back_step)
+			break;
+	memmove(j->letters + at + count, j->letters + at, (kept - at) * sizeof *held);
+	memcpy(j->letters + at, held, count * sizeof *held);
+	free(held);
+}
+
+/*
+ * Content that its commits do not bring comes later than they (R4).  Who looked in between saw what the store had
+ * of it then, which was verified, and is past.
+ */
+static void
+pass_over(struct judge *j, const struct mount *m)
+{
+	const struct ledger *l = m->ledger;
+
+	for (size_t i = 0; i < j->verified; i++) {
+		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
+
+		if (c == NULL || c->mount == m || c->voided || c->done <= l->left_step || c->done > l->back_step || !is_unlanded(l, c))
+			continue;
+		c->attr_unseen = true;
+		if (c->error != 0 || !fate_changes_something(c))
+			c->past = c->voided = true;
+	}
+}
+
+void
+absence_try_all_again(struct judge *j, const struct mount *m, const char *what)
+{
+	const struct ledger *l = m->ledger;
+	size_t at, verified = j->verified;
+	char why[1024];
+
+	if (judge_replay(j, &at, why, sizeof why))
+		return;
+	j->verified = verified;
+	if (l->was_absent && l->back_step > l->left_step) {
+		pass_over(j, m);
+		if (judge_replay(j, &at, why, sizeof why))
+			return;
+		j->verified = verified;
+		hold_over(j, m);
+	}
+	fate_try_all_again(j, m, what);
+}
+
+/* The judge has come as far as its leaving: what the store has of its work can be told from others'. */
+static bool
+leaving_verified(const struct judge *j, const struct mount *m)
+{
+	for (size_t i = j->verified; i < j->count; i++)
+		if (j->letters[i].kind == LETTER_ABSENCE && j->letters[i].mount == m && !j->letters[i].over)
+			return false;
+	return true;
+}
+
+/* What it gave up is void for good; the rest stays, also what it did since. */
+void
+absence_over(struct mount *m)
+{
+	struct judge *j = m->sim->judge;
+	struct ledger *l = m->ledger;
+	char why[1024] = "";
+
+	if (l->back_step == 0)
+		l->back_step = ++j->sim->step;
+	l->absent = l->stale = false;
+	if (!l->gave_up || !leaving_verified(j, m)) {
+		fate_void_after(j, m, UINT64_MAX);
+		forget_absence(j, m);
+		if (!l->gave_up)
+			diary_returned(m->client->diary);
+	} else if (!fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
+		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
+	for (size_t i = 0; i < j->count; i++)
+		if (j->letters[i].mount == m)
+			j->letters[i].over = true;
+	l->gave_up = false;
+	sim_trace(j->sim, "judge: client %u is back", m->client->index);
+	absence_try_all_again(j, m, "return");
+	l->back_step = 0;	/* what comes now is in its place */
+	judge_advance(j);
+}
