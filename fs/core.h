@@ -192,6 +192,8 @@ struct engine {
 
 	struct scout	 scout;
 	struct action	*first, **last;
+	struct action	*spare;			/* made ahead, for when there is no memory */
+	unsigned	 spare_count;
 	struct action	*releasing;		/* a RELEASE, if nothing stands behind it: more leases go into it */
 	uint32_t	 releasing_size;
 
@@ -297,7 +299,8 @@ void		 need_held(struct op *op, uint64_t oid, enum mode mode);
 /* True when a need of this attempt is missing. */
 bool		 needs_missing(const struct op *op);
 bool		 need_named(const struct op_state *s, uint64_t oid);	/* among those that are missing */
-void		 lease_send_read(struct engine *e, struct op *op);
+/* READ what op waits for.  0 or -ENOMEM: not sent. */
+int		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);

@@ -72,33 +72,36 @@ object_pin(struct engine *e, struct object *o, bool on)
 	struct action *a = send_message(e, MSG_pin, 0);
 
 	o->pinned = on;		/* said again when the connection is back (pins_resume) */
-	if (a == NULL || (a->message.pin.pins.at = arena_alloc(&a->arena, sizeof(struct msg_pinning))) == NULL)
+	if (a == NULL)
 		return;
+	a->one.pinning = (struct msg_pinning){ .oid = o->oid, .on = on };
+	a->message.pin.pins.at = &a->one.pinning;
 	a->message.pin.pins.count = 1;
-	a->message.pin.pins.at[0] = (struct msg_pinning){ .oid = o->oid, .on = on };
 }
 
 static void
 send_release(struct engine *e, struct object *o, enum mode kept)
 {
 	struct action *a = e->releasing;
-	struct msg_lease *at;
-	uint32_t count = a == NULL ? 0 : a->message.release.leases.count, size = count == 0 ? 1 : count * 2;
+	uint32_t count = a == NULL ? 0 : a->message.release.leases.count;
+	struct msg_lease *more;
 
-	if (count == LEASE_LIST_MAX || a == NULL) {
+	if (a != NULL && count == e->releasing_size) {
+		more = count < LEASE_LIST_MAX ? arena_alloc(&a->arena, 2 * count * sizeof *more) : NULL;
+		if (more != NULL) {
+			memcpy(more, a->message.release.leases.at, count * sizeof *more);
+			a->message.release.leases.at = more;
+			e->releasing_size = 2 * count;
+		} else
+			a = NULL;	/* into one of its own */
+	}
+	if (a == NULL) {
 		if ((a = send_message(e, MSG_release, 0)) == NULL)
 			return;
+		a->message.release.leases.at = &a->one.lease;
 		e->releasing = a;
-		e->releasing_size = count = 0;
-		size = 1;
-	}
-	if (count == e->releasing_size) {
-		if ((at = arena_alloc(&a->arena, size * sizeof *at)) == NULL)
-			return;
-		if (count > 0)
-			memcpy(at, a->message.release.leases.at, count * sizeof *at);
-		a->message.release.leases.at = at;
-		e->releasing_size = size;
+		e->releasing_size = 1;
+		count = 0;
 	}
 	a->message.release.leases.at[count] = (struct msg_lease){ .oid = o->oid, .mode = kept, .grant = o->grant };
 	a->message.release.leases.count = count + 1;
