@@ -42,6 +42,7 @@ enum wait_kind {
 	WAIT_ATTACH,		/* for the server */
 	WAIT_OIDS,		/* for object ids */
 	WAIT_REDO,		/* for the journal, which is run again */
+	WAIT_REPLY,		/* it is done: for memory to say so */
 };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
@@ -75,6 +76,7 @@ struct op_state {
 	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
 	uint64_t	 refusals;
 	/* the reply */
+	bool		 finished;		/* ready, but for memory to say so */
 	uint64_t	 reply_number;
 };
 
@@ -318,6 +320,7 @@ void		 lease_taken(struct engine *e, struct object *o, enum mode mode);	/* had n
 void		 recall_set(struct engine *e, struct object *o, enum recall_state state);
 void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody names or pins it */
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
+void		 lease_refuse(struct engine *e, uint64_t oid, uint64_t grant);	/* was granted, but there is no memory for it */
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);

@@ -339,6 +339,8 @@ attempt(struct engine *e, struct op *op)
 	struct op_state *s = op->state;
 	int r;
 
+	if (s->finished)
+		return true;
 	s->wants_count = s->held_count = 0;
 	s->missing = false;
 	s->fail = 0;
@@ -418,7 +420,9 @@ finish_parked(struct engine *e, struct op_state *s)
 	struct action *a = action_add(e, ACTION_REPLY);
 
 	if (a == NULL) {
-		to_parked(e, s);	/* tried again with the next wake of anything */
+		s->finished = true;	/* it must not be run again */
+		s->wait = WAIT_REPLY;
+		to_parked(e, s);
 		return;
 	}
 	to_replying(e, s);
@@ -506,7 +510,7 @@ engine_interrupt(struct engine *e, struct op *op)
 	struct op_state *s = op->state;
 
 	/* With the server there the wait is short; giving up would only confuse the application. */
-	if (s == NULL || (e->attached && !op->redo) || s->wait == WAIT_NONE)
+	if (s == NULL || (e->attached && !op->redo) || s->wait == WAIT_NONE || s->finished)
 		return;
 	TAILQ_REMOVE(&e->parked, s, link);
 	e->parked_count--;
@@ -682,6 +686,7 @@ engine_tick(struct engine *e)
 	struct action *a;
 
 	make_spares(e);
+	wake(e, WAIT_REPLY, 0);
 	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
 		e->keepalive_at = e->keepalive_sent = e->now_ms;
 		e->keepalive_request = ++e->next_request;

@@ -187,7 +187,7 @@ struct action {
 	union {
 		struct msg_lease	lease;
 		struct msg_pinning	pinning;
-	}			 one;		/* RELEASE's first lease, or PIN's, which needs no memory then */
+	}			 one;		/* the first element of RELEASE, RECLAIM or PIN, which needs no memory then */
 	struct action		*next;
 };
 

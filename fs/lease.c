@@ -80,7 +80,7 @@ object_pin(struct engine *e, struct object *o, bool on)
 }
 
 static void
-send_release(struct engine *e, struct object *o, enum mode kept)
+send_release(struct engine *e, uint64_t oid, uint64_t grant, enum mode kept)
 {
 	struct action *a = e->releasing;
 	uint32_t count = a == NULL ? 0 : a->message.release.leases.count;
@@ -103,8 +103,14 @@ send_release(struct engine *e, struct object *o, enum mode kept)
 		e->releasing_size = 1;
 		count = 0;
 	}
-	a->message.release.leases.at[count] = (struct msg_lease){ .oid = o->oid, .mode = kept, .grant = o->grant };
+	a->message.release.leases.at[count] = (struct msg_lease){ .oid = oid, .mode = kept, .grant = grant };
 	a->message.release.leases.count = count + 1;
+}
+
+void
+lease_refuse(struct engine *e, uint64_t oid, uint64_t grant)
+{
+	send_release(e, oid, grant, MODE_NONE);
 }
 
 static void share_below(struct engine *e, struct object *dir);
@@ -118,7 +124,7 @@ release(struct engine *e, struct object *o, enum mode kept)
 	journal_clean(e, o);
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
-	send_release(e, o, kept);
+	send_release(e, o->oid, o->grant, kept);
 	o->released = true;
 	o->released_mode = kept;
 	o->released_grant = o->grant;
@@ -539,11 +545,15 @@ lease_reclaim(struct engine *e, bool restarted)
 	do {
 		struct action *a = send_message(e, MSG_reclaim, ++e->next_request);
 		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, LEASE_LIST_MAX * sizeof *at);
-		uint32_t count = 0;
+		uint32_t count = 0, most = LEASE_LIST_MAX;
 
-		if (at == NULL)
+		if (a == NULL)
 			return;
-		for (; o != NULL && count < LEASE_LIST_MAX; o = TAILQ_NEXT(o, lru_link))
+		if (at == NULL) {
+			at = &a->one.lease;
+			most = 1;
+		}
+		for (; o != NULL && count < most; o = TAILQ_NEXT(o, lru_link))
 			if (o->mode != MODE_NONE)
 				at[count++] = (struct msg_lease){ .oid = o->oid, .mode = o->mode,
 				    .grant = o->grant, .base = o->version };
@@ -571,7 +581,7 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)
-		send_release(e, o, MODE_NONE);	/* the server may still count on it */
+		send_release(e, o->oid, o->grant, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
 	o->born = o->adopted = false;
 	o->gone = false;	/* unless the server says so, too */

@@ -451,8 +451,11 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	uint8_t mode = a->mode;
 	bool whole = true;
 
-	if (o == NULL)
+	if (o == NULL) {
+		if (mode != MODE_NONE)
+			lease_refuse(e, a->oid, a->grant);
 		return false;
+	}
 	/* Our RELEASE crossed this answer. */
 	if (o->released && request <= o->released_request && a->grant <= o->released_grant && mode > o->released_mode)
 		mode = o->released_mode;

@@ -70,15 +70,16 @@ op_need_child(struct engine *e, struct op *op, struct object *dir, const struct 
 	return need_object(e, op, oid, mode);
 }
 
-static void
+static bool
 set_hint(struct object *o, const struct object *dir, struct bytes name)
 {
 	if (o->hint_parent == dir->oid && o->hint_name != NULL && strlen(o->hint_name) == name.len &&
 	    memcmp(o->hint_name, name.data, name.len) == 0)
-		return;
+		return true;
 	free(o->hint_name);
 	o->hint_name = strndup((const char *)name.data, name.len);
 	o->hint_parent = dir->oid;
+	return o->hint_name != NULL;
 }
 
 static void
@@ -276,7 +277,7 @@ op_make(struct engine *e, struct op *op)
 		return park(op, WAIT_OIDS, 0);
 	if ((o = birth(e, op, dir, mode)) == NULL)
 		return -ENOMEM;
-	if ((S_ISDIR(mode) && set_parent(e, o, dir->oid) < 0) ||
+	if (!set_hint(o, dir, op->name) || (S_ISDIR(mode) && set_parent(e, o, dir->oid) < 0) ||
 	    add_entry(e, dir, &entry, op->name, IFTODT(mode), o->oid) < 0) {
 		unborn(e, o);
 		return -ENOMEM;
@@ -287,7 +288,6 @@ op_make(struct engine *e, struct op *op)
 		return -ENOMEM;
 	}
 	touch_directory(e, dir, S_ISDIR(mode) ? 1 : 0);
-	set_hint(o, dir, op->name);
 	answer_entry(e, op, dir, o);
 	op->made = true;
 	return 0;

@@ -335,26 +335,31 @@ mount_start(struct mount *m, const struct engine_config *config)
 	return r;
 }
 
+/* The journal so far; replay_free() takes what there is. */
+static int
+load(struct mount *m, struct replay **ret)
+{
+	int error;
+
+	*ret = NULL;
+	whole_in_engine = true;
+	error = replay_new(ret, "here", true);
+	for (size_t i = 0; i < m->notes_count && error == 0; i++)
+		error = replay_add(*ret, i + 1, (struct bytes){ m->notes[i].bytes, m->notes[i].len });
+	whole_in_engine = false;
+	return error;
+}
+
 static int
 run_again(struct mount *m, struct replay *r)
 {
 	struct op *lent, op;
-	int error = 0;
 
-	whole_in_engine = true;
-	for (size_t i = 0; i < m->notes_count && error == 0; i++)
-		error = replay_add(r, i + 1, (struct bytes){ m->notes[i].bytes, m->notes[i].len });
-	if (error == 0)
-		error = replay_adopt(r, m->engine);
-	whole_in_engine = false;
-	mount_join(m);
-	if (error == 0)
-		EVENT(m, error = replay_begin(r, m->engine, (struct timespec){ .tv_sec = 1 }));
-	while (error == 0) {
+	for (;;) {
 		EVENT(m, lent = replay_next(r, m->engine));
-		if (lent == NULL)
-			break;
 		pump(m->whole);
+		if (lent == NULL)
+			return replay_error(r);
 		op = *lent;
 		if (!mount_submit(m, &op))
 			for (unsigned ms = 0; ms < PATIENCE_MS && op.next == NULL; ms += STEP_MS)
@@ -366,22 +371,52 @@ run_again(struct mount *m, struct replay *r)
 		whole_in_engine = false;
 		mount_replied(m, &op);
 	}
-	return error != 0 ? error : replay_error(r);
 }
 
 int
-mount_again(struct mount *m)
+mount_replay(struct mount *m)
 {
 	struct replay *r = NULL;
 	int error = make_engine(m, NULL);
 
+	if (error == 0)
+		error = load(m, &r);
 	if (error == 0) {
 		whole_in_engine = true;
-		error = replay_new(&r, "here", true);
+		error = replay_adopt(r, m->engine);
 		whole_in_engine = false;
+	}
+	if (error == 0) {
+		mount_join(m);
+		EVENT(m, error = replay_begin(r, m->engine, (struct timespec){ .tv_sec = 1 }));
 	}
 	if (error == 0)
 		error = run_again(m, r);
+	replay_free(r);
+	if (error == 0)
+		mount_stop(m);
+	else
+		mount_kill(m);
+	return error;
+}
+
+int
+mount_redo(struct mount *m)
+{
+	struct replay *r = NULL;
+	uint64_t losses;
+	bool keep;
+	int error;
+
+	if (!engine_redo_due(m->engine, &losses, &keep))
+		return 0;
+	error = load(m, &r);
+	if (error == 0)
+		EVENT(m, error = replay_redo(r, m->engine, (struct timespec){ .tv_sec = 1 }, losses, keep));
+	if (error == 0)
+		error = run_again(m, r);
+	EVENT(m, error = engine_redo_end(m->engine, losses, error));
+	pump(m->whole);
 	replay_free(r);
 	return error;
 }

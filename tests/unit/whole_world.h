@@ -49,8 +49,10 @@ bool	whole_sane(struct whole *all);		/* every engine's invariants, and a text as
 int	mount_start(struct mount *m, const struct engine_config *config);
 void	mount_stop(struct mount *m);		/* says BYE; all should be on the server */
 void	mount_kill(struct mount *m);		/* the journal and the session stay */
-/* As a killed one is mounted again: resumes its session and runs its journal again.  0 or an error. */
-int	mount_again(struct mount *m);
+/* As after that: resumes the session and runs the journal again.  0: it is not mounted now; or an error: killed again. */
+int	mount_replay(struct mount *m);
+/* What was lost here is run again, if that is due.  0 or an error. */
+int	mount_redo(struct mount *m);
 void	mount_cut(struct mount *m);		/* the connection is gone */
 void	mount_join(struct mount *m);		/* it is back: the same session if that is still there */
 /* Waits for the answer; op->error, or -ETIME: there was none in a minute. */
