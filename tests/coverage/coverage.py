@@ -79,6 +79,7 @@ def build(cc):
         subprocess.run([TOP / "configure", "-q", "--enable-coverage", "--without-ssh", "CFLAGS=-g -Og", f"CC={cc}"],
                        cwd=BUILD, check=True)
     make = ["make", "-s", "-C", BUILD, f"-j{os.cpu_count()}"]
+    subprocess.run([*make, "Makefile"], check=True)
     units = subprocess.run([*make, "print-unit-tests"], check=True, capture_output=True, text=True).stdout.split()
     subprocess.run([*make, "tests/sim/nuage-sim", *units], check=True)
     for counts in BUILD.rglob("*.gcda"):

@@ -217,8 +217,10 @@ bytes_of_files(void)
 	hg = op.handle;
 	done(here, .type = OP_WRITE, .ino = g, .handle = hg, BYTES(large, 100000));
 	done(here, .type = OP_RENAME, .ino = OID_ROOT, NAMED("g.new"), .ino2 = OID_ROOT, NAMED2("g"));
-	done(here, .type = OP_OPEN, .ino = g, .flags = O_RDWR | O_TRUNC);
+	done(here, .type = OP_RELEASE, .ino = g, .handle = hg);
+	hg = done(here, .type = OP_OPEN, .ino = g, .flags = O_RDWR | O_TRUNC).handle;
 	done(here, .type = OP_WRITE, .ino = g, .handle = hg, BYTES("again", 5));
+	done(here, .type = OP_RELEASE, .ino = g, .handle = hg);
 	done(here, .type = OP_FLUSH, .ino = f, .handle = h);
 	done(here, .type = OP_RELEASE, .ino = f, .handle = h);
 	done(here, .type = OP_STATFS, .ino = OID_ROOT);
@@ -405,6 +407,7 @@ wide(void)
 		done(here, .type = OP_FSYNC, .ino = f, .handle = h);
 	}
 	allocator.armed = true;
+	done(here, .type = OP_RELEASE, .ino = f, .handle = h);
 	done(here, .type = OP_SYNC);
 	list(judge, d);
 	find(judge, d, "57");
