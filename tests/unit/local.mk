@@ -180,3 +180,9 @@ TESTS += tests/unit/test_client_memory
 tests_unit_test_client_memory_SOURCES = tests/unit/test_client_memory.c $(whole_test_common)
 tests_unit_test_client_memory_LDADD = $(WHOLE_TEST_LIBS)
 tests_unit_test_client_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strndup
+
+check_PROGRAMS += tests/unit/test_server_damage
+TESTS += tests/unit/test_server_damage
+tests_unit_test_server_damage_SOURCES = tests/unit/test_server_damage.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_damage_LDADD = $(SERVER_TEST_LIBS)
