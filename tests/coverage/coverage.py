@@ -16,14 +16,15 @@ Run in a build directory (make coverage does).  Under ./coverage come to lie
 The engines are the passive rooms: those which README's map names under fs/ and
 server/ before the rooms "around" them, the store, and proto/.
 
-Left out is the branch of an assert that fails.  A line that cannot be reached
-says why, behind the statement:
+Left out is what only a broken invariant reaches: an assert that fails, and
+where engine_check() and server_check() say so.  Another line that cannot be
+reached says why, behind the statement:
 
         if (r < 0)
                 return r;       /* never: the caller looked it up */
 
 This excuses the statement and the branches to it: those not taken in the line,
-or, where the line was not executed at all, in the last condition above it.  What
+or, where the line was not executed at all, in the condition above it.  What
 excuses nothing (because it was executed) is an error.
 """
 import argparse
@@ -39,7 +40,7 @@ TOP = Path(__file__).resolve().parents[2]
 HERE = Path("coverage")
 BUILD = HERE / "build"
 NEVER = re.compile(r"/\* never: \S.*\*/")
-ABOVE = 4               # lines between a condition and what it leads to
+INVARIANT = re.compile(r"\s*(broken\(|return fail_check\()")
 
 
 def fail(text):
@@ -125,31 +126,37 @@ def assert_lines(text):
     return found
 
 
+def condition_above(number, text):
+    """The numbers of the lines of the condition that leads to the statement in line `number`."""
+    found = []
+    while number > 1 and not re.search(r"[;{}:]\s*(/\*.*\*/)?$", text[number - 2]):
+        number -= 1
+        found.append(number)
+    return found
+
+
 def excuse(file, text):
-    """Takes out asserts and what is stated to be impossible; (excused, markers that excuse nothing)."""
+    """Takes out what is stated to be impossible; (how often, markers that excuse nothing)."""
     by_number = {line["line_number"]: line for line in file["lines"]}
     excused, stale = 0, []
     for number in assert_lines(text) & by_number.keys():
         by_number[number]["branches"] = []
     for number, source in enumerate(text, 1):
-        if not NEVER.search(source):
+        marked = NEVER.search(source)
+        if not marked and not INVARIANT.match(source):
             continue
         line = by_number.get(number)
-        if line is None:
-            stale.append((number, source))
-            continue
-        condition = line
-        if line["count"] == 0:
-            above = [n for n in range(number - 1, number - 1 - ABOVE, -1)
-                     if n in by_number and by_number[n]["branches"] and by_number[n]["count"] > 0]
-            condition = by_number[above[0]] if above else line
+        to_excuse = [number]
+        if line is not None and line["count"] == 0:
+            to_excuse += condition_above(number, text)
             line["gcovr/noncode"] = True
-            line["branches"] = []
-        elif all(b["count"] > 0 for b in line["branches"]):
+        elif marked and (line is None or all(b["count"] > 0 for b in line["branches"])):
             stale.append((number, source))
             continue
-        condition["branches"] = [b for b in condition["branches"] if b["count"] > 0]
-        excused += 1
+        for n in to_excuse:
+            if n in by_number:
+                by_number[n]["branches"] = [b for b in by_number[n]["branches"] if b["count"] > 0]
+        excused += bool(marked)
     return excused, stale
 
 
