@@ -186,3 +186,8 @@ TESTS += tests/unit/test_server_damage
 tests_unit_test_server_damage_SOURCES = tests/unit/test_server_damage.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_damage_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_whole
+TESTS += tests/unit/test_client_whole
+tests_unit_test_client_whole_SOURCES = tests/unit/test_client_whole.c $(whole_test_common)
+tests_unit_test_client_whole_LDADD = $(WHOLE_TEST_LIBS)

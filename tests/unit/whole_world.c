@@ -116,7 +116,7 @@ fetch(struct mount *m, struct fetch *f)
 	memcpy(get.get.id, f->id, ID_SIZE);
 	world_send(&m->whole->server, m->at.bulk, &get);
 	back = world_take(&m->whole->server, m->at.bulk, MSG_block);
-	r = back == NULL || back->block.status != STATUS_OK ? -ENOENT : 0;
+	r = back == NULL || back->block.status != STATUS_OK ? -ENOENT : m->whole->no_cells ? -EIO : 0;
 	for (unsigned i = 0; i < f->count && r == 0; i++) {
 		size_t from = (size_t)(f->first + i) * CELL_SIZE;
 		size_t left = from < back->payload.len ? back->payload.len - from : 0;
@@ -162,6 +162,15 @@ drain(struct mount *m)
 		carry_out(m, a);
 }
 
+static void
+spoil(const struct whole *all, const struct message *m)
+{
+	for (uint32_t i = 0; m->type == MSG_granted && i < m->granted.answers.count; i++)
+		for (uint32_t k = 0; k < m->granted.answers.at[i].records.count; k++)
+			if (all->unopened >> m->granted.answers.at[i].records.at[k].kind & 1)
+				m->granted.answers.at[i].records.at[k].value.data = NULL;
+}
+
 /* Hands on what the server said, in order. */
 static void
 pump(struct whole *all)
@@ -177,6 +186,7 @@ pump(struct whole *all)
 
 			if (m->engine == NULL || !m->up || mail->action->conn != m->at.control)
 				continue;
+			spoil(all, &mail->action->message);
 			if (mail->action->message.type == 0) {
 				mount_cut(m);
 				m->closed = true;
@@ -291,6 +301,8 @@ mount_join(struct mount *m)
 	}
 	m->up = true;
 	m->closed = false;
+	if (m->whole->oids != 0)
+		m->at.at.oid_count = m->whole->oids;
 	EVENT(m, engine_attached(m->engine, &m->at.at, fresh));
 	pump(m->whole);
 }

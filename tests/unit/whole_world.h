@@ -34,6 +34,9 @@ struct whole {
 	struct world	 server;
 	struct mount	 mounts[MOUNTS];
 	struct volume_keys *keys;
+	uint32_t	 unopened;		/* records of these kinds (1 << kind) do not open on their way to a client */
+	bool		 no_cells;		/* nor do cells of blocks */
+	uint32_t	 oids;			/* at most so many with an attachment, or 0 */
 };
 
 /* Is a client engine running?  Its allocations are those that may be made to fail. */
