@@ -191,3 +191,9 @@ check_PROGRAMS += tests/unit/test_client_whole
 TESTS += tests/unit/test_client_whole
 tests_unit_test_client_whole_SOURCES = tests/unit/test_client_whole.c $(whole_test_common)
 tests_unit_test_client_whole_LDADD = $(WHOLE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_limits
+TESTS += tests/unit/test_client_limits
+tests_unit_test_client_limits_SOURCES = tests/unit/test_client_limits.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_limits_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
