@@ -197,3 +197,9 @@ TESTS += tests/unit/test_client_limits
 tests_unit_test_client_limits_SOURCES = tests/unit/test_client_limits.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_limits_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_store_memory
+TESTS += tests/unit/test_store_memory
+tests_unit_test_store_memory_SOURCES = tests/unit/test_store_memory.c $(store_test_common)
+tests_unit_test_store_memory_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=diskstore_compact
