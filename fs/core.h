@@ -42,6 +42,7 @@ enum wait_kind {
 	WAIT_ATTACH,		/* for the server */
 	WAIT_OIDS,		/* for object ids */
 	WAIT_REDO,		/* for the journal, which is run again */
+	WAIT_REPLY,		/* it is done: for memory to say so */
 };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
@@ -75,6 +76,7 @@ struct op_state {
 	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
 	uint64_t	 refusals;
 	/* the reply */
+	bool		 finished;		/* ready, but for memory to say so */
 	uint64_t	 reply_number;
 };
 
@@ -192,6 +194,8 @@ struct engine {
 
 	struct scout	 scout;
 	struct action	*first, **last;
+	struct action	*spare;			/* made ahead, for when there is no memory */
+	unsigned	 spare_count;
 	struct action	*releasing;		/* a RELEASE, if nothing stands behind it: more leases go into it */
 	uint32_t	 releasing_size;
 
@@ -298,7 +302,8 @@ void		 need_held(struct op *op, uint64_t oid, enum mode mode);
 /* True when a need of this attempt is missing. */
 bool		 needs_missing(const struct op *op);
 bool		 need_named(const struct op_state *s, uint64_t oid);	/* among those that are missing */
-void		 lease_send_read(struct engine *e, struct op *op);
+/* READ what op waits for.  0 or -ENOMEM: not sent. */
+int		 lease_send_read(struct engine *e, struct op *op);
 void		 lease_granted(struct engine *e, const struct message *m);
 /* The answer to a READ was a status. */
 void		 lease_refused(struct engine *e, uint64_t request, enum status status);
@@ -316,6 +321,7 @@ void		 lease_taken(struct engine *e, struct object *o, enum mode mode);	/* had n
 void		 recall_set(struct engine *e, struct object *o, enum recall_state state);
 void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody names or pins it */
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
+void		 lease_refuse(struct engine *e, uint64_t oid, uint64_t grant);	/* was granted, but there is no memory for it */
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);

@@ -384,6 +384,25 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	return 0;
 }
 
+/* Takes away [from, to) of the content, which lies in one region. */
+static int
+punch_region(struct engine *e, struct op *op, struct object *o, uint64_t from, uint64_t to)
+{
+	uint64_t base = from / REGION_SIZE * REGION_SIZE;
+	int r = cut(e, o, from / REGION_SIZE, from - base, to - base);
+
+	if (r != -EFBIG)
+		return r;
+	/* It is in too many pieces for one more hole: zeros in its place, which also make it whole again. */
+	for (r = 0; from < to && r == 0;) {
+		size_t n = to - from < sizeof zeros ? to - from : sizeof zeros;
+
+		r = data_write(e, op, o, from, (struct bytes){ zeros, n });
+		from += n;
+	}
+	return r;
+}
+
 int
 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, uint64_t len)
 {
@@ -416,10 +435,9 @@ data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, u
 			data_flush(e, o);
 			return park(op, WAIT_FLUSH, o->oid);
 		}
-	for (uint64_t at = offset; at < end && r == 0; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
-		uint64_t base = at / REGION_SIZE * REGION_SIZE;
-
-		r = cut(e, o, at / REGION_SIZE, at - base, end - base < REGION_SIZE ? end - base : REGION_SIZE);
+	for (uint64_t at = offset, next; at < end && r == 0; at = next) {
+		next = (at / REGION_SIZE + 1) * REGION_SIZE;
+		r = punch_region(e, op, o, at, next < end ? next : end);
 	}
 	settle_size(e, o);
 	txn_touch_attr(e, o);

@@ -21,16 +21,47 @@
  */
 #include "fs/core.h"
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000 };
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000,
+	SPARE_ACTIONS = 64 };
 
 /* ---- actions ---- */
+
+static struct action *
+take_spare(struct engine *e)
+{
+	struct action *a = e->spare;
+
+	if (a == NULL)
+		return NULL;
+	e->spare = a->next;
+	e->spare_count--;
+	a->next = NULL;
+	return a;
+}
+
+/*
+ * A message, an answer or a sweep that could not be asked for would never be
+ * missed, and somebody wait for it for ever: so there are always some spare.
+ */
+static bool
+make_spares(struct engine *e)
+{
+	struct action *a;
+
+	while (e->spare_count < SPARE_ACTIONS && (a = calloc(1, sizeof *a)) != NULL) {
+		a->next = e->spare;
+		e->spare = a;
+		e->spare_count++;
+	}
+	return e->spare_count == SPARE_ACTIONS;
+}
 
 struct action *
 action_add(struct engine *e, enum action_kind kind)
 {
 	struct action *a = calloc(1, sizeof *a);
 
-	if (a == NULL)
+	if (a == NULL && (a = take_spare(e)) == NULL)
 		return NULL;
 	a->kind = kind;
 	*e->last = a;
@@ -308,6 +339,8 @@ attempt(struct engine *e, struct op *op)
 	struct op_state *s = op->state;
 	int r;
 
+	if (s->finished)
+		return true;
 	s->wants_count = s->held_count = 0;
 	s->missing = false;
 	s->fail = 0;
@@ -359,8 +392,8 @@ attempt(struct engine *e, struct op *op)
 		return false;
 	if (e->attached && lease_valid(e)) {
 		s->wait = WAIT_READ;
-		if ((s->request = scout_brings(e, op)) == 0)
-			lease_send_read(e, op);
+		if ((s->request = scout_brings(e, op)) == 0 && (op->error = lease_send_read(e, op)) < 0)
+			return true;
 		scout_missed(e, op);
 	} else
 		s->wait = WAIT_ATTACH;
@@ -387,7 +420,9 @@ finish_parked(struct engine *e, struct op_state *s)
 	struct action *a = action_add(e, ACTION_REPLY);
 
 	if (a == NULL) {
-		to_parked(e, s);	/* tried again with the next wake of anything */
+		s->finished = true;	/* it must not be run again */
+		s->wait = WAIT_REPLY;
+		to_parked(e, s);
 		return;
 	}
 	to_replying(e, s);
@@ -477,7 +512,7 @@ engine_interrupt(struct engine *e, struct op *op)
 	struct op_state *s = op->state;
 
 	/* With the server there the wait is short; giving up would only confuse the application. */
-	if (s == NULL || (e->attached && !op->redo) || s->wait == WAIT_NONE)
+	if (s == NULL || (e->attached && !op->redo) || s->wait == WAIT_NONE || s->finished)
 		return;
 	TAILQ_REMOVE(&e->parked, s, link);
 	e->parked_count--;
@@ -653,6 +688,8 @@ engine_tick(struct engine *e)
 {
 	struct action *a;
 
+	make_spares(e);
+	wake(e, WAIT_REPLY, 0);
 	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
 		e->keepalive_at = e->keepalive_sent = e->now_ms;
 		e->keepalive_request = ++e->next_request;
@@ -710,11 +747,8 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 		e->journal.next = e->journal.floor = config->journal->next;
 	e->keys = keys;
 	e->table_size = 1024;
-	if ((e->table = calloc(e->table_size, sizeof *e->table)) == NULL) {
-		free(e);
-		return -ENOMEM;
-	}
 	e->last = &e->first;
+	e->table = calloc(e->table_size, sizeof *e->table);
 	scout_init(e);
 	TAILQ_INIT(&e->lru);
 	TAILQ_INIT(&e->recalling);
@@ -730,6 +764,10 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 	TAILQ_INIT(&e->unpins);
 	TAILQ_INIT(&e->cell_lru);
 	TAILQ_INIT(&e->fetches);
+	if (e->table == NULL || !make_spares(e)) {
+		engine_free(e);
+		return -ENOMEM;
+	}
 	*ret = e;
 	return 0;
 }
@@ -749,6 +787,8 @@ engine_free(struct engine *e)
 			commit_put(a->commit);
 		action_free(a);
 	}
+	while ((a = take_spare(e)) != NULL)
+		action_free(a);
 	scout_lost(e);
 	while ((o = TAILQ_FIRST(&e->lru)) != NULL) {
 		data_drop(e, o);

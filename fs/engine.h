@@ -184,6 +184,10 @@ struct action {
 	bool			 directory;	/* ... its entries; else its pages */
 	bool			 pages;
 	bool			 again;		/* the kernel did not know it: not at once */
+	union {
+		struct msg_lease	lease;
+		struct msg_pinning	pinning;
+	}			 one;		/* the first element of RELEASE, RECLAIM or PIN, which needs no memory then */
 	struct action		*next;
 };
 

@@ -349,17 +349,23 @@ journal_attached(struct engine *e)
 	journal_append(e, &n, false);
 }
 
-/* All content of o is on the server, and others may change it from now on. */
+/*
+ * All content of o is on the server, and others may change it from now on.
+ * Or, for a journal that is run again: they have.  When our claim of it is
+ * refused, before that begins, another attempt must not claim it once more:
+ * it may hold the lease by then, but of what others made of it.
+ */
 void
 journal_clean(struct engine *e, struct object *o)
 {
 	struct journal *j = &e->journal;
-	struct journal_entry n = { .kind = j->replaying ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
+	bool again = j->replaying || (j->rerun && e->resumed);
+	struct journal_entry n = { .kind = again ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
 
 	o->adopted = false;
-	if (!journal_keeps(e) || (!j->replaying && (o->journaled < j->floor || o->journaled == 0)))
+	if (!journal_keeps(e) || (!again && (o->journaled < j->floor || o->journaled == 0)))
 		return;
-	journal_append(e, &n, j->replaying);
+	journal_append(e, &n, again);
 	o->journaled = 0;
 }
 

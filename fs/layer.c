@@ -116,11 +116,13 @@ layer_walk(struct engine *e, const struct segment *s,
 
 		if (c != NULL && c->error != 0) {
 			cell_forget(e, c);
-			return -EIO;
+			r = -EIO;
 		}
 		if (c == NULL)
 			missing = true;
 	}
+	if (r < 0)
+		return r;
 	if (missing) {
 		unsigned first = at / CELL_SIZE, last = (end - 1) / CELL_SIZE;
 

@@ -72,36 +72,45 @@ object_pin(struct engine *e, struct object *o, bool on)
 	struct action *a = send_message(e, MSG_pin, 0);
 
 	o->pinned = on;		/* said again when the connection is back (pins_resume) */
-	if (a == NULL || (a->message.pin.pins.at = arena_alloc(&a->arena, sizeof(struct msg_pinning))) == NULL)
+	if (a == NULL)
 		return;
+	a->one.pinning = (struct msg_pinning){ .oid = o->oid, .on = on };
+	a->message.pin.pins.at = &a->one.pinning;
 	a->message.pin.pins.count = 1;
-	a->message.pin.pins.at[0] = (struct msg_pinning){ .oid = o->oid, .on = on };
 }
 
 static void
-send_release(struct engine *e, struct object *o, enum mode kept)
+send_release(struct engine *e, uint64_t oid, uint64_t grant, enum mode kept)
 {
 	struct action *a = e->releasing;
-	struct msg_lease *at;
-	uint32_t count = a == NULL ? 0 : a->message.release.leases.count, size = count == 0 ? 1 : count * 2;
+	uint32_t count = a == NULL ? 0 : a->message.release.leases.count;
+	struct msg_lease *more;
 
-	if (count == LEASE_LIST_MAX || a == NULL) {
+	if (a != NULL && count == e->releasing_size) {
+		more = count < LEASE_LIST_MAX ? arena_alloc(&a->arena, 2 * count * sizeof *more) : NULL;
+		if (more != NULL) {
+			memcpy(more, a->message.release.leases.at, count * sizeof *more);
+			a->message.release.leases.at = more;
+			e->releasing_size = 2 * count;
+		} else
+			a = NULL;	/* into one of its own */
+	}
+	if (a == NULL) {
 		if ((a = send_message(e, MSG_release, 0)) == NULL)
 			return;
+		a->message.release.leases.at = &a->one.lease;
 		e->releasing = a;
-		e->releasing_size = count = 0;
-		size = 1;
+		e->releasing_size = 1;
+		count = 0;
 	}
-	if (count == e->releasing_size) {
-		if ((at = arena_alloc(&a->arena, size * sizeof *at)) == NULL)
-			return;
-		if (count > 0)
-			memcpy(at, a->message.release.leases.at, count * sizeof *at);
-		a->message.release.leases.at = at;
-		e->releasing_size = size;
-	}
-	a->message.release.leases.at[count] = (struct msg_lease){ .oid = o->oid, .mode = kept, .grant = o->grant };
+	a->message.release.leases.at[count] = (struct msg_lease){ .oid = oid, .mode = kept, .grant = grant };
 	a->message.release.leases.count = count + 1;
+}
+
+void
+lease_refuse(struct engine *e, uint64_t oid, uint64_t grant)
+{
+	send_release(e, oid, grant, MODE_NONE);
 }
 
 static void share_below(struct engine *e, struct object *dir);
@@ -115,7 +124,7 @@ release(struct engine *e, struct object *o, enum mode kept)
 	journal_clean(e, o);
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
-	send_release(e, o, kept);
+	send_release(e, o->oid, o->grant, kept);
 	o->released = true;
 	o->released_mode = kept;
 	o->released_grant = o->grant;
@@ -553,9 +562,13 @@ lease_reclaim(struct engine *e, bool restarted)
 		struct msg_lease *at = a == NULL ? NULL : arena_alloc(&a->arena, most * sizeof *at);
 		uint32_t count = 0;
 
-		if (at == NULL)
+		if (a == NULL)
 			return;
-		for (; o != NULL && count < LEASE_LIST_MAX; o = TAILQ_NEXT(o, lru_link))
+		if (at == NULL) {
+			at = &a->one.lease;
+			most = 1;
+		}
+		for (; o != NULL && count < most; o = TAILQ_NEXT(o, lru_link))
 			if (o->mode != MODE_NONE)
 				at[count++] = (struct msg_lease){ .oid = o->oid, .mode = o->mode,
 				    .grant = o->grant, .base = o->version };
@@ -583,7 +596,7 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)
-		send_release(e, o, MODE_NONE);	/* the server may still count on it */
+		send_release(e, o->oid, o->grant, MODE_NONE);	/* the server may still count on it */
 	o->mode = MODE_NONE;
 	o->born = o->adopted = false;
 	o->gone = false;	/* unless the server says so, too */

@@ -291,12 +291,15 @@ need_named(const struct op_state *s, uint64_t oid)
 	return false;
 }
 
-void
+int
 lease_send_read(struct engine *e, struct op *op)
 {
 	struct op_state *s = op->state;
+	struct arena arena = { 0 };
+	struct msg_want *wants;
 	struct action *a;
 	struct msg_read *m;
+	uint8_t *keys;
 
 	/* The whole set, held or not (R6): the server keeps held ones from younger operations. */
 	for (uint32_t i = 0; i < s->held_count; i++) {
@@ -305,27 +308,26 @@ lease_send_read(struct engine *e, struct op *op)
 		if (o != NULL && !only_here(o) && o->mode >= s->held[i].mode && !need_named(s, o->oid))
 			want_add(op, o->oid, s->held[i].mode);
 	}
-	s->request = ++e->next_request;
-	if ((a = send_message(e, MSG_read, s->request)) == NULL)
-		return;
+	wants = arena_alloc(&arena, s->wants_count * sizeof *wants);
+	keys = arena_alloc(&arena, s->wants_count * (size_t)(2 * SUBKEY_MAX));
+	if (wants == NULL || keys == NULL || (a = send_message(e, MSG_read, ++e->next_request)) == NULL) {
+		arena_free(&arena);
+		return -ENOMEM;
+	}
+	a->arena = arena;
+	s->request = e->next_request;
 	e->stats.reads++;
 	e->stats.misses++;
 	m = &a->message.read;
 	m->ticket = s->ticket;
 	m->kinds = s->kinds = scout_kinds(e);
 	m->budget = READ_BUDGET;
-	if ((m->wants.at = arena_alloc(&a->arena, s->wants_count * sizeof *s->wants)) == NULL)
-		return;
-	memcpy(m->wants.at, s->wants, s->wants_count * sizeof *s->wants);
+	memcpy(wants, s->wants, s->wants_count * sizeof *s->wants);
+	m->wants.at = wants;
 	m->wants.count = s->wants_count;
-	for (uint32_t i = 0; i < s->wants_count; i++) {
-		struct msg_want *w = &m->wants.at[i];
-		uint8_t *keys = arena_alloc(&a->arena, 2 * SUBKEY_MAX);
+	for (uint32_t i = 0; i < s->wants_count; i++, keys += 2 * SUBKEY_MAX) {
+		struct msg_want *w = &wants[i];
 
-		if (keys == NULL) {
-			m->wants.count = i;
-			return;
-		}
 		if (w->kind == KIND_ENTRY && m->depth == 0)
 			m->depth = 1;
 		/* A listing brings what is below it, too. */
@@ -340,10 +342,11 @@ lease_send_read(struct engine *e, struct op *op)
 		w->from.data = keys;
 		w->to.data = keys + SUBKEY_MAX;
 	}
+	return 0;
 }
 
-/* Adds one record; what is known already is at least as new, and stays. */
-static void
+/* Adds one record; what is known already is at least as new, and stays.  False: there is no memory for it. */
+static bool
 take_record(struct object *o, const struct msg_record *m)
 {
 	struct attr attr;
@@ -351,24 +354,30 @@ take_record(struct object *o, const struct msg_record *m)
 
 	if (m->kind == KIND_ATTR) {
 		if (o->attr_known)
-			return;
-		if (m->value.data == NULL || attr_decode(&attr, m->value) < 0 || object_set_attr(o, &attr) < 0)
+			return true;
+		if (m->value.data == NULL || attr_decode(&attr, m->value) < 0)
 			o->attr_damaged = true;
+		else if (object_set_attr(o, &attr) < 0)
+			return false;
 		data_told(o, m->value);
 		o->gone = o->attr_known && o->attr.nlink == 0;
 		o->stable_size = o->attr.size;
 		o->stable_flags = o->attr.flags;
-		return;
+		return true;
 	}
-	if (object_knows(o, m->kind, m->subkey.data, m->subkey.len) ||
-	    (r = object_rec_make(o, m->kind, m->subkey.data, m->subkey.len)) == NULL)
-		return;
+	if (object_knows(o, m->kind, m->subkey.data, m->subkey.len))
+		return true;
+	if ((r = object_rec_make(o, m->kind, m->subkey.data, m->subkey.len)) == NULL)
+		return false;
 	r->stored = true;
-	if (m->value.data == NULL || object_rec_fill(r, m->value, m->orefs.count > 0 ? m->orefs.at[0] : 0,
-	    m->brefs.at, m->brefs.count) < 0) {
+	if (m->value.data == NULL) {
 		r->absent = false;
 		r->damaged = true;
+	} else if (object_rec_fill(r, m->value, m->orefs.count > 0 ? m->orefs.at[0] : 0, m->brefs.at, m->brefs.count) < 0) {
+		object_rec_remove(o, r);
+		return false;
 	}
+	return true;
 }
 
 /* The range of want w, answered by a, is known from now on; as a prefix when it continues one. */
@@ -452,27 +461,32 @@ take_kinds(struct object *o, uint16_t kinds, const struct msg_answer *a)
 	}
 }
 
-static void
+/* False: there was no memory for all of it, so that nothing is known but what is there. */
+static bool
 take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, const struct msg_want *w, uint16_t kinds)
 {
 	struct object *o = object_get(e, a->oid);
 	uint8_t mode = a->mode;
+	bool whole = true;
 
-	if (o == NULL)
-		return;
+	if (o == NULL) {
+		if (mode != MODE_NONE)
+			lease_refuse(e, a->oid, a->grant);
+		return false;
+	}
 	/* Our RELEASE crossed this answer. */
 	if (o->released && request <= o->released_request && a->grant <= o->released_grant && mode > o->released_mode)
 		mode = o->released_mode;
 	if (a->status == STATUS_NOENT) {
 		if (!o->born)
 			lease_freed(e, o);
-		return;
+		return true;
 	}
 	if (o->born)
-		return;		/* nobody can know more of it than we do */
+		return true;	/* nobody can know more of it than we do */
 	/* It waited for the server's disk, and one about a newer lease came before it. */
 	if (o->mode != MODE_NONE && a->mode != MODE_NONE && a->grant < o->grant)
-		return;
+		return true;
 	if (a->status == STATUS_IO) {
 		o->attr_damaged = !o->attr_known;
 		if (w == NULL || w->kind != KIND_ATTR)
@@ -500,17 +514,18 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 		o->pinned_elsewhere = a->pinned;
 	}
 	if (o->mode == MODE_NONE)
-		return;
+		return true;
 	if (a->version >= o->version) {
 		o->version = a->version;
 		o->writer = a->writer;
 	}
 	for (uint32_t i = 0; i < a->records.count; i++)
-		take_record(o, &a->records.at[i]);
-	if (w != NULL)
+		whole &= take_record(o, &a->records.at[i]);
+	if (whole && w != NULL)
 		take_cover(o, w, a);
-	else
+	else if (whole)
 		take_kinds(o, kinds, a);
+	return whole;
 }
 
 void
@@ -536,7 +551,8 @@ lease_granted(struct engine *e, const struct message *m)
 		    i < s->wants_count ? &s->wants[i] : NULL;
 		struct object *o;
 
-		take_answer(e, m->id, a, w != NULL && w->oid == a->oid ? w : NULL, kinds);
+		if (!take_answer(e, m->id, a, w != NULL && w->oid == a->oid ? w : NULL, kinds) && s != NULL)
+			s->refused = -ENOMEM;
 		if ((o = object_find(e, a->oid)) != NULL)
 			scout_took(e, o, s != NULL && w != NULL);
 	}

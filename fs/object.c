@@ -163,9 +163,17 @@ int
 object_rec_fill(struct rec *r, struct bytes value, uint64_t oref,
     const uint8_t (*brefs)[ID_SIZE], uint32_t brefs_count)
 {
-	uint8_t *copy = malloc(value.len > 0 ? value.len : 1);
-	uint8_t (*refs)[ID_SIZE] = brefs_count > 0 ? malloc(brefs_count * sizeof *refs) : NULL;
+	uint8_t *copy, (*refs)[ID_SIZE];
 
+	/* Of the same size in the same place: that cannot fail (op_rename() relies on it). */
+	if (r->value != NULL && value.len > 0 && r->value_len == value.len && brefs_count == 0 && r->brefs_count == 0) {
+		memmove(r->value, value.data, value.len);
+		r->oref = oref;
+		r->absent = r->damaged = false;
+		return 0;
+	}
+	copy = malloc(value.len > 0 ? value.len : 1);
+	refs = brefs_count > 0 ? malloc(brefs_count * sizeof *refs) : NULL;
 	if (copy == NULL || (brefs_count > 0 && refs == NULL)) {
 		free(copy);
 		free(refs);

@@ -70,15 +70,16 @@ op_need_child(struct engine *e, struct op *op, struct object *dir, const struct 
 	return need_object(e, op, oid, mode);
 }
 
-static void
+static bool
 set_hint(struct object *o, const struct object *dir, struct bytes name)
 {
 	if (o->hint_parent == dir->oid && o->hint_name != NULL && strlen(o->hint_name) == name.len &&
 	    memcmp(o->hint_name, name.data, name.len) == 0)
-		return;
+		return true;
 	free(o->hint_name);
 	o->hint_name = strndup((const char *)name.data, name.len);
 	o->hint_parent = dir->oid;
+	return o->hint_name != NULL;
 }
 
 static void
@@ -196,14 +197,27 @@ birth(struct engine *e, struct op *op, const struct object *dir, uint32_t mode)
 		a.symlink = op->name2;
 		a.size = op->name2.len;
 	}
-	if (object_set_attr(o, &a) < 0)
+	if (object_set_attr(o, &a) < 0) {
+		object_drop(e, o);
 		return NULL;
+	}
 	lease_taken(e, o, MODE_EXCLUSIVE);
 	o->born = o->parents_known = true;
 	o->gone = o->linked = false;	/* it may have been here before, and lost (redo.c) */
 	o->entries.all = o->regions.all = o->xattrs.all = o->tail_tidy = true;
 	txn_touch_attr(e, o);
 	return o;
+}
+
+/* There was no memory for all of it. */
+static void
+unborn(struct engine *e, struct object *o)
+{
+	txn_clean(e, o);
+	o->mode = MODE_NONE;
+	o->born = false;
+	object_forget(o);
+	object_drop(e, o);
 }
 
 static int
@@ -261,13 +275,19 @@ op_make(struct engine *e, struct op *op)
 		return r;
 	if (e->oids_left == 0 && e->next_oids_left == 0)
 		return park(op, WAIT_OIDS, 0);
-	if ((o = birth(e, op, dir, mode)) == NULL ||
-	    (op->type == OP_CREATE && op_open_handle(e, op, o) == NULL) ||
-	    (S_ISDIR(mode) && set_parent(e, o, dir->oid) < 0) ||
-	    add_entry(e, dir, &entry, op->name, IFTODT(mode), o->oid) < 0)
+	if ((o = birth(e, op, dir, mode)) == NULL)
 		return -ENOMEM;
+	if (!set_hint(o, dir, op->name) || (S_ISDIR(mode) && set_parent(e, o, dir->oid) < 0) ||
+	    add_entry(e, dir, &entry, op->name, IFTODT(mode), o->oid) < 0) {
+		unborn(e, o);
+		return -ENOMEM;
+	}
+	if (op->type == OP_CREATE && op_open_handle(e, op, o) == NULL) {
+		txn_delete(e, dir, KIND_ENTRY, entry.token, TOKEN_SIZE);
+		unborn(e, o);
+		return -ENOMEM;
+	}
 	touch_directory(e, dir, S_ISDIR(mode) ? 1 : 0);
-	set_hint(o, dir, op->name);
 	answer_entry(e, op, dir, o);
 	op->made = true;
 	return 0;
@@ -470,18 +490,25 @@ rename_check(struct engine *e, struct op *op, struct renaming *n)
 	return 0;
 }
 
-/* The name in `dir` that `entry` stands for leads to o from now on. */
+/* The name in `dir` that `entry` stands for leads to o from now on.  -ENOMEM: nothing is changed. */
 static int
-place(struct engine *e, struct object *dir, const struct entry *entry, struct bytes name, struct object *o, bool moved)
+place(struct engine *e, struct object *dir, const struct entry *entry, struct bytes name, struct object *o,
+    const struct object *from)
 {
-	int r = add_entry(e, dir, entry, name, IFTODT(o->attr.mode), o->oid);
+	bool moved = from != dir && S_ISDIR(o->attr.mode);
+	int r = moved ? set_parent(e, o, dir->oid) : 0;
 
-	if (r == 0 && moved && S_ISDIR(o->attr.mode))
-		r = set_parent(e, o, dir->oid);
+	if (r < 0)
+		return r;
+	if ((r = add_entry(e, dir, entry, name, IFTODT(o->attr.mode), o->oid)) < 0) {
+		if (moved)
+			set_parent(e, o, from->oid);	/* of the same size, so that it cannot fail */
+		return r;
+	}
 	o->attr.ctime = e->real;
 	txn_touch_attr(e, o);
 	set_hint(o, dir, name);
-	return r;
+	return 0;
 }
 
 int
@@ -513,11 +540,16 @@ op_rename(struct engine *e, struct op *op)
 	across = n.from != n.to;
 	moved_dir = S_ISDIR(n.moved->attr.mode);
 	other_dir = n.replaced != NULL && S_ISDIR(n.replaced->attr.mode);
-	if ((r = place(e, n.to, &n.target, op->name2, n.moved, across)) < 0)
+	if ((r = place(e, n.to, &n.target, op->name2, n.moved, n.from)) < 0)
 		return r;
 	if (n.exchange) {
-		if ((r = place(e, n.from, &n.source, op->name, n.replaced, across)) < 0)
+		if ((r = place(e, n.from, &n.source, op->name, n.replaced, n.to)) < 0) {
+			/* Back, by records of the same sizes: that cannot fail. */
+			place(e, n.to, &n.target, op->name2, n.replaced, n.to);
+			if (across && moved_dir)
+				set_parent(e, n.moved, n.from->oid);
 			return r;
+		}
 		touch_directory(e, n.from, across ? other_dir - moved_dir : 0);
 		touch_directory(e, n.to, across ? moved_dir - other_dir : 0);
 		return 0;

@@ -475,7 +475,8 @@ span_lost(struct engine *e, struct object *o, struct span *s, int error)
 	span_free(e, o, s);
 }
 
-static void
+/* False: there is no memory for it now. */
+static bool
 span_apply(struct engine *e, struct object *o, struct span *s)
 {
 	uint64_t newest = s->newest, size = s->size;
@@ -493,9 +494,11 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 		}
 	if (r == 0)
 		r = extent_store(e, o, s->region, &m);
+	if (r == -ENOMEM)
+		return false;
 	if (r < 0) {
 		span_lost(e, o, s, r);
-		return;
+		return true;
 	}
 	if (s->region == 0 && content_inline(o)) {
 		txn_delete(e, o, KIND_INLINE, NULL, 0);
@@ -515,6 +518,7 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 	}
 	span_free(e, o, s);
 	arrived(e, o, newest, size);
+	return true;
 }
 
 /* All of it travels in the transaction, in room that is kept for it. */
@@ -546,7 +550,7 @@ flush_object(struct engine *e, struct object *o)
 			continue;
 		}
 		if (s->frozen) {
-			span_apply(e, o, s);
+			later |= !span_apply(e, o, s);
 			continue;
 		}
 		if ((r = span_flush(e, o, s)) == 1 || r == -ENOMEM)
@@ -617,12 +621,10 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	}
 	if (--s->pending > 0)
 		return;
-	if (must_wait(e, o) || o->on_flush_list)
+	if (must_wait(e, o) || o->on_flush_list || !span_apply(e, o, s))
 		data_flush(e, o);	/* applies it, now or when there is room */
-	else {
-		span_apply(e, o, s);
+	else
 		settle_size(e, o);
-	}
 	if (o->recall != RECALL_NONE)
 		lease_step(e, o);
 }

@@ -363,8 +363,10 @@ freeze(struct engine *e)
 		wake(e, WAIT_COMMIT, UINT64_MAX);	/* what was waited for will not come */
 		return;
 	}
-	if ((c = commit_new(e, changes, objects)) == NULL)
+	if ((c = commit_new(e, changes, objects)) == NULL) {
+		e->freeze_wanted = true;	/* tried again at the next tick */
 		return;
+	}
 	for (o = TAILQ_FIRST(&e->dirty); o != NULL; o = TAILQ_NEXT(o, dirty_link))
 		if ((count_changes(o) > 0 || moot(o)) && freeze_object(c, o) < 0) {
 			commit_put(c);

@@ -11,3 +11,4 @@ include tests/tools/local.mk
 include tests/integration/local.mk
 include tests/bench/local.mk
 include tests/mutants/local.mk
+include tests/coverage/local.mk

@@ -5,6 +5,8 @@
  * engine is a failure of that seed; a failed one is run again with its trace,
  * of which the end is shown.  --first ends at the first one, and says no more.
  */
+#include "config.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -58,6 +60,18 @@ tell(int fd, const struct told *t)
 		_exit(2);
 }
 
+/* Leaves to the parent what is done at exit, but for counts of what was executed. */
+static _Noreturn void
+leave(void)
+{
+#ifdef NUAGE_COVERAGE
+	void __gcov_dump(void);
+
+	__gcov_dump();
+#endif
+	_exit(0);
+}
+
 static void
 work(const struct run *run, uint64_t from, uint64_t to, int fd)
 {
@@ -82,7 +96,7 @@ work(const struct run *run, uint64_t from, uint64_t to, int fd)
 		if (t.report.failed)
 			break;
 	}
-	_exit(0);
+	leave();
 }
 
 /* Runs it again with its trace, and shows how that ends. */
@@ -111,7 +125,7 @@ show_end(const struct run *run, uint64_t seed)
 		setvbuf(stdout, NULL, _IOLBF, 0);
 		sim_run(&options, &report);
 		fflush(stdout);
-		_exit(0);
+		leave();
 	}
 	waitpid(pid, NULL, 0);
 	fseek(f, 0, SEEK_END);

@@ -170,3 +170,36 @@ TESTS += tests/unit/test_client_content
 tests_unit_test_client_content_SOURCES = tests/unit/test_client_content.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_content_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+# The engines' rooms share names: see tests/sim/local.mk.
+WHOLE_TEST_LIBS = tests/sim/libsim.a tests/sim/server-engine.o fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+whole_test_common = tests/unit/whole_world.c tests/unit/whole_world.h tests/unit/server_world.c tests/unit/server_world.h
+
+check_PROGRAMS += tests/unit/test_client_memory
+TESTS += tests/unit/test_client_memory
+tests_unit_test_client_memory_SOURCES = tests/unit/test_client_memory.c $(whole_test_common)
+tests_unit_test_client_memory_LDADD = $(WHOLE_TEST_LIBS)
+tests_unit_test_client_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strndup
+
+check_PROGRAMS += tests/unit/test_server_damage
+TESTS += tests/unit/test_server_damage
+tests_unit_test_server_damage_SOURCES = tests/unit/test_server_damage.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_damage_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_whole
+TESTS += tests/unit/test_client_whole
+tests_unit_test_client_whole_SOURCES = tests/unit/test_client_whole.c $(whole_test_common)
+tests_unit_test_client_whole_LDADD = $(WHOLE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_limits
+TESTS += tests/unit/test_client_limits
+tests_unit_test_client_limits_SOURCES = tests/unit/test_client_limits.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_limits_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_store_memory
+TESTS += tests/unit/test_store_memory
+tests_unit_test_store_memory_SOURCES = tests/unit/test_store_memory.c $(store_test_common)
+tests_unit_test_store_memory_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=diskstore_compact

@@ -112,6 +112,7 @@ mark(uint8_t kind, uint64_t sequence)
 
 static struct engine_journal sink = { .append = append, .trim = trim, .max = 1 << 20 };
 static struct replay *replay;
+static bool refuses;		/* the server, what the mount claims of FAR */
 
 /* `landed`: the last commit of the session, which goes on; 0: there is another one. */
 static void
@@ -126,7 +127,8 @@ mount(uint64_t landed)
 	replay_adopt(replay, w.engine);
 	world_attach(landed == 0, landed, false);
 	if (landed > 0) {
-		struct message all = { .type = MSG_reclaimed };
+		struct msg_lease far = { .oid = FAR };
+		struct message all = { .type = MSG_reclaimed, .reclaimed.lost = { &far, refuses } };
 
 		engine_received(w.engine, &all);
 		world_collect();
@@ -271,6 +273,23 @@ foreign(void)
 	run(SESSION);
 	run(SESSION);
 	ok(copies(), "nor in the next attempt, when our attributes have landed");
+	unmount();
+}
+
+/* The attempt that was refused has the lease of its session by then, so the server would not refuse the next. */
+static void
+refused_once(void)
+{
+	forget();
+	cut_off();
+	refuses = true;
+	mount(5);
+	refuses = false;
+	ok(noted(JOURNAL_AWAY, FAR), "that a claim was refused is written down");
+	unmount();
+	mount(5);
+	run(OTHERS);
+	ok(copies(), "and the next attempt does not take for ours what others made of it");
 	unmount();
 }
 
@@ -537,6 +556,7 @@ main(void)
 	whose();
 	after_a_loss();
 	foreign();
+	refused_once();
 	made_and_removed();
 	lost_again();
 	copies_compared();

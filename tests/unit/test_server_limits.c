@@ -409,6 +409,66 @@ test_hurry(void)
 	world_done(&w);
 }
 
+/* ---- sessions ---- */
+
+/* With a tick an hour, in which those that are there speak. */
+static void
+days(struct world *w, unsigned n, struct client *there)
+{
+	for (unsigned hour = 0; hour < n * 24; hour++) {
+		w->now_ms += 3600 * 1000;
+		server_clock(w->server, w->now_ms);
+		if (there != NULL)
+			keepalive(there);
+		server_tick(w->server);
+		world_pump(w);
+	}
+}
+
+static void
+test_days(void)
+{
+	struct client a, b;
+	uint64_t session;
+	struct world w;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	b = client_new(&w, 2);
+	session = a.at.session;
+	server_disconnected(w.server, b.control);
+	server_disconnected(w.server, b.bulk);
+	days(&w, 29, &a);
+	world_restart(&w, UINT64_MAX);
+	days(&w, 3, NULL);
+	ok(client_attach(&a) == STATUS_OK && a.at.session == session, "who was there for a month is known after a restart");
+	ok(client_attach(&b) != STATUS_OK, "who was away as long is not");
+	days(&w, 31, &a);
+	ok(world_check(&w) && client_attach(&a) == STATUS_OK && a.at.session == session, "and as long as it stays");
+	world_done(&w);
+}
+
+static void
+test_too_many(void)
+{
+	struct server_config config = { .sessions_max = 2 };
+	struct client a, b, c = { .device = { 3 } };
+	struct message bye = { .type = MSG_bye };
+	struct world w;
+
+	world_init(&w, &config);
+	a = client_new(&w, 1);
+	b = client_new(&w, 2);
+	c.w = &w;
+	ok(client_attach(&c) == STATUS_BUSY, "a session more than the server takes is refused");
+	ok(client_attach(&a) == STATUS_OK, "one that it has may come back");
+	world_send(&w, b.control, &bye);
+	c.generation = 0;
+	ok(client_attach(&c) == STATUS_OK, "and when another has ended there is room");
+	ok(world_check(&w), "the invariants hold");
+	world_done(&w);
+}
+
 int
 main(void)
 {
@@ -425,5 +485,7 @@ main(void)
 	test_answers();
 	test_twice_named();
 	test_hurry();
+	test_days();
+	test_too_many();
 	return tap_done();
 }

@@ -1,13 +1,15 @@
 /*
- * test_server_memory.c - every allocation of the engine's fails once: a
- * request is answered all the same or its connection closed, and the
- * invariants hold.
+ * test_server_memory.c - every allocation of the engine's fails once, and every
+ * call of its store: a request is answered all the same or its connection
+ * closed, and the invariants hold.
  *
  * Linked with --wrap for the allocator and the engine's doors; the store's
  * own allocations, and the test's, do not fail.
  */
 #include "tests/unit/server_world.h"
 
+#include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,52 +78,81 @@ __wrap_server_tick(struct server *s)
 
 static const struct store_ops *real;
 
+static struct {
+	int		error;		/* what the call returns that fails; 0: none does */
+	unsigned	count, fail_at;
+} disk;
+
+/* The error of this call, inside the engine; its own allocations do not fail. */
+static int
+disk_fails(void)
+{
+	return allocator.armed && disk.error != 0 && ++disk.count == disk.fail_at ? disk.error : 0;
+}
+
+#define GUARDED(call) do { \
+	bool armed = allocator.armed; \
+	int r = disk_fails(); \
+	allocator.armed = false; \
+	if (r == 0) \
+		r = (call); \
+	allocator.armed = armed; \
+	return r; \
+} while (0)
+
 static int
 guarded_get(struct store *s, struct bytes key, struct bytes *value)
 {
-	bool armed = allocator.armed;
+	GUARDED(real->get(s, key, value));
+}
+
+/* Its visitor is the engine's again. */
+struct visit { store_visit *visit; void *arg; };
+
+static int
+visit_armed(void *arg, struct bytes key, struct bytes value)
+{
+	struct visit *v = arg;
 	int r;
 
+	allocator.armed = arming;
+	r = v->visit(v->arg, key, value);
 	allocator.armed = false;
-	r = real->get(s, key, value);
-	allocator.armed = armed;
 	return r;
+}
+
+static int
+guarded_scan(struct store *s, struct bytes from, struct bytes to, store_visit *visit, void *arg)
+{
+	struct visit v = { visit, arg };
+
+	if (!allocator.armed)
+		return real->scan(s, from, to, visit, arg);
+	GUARDED(real->scan(s, from, to, visit_armed, &v));
 }
 
 static int
 guarded_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *pos)
 {
-	bool armed = allocator.armed;
-	int r;
+	GUARDED(real->apply(s, b, flags, pos));
+}
 
-	allocator.armed = false;
-	r = real->apply(s, b, flags, pos);
-	allocator.armed = armed;
-	return r;
+static int
+guarded_exists(struct store *s, const uint8_t id[ID_SIZE])
+{
+	GUARDED(real->block_exists(s, id));
 }
 
 static int
 guarded_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ticket)
 {
-	bool armed = allocator.armed;
-	int r;
-
-	allocator.armed = false;
-	r = real->block_reserve(s, id, len, ticket);
-	allocator.armed = armed;
-	return r;
+	GUARDED(real->block_reserve(s, id, len, ticket));
 }
 
 static int
 guarded_find(struct store *s, const uint8_t id[ID_SIZE], struct block_ref **ref)
 {
-	bool armed = allocator.armed;
-	int r;
-
-	allocator.armed = false;
-	r = real->block_find(s, id, ref);
-	allocator.armed = armed;
-	return r;
+	GUARDED(real->block_find(s, id, ref));
 }
 
 /* ---- the script ---- */
@@ -131,13 +162,38 @@ static bool
 say(struct world *w, uint64_t conn, struct message m)
 {
 	uint64_t id = world_send(w, conn, &m);
-	bool one_way = m.type == MSG_release || m.type == MSG_pin || m.type == MSG_read;
+	bool sane = world_check(w), one_way = m.type == MSG_release || m.type == MSG_pin || m.type == MSG_read;
 
 	for (const struct mail *mail = w->mail; mail != NULL; mail = mail->next)
 		if (mail->action->conn == conn && (mail->action->message.id == id || mail->action->message.type == 0 ||
 		    (mail->action->kind == SERVER_READ_BLOCK && mail->action->request == id)))
-			return true;
-	return one_way;
+			return sane;
+	return one_way && sane;
+}
+
+static bool
+accounts(struct world *w)
+{
+	static const uint8_t token[SECRET_SIZE] = { 9 }, key[KEY_SIZE] = { 77 };
+	uint64_t conn = world_connect(w, 3), stranger = world_connect(w, 33), recovery = world_connect(w, 99);
+	struct message m = { .type = MSG_volume_invite, .volume_invite = { .wrap = { key, 9 }, .valid_s = 100 } };
+	bool fine = say(w, conn, (struct message){ .type = MSG_volume_list });
+
+	memcpy(m.volume_invite.volume, world_volume, VOLUME_ID_SIZE);
+	crypto_generichash(m.volume_invite.token_hash, KEY_SIZE, token, sizeof token, NULL, 0);
+	fine &= say(w, conn, m);
+	m = (struct message){ .type = MSG_redeem };
+	memcpy(m.redeem.token, token, sizeof token);
+	fine &= say(w, stranger, m);
+	m = (struct message){ .type = MSG_device_add };
+	memcpy(m.device_add.volume, world_volume, VOLUME_ID_SIZE);
+	memcpy(m.device_add.device, key, KEY_SIZE);
+	fine &= say(w, conn, m);
+	m = (struct message){ .type = MSG_volume_create, .volume_create = { .name = { (const uint8_t *)"more", 4 },
+	    .volume = { 5 }, .recovery = { 98 }, .wrap = { key, 9 } } };
+	fine &= say(w, world_connect(w, 1), m);
+	fine &= say(w, recovery, (struct message){ .type = MSG_wrap_get });
+	return fine;
 }
 
 static bool
@@ -172,7 +228,7 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, a->control, (struct message){ .type = MSG_alloc });
 	fine &= say(w, a->control, (struct message){ .type = MSG_statfs });
 	fine &= say(w, b->control, (struct message){ .type = MSG_keepalive });
-	fine &= say(w, world_connect(w, 3), (struct message){ .type = MSG_volume_list });
+	fine &= accounts(w);
 	m = (struct message){ .type = MSG_attach, .attach = { .session = b->at.session, .generation = 2 } };
 	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
 	b->control = world_connect(w, 2);
@@ -186,21 +242,24 @@ script(struct world *w, struct client *a, struct client *b)
 	return fine;
 }
 
-/* False when allocation `n` was never reached. */
+/* False when allocation, or call of the store, `n` was never reached. */
 static bool
-run(unsigned n, bool *ret_fine)
+run(unsigned n, int error, bool *ret_fine)
 {
 	struct store_ops ops;
 	struct world w;
 	struct client a, b;
 	struct msg_change changes[] = { change_attr(OID_ROOT), change_attr(0), change_entry(OID_ROOT, 1, 0) };
+	unsigned *count = error == 0 ? &allocator.count : &disk.count;
 	bool reached;
 
 	world_init(&w, NULL);
 	real = w.store->ops;
 	ops = *real;
 	ops.get = guarded_get;
+	ops.scan = guarded_scan;
 	ops.apply = guarded_apply;
+	ops.block_exists = guarded_exists;
 	ops.block_reserve = guarded_reserve;
 	ops.block_find = guarded_find;
 	w.store->ops = &ops;
@@ -209,27 +268,79 @@ run(unsigned n, bool *ret_fine)
 	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
 	changes[1].oid = changes[2].orefs.at[0] = a.at.first_oid;
 	client_commit(&a, NULL, 0, changes, 3);
-	allocator.count = 0;
-	allocator.fail_at = n;
+	allocator.count = disk.count = 0;
+	allocator.fail_at = error == 0 ? n : 0;
+	disk.fail_at = n;
+	disk.error = error;
 	arming = true;
 	*ret_fine = script(&w, &a, &b);
 	arming = false;
-	reached = allocator.count >= n;
+	reached = *count >= n;
 	*ret_fine &= world_check(&w);
 	w.store->ops = real;
 	world_done(&w);
 	return reached;
 }
 
+/* Starting over what is there. */
+static bool
+start(unsigned n, int error, bool *ret_fine)
+{
+	struct store_ops ops;
+	struct world w;
+	struct client a;
+	struct server *s = NULL;
+	unsigned *count = error == 0 ? &allocator.count : &disk.count;
+	int r;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 3);
+	client_pin(&a, a.at.first_oid, true);
+	client_put(&a, 5);
+	world_sync(&w);
+	real = w.store->ops;
+	ops = *real;
+	ops.get = guarded_get;
+	ops.scan = guarded_scan;
+	w.store->ops = &ops;
+	allocator.count = disk.count = 0;
+	allocator.fail_at = error == 0 ? n : 0;
+	disk.fail_at = n;
+	disk.error = error;
+	arming = allocator.armed = true;
+	r = server_new(&s, &w.config, w.store);
+	arming = allocator.armed = false;
+	/* A table that cannot grow is only slower. */
+	*ret_fine = (r == 0) == (s != NULL) && (r == 0 ? error == 0 || *count < n : *count >= n && r == (error == 0 ? -ENOMEM : error));
+	w.store->ops = real;
+	server_free(s);
+	world_done(&w);
+	return *count >= n;
+}
+
+static void
+every(bool (*attempt)(unsigned n, int error, bool *ret_fine), int error, const char *what, unsigned least)
+{
+	unsigned n = 0, bad = 0;
+	bool fine, more;
+
+	do {
+		more = attempt(++n, error, &fine);
+		if (!fine)
+			printf("# %s %u\n", what, n);
+		bad += !fine;
+	} while (more);
+	ok(bad == 0 && n > least, "%s: each of %u may fail", what, n - 1);
+}
+
 int
 main(void)
 {
-	unsigned n = 0;
-	bool fine = true;
-
-	while (fine && run(++n, &fine))
-		;
-	ok(fine, "each of %u allocations may fail", n);
-	ok(n > 40, "and these are all");
+	every(run, 0, "allocations", 40);
+	every(run, -EIO, "calls of a store that is damaged", 40);
+	every(run, -ENOSPC, "calls of a store that is full", 40);
+	every(start, 0, "allocations at the start", 5);
+	every(start, -EBADMSG, "calls of a damaged store at the start", 5);
 	return tap_done();
 }

@@ -1,0 +1,238 @@
+/*
+ * test_server_damage.c - a store with rows that are damaged, missing or one too
+ * many.  The check of a store at rest sees it, the engine refuses to start
+ * or goes on without harm; it never crashes.
+ *
+ * Each row of a store that has one of every kind is damaged in each way, in a
+ * store of its own.
+ */
+#include "tests/unit/server_world.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/layout.h"
+#include "tests/sim/memstore.h"
+#include "tests/tap.h"
+
+enum { ROWS_MAX = 200, ENTRIES_END = HEADER_ROW_SIZE - 1 };	/* the last byte of header.entries */
+
+enum damage { GONE, SHORT, LONG, OTHER_NUMBER, OTHER_ENTRIES, KEY_SHORT, KEY_LONG, DAMAGES };
+static const char *const damage_names[DAMAGES] = { "gone", "short", "long", "another number", "other entries", "a short key", "a long key" };
+
+/*
+ * Which damages of a row are seen by the check, or at the start.  Not those of
+ * devices, members and invitations, which stand alone; nor of a record's
+ * sealed value, which its readers see; nor that an entry or a pin is missing.
+ */
+enum { HEADER = ROW_END, KINDS };		/* a row of OBJECT that speaks of the object itself */
+enum { G = 1 << GONE, S = 1 << SHORT, L = 1 << LONG, N = 1 << OTHER_NUMBER, E = 1 << OTHER_ENTRIES, KS = 1 << KEY_SHORT, KL = 1 << KEY_LONG };
+static const struct {
+	const char	*name;
+	unsigned	 seen;
+} rules[KINDS] = {
+	[ROW_SERVER] = { "the server", S | L },
+	[ROW_VOLUME] = { "a volume", G | KS },
+	[ROW_STATE] = { "a volume's state", G | S | L | N | KS | KL },
+	[ROW_DEVICE] = { "a device", 0 },
+	[ROW_MEMBER] = { "a member", 0 },
+	[ROW_INVITATION] = { "an invitation", 0 },
+	[ROW_SESSION] = { "a session", G | S | L | KS },
+	[ROW_RANGE] = { "a range", S | L | N | KS },
+	[ROW_PIN] = { "a pin", KS | KL },
+	[ROW_ORPHAN] = { "an orphan", G | KS | KL },
+	[ROW_USED] = { "freed ids", 0 },
+	[ROW_OBJECT] = { "a record", 0 },
+	[HEADER] = { "an object", G | S | L | N | E | KS },
+	[ROW_BLOCK] = { "a block", G | S | L | N | KS | KL },
+	[ROW_IDLE] = { "an idle block", G | KS | KL },
+};
+
+/* ---- a store that has everything ---- */
+
+static struct world w;
+static struct client a, b;
+
+static void
+make_everything(void)
+{
+	static const uint8_t hash[KEY_SIZE] = { 7 };
+	struct msg_change changes[4];
+	uint64_t f, pos;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	f = a.at.first_oid;
+	client_make_tree(&a, 3);
+	client_put(&a, 5);
+	client_put(&a, 6);
+	changes[0] = change_region(f, 0, 5);
+	changes[1] = change_region(f + 1, 0, 5);
+	client_commit(&a, NULL, 0, changes, 2);
+	/* One is unlinked while it is open, another is freed. */
+	client_pin(&a, f + 1, true);
+	changes[0] = change_unlink(OID_ROOT, 2);
+	changes[1] = change_unlink(OID_ROOT, 3);
+	client_commit(&a, NULL, 0, changes, 2);
+	world_pass(&w, 1000);
+	b = client_new(&w, 2);
+	/* One of a commit that was rejected. */
+	changes[0] = change_attr(f);
+	client_commit(&b, NULL, 0, changes, 1);
+	server_invite(w.server, hash, 1000, &pos);
+	world_sync(&w);
+}
+
+struct row_copy {
+	uint8_t	key[STORE_KEY_MAX + 1], value[4200];
+	size_t	key_len, value_len;
+};
+
+static struct row_copy rows[ROWS_MAX];
+static size_t row_count;
+
+static int
+copy_row(void *arg, struct bytes key, struct bytes value)
+{
+	struct row_copy *r = &rows[row_count++];
+
+	(void)arg;
+	if (row_count == ROWS_MAX)
+		abort();
+	memcpy(r->key, key.data, key.len);
+	r->key_len = key.len;
+	if (value.len > 0)
+		memcpy(r->value, value.data, value.len);
+	r->value_len = value.len;
+	return 0;
+}
+
+static void
+copy_rows(void)
+{
+	static const uint8_t last[STORE_KEY_MAX] = { 0xff };
+	static const uint8_t first[1] = { 0 };
+
+	row_count = 0;
+	store_scan(w.store, (struct bytes){ first, 1 }, (struct bytes){ last, sizeof last }, copy_row, NULL);
+}
+
+static unsigned
+kind_of(const struct row_copy *r)
+{
+	return r->key[0] == ROW_OBJECT && r->key_len == 14 && r->key[13] == 0 ? HEADER : r->key[0];
+}
+
+/* False when this row cannot be damaged so. */
+static bool
+damage_row(struct row_copy r, enum damage how)
+{
+	struct batch batch;
+	uint64_t pos;
+
+	if ((how == SHORT && r.value_len == 0) || (how == OTHER_NUMBER && r.value_len < 8) || (how == OTHER_ENTRIES && kind_of(&r) != HEADER) || (how == KEY_SHORT && r.key_len < 2) ||
+	    (how == KEY_LONG && r.key_len == STORE_KEY_MAX))
+		return false;
+	batch_init(&batch);
+	if (how == GONE || how == KEY_SHORT || how == KEY_LONG)
+		batch_delete(&batch, (struct bytes){ r.key, r.key_len });
+	r.value_len += (how == LONG) - (how == SHORT);
+	r.value[7] ^= how == OTHER_NUMBER;
+	r.value[ENTRIES_END] ^= how == OTHER_ENTRIES;
+	r.key_len += (how == KEY_LONG) - (how == KEY_SHORT);
+	if (how != GONE)
+		batch_put(&batch, (struct bytes){ r.key, r.key_len }, (struct bytes){ r.value, r.value_len });
+	if (store_apply(w.store, &batch, 0, &pos) < 0)
+		abort();
+	batch_done(&batch);
+	store_sync(w.store, &pos);
+	return true;
+}
+
+/* ---- what is made of it ---- */
+
+static void
+report(void *context, const char *text)
+{
+	(void)text;
+	++*(unsigned *)context;
+}
+
+/* A client comes and asks for everything; the answers may be what they want. */
+static void
+ask(void)
+{
+	struct msg_want want = { .mode = MODE_SHARED, .last_kind = KIND_MAX, .to = { block_name(255), SUBKEY_MAX }, .limit = 100 };
+	struct msg_change change = change_attr(OID_ROOT);
+
+	world_pass(&w, 60000);
+	if (client_attach(&a) != STATUS_OK)
+		return;
+	client_reclaim(&a, NULL, 0, NULL);
+	for (uint64_t oid = OID_ROOT; oid < a.at.first_oid + 4; oid = oid == OID_ROOT ? a.at.first_oid : oid + 1) {
+		want.oid = oid;
+		client_read(&a, 0, &want, 1);
+	}
+	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
+	client_commit(&a, NULL, 0, &change, 1);
+	client_pin(&a, a.at.first_oid + 1, false);
+	client_put(&a, 5);
+	world_pass(&w, 2000);
+}
+
+/* True if somebody saw it. */
+static bool
+try(const struct row_copy *r, enum damage how, bool *ret_tried, bool *ret_sane)
+{
+	unsigned damages = 0;
+	int error;
+
+	make_everything();
+	server_free(w.server);
+	*ret_tried = damage_row(*r, how);
+	server_check_store(w.store, report, &damages);
+	w.config.boot = ++w.boot;
+	error = server_new(&w.server, &w.config, w.store);
+	*ret_sane = error == 0 || error == -EBADMSG || error == -ENOTSUP;
+	if (error == 0) {
+		server_clock(w.server, w.now_ms);
+		ask();
+	} else
+		w.server = NULL;
+	world_done(&w);
+	/* Some keys only the engine reads in full. */
+	return damages > 0 || (error < 0 && (kind_of(r) == ROW_SERVER || kind_of(r) == ROW_STATE || kind_of(r) == ROW_PIN));
+}
+
+int
+main(void)
+{
+	unsigned tried = 0, unseen[KINDS] = { 0 }, wild = 0, none = 0;
+
+	make_everything();
+	copy_rows();
+	server_check_store(w.store, report, &none);
+	world_done(&w);
+	ok(none == 0, "a store without damage has none");
+	for (size_t i = 0; i < row_count; i++)
+		for (enum damage how = GONE; how < DAMAGES; how++) {
+			unsigned kind = kind_of(&rows[i]);
+			bool counts, sane, seen = try(&rows[i], how, &counts, &sane);
+
+			if (!counts)
+				continue;
+			tried++;
+			wild += !sane;
+			if (seen || !(rules[kind].seen >> how & 1))
+				continue;
+			unseen[kind]++;
+			printf("# row %zu, %s: %s\n", i, rules[kind].name, damage_names[how]);
+		}
+	for (unsigned kind = ROW_SERVER; kind < KINDS; kind++)
+		if (rules[kind].seen != 0)
+			ok(unseen[kind] == 0, "damage to the row of %s is seen", rules[kind].name);
+	ok(wild == 0, "who does not start says why");
+	ok(tried > 200, "%u damages", tried);
+	return tap_done();
+}
