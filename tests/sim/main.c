@@ -57,7 +57,7 @@ add(struct tally *t, const struct sim_report *r)
 #define SUM(field) t->sum.field += r->field
 	SUM(ops); SUM(from_kernel); SUM(events); SUM(messages); SUM(commits); SUM(recalls); SUM(replays);
 	SUM(evictions); SUM(rejected); SUM(missing); SUM(voided); SUM(given_up); SUM(searched); SUM(lost); SUM(restarts); SUM(cuts);
-	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(stalls); SUM(deafs); SUM(cutoffs); SUM(stops); SUM(simulated_ms);
+	SUM(partitions); SUM(crashes); SUM(remounts); SUM(full); SUM(denied); SUM(stalls); SUM(deafs); SUM(cutoffs); SUM(stops); SUM(simulated_ms);
 	SUM(journals); SUM(rerun); SUM(conflicts); SUM(equal); SUM(owed); SUM(redone); SUM(beside); SUM(offline);
 #undef SUM
 	t->seeds++;
@@ -68,10 +68,10 @@ print_report(const char *prefix, const struct sim_report *r)
 {
 	printf("%sops %" PRIu64 " (kernel %" PRIu64 "), commits %" PRIu64 ", recalls %" PRIu64 ", replays %" PRIu64
 	    ", restarts %" PRIu64 ", cuts %" PRIu64 ", partitions %" PRIu64 ", evictions %" PRIu64 ", crashes %" PRIu64
-	    ", remounts %" PRIu64 ", full %" PRIu64 ", stalls %" PRIu64 ", deafs %" PRIu64
+	    ", remounts %" PRIu64 ", full %" PRIu64 ", denied %" PRIu64 ", stalls %" PRIu64 ", deafs %" PRIu64
 	    ", cut off %" PRIu64 ", stopped %" PRIu64 "\n",
 	    prefix, r->ops, r->from_kernel, r->commits, r->recalls, r->replays, r->restarts, r->cuts, r->partitions,
-	    r->evictions, r->crashes, r->remounts, r->full, r->stalls, r->deafs,
+	    r->evictions, r->crashes, r->remounts, r->full, r->denied, r->stalls, r->deafs,
 	    r->cutoffs, r->stops);
 	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
 	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->journals, r->rerun, r->conflicts,
@@ -170,7 +170,8 @@ failed(const struct run *run, struct tally *t, uint64_t seed, const char *reason
 	}
 	if (t->failed <= 3)
 		show_end(run, seed);
-	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s\n", seed, run->options.crypto ? " --crypto" : "");
+	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s%s\n", seed, run->options.crypto ? " --crypto" : "",
+	    run->options.tight ? " --tight" : "");
 	fflush(stdout);
 }
 
@@ -293,7 +294,7 @@ static void
 usage(void)
 {
 	fputs("usage: nuage-sim --seed N | --seeds FROM-TO [--ops N] [--jobs N] [--resume FILE]\n"
-	    "                 [--trace] [--crypto] [--calm] [--apart] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
+	    "                 [--trace] [--crypto] [--calm] [--apart] [--tight] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
 	exit(2);
 }
 
@@ -307,7 +308,7 @@ parse(struct run *run, int argc, char **argv)
 		{ "crypto", no_argument, NULL, 'c' }, { "calm", no_argument, NULL, 'q' },
 		{ "faults", required_argument, NULL, 'f' }, { "twice", no_argument, NULL, '2' },
 		{ "tap", no_argument, NULL, 'T' }, { "check", required_argument, NULL, 'k' }, { "first", no_argument, NULL, '1' },
-		{ "apart", no_argument, NULL, 'a' },
+		{ "apart", no_argument, NULL, 'a' }, { "tight", no_argument, NULL, 'i' },
 		{ 0 },
 	};
 	char *dash;
@@ -329,6 +330,7 @@ parse(struct run *run, int argc, char **argv)
 		case 'f': run->options.faults = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'k': run->options.check_every = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'a': run->options.apart = true; break;
+		case 'i': run->options.tight = true; break;
 		case '2': run->twice = true; break;
 		case 'T': run->tap = true; break;
 		case '1': run->first = true; break;

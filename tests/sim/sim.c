@@ -209,6 +209,10 @@ make_plan(struct sim *sim)
 	p->idle_ms = (uint32_t)ONE_OF(&r, 300, 3000, 60000);
 	/* A block must outlive the sync that answers for it and the commit that names it. */
 	p->fresh_ms = p->sync_max_us > 50000 || p->commit_ms > 1000 ? 60000 : (uint32_t)ONE_OF(&r, 2000, 10000, 60000);
+	if (sim->options.tight) {
+		rng_seed(&r, sim->options.seed, 7);
+		p->capacity = ONE_OF(&r, 200 << 10, 500 << 10, 1 << 20, 2 << 20, 4 << 20, 12 << 20);
+	}
 	if (sim->options.ops == 0)
 		sim->options.ops = 500;
 	if (sim->options.check_every == 0)

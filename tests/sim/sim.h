@@ -31,6 +31,7 @@ struct sim_options {
 	bool		 calm;			/* no faults at all */
 	uint32_t	 check_every;		/* events of an engine, after which its invariants are checked; 0 = 97 */
 	bool		 apart;			/* clients are cut off with unsaved work (apart.h) */
+	bool		 tight;			/* the server has little space: what it promised must do */
 	uint32_t	 faults;		/* bits of the kinds to use; 0: by chance */
 };
 
@@ -45,6 +46,7 @@ struct sim_report {
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
+	uint64_t	 denied;		/* calls that found no space */
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };
@@ -67,6 +69,7 @@ struct plan {
 	unsigned	 faults_min;
 	uint32_t	 fault_mask;		/* the kinds that happen */
 	uint32_t	 fault_gap_ms;		/* a fault comes within this time */
+	uint64_t	 capacity;		/* of the server, bytes; 0: without bound */
 	uint32_t	 idle_ms, fresh_ms;	/* how long blocks without reference live */
 };
 

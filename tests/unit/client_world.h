@@ -24,6 +24,7 @@ struct client_world {
 	struct volume_keys *keys;
 	struct engine	*engine;
 	uint64_t	 now_ms, version, blocks;
+	uint64_t	 credit;		/* that the server tells of; set after world_setup() */
 	struct flush	*stores[QUEUE_MAX];	/* not stored yet */
 	struct commit	*commits[QUEUE_MAX];	/* not answered yet */
 	unsigned	 store_count, commit_count, reply_count, pins, sent[MSG_COUNT];

@@ -565,7 +565,7 @@ test_term(void)
 static void
 test_restart_after_term(void)
 {
-	struct msg_attached a = { .session = 1, .boot = 2, .term_ms = TERM_MS, .first_oid = 9000000, .oid_count = 60000,
+	struct msg_attached a = { .session = 1, .credit = CREDIT_MAX, .boot = 2, .term_ms = TERM_MS, .first_oid = 9000000, .oid_count = 60000,
 	    .sessions = 1, .sequence = 1000000 };
 	uint64_t h, g, kept, clean;
 

@@ -101,13 +101,13 @@ guarded_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *
 }
 
 static int
-guarded_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ticket)
+guarded_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags, struct block_ticket **ticket)
 {
 	bool armed = allocator.armed;
 	int r;
 
 	allocator.armed = false;
-	r = real->block_reserve(s, id, len, ticket);
+	r = real->block_reserve(s, id, len, flags, ticket);
 	allocator.armed = armed;
 	return r;
 }

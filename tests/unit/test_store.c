@@ -433,7 +433,7 @@ crew_work(void *arg)
 
 		block_id(id, n);
 		pthread_mutex_lock(&c->lock);
-		rc = store_block_reserve(c->s, id, LARGE, &ticket);
+		rc = store_block_reserve(c->s, id, LARGE, 0, &ticket);
 		pthread_mutex_unlock(&c->lock);
 		if (rc == 0)
 			rc = store_block_write(ticket, data);
