@@ -525,6 +525,7 @@ void		 credit_detached(struct engine *e);
 /* ---- full.c ---- */
 /* As credit_room(), of what the server has refused already. */
 int		 full_room(struct engine *e, struct op *op);
+bool		 full_freeing(struct engine *e);	/* removals are under way; those that are not are sent */
 void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
 void		 full_refused(struct engine *e, int error);
 /*

@@ -123,7 +123,8 @@ credit_room(struct engine *e, struct op *op, size_t cost)
 	/* Mostly it is just being asked whether we may keep it. */
 	if (!e->attached || (c->asking && outstanding(e) + cost <= less(c->told, c->settled - c->told_at)))
 		return park(op, WAIT_ROOM, 0);
-	if (!all_there(e)) {
+	/* A denial is no news while the server has yet to hear of a removal. */
+	if (!all_there(e) || full_freeing(e)) {
 		s->question = 0;
 		data_flush_all(e);
 		e->freeze_wanted = true;

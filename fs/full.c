@@ -39,9 +39,8 @@ removes(const struct commit *c)
 	return false;
 }
 
-/* Removals are under way; those that are not are sent. */
-static bool
-freeing(struct engine *e)
+bool
+full_freeing(struct engine *e)
 {
 	const struct commit_state *s;
 	const struct object *o;
@@ -65,7 +64,7 @@ freeing(struct engine *e)
 bool
 full_old_news(struct engine *e, const struct flush_state *f)
 {
-	if (f->frees == e->frees && !freeing(e))
+	if (f->frees == e->frees && !full_freeing(e))
 		return false;
 	e->again_at = e->now_ms + AGAIN_MS;
 	return true;
