@@ -204,6 +204,43 @@ emptied() {
 	nothing_lost
 }
 
+# A client whose disk has no room for a journal: what it answers is on the server.
+client_disk_full() {
+	local home="$T/ann.home" small="$T/small"
+	umount_client ann
+	mkdir "$small"
+	mount -t tmpfs -o size=6m none "$small"
+	cp -a "$home/." "$small/"
+	mount --bind "$small" "$home"
+	mount_client ann vol -o commit=3600
+	echo through >"$M/through"
+	head -c 3000000 "$T/piece" >"$M/much"
+	client ann status "$M" | tee "$T/status"
+	grep -q "NO ROOM on this machine's disk" "$T/status"
+	client ann status --json "$M" | grep -q '"journal": "full"'
+	grep -c "the journal cannot grow" "$T/ann.log"
+	kill_client ann
+	mount_client ann vol -o commit=3600
+	[ "$(cat "$M/through")" = through ]
+	head -c 3000000 "$T/piece" | cmp - "$M/much"
+	# With room it goes on as ever: what is answered is in the journal.
+	mount -o remount,size=64m "$small"
+	wait_for 10 journal_is on
+	echo again >"$M/again"
+	grep "the journal can grow again" "$T/ann.log"
+	kill_client ann
+	mount_client ann vol
+	[ "$(cat "$M/again")" = again ]
+	umount_client ann
+	umount "$home"
+	umount "$small"
+	mount_client ann vol
+	rm "$M/through" "$M/much" "$M/again"
+	flush_client ann
+}
+
+journal_is() { client ann status --json "$M" | grep -q "\"journal\": \"$1\""; }
+
 check_here "what write() took fits" acknowledged_is_kept
 check "a full server answers ENOSPC" full
 check "what was synced before is there" nothing_lost
@@ -215,4 +252,5 @@ check "an emptied volume takes as much again" emptied
 check_here "a remount finds all" small_survives_restart
 check_here "what two clients could write fits" two_fill_it
 check_here "they remove it again, and its space comes back" removed_by_the_other
+check_here "a full disk on the client" client_disk_full
 tap_done

@@ -496,6 +496,12 @@ memstore_crash(struct store *s, uint64_t pos)
 }
 
 void
+memstore_set_capacity(struct store *s, uint64_t bytes)
+{
+	mem_of(s)->capacity = bytes;
+}
+
+void
 memstore_set_full(struct store *s, bool full)
 {
 	mem_of(s)->full = full;
