@@ -130,11 +130,13 @@ credit_room(struct engine *e, struct op *op, size_t cost)
 		e->freeze_wanted = true;
 		return park(op, WAIT_ROOM, 0);
 	}
-	if (s->question != 0 && s->question == c->answered && !c->more)
-		return -ENOSPC;
-	if (s->question != 0 && s->question == c->answered && c->again_at == 0)
+	if (s->question != 0 && s->question == c->answered) {
+		if (!c->more)
+			return -ENOSPC;
+		s->question = 0;
 		c->again_at = e->now_ms + AGAIN_MS;
-	else if (!c->asking && c->again_at == 0) {
+	}
+	if (!c->asking && c->again_at == 0) {
 		ask(e, outstanding(e) + cost);
 		s->question = c->asks;
 	}

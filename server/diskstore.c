@@ -133,6 +133,9 @@ disk_checkpoint(struct store *s)
 
 	if (log_failed(d->log) != NULL)
 		return -EIO;
+	/* Of what this store left for its records others may have taken some: then it waits, and nothing more is taken. */
+	if (!space_for_records(d))
+		return -ENOSPC;
 	rc = log_sync(d->log, &synced);
 	if (rc != 0)
 		return rc;
@@ -709,6 +712,8 @@ diskstore_open_counted(const char *path, const struct diskstore_config *config, 
 		rc = log_start(d->log, pos);
 	if (rc == 0)
 		rc = disk_checkpoint(&d->store);
+	if (rc == -ENOSPC)
+		ledger_say(&d->ledger, "the disk is full: what the log holds cannot be committed to the records");
 	*ret_damages = d->damages + (rc == -EBADMSG && d->damages == 0);
 	if (rc == 0)
 		*ret_store = &d->store;

@@ -107,6 +107,14 @@ space_enough(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned fl
 	return need <= d->space_left;
 }
 
+bool
+space_for_records(struct diskstore *d)
+{
+	uint64_t total, left, need = records_growth(d, 0);
+
+	return need == 0 || d->config.disk->space(d->config.disk, d->dir, &total, &left) != 0 || need <= left;
+}
+
 uint64_t
 space_ready(struct diskstore *d)
 {

@@ -48,6 +48,8 @@ note_message(const struct message *m)
 	w.sent[m->type]++;
 	if (m->type == MSG_alloc)
 		w.last_alloc = m->id;
+	else if (m->type == MSG_statfs)
+		w.last_statfs = m->id;
 	else if (m->type == MSG_keepalive)
 		w.last_keepalive = m->id;
 	else if (m->type == MSG_read) {
