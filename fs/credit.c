@@ -94,7 +94,8 @@ ask(struct engine *e, uint64_t want)
 	if (a == NULL)
 		return;
 	e->space_at = e->now_ms;
-	c->keep = little(e) && out < has ? out : has;
+	/* What is outstanding it keeps for us, even if held, which may count some of that twice, is less. */
+	c->keep = little(e) || out > has ? out : has;
 	c->keep_at = c->settled;
 	c->request = e->next_request;
 	c->asking = true;
