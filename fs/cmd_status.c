@@ -179,8 +179,10 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    fact(f, "waiting_objects"));
 	for (size_t i = 0; i < f->unsaved_count; i++)
 		printf("%s        %s\n", i > 0 ? "" : "    what waits:\n", f->unsaved[i]);
+	if (strcmp(fact(f, "journal"), "full") == 0)
+		printf("    NO ROOM on this machine's disk for the journal: changes are answered when the server has them\n");
 	if (fact(f, "journal_through")[0] != '0')
-		printf("    the journal does not fit this machine's disk: %s changes waited for the server\n",
+		printf("    the journal did not fit this machine's disk: %s changes waited for the server\n",
 		    fact(f, "journal_through"));
 	show_conflicts(s, id);
 }

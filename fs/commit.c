@@ -32,6 +32,7 @@ commit_send(struct engine *e, struct commit *c)
 	if (a != NULL) {
 		c->refs++;
 		a->commit = c;
+		credit_sent(e, c->state);
 	}
 }
 

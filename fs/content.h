@@ -7,6 +7,7 @@
  * at most one of each.
  *
  * span.c     dirty bytes, frozen and flushed
+ * span_cost.c  what they cost
  * layer.c    the layers of a region, painted over a list of segments
  * extent.c   REGION records
  * data.c     reading, writing, truncating
@@ -37,6 +38,7 @@ struct span {
 	struct buffer	*buffer;	/* from the region's beginning */
 	struct range	 ranges[SPAN_RANGES + 1];
 	unsigned	 count;
+	size_t		 cost;		/* in engine.credit.unsent */
 	bool		 frozen;
 	uint64_t	 newest, size;	/* when it was frozen: the newest span's number, and the file's size */
 	unsigned	 pending;	/* flushes not stored yet */
@@ -50,14 +52,20 @@ void		 span_cut(struct engine *e, struct object *o, struct span *s, uint32_t fro
 struct span	*span_find(struct object *o, uint64_t region, bool frozen);
 struct span	*span_open(struct engine *e, struct object *o, uint64_t region);	/* the open one, or a new one */
 void		 span_free(struct engine *e, struct object *o, struct span *s);
-int		 span_write(struct engine *e, struct span *s, uint32_t from, const uint8_t *data, size_t len);
-/* Makes it hold all of its region.  0, 1 (cells are being fetched), or a negative errno. */
-int		 span_fill(struct engine *e, struct object *o, struct span *s);
+int		 span_write(struct engine *e, struct object *o, struct span *s, uint32_t from, const uint8_t *data, size_t len);
+/* Makes it hold its region up to `upto`.  0, 1 (cells are being fetched), or a negative errno. */
+int		 span_fill(struct engine *e, struct object *o, struct span *s, uint32_t upto);
 /* Freezes it: 0, 1 (later), or a negative errno. */
 int		 span_flush(struct engine *e, struct object *o, struct span *s);
 void		 data_list(struct engine *e, struct object *o);
 /* The size a commit may state follows what has arrived. */
 void		 settle_size(struct engine *e, struct object *o);
+
+/* ---- span_cost.c ---- */
+
+/* What s, or nothing if it is NULL, costs with so many bytes, in so many ranges, more. */
+size_t		 span_cost(struct object *o, const struct span *s, uint64_t region, size_t bytes, unsigned ranges);
+void		 span_recount(struct engine *e, struct object *o, struct span *s);	/* after any change of either */
 
 /* ---- layer.c ---- */
 

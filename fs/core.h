@@ -7,6 +7,8 @@
  * lease.c    RECALL, RELEASE, RECLAIM, loss
  * scout.c    what will be needed next;  walk.c: the way there
  * txn.c      the running transaction, commits under way
+ * full.c     a server that has no space
+ * credit.c   space that the server has promised
  * supply.c   blocks that the server misses
  * data.c     content: dirty spans, flushing, reading, truncation
  * cell.c     opened cells of blocks, and fetching them
@@ -75,6 +77,7 @@ struct op_state {
 	bool		 counted;		/* `errors` is set */
 	bool		 asked;			/* whether the server has room by now, when it had refused so often: */
 	uint64_t	 refusals;
+	uint64_t	 question;		/* of credit.asks, the one about this operation; 0: none yet */
 	/* the reply */
 	bool		 finished;		/* ready, but for memory to say so */
 	uint64_t	 reply_number;
@@ -101,7 +104,8 @@ struct handle {
 struct commit_state {
 	struct commit	*commit;
 	TAILQ_ENTRY(commit_state) link;
-	size_t		 bytes;			/* on the wire, about */
+	size_t		 bytes;			/* on the wire, at most; and what it costs */
+	uint64_t	 settled, asks;		/* of engine.credit, when it was sent last */
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 	unsigned	 supplies;		/* how often it has */
@@ -147,6 +151,18 @@ struct journal {
 	enum mark	 mark;
 	uint64_t	 mark_upto, mark_spans, mark_sequence;
 	size_t		 mark_bytes;
+};
+
+/* See credit.c. */
+struct credit {
+	uint64_t	 told, told_at;		/* by the server, when at least so much was settled */
+	uint64_t	 settled;		/* cost of all that the server has taken, at most */
+	uint64_t	 unsent;		/* cost of all spans */
+	bool		 asking;		/* a question is under way: */
+	uint64_t	 keep, keep_at, request;
+	uint64_t	 asks, answered;	/* so many; the last one that was answered, */
+	bool		 more;			/* that what was wanted may come */
+	uint64_t	 again_at;		/* then who waits for that asks again; 0: nobody does */
 };
 
 /* Children of a directory missed one after the other. */
@@ -224,8 +240,7 @@ struct engine {
 	bool		 allocating;
 	struct msg_space space;
 	uint64_t	 space_at;		/* when that was asked for last */
-	uint64_t	 stored_bytes;		/* of blocks stored so far; when it was asked for; when asked for what is known */
-	uint64_t	 space_asked, space_known;
+	struct credit	 credit;
 
 	TAILQ_HEAD(, object) dirty;		/* the running transaction */
 	uint64_t	 sequence;		/* last one issued */
@@ -496,16 +511,31 @@ bool		 txn_all_sent(const struct engine *e);
 /* A new content's record waits until all of it can come (R4). */
 bool		 txn_held_back(const struct object *o, const struct rec *r);
 
-/* ---- full.c ---- */
+/* ---- credit.c ---- */
+enum {
+	/* What a commit takes on the wire, which is no less than what it costs. */
+	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
+	RECORD_BYTES	= 200,			/* any other record, without its value and references */
+	NAME_COST	= 2 * ATTR_BYTES + RECORD_BYTES + 384,	/* an entry, of whatever name */
+};
+size_t		 credit_block(size_t len);	/* what a block of so many bytes costs at most */
 /*
- * For what adds work: 0, or -ENOSPC if the server refused since the op began,
- * or -EAGAIN while it is asked whether an older refusal still holds.
+ * For what adds work that will cost so much: 0, -ENOSPC, or -EAGAIN: parked
+ * until the server has made room for it, or denied it.
  */
+int		 credit_room(struct engine *e, struct op *op, size_t cost);
+void		 credit_ask(struct engine *e, uint64_t rest_ms);	/* and for the space left, if that is longer ago */
+void		 credit_tick(struct engine *e);
+void		 credit_heard(struct engine *e, uint64_t request, const struct msg_space *m);
+void		 credit_sent(struct engine *e, struct commit_state *s);
+void		 credit_committed(struct engine *e, const struct commit_state *s, uint64_t credit);
+void		 credit_attached(struct engine *e, uint64_t credit, bool fresh);
+void		 credit_detached(struct engine *e);
+
+/* ---- full.c ---- */
+/* As credit_room(), of what the server has refused already. */
 int		 full_room(struct engine *e, struct op *op);
-void		 full_ask(struct engine *e, uint64_t rest_ms);	/* how much is left, if that is longer ago */
-void		 full_tick(struct engine *e);
-void		 full_heard(struct engine *e, const struct msg_space *m);
-size_t		 full_dirty_max(const struct engine *e);	/* bytes of content that may wait here */
+bool		 full_freeing(struct engine *e);	/* removals are under way; those that are not are sent */
 void		 full_retry(struct engine *e);	/* tries at once to save what was refused */
 void		 full_refused(struct engine *e, int error);
 /*
@@ -543,6 +573,7 @@ void		 data_thawed(struct engine *e, struct object *o);
 /* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
 void		 data_lost(struct engine *e, struct object *o);
 bool		 data_dirty(const struct object *o);
+size_t		 data_cost(const struct object *o);	/* of its spans, as it was counted */
 /* No span made up to this number is left; see engine.span_number. */
 bool		 data_flushed(const struct object *o, uint64_t number);
 bool		 data_flushed_all(const struct engine *e, uint64_t number);

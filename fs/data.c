@@ -212,6 +212,23 @@ tidy_tail(struct engine *e, struct object *o)
 	return 0;
 }
 
+/* What writing these bytes adds to what is to be brought to the server. */
+static size_t
+write_cost(struct object *o, uint64_t offset, uint64_t end)
+{
+	size_t cost = ATTR_BYTES;
+
+	for (uint64_t at = offset, next; at < end; at = next) {
+		const struct span *s = span_find(o, at / REGION_SIZE, false);
+		size_t now;
+
+		next = (at / REGION_SIZE + 1) * REGION_SIZE;
+		now = span_cost(o, s, at / REGION_SIZE, (next < end ? next : end) - at, 1);
+		cost += now - (s != NULL && s->cost < now ? s->cost : 0);
+	}
+	return cost + (content_inline(o) ? RECORD_BYTES + credit_block(INLINE_MAX) : 0);
+}
+
 int
 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data)
 {
@@ -221,9 +238,9 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 
 	if (end > INT64_MAX || end < offset)
 		return -EFBIG;
-	if ((r = full_room(e, op)) < 0)
+	if ((r = credit_room(e, op, write_cost(o, offset, end))) < 0)
 		return r;
-	if (e->dirty_bytes > full_dirty_max(e)) {
+	if (e->dirty_bytes > e->config.dirty_max) {
 		data_flush_all(e);
 		e->freeze_wanted = true;
 		return park(op, WAIT_ROOM, 0);
@@ -261,7 +278,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 
 		if (s == NULL)
 			return -ENOMEM;
-		r = span_write(e, s, in, data.data + (at - offset), n);
+		r = span_write(e, o, s, in, data.data + (at - offset), n);
 		at += n;
 		if (r == 0 && at > o->attr.size)
 			o->attr.size = at;
@@ -274,7 +291,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		struct span *s = span_find(o, 0, false);
 
 		if (s != NULL && span_find(o, 0, true) == NULL)
-			span_fill(e, o, s);
+			span_fill(e, o, s, INLINE_MAX);
 	}
 	txn_touch_attr(e, o);
 	return r;
@@ -325,7 +342,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 
 	if (size > INT64_MAX)
 		return -EFBIG;
-	if (size > o->attr.size && (r = full_room(e, op)) < 0)
+	if (size > o->attr.size && (r = credit_room(e, op, ATTR_BYTES + 2 * RECORD_BYTES + credit_block(INLINE_MAX))) < 0)
 		return r;
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
@@ -368,7 +385,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	    span_find(o, 0, true) == NULL) {
 		struct span *s = span_open(e, o, 0);
 
-		if (s == NULL || (r = span_fill(e, o, s)) < 0)
+		if (s == NULL || (r = span_fill(e, o, s, INLINE_MAX)) < 0)
 			return -ENOMEM;
 	}
 	o->attr.size = size;
@@ -377,6 +394,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	TAILQ_FOREACH(span, &o->spans, link) {
 		span->size = span->size < size ? span->size : size;
 		span->opened = span->opened < size ? span->opened : size;
+		span_recount(e, o, span);
 	}
 	if (!o->hold)
 		settle_size(e, o);

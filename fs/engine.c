@@ -550,6 +550,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 
 	e->boot = a->boot;
 	e->attached = true;
+	credit_attached(e, a->credit, fresh);
 	offline_end(e);
 	e->term_ms = a->term_ms;
 	/* The request left at most one connection attempt ago.  Leases count again when they are reclaimed. */
@@ -586,9 +587,10 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 			send_message(e, MSG_reset, ++e->next_request);
 		txn_resume(e, a->sequence, a->rejected, a->outcome);
 	}
-	full_ask(e, 0);
+	credit_ask(e, 0);
 	wake(e, WAIT_READ, 0);
 	wake(e, WAIT_ATTACH, 0);
+	wake(e, WAIT_ROOM, 0);
 	settle(e);
 }
 
@@ -598,6 +600,7 @@ engine_detached(struct engine *e)
 	if (e->attached)
 		e->detached_at = e->now_ms;
 	e->attached = false;
+	credit_detached(e);
 	e->reclaiming = false;
 	scout_lost(e);	/* theirs, too, are not answered any more */
 }
@@ -637,7 +640,7 @@ engine_received(struct engine *e, const struct message *m)
 		wake(e, WAIT_ATTACH, 0);
 		break;
 	case MSG_space:
-		full_heard(e, &m->space);
+		credit_heard(e, m->id, &m->space);
 		break;
 	case MSG_done:
 		lease_refused(e, m->id, m->done.status);
@@ -707,7 +710,7 @@ engine_tick(struct engine *e)
 		e->allocating = true;
 		e->alloc_request = e->next_request;
 	}
-	full_tick(e);
+	credit_tick(e);
 	lease_tick(e);
 	data_flush_step(e);
 	unpin_step(e);

@@ -5,13 +5,9 @@
  * tried again each second, at once when somebody asks anew, and when something
  * was removed.  While the server makes space it says BUSY: then nobody is told.
  *
- * What is answered here must fit there later (R10).  So the server is asked how
- * much it has left, the more often the less that is; its sessions share it.  No
- * more content waits here than fits into our part, less a margin for what it
- * costs beyond its bytes; but always as much as one write brings, for the server
- * makes space only for who is refused.  So of what was answered without fsync a
- * full server leaves here a few writes at most, kept as above.  A part is no
- * promise: others may take more than theirs within the half second that it is old.
+ * Nobody is answered what does not fit (credit.c), so what is refused was done
+ * without credit: offline, out of a journal, or before a disk was filled by
+ * others.
  *
  * A refusal is no news while a removal is on its way that the server may not
  * have known of: what follows rm finds its space, as on a local disk.
@@ -21,12 +17,6 @@
 enum {
 	RETRY_MS	= 1000,
 	AGAIN_MS	= 100,
-	SPACE_MS	= 5000,			/* between questions for the space left, */
-	SPACE_SOON_MS	= 500,			/* or when it is little: */
-	SPACE_LITTLE	= 1 << 30,
-	MARGIN		= 8 << 20,		/* of our part, and */
-	MARGIN_PART	= 8,			/* one such part of it */
-	DIRTY_LEAST	= 1 << 20,
 };
 
 void
@@ -49,9 +39,8 @@ removes(const struct commit *c)
 	return false;
 }
 
-/* Removals are under way; those that are not are sent. */
-static bool
-freeing(struct engine *e)
+bool
+full_freeing(struct engine *e)
 {
 	const struct commit_state *s;
 	const struct object *o;
@@ -75,7 +64,7 @@ freeing(struct engine *e)
 bool
 full_old_news(struct engine *e, const struct flush_state *f)
 {
-	if (f->frees == e->frees && !freeing(e))
+	if (f->frees == e->frees && !full_freeing(e))
 		return false;
 	e->again_at = e->now_ms + AGAIN_MS;
 	return true;
@@ -114,43 +103,4 @@ full_room(struct engine *e, struct op *op)
 	if (e->inflight_count > 0 || e->storing > 0)
 		return park(op, WAIT_ROOM, 0);
 	return e->error;	/* nothing is waiting any more */
-}
-
-/* ---- our part of what is left ---- */
-
-void
-full_ask(struct engine *e, uint64_t rest_ms)
-{
-	if (!e->attached || e->now_ms - e->space_at < rest_ms || send_message(e, MSG_statfs, ++e->next_request) == NULL)
-		return;
-	e->space_at = e->now_ms;
-	e->space_asked = e->stored_bytes;
-}
-
-void
-full_tick(struct engine *e)
-{
-	full_ask(e, e->space.ready_bytes < SPACE_LITTLE ? SPACE_SOON_MS : SPACE_MS);
-}
-
-void
-full_heard(struct engine *e, const struct msg_space *m)
-{
-	e->space = *m;
-	e->space_known = e->space_asked;
-	if (e->error == -ENOSPC && m->free_bytes > 0)
-		e->retry_at = e->now_ms;
-}
-
-size_t
-full_dirty_max(const struct engine *e)
-{
-	uint64_t taken = e->stored_bytes - e->space_known, left = e->space.ready_bytes, part, margin;
-
-	if (!e->attached || e->space.total_bytes == 0)
-		return e->config.dirty_max;
-	part = (left > taken ? left - taken : 0) / (e->sessions > 1 ? e->sessions : 1);
-	margin = MARGIN + part / MARGIN_PART;
-	part = part > margin + DIRTY_LEAST ? part - margin : DIRTY_LEAST;
-	return part < e->config.dirty_max ? part : e->config.dirty_max;
 }

@@ -29,8 +29,10 @@
  *    answered (`through`), or the engine reported it lost.
  *
  * When an entry cannot be kept (the client's disk is full) the journal is
- * broken until all of it is dead: meanwhile nothing is appended, and
- * operations are answered once the server has them.
+ * broken until all of it is dead: meanwhile no operation is appended, and
+ * they are answered once the server has them.  What tells of losses and of
+ * their end is tried all the same: the file keeps room for that, and without it
+ * what was lost would wait for the next mount.
  *
  * An entry: kind, type (u8), lengths of name, name2, hint (u16), of data (u32),
  * uid, gid, flags, set, nlink (u32), ino, ino2, child, victim, version, victim
@@ -169,6 +171,18 @@ journal_is_name(const struct journal_entry *n)
 
 /* ---- appending ---- */
 
+/* May it go into a broken journal? */
+static bool
+tells_of_loss(const struct journal_entry *n)
+{
+	switch (n->kind) {
+	case JOURNAL_LOSS: case JOURNAL_REDONE: case JOURNAL_CONFLICT: case JOURNAL_FOREIGN:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int
 journal_append(struct engine *e, struct journal_entry *n, bool sync)
 {
@@ -180,7 +194,7 @@ journal_append(struct engine *e, struct journal_entry *n, bool sync)
 	/* With what was lost in it nothing can be trimmed: it must not grow for ever.  What ends that is small. */
 	if (!j->broken && j->stranded && n->kind == JOURNAL_OP && j->bytes - j->dead_bytes > j->sink->max)
 		j->broken = j->filled = true;
-	if (j->broken && (!j->filled || n->kind == JOURNAL_OP))
+	if (j->broken && (j->filled ? n->kind == JOURNAL_OP : !tells_of_loss(n)))
 		return -ENOSPC;
 	if ((len = journal_encode(n, arguments)) < 0)
 		return (int)len;

@@ -388,10 +388,13 @@ tend(struct journal_file *j, bool *full)
 			break;
 		if ((r = segment_make(j, &s)) < 0) {
 			if (!*full)
-				log_warning("the journal cannot grow: %s", strerror(-r));
+				log_warning("the journal cannot grow (%s): what does not fit into it is answered when the server has it",
+				    strerror(-r));
 			*full = true;
 			break;
 		}
+		if (*full)
+			log_info("the journal can grow again");
 		*full = false;
 		LOCK_SCOPE(&j->lock);
 		TAILQ_INSERT_TAIL(&j->spare, s, link);

@@ -9,6 +9,7 @@ fs_libfs_a_SOURCES = \
 	fs/commit.c \
 	fs/content.h \
 	fs/core.h \
+	fs/credit.c \
 	fs/data.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
@@ -29,6 +30,7 @@ fs_libfs_a_SOURCES = \
 	fs/replay_plan.c \
 	fs/scout.c \
 	fs/span.c \
+	fs/span_cost.c \
 	fs/supply.c \
 	fs/txn.c \
 	fs/walk.c

@@ -197,7 +197,7 @@ op_setxattr(struct engine *e, struct op *op)
 	if (op->type == OP_REMOVEXATTR)
 		r = txn_delete(e, o, KIND_XATTR, token, sizeof token);
 	else {
-		if ((r = full_room(e, op)) < 0)
+		if ((r = credit_room(e, op, ATTR_BYTES + RECORD_BYTES + VALUE_MAX)) < 0)
 			return r;
 		if ((len = xattr_encode(op->name, op->data, value, sizeof value)) < 0)
 			return -ENOSPC;
@@ -244,7 +244,7 @@ op_listxattr(struct engine *e, struct op *op)
 int
 op_statfs(struct engine *e, struct op *op)
 {
-	full_ask(e, 1000);
+	credit_ask(e, 1000);
 	/* Never waits: the last answer will do. */
 	op->space.total_bytes = e->space.total_bytes;
 	op->space.free_bytes = e->space.free_bytes;

@@ -271,7 +271,7 @@ op_make(struct engine *e, struct op *op)
 		return -EEXIST;
 	if (dir->gone)
 		return -ENOENT;
-	if ((r = full_room(e, op)) < 0)
+	if ((r = credit_room(e, op, OBJECT_COST + NAME_COST + 2 * ATTR_BYTES + RECORD_BYTES + op->name2.len)) < 0)
 		return r;
 	if (e->oids_left == 0 && e->next_oids_left == 0)
 		return park(op, WAIT_OIDS, 0);
@@ -313,7 +313,7 @@ op_link(struct engine *e, struct op *op)
 		return -EPERM;
 	if (dir->gone || o->gone)
 		return -ENOENT;
-	if ((r = full_room(e, op)) < 0)
+	if ((r = credit_room(e, op, NAME_COST)) < 0)
 		return r;
 	if ((r = add_entry(e, dir, &entry, op->name, IFTODT(o->attr.mode), o->oid)) < 0)
 		return r;
@@ -527,6 +527,8 @@ op_rename(struct engine *e, struct op *op)
 	if (n.moved == n.replaced)
 		return 0;	/* two names of one file: nothing to do */
 	if ((r = rename_check(e, op, &n)) < 0)
+		return r;
+	if ((r = credit_room(e, op, (n.exchange ? 2 : 1) * (NAME_COST + ATTR_BYTES + RECORD_BYTES))) < 0)
 		return r;
 	lease_changed(e, op, n.moved);
 	if (n.replaced != NULL)

@@ -109,6 +109,7 @@ span_free(struct engine *e, struct object *o, struct span *s)
 	struct flush_state *f;
 
 	e->dirty_bytes -= span_bytes(s);
+	e->credit.unsent -= s->cost;
 	TAILQ_REMOVE(&o->spans, s, link);
 	while ((f = TAILQ_FIRST(&s->flushes)) != NULL) {
 		TAILQ_REMOVE(&s->flushes, f, link);
@@ -144,6 +145,8 @@ span_cut(struct engine *e, struct object *o, struct span *s, uint32_t from, uint
 	e->dirty_bytes -= before - span_bytes(s);
 	if (s->count == 0)
 		span_free(e, o, s);
+	else
+		span_recount(e, o, s);
 }
 
 struct span *
@@ -202,7 +205,7 @@ span_reserve(struct span *s, size_t from, size_t end)
 }
 
 int
-span_write(struct engine *e, struct span *s, uint32_t from, const uint8_t *data, size_t len)
+span_write(struct engine *e, struct object *o, struct span *s, uint32_t from, const uint8_t *data, size_t len)
 {
 	size_t before = span_bytes(s);
 	int r = span_reserve(s, from, from + len);
@@ -215,6 +218,7 @@ span_write(struct engine *e, struct span *s, uint32_t from, const uint8_t *data,
 		memset(s->buffer->data + from, 0, len);
 	range_add(s, from, from + len);
 	e->dirty_bytes += span_bytes(s) - before;
+	span_recount(e, o, s);
 	return 0;
 }
 
@@ -362,14 +366,14 @@ fill_part(void *context, const uint8_t *data, size_t len, struct buffer *b)
 }
 
 /*
- * Makes the span hold all of its region, so that it becomes one block.
+ * Makes the span hold its region up to `upto`, so that nothing else need.
  * 0, 1 (cells are being fetched), or a negative errno.
  */
 int
-span_fill(struct engine *e, struct object *o, struct span *s)
+span_fill(struct engine *e, struct object *o, struct span *s, uint32_t upto)
 {
 	uint64_t base = s->region * REGION_SIZE;
-	uint32_t limit = o->attr.size - base < REGION_SIZE ? o->attr.size - base : REGION_SIZE;
+	uint32_t limit = o->attr.size - base < upto ? o->attr.size - base : upto;
 	struct canvas c;
 	bool missing = false;
 	size_t before;
@@ -400,6 +404,7 @@ span_fill(struct engine *e, struct object *o, struct span *s)
 	before = span_bytes(s);
 	range_add(s, 0, limit);
 	e->dirty_bytes += span_bytes(s) - before;
+	span_recount(e, o, s);
 	return 0;
 }
 
@@ -425,7 +430,7 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 
 	if (must_wait(e, o))
 		return 1;
-	if ((r = span_fill(e, o, s)) != 0)
+	if ((r = span_fill(e, o, s, INLINE_MAX)) != 0)
 		return r;
 	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
 	if (len < 0)
@@ -459,9 +464,11 @@ span_flush(struct engine *e, struct object *o, struct span *s)
 		return flush_inline(e, o, s);
 	if (span_find(o, s->region, true) != NULL)
 		return 1;
-	if ((s->region == 0 && content_inline(o)) || too_many_extents(o, s))
-		if ((r = span_fill(e, o, s)) != 0)
-			return r;
+	/* What the record holds moves into the block. */
+	if (s->region == 0 && content_inline(o) && (r = span_fill(e, o, s, INLINE_MAX)) != 0)
+		return r;
+	if (too_many_extents(o, s) && (r = span_fill(e, o, s, REGION_SIZE)) != 0)
+		return r;
 	return freeze_span(e, o, s);
 }
 
@@ -602,7 +609,7 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	e->storing--;
 	f->failed = error != 0;
 	f->stored = error == 0;
-	e->stored_bytes += f->stored ? f->flush.len : 0;
+	e->credit.settled += f->stored && !f->flush.carried ? credit_block(f->flush.len) : 0;
 	if (s == NULL && !f->kept) {
 		flush_free(e, f);	/* its bytes were cut away meanwhile */
 		return;

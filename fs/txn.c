@@ -29,8 +29,6 @@ enum {
 	FULL_BYTES	= 3 * 1024 * 1024,
 	WINDOW_BYTES	= 4 * 1024 * 1024,
 	CARRIED_BLOCK_MAX = 32 * 1024,		/* a larger one goes ahead of the commit */
-	ATTR_BYTES	= 350,			/* a sealed ATTR, its change, its base */
-	RECORD_BYTES	= 200,			/* any other record, without its value and references */
 	SETTLE_MS	= 500,
 	ATTR_SIZE_MAX	= 256 + SYMLINK_MAX,
 };
@@ -73,6 +71,12 @@ txn_touch_attr(struct engine *e, struct object *o)
 	txn_touch(e, o);
 }
 
+static size_t
+rec_bytes(const struct rec *r)
+{
+	return RECORD_BYTES + (r->absent ? 0 : r->value_len + r->brefs_count * ID_SIZE);
+}
+
 static void
 rec_dirty(struct engine *e, struct object *o, struct rec *r)
 {
@@ -80,7 +84,7 @@ rec_dirty(struct engine *e, struct object *o, struct rec *r)
 		r->dirty = true;
 		TAILQ_INSERT_TAIL(&o->dirty_recs, r, dirty_link);
 	}
-	e->running_bytes += RECORD_BYTES + (r->absent ? 0 : r->value_len + r->brefs_count * ID_SIZE);
+	e->running_bytes += rec_bytes(r);
 	txn_touch(e, o);
 }
 
@@ -145,7 +149,7 @@ txn_keep(struct engine *e, struct flush_state *f)
 	TAILQ_INSERT_TAIL(&e->carried, f, link);
 	e->kept_bytes += f->flush.len;
 	if (f->flush.carried) {
-		e->running_bytes += f->flush.len + RECORD_BYTES;
+		e->running_bytes += RECORD_BYTES + credit_block(f->flush.len);
 		e->carried_count++;
 	}
 }
@@ -264,6 +268,18 @@ freeze_object(struct commit *c, const struct object *o)
 		if (!txn_held_back(o, r) && freeze_record(c, o, r) < 0)
 			return -ENOMEM;
 	return 0;
+}
+
+/* What was held back of it. */
+static size_t
+left_bytes(const struct object *o)
+{
+	const struct rec *r;
+	size_t n = 0;
+
+	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
+		n += rec_bytes(r);
+	return n;
 }
 
 /* After the copy is made: what it holds is no longer dirty. */
@@ -392,7 +408,7 @@ freeze(struct engine *e)
 		o = object_find(e, f->oid);
 		if (o != NULL && o->hold) {	/* its record is held back, so it is not named yet */
 			e->kept_bytes += f->flush.len;
-			e->running_bytes += RECORD_BYTES + ID_SIZE + (f->flush.carried ? f->flush.len : 0);
+			e->running_bytes += f->flush.carried ? credit_block(f->flush.len) : 0;
 			e->carried_count += f->flush.carried;
 			continue;
 		}
@@ -401,6 +417,8 @@ freeze(struct engine *e)
 		if (f->flush.carried)
 			c->blocks[c->blocks_count++] = &f->flush;
 	}
+	TAILQ_FOREACH(o, &e->dirty, dirty_link)
+		e->running_bytes += left_bytes(o);
 	begin_age(e);
 	TAILQ_INSERT_TAIL(&e->inflight, c->state, link);
 	e->inflight_count++;
@@ -549,6 +567,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	e->busy_ms = 0;
 	e->acknowledged = e->inflight_count == 0 ? e->sequence : c->sequence;
 	e->stats.commits++;
+	e->credit.settled += s->bytes;
 	full_committed(e, c);
 	if (version > e->version)
 		e->version = version;
@@ -732,6 +751,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 	switch (m->status) {
 	case STATUS_OK:
 		journal_acked(e, m->sequence);
+		credit_committed(e, s, m->credit);
 		acknowledge(e, s, m->version);
 		break;
 	case STATUS_MISSING:

@@ -49,6 +49,10 @@ enum {
 	IDS_MAX			= 1024,		/* ids in one HAVE or MISSING */
 	VOLUMES_MAX		= 1024,		/* volumes in one listing */
 
+	CREDIT_MAX		= 512 * 1024 * 1024,	/* a session's */
+	OBJECT_COST		= 256,		/* what it pays for an object, beside its records, */
+	BLOCK_COST		= 128,		/* and for a block, beside its bytes */
+
 	OID_META		= 1,		/* reserved objects; the server leases them unborn */
 	OID_ROOT		= 2,
 	OID_RENAME		= 3,		/* its EXCLUSIVE lease serialises directory moves */

@@ -190,7 +190,8 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U32,   term_ms, 0) \
 	_(S, U64,   first_oid, 0)		/* a range of object ids, this session's own */ \
 	_(S, U32,   oid_count, 0) \
-	_(S, U32,   sessions, 0)		/* of this volume, this one included */
+	_(S, U32,   sessions, 0)		/* of this volume, this one included */ \
+	_(S, U64,   credit,  0)			/* bytes that it has; UINT64_MAX: what a STATFS says that it had */
 
 #define SHAPE_reclaim(_, S) \
 	_(S, U8,    last,    0)			/* 1: the list is complete */ \
@@ -234,7 +235,8 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U16,   status,  0) \
 	_(S, U64,   version, 0) \
 	_(S, IDS,   missing, IDS_MAX) \
-	_(S, NUMS,  rejected, BASES_MAX)
+	_(S, NUMS,  rejected, BASES_MAX) \
+	_(S, U64,   credit,  0)			/* OK: what is left of it, or was added */
 
 #define SHAPE_reset(_, S)
 #define SHAPE_alloc(_, S)
@@ -249,13 +251,17 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 	_(S, U64,   version, 0) \
 	_(S, U32,   sessions, 0)
 
-#define SHAPE_statfs(_, S)
+#define SHAPE_statfs(_, S) \
+	_(S, U64,   keep,    0)			/* of its credit, what the sender counts on */ \
+	_(S, U64,   want,    0)			/* what it would need in all; 0: nothing more */
 
 #define SHAPE_space(_, S) \
 	_(S, U64,   total_bytes, 0) \
 	_(S, U64,   free_bytes, 0) \
 	_(S, U64,   ready_bytes, 0)		/* of those: what new data may take now, of whatever kind it is */ \
-	_(S, U64,   objects, 0)
+	_(S, U64,   objects, 0) \
+	_(S, U64,   credit,  0) \
+	_(S, U8,    more,    0)			/* 1: less than was wanted, but ask again soon */
 
 #define SHAPE_bye(_, S)
 

@@ -135,6 +135,28 @@ audit_volume(struct audit *a, struct server *s, struct volume *v)
 		audit_object(a, container_of(node, struct object, node));
 }
 
+static void
+audit_credits(struct audit *a, const struct server *s)
+{
+	struct table_node *node = NULL;
+	uint64_t promised = 0;
+	uint32_t unstated = 0, controls = 0;
+	size_t slot = 0;
+
+	while ((node = table_walk(&s->sessions, &slot, node)) != NULL) {
+		const struct session *n = container_of(node, struct session, node);
+
+		promised += n->credit;
+		unstated += n->unstated;
+		controls += n->control != NULL;
+		if (n->credit > CREDIT_MAX || (n->unstated && n->credit > 0))
+			broken(a, "session %016" PRIx64 ": a credit of %" PRIu64 " bytes", session_id(n), n->credit);
+	}
+	if (promised != s->promised || unstated != s->unstated || controls != s->controls)
+		broken(a, "credits are miscounted: %" PRIu64 " bytes, %u to be stated, of %u connected", promised,
+		    (unsigned)unstated, (unsigned)controls);
+}
+
 bool
 server_check(struct server *s, char *why, size_t size)
 {
@@ -149,6 +171,7 @@ server_check(struct server *s, char *why, size_t size)
 		return true;
 	while ((node = table_walk(&s->volumes, &slot, node)) != NULL)
 		audit_volume(&a, s, container_of(node, struct volume, node));
+	audit_credits(&a, s);
 	if (a.fine)
 		server_check_store(s->store, report, &a);
 	return a.fine;

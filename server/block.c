@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "server/conn.h"
+#include "server/credit.h"
 #include "server/outbox.h"
 
 enum {
@@ -213,6 +214,7 @@ block_put(struct server *s, struct conn *c, const struct message *m)
 	const uint8_t *id = m->put.id;
 	struct block_ticket *ticket = NULL;
 	struct server_action *a;
+	unsigned flags = 0;
 	int r;
 
 	if (m->payload.len == 0 || m->payload.len > BLOCK_SEALED_MAX) {
@@ -231,7 +233,11 @@ block_put(struct server *s, struct conn *c, const struct message *m)
 	}
 	a = outbox_message(conn_id(c), MSG_put, m->id);
 	if (r == 0)
-		r = a == NULL ? -ENOMEM : store_block_reserve(s->store, id, m->payload.len, &ticket);
+		r = a == NULL ? -ENOMEM : credit_cover(s, c->session, m->payload.len + BLOCK_COST, &flags);
+	if (r == 0)
+		r = store_block_reserve(s->store, id, m->payload.len, flags, &ticket);
+	if (r == 0)
+		credit_spend(s, c->session, m->payload.len + BLOCK_COST);
 	if (r < 0) {
 		server_action_free(a);
 		if (r == -ENOSPC || r == -EAGAIN)
@@ -263,7 +269,7 @@ written_rows(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
 	batch_init(&b);
 	put_u64_row(&b, &row, 0);
 	batch_put(&b, key_bytes(&idle), (struct bytes){ id, 0 });
-	r = store_apply(s->store, &b, 0, &pos);
+	r = store_apply(s->store, &b, STORE_FREES, &pos);	/* the block has its space already */
 	batch_done(&b);
 	if (r == 0)
 		block_idle(s, v, id, true);

@@ -33,6 +33,7 @@
 
 #include "server/block.h"
 #include "server/conn.h"
+#include "server/credit.h"
 #include "server/lease.h"
 #include "server/object.h"
 #include "server/outbox.h"
@@ -42,7 +43,6 @@
 
 enum {
 	WORK_MAX	= 1 << 20,	/* records looked at for the sake of ranges */
-	BIRTH_BYTES	= 256,		/* of an object's rows besides its records */
 	GAIN_OBJECTS	= 1024,		/* looked at for what freeing them gains */
 };
 
@@ -404,20 +404,29 @@ judge(struct commit *c)
 
 /* ---- outcome ---- */
 
-/*
- * What the commit takes is less than what becomes free by it.  A client's
- * changes leave it in order, so that the removal for which a full server waits
- * may come together with work that it has no room for (R10).
- */
-static bool
-pays(const struct commit *c)
+/* What it takes, in the currency of credits. */
+static uint64_t
+cost_of(const struct commit *c)
 {
-	uint64_t cost = (uint64_t)c->births * BIRTH_BYTES + (c->grown > 0 ? (uint64_t)c->grown : 0), gain = 0;
-	unsigned looked = 0;
+	uint64_t cost = (uint64_t)c->births * OBJECT_COST + (c->grown > 0 ? (uint64_t)c->grown : 0);
 
 	for (const struct tally_block *b = c->tally.first_block; b != NULL; b = b->next)
 		if (b->write)
-			cost += b->carried->data.len;
+			cost += b->carried->data.len + BLOCK_COST;
+	return cost;
+}
+
+/*
+ * What the commit takes is less than what becomes free by it.  A client's
+ * changes leave it in order, so that the removal for which a full server waits
+ * may come together with work that nobody promised it room for (R10).
+ */
+static bool
+pays(const struct commit *c, uint64_t cost)
+{
+	uint64_t gain = 0;
+	unsigned looked = 0;
+
 	for (const struct tally_block *b = c->tally.first_block; b != NULL && gain < cost; b = b->next)
 		if (b->count < 0 && b->is == 0 && ++looked < GAIN_OBJECTS)
 			gain += reap_gain_block(c->server, c->session->volume, b->id, b->was);
@@ -435,7 +444,8 @@ write_changes(struct commit *c, uint64_t *ret_pos)
 	struct volume *v = n->volume;
 	struct session_row row = n->row;
 	struct state_row state = v->state;
-	bool frees = c->grown <= 0 && c->births == 0 && c->carried == 0;
+	uint64_t cost = cost_of(c);
+	unsigned flags = STORE_FREES;
 	int r;
 
 	for (struct tally_object *o = c->tally.first_object; o != NULL; o = o->next)
@@ -452,8 +462,10 @@ write_changes(struct commit *c, uint64_t *ret_pos)
 	state.version = c->version;
 	state.objects += c->births;
 	state_row_put(&c->batch, v->number, &state);
-	r = store_apply(c->server->store, &c->batch, frees ? STORE_FREES : 0, ret_pos);
-	if ((r == -ENOSPC || r == -EAGAIN) && !frees && pays(c))
+	r = cost == 0 ? 0 : credit_cover(c->server, n, cost, &flags);
+	if (r == 0)
+		r = store_apply(c->server->store, &c->batch, flags, ret_pos);
+	if ((r == -ENOSPC || r == -EAGAIN) && cost > 0 && pays(c, cost))
 		r = store_apply(c->server->store, &c->batch, STORE_TRADES, ret_pos);
 	if (r < 0)
 		return outbox_status(c->server, r);
@@ -461,6 +473,8 @@ write_changes(struct commit *c, uint64_t *ret_pos)
 	n->outcome_pos = *ret_pos;
 	n->progress_ms = c->server->now_ms;
 	v->state = state;
+	credit_spend(c->server, n, cost);
+	credit_renew(c->server, n);
 	tally_applied(&c->tally, *ret_pos);
 	c->server->stats.commits++;
 	return STATUS_OK;
@@ -510,12 +524,14 @@ write_rejection(struct commit *c, uint64_t *ret_pos)
 static struct server_action *
 committed(const struct conn *conn, const struct message *m, enum status status, uint64_t version)
 {
+	const struct session *n = conn->session;
 	struct server_action *a = outbox_message(conn_id(conn), MSG_committed, m->id);
 
 	if (a != NULL) {
 		a->message.committed.sequence = m->commit.sequence;
 		a->message.committed.status = status;
 		a->message.committed.version = version;
+		a->message.committed.credit = n->credit;
 	}
 	return a;
 }

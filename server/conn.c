@@ -46,6 +46,7 @@ conn_attach(struct server *s, struct conn *c, struct session *n, uint8_t lane)
 	c->lane = lane;
 	LIST_INSERT_HEAD(&n->conns, c, of_session);
 	if (lane == LANE_CONTROL) {
+		s->controls += n->control == NULL;
 		n->control = c;
 		n->seen_ms = s->now_ms;
 		n->progress_ms = s->now_ms;
@@ -63,6 +64,7 @@ conn_detach(struct server *s, struct conn *c)
 	c->session = NULL;
 	if (n->control == c) {
 		n->control = NULL;
+		s->controls--;
 		wait_drop_all(s, n);
 	}
 }

@@ -133,6 +133,9 @@ disk_checkpoint(struct store *s)
 
 	if (log_failed(d->log) != NULL)
 		return -EIO;
+	/* Of what this store left for its records others may have taken some: then it waits, and nothing more is taken. */
+	if (!space_for_records(d))
+		return -ENOSPC;
 	rc = log_sync(d->log, &synced);
 	if (rc != 0)
 		return rc;
@@ -169,28 +172,37 @@ checkpoint_helps(struct diskstore *d, unsigned flags)
 	return kv_dirty_bytes(d->kv) >= (flags & STORE_FREES ? 1 : SPACE_STALE);
 }
 
+/* Drops what is dead.  1 if there may be more space now, 0, or an error. */
+static int
+tidy(struct diskstore *d, unsigned flags)
+{
+	bool helps = checkpoint_helps(d, flags);
+	uint64_t synced;
+	int rc;
+
+	if (!helps && log_dropped(d->log) == 0)
+		return 0;
+	rc = helps ? disk_checkpoint(&d->store) : 0;
+	if (rc == 0)
+		rc = log_sync(d->log, &synced);	/* dropped segments go when it is durable that they may */
+	return rc != 0 ? rc : 1;
+}
+
 /* Makes sure there is space for an entry, if need be by a checkpoint, and room in the log. */
 static int
 make_room(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags)
 {
-	bool helps;
-	uint64_t synced;
 	int rc;
 
 	if (entry_size(len) > d->config.segment_size - SEGMENT_HEADER)
 		return -E2BIG;
 	if (space_enough(d, len, record_len, flags))
 		return log_room(d->log, len);
-	helps = checkpoint_helps(d, flags);
-	if (helps || log_dropped(d->log) > 0) {
-		rc = helps ? disk_checkpoint(&d->store) : 0;
-		if (rc == 0)
-			rc = log_sync(d->log, &synced);	/* dropped segments go when it is durable that they may */
-		if (rc != 0)
-			return rc;
-		if (space_enough(d, len, record_len, flags))
-			return log_room(d->log, len);
-	}
+	rc = tidy(d, flags);
+	if (rc < 0)
+		return rc;
+	if (rc > 0 && space_enough(d, len, record_len, flags))
+		return log_room(d->log, len);
 	return !(flags & STORE_FREES) && space_to_come(d) ? -EAGAIN : -ENOSPC;
 }
 
@@ -344,9 +356,10 @@ diskstore_reserve(struct diskstore *d, const uint8_t id[ID_SIZE], uint32_t len, 
 }
 
 static int
-disk_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ret_ticket)
+disk_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags,
+    struct block_ticket **ret_ticket)
 {
-	return diskstore_reserve(diskstore_of(s), id, len, 0, ret_ticket);
+	return diskstore_reserve(diskstore_of(s), id, len, flags, ret_ticket);
 }
 
 static int
@@ -477,11 +490,28 @@ disk_space(struct store *s, uint64_t *ret_total, uint64_t *ret_free)
 static uint64_t
 disk_ready(struct store *s)
 {
-	struct diskstore *d = diskstore_of(s);
-	uint64_t size = d->config.segment_size, left = d->space_left > d->reserve ? d->space_left - d->reserve : 0;
+	return space_ready(diskstore_of(s));
+}
 
-	/* It comes by whole segments. */
-	return log_ready(d->log) + left / size * size;
+static int
+disk_seek(struct store *s, uint64_t bytes)
+{
+	struct diskstore *d = diskstore_of(s);
+	int rc;
+
+	if (log_failed(d->log) != NULL)
+		return -EIO;
+	if (space_ready(d) >= bytes)
+		return 0;
+	space_refresh(d);
+	if (space_ready(d) >= bytes)
+		return 0;
+	rc = tidy(d, 0);
+	if (rc < 0)
+		return rc;
+	if (rc > 0)
+		space_refresh(d);
+	return space_ready(d) >= bytes ? 0 : space_to_come(d) ? -EAGAIN : -ENOSPC;
 }
 
 static const char *
@@ -529,7 +559,8 @@ static const struct store_ops disk_ops = {
 	.block_exists = disk_block_exists, .block_reserve = disk_block_reserve,
 	.block_write = disk_block_write, .block_finish = disk_block_finish,
 	.block_find = disk_block_find, .block_read = disk_block_read, .block_put_ref = disk_block_put_ref,
-	.space = disk_space, .ready = disk_ready, .checkpoint = disk_checkpoint, .failed = disk_failed, .close = disk_close,
+	.space = disk_space, .ready = disk_ready, .seek = disk_seek,
+	.checkpoint = disk_checkpoint, .failed = disk_failed, .close = disk_close,
 };
 
 void
@@ -681,6 +712,8 @@ diskstore_open_counted(const char *path, const struct diskstore_config *config, 
 		rc = log_start(d->log, pos);
 	if (rc == 0)
 		rc = disk_checkpoint(&d->store);
+	if (rc == -ENOSPC)
+		ledger_say(&d->ledger, "the disk is full: what the log holds cannot be committed to the records");
 	*ret_damages = d->damages + (rc == -EBADMSG && d->damages == 0);
 	if (rc == 0)
 		*ret_store = &d->store;

@@ -12,6 +12,7 @@
  *	commit.c	COMMIT, RESET;  tally.c: the reference counts they change
  *	pin.c reap.c	PIN; freeing what nobody references or pins
  *	block.c		PUT, HAVE, GET; freeing idle blocks
+ *	credit.c	STATFS: space promised to sessions
  *	outbox.c	what waits for the log, and what is due
  *	check.c		all of the invariants
  *
@@ -38,6 +39,7 @@
 #include "server/block.h"
 #include "server/commit.h"
 #include "server/conn.h"
+#include "server/credit.h"
 #include "server/lease.h"
 #include "server/object.h"
 #include "server/outbox.h"
@@ -70,6 +72,8 @@ statfs(struct server *s, struct conn *c, const struct message *m)
 	struct server_action *a = outbox_message(conn_id(c), MSG_space, m->id);
 
 	if (a != NULL) {
+		a->message.space.more = credit_state(s, c->session, m->statfs.keep, m->statfs.want);
+		a->message.space.credit = c->session->credit;
 		store_space(s->store, &a->message.space.total_bytes, &a->message.space.free_bytes);
 		a->message.space.ready_bytes = store_ready(s->store);
 		a->message.space.objects = c->session->volume->state.objects;

@@ -32,6 +32,7 @@
 
 #include "server/commit.h"
 #include "server/conn.h"
+#include "server/credit.h"
 #include "server/object.h"
 #include "server/outbox.h"
 #include "server/session.h"
@@ -328,6 +329,7 @@ evict(struct server *s, struct session *n, const char *why)
 	s->stats.evictions++;
 	session_stray(n, true);
 	lease_drop_all(s, n);
+	credit_void(s, n);
 	if (n->control != NULL)
 		conn_close(s, n->control);
 }

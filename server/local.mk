@@ -9,6 +9,7 @@ server_libserver_a_SOURCES = \
 	server/commit.c server/commit.h \
 	server/compaction.c \
 	server/conn.c server/conn.h \
+	server/credit.c server/credit.h \
 	server/disk.c server/disk.h \
 	server/diskstore.c server/diskstore.h \
 	server/diskstore_room.h \

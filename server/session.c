@@ -22,6 +22,7 @@
 
 #include "server/account.h"
 #include "server/conn.h"
+#include "server/credit.h"
 #include "server/lease.h"
 #include "server/object.h"
 #include "server/outbox.h"
@@ -128,7 +129,8 @@ load_session(void *arg, struct bytes key, struct bytes value)
 	n = session_new(v, &row);
 	if (n == NULL)
 		return -ENOMEM;
-	n->awaited = true;
+	n->awaited = n->unstated = true;
+	s->unstated++;
 	v->unreclaimed++;
 	session_stray(n, true);
 	session_add(s, n, id);
@@ -262,6 +264,7 @@ session_free(struct server *s, struct session *n)
 		free(r);
 	}
 	session_stray(n, false);
+	credit_void(s, n);
 	table_remove(&s->sessions, &n->node);
 	TAILQ_REMOVE(&n->volume->sessions, n, of_volume);
 	s->stats.sessions--;
@@ -312,6 +315,7 @@ attached(struct server *s, struct conn *c, const struct session *n, uint64_t req
 	to->version = n->volume->state.version;
 	to->term_ms = s->config.term_ms;
 	to->sessions = session_present(s, n->volume);
+	to->credit = n->unstated ? UINT64_MAX : n->credit;
 	return a;
 }
 
@@ -425,6 +429,7 @@ attach_control(struct server *s, struct conn *c, struct session *n, bool is_new,
 	n->reclaimed = is_new;
 	range_add(n, range, n->volume->state.next_range++);
 	conn_attach(s, c, n, LANE_CONTROL);
+	credit_renew(s, n);
 	a = attached(s, c, n, m->id);
 	if (a != NULL) {
 		a->message.attached.first_oid = OID_RESERVED + range->node.key * RANGE_SIZE;
@@ -515,7 +520,7 @@ session_alloc(struct server *s, struct conn *c, const struct message *m)
 	batch_init(&b);
 	range_rows(&b, n->volume, session_id(n));
 	r = range == NULL || a == NULL || n->volume->state.next_range >= RANGES_MAX ? -ENOMEM :
-	    store_apply(s->store, &b, 0, &pos);
+	    store_apply(s->store, &b, STORE_FREES, &pos);	/* who has credit for files must get their numbers */
 	batch_done(&b);
 	if (r < 0) {
 		free(range);
@@ -616,6 +621,8 @@ session_tick(struct server *s)
 			    (const char *)n->volume->name, session_id(n));
 			session_heard_of(s, n);
 		}
+		if (n->unstated ? s->now_ms >= s->grace_end_ms : n->credit > 0 && !present(s, n))
+			credit_void(s, n);
 		if (n->control != NULL && unseen_s > DAY_S)
 			note_day(s, n);
 		else if (n->control == NULL && unseen_s > UNSEEN_MAX_S) {

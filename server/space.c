@@ -6,8 +6,9 @@
  * Of what the file system has, some is kept:
  *
  *	new data	leaves the reserve
- *	trades		leave a segment, counting what is free in the current one,
- *			for compaction to move another one to
+ *	trades, and	leave a segment, counting what is free in the current one,
+ *	what was	for compaction to move another one to
+ *	promised
  *	frees		leave nothing
  *
  * The records' file never shrinks, but what is free in it is used again.
@@ -80,7 +81,7 @@ space_kept(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flag
 
 	if (flags & STORE_FREES)
 		return 0;
-	if (!(flags & STORE_TRADES)) {
+	if (!(flags & (STORE_TRADES | STORE_PROMISED))) {
 		used = kv_dirty_bytes(d->kv) + record_len;
 		spare = kv_free_bytes(d->kv) > used ? kv_free_bytes(d->kv) - used : 0;
 		return d->reserve <= size ? d->reserve : spare > d->reserve - size ? size : d->reserve - spare;
@@ -104,6 +105,23 @@ space_enough(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned fl
 	if (log_growth(d->log, len) > 0 || d->since_space > SPACE_STALE || need > d->space_left)
 		space_refresh(d);
 	return need <= d->space_left;
+}
+
+bool
+space_for_records(struct diskstore *d)
+{
+	uint64_t total, left, need = records_growth(d, 0);
+
+	return need == 0 || d->config.disk->space(d->config.disk, d->dir, &total, &left) != 0 || need <= left;
+}
+
+uint64_t
+space_ready(struct diskstore *d)
+{
+	uint64_t kept = space_kept(d, 0, 0, 0) + records_growth(d, 0);
+
+	return d->space_left < kept ? 0 :
+	    log_ready(d->log) + (d->space_left - kept) / d->config.segment_size * d->config.segment_size;
 }
 
 /* A sealed segment without live blocks, which goes with a checkpoint, or once nobody uses it. */

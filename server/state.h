@@ -15,6 +15,8 @@
  *     waits on its object conflicts with it; a kicked object is looked at yet.
  *  5. session->waits is empty unless session->control is set.
  *  6. What the store says of sessions, pins and volumes is what is said here.
+ *  7. server.promised is the sum of all credits, unstated counts the sessions that have yet to say theirs, and
+ *     controls those that are connected.
  */
 #ifndef SERVER_STATE_H
 #define SERVER_STATE_H
@@ -92,6 +94,8 @@ struct session {
 	bool			 awaited;	/* loaded at start, counted in volume.unreclaimed */
 	bool			 astray;	/* what it has open it has yet to pin: see session_stray() */
 	bool			 fenced;	/* made no progress: cut off until nobody can rely on its leases */
+	bool			 unstated;	/* loaded at start: what it was promised before is not known yet */
+	uint64_t		 credit;	/* bytes promised: credit.c */
 	uint64_t		 seen_ms, progress_ms;
 };
 
@@ -192,6 +196,8 @@ struct server {
 	uint32_t		 stranger_next;
 	uint64_t		 stranger_ms;
 	uint64_t		 full_ms;	/* when the store last refused for lack of space, or 0 */
+	uint64_t		 promised;
+	uint32_t		 unstated, controls;
 	bool			 doomed;	/* some connection is */
 	bool			 failed;	/* the store's failure is in the log */
 	struct server_stats	 stats;

@@ -47,6 +47,7 @@ enum store_flag {
 	STORE_FREES = 1,	/* this batch takes next to nothing, to make space free: it may use all of the reserve */
 	STORE_TRADES = 2,	/* it makes more space free in the end than it takes: it may use the reserve, but for what
 				   moving blocks about and freeing them needs */
+	STORE_PROMISED = 4,	/* its space was promised (credit.h): as STORE_TRADES, should store_ready() have been wrong */
 };
 
 /*
@@ -63,7 +64,8 @@ struct store_ops {
 	uint64_t (*synced)(struct store *);
 	int	(*sync)(struct store *, uint64_t *ret_synced);
 	int	(*block_exists)(struct store *, const uint8_t id[ID_SIZE]);
-	int	(*block_reserve)(struct store *, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **);
+	int	(*block_reserve)(struct store *, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags,
+		    struct block_ticket **);
 	int	(*block_write)(struct block_ticket *, const uint8_t *data);
 	int	(*block_finish)(struct block_ticket *, bool written, uint64_t *ret_pos);
 	int	(*block_find)(struct store *, const uint8_t id[ID_SIZE], struct block_ref **);
@@ -71,6 +73,7 @@ struct store_ops {
 	void	(*block_put_ref)(struct block_ref *);
 	void	(*space)(struct store *, uint64_t *ret_total, uint64_t *ret_free);
 	uint64_t (*ready)(struct store *);
+	int	(*seek)(struct store *, uint64_t bytes);
 	int	(*checkpoint)(struct store *);
 	const char *(*failed)(struct store *);
 	int	(*close)(struct store *);
@@ -134,13 +137,14 @@ store_block_exists(struct store *s, const uint8_t id[ID_SIZE])
 
 /*
  * A block too large for a batch: reserve, write, finish.  The ticket is freed by finish, which must
- * be called, written or not.  Entries applied between need not wait for the block.  -ENOSPC and
- * -EAGAIN as store_apply().
+ * be called, written or not.  Entries applied between need not wait for the block.  Flags, -ENOSPC
+ * and -EAGAIN as store_apply().
  */
 static inline int
-store_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ret_ticket)
+store_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags,
+    struct block_ticket **ret_ticket)
 {
-	return s->ops->block_reserve(s, id, len, ret_ticket);
+	return s->ops->block_reserve(s, id, len, flags, ret_ticket);
 }
 
 /* UNLOCKED, once a ticket.  Writes the ticket's `len` bytes. */
@@ -197,6 +201,16 @@ static inline uint64_t
 store_ready(struct store *s)
 {
 	return s->ops->ready(s);
+}
+
+/*
+ * Does at once what can be done to have so many bytes ready.  0: they are; -EAGAIN: not yet, but more is being
+ * made free; -ENOSPC.  May checkpoint.
+ */
+static inline int
+store_seek(struct store *s, uint64_t bytes)
+{
+	return s->ops->seek(s, bytes);
 }
 
 /* Syncs, writes the records back so that recovery has nothing to replay, and frees dead log segments. */

@@ -189,7 +189,7 @@ bench_blocks(struct bench *b, const uint8_t *data)
 		struct block_ticket *t;
 
 		memcpy(id, &i, sizeof i);
-		must(store_block_reserve(b->s, id, BLOCK, &t), "reserve");
+		must(store_block_reserve(b->s, id, BLOCK, 0, &t), "reserve");
 		must(store_block_write(t, data), "block");
 		must(store_block_finish(t, true, &pos), "finish");
 	}

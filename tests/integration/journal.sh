@@ -329,7 +329,7 @@ full_disk() {	# without room for a journal changes are answered when the server 
 	local status=$?
 	client ann umount "$M"
 	umount "$home" && umount "$small"
-	grep -q "does not fit" "$T/status" && return $status
+	grep -q "did not fit" "$T/status" && grep -q "the journal cannot grow" "$T/ann.log" && return $status
 }
 
 lost_volume() {	# a journal of a volume that is not known any more is kept, and told of

@@ -29,7 +29,7 @@ fill() {
 	grep -q 'No space left on device' <<<"$error"
 }
 
-# What write() took before it told of a full server is there, fsync or not, but for the last few writes.
+# What write() took before it told of a full server is there: all of it can be synced.
 acknowledged_is_kept() {
 	python3 - "$M/one" <<-'PY' || return
 	import errno, os, random, sys
@@ -45,7 +45,6 @@ acknowledged_is_kept() {
 	    assert e.errno == errno.ENOSPC, e
 	print(done, "bytes were taken")
 	assert 32 << 20 < done < 1 << 30
-	os.ftruncate(fd, done - (4 << 20))	# the rest is given up
 	os.fsync(fd)
 	PY
 	flush_client ann && remount_client ann vol || return
@@ -102,31 +101,98 @@ one_more() {
 	cp "$T/piece" "$M/more" && sync "$M/more" && cmp "$T/piece" "$M/more"
 }
 
-# Small files wait in the client for room; what is removed then leaves together with them.
-unsaved_waits_for_removal() {
-	local batch i n=0
+# Files that could be made are there, and what cannot be made says so; a removal makes room for more.
+small_ones() {
+	local i n=0
 	fill third
 	rm "$M/third.$(cat "$T/third.count")"
 	mkdir "$M/small"
-	for batch in $(seq 40); do
-		for i in $(seq 100); do
-			head -c 3000 "$T/piece" 2>/dev/null >"$M/small/$n" || break 2
-			n=$((n + 1))
-		done
-		flush_client ann || break
+	while [ $n -lt 100000 ] && head -c 3000 "$T/piece" 2>/dev/null >"$M/small/$n"; do
+		n=$((n + 1))
 	done
 	echo "$n small files"
-	not flush_client ann
+	[ $n -lt 100000 ]
+	flush_client ann
+	rm -f "$M/small/$n"
 	rm "$M/first.2" "$M/first.3"
 	grep -v "first\.[23]$" "$T/sums" >"$T/sums.kept"
 	mv "$T/sums.kept" "$T/sums"
-	flush_client ann
+	cp "$T/piece" "$M/another" && sync "$M/another"
 	for i in $(seq 0 $((n - 1))); do
 		cmp -n 3000 "$T/piece" "$M/small/$i"
 	done
-	cp "$T/piece" "$M/another" && sync "$M/another"
 	rm -r "$M/small" "$M/another"
 	nothing_lost
+}
+
+# to_the_brim FILE SEED: writes until write() says ENOSPC, with no fsync before; then syncs all that was taken.
+to_the_brim() {
+	python3 - "$1" "$2" <<-'PY'
+	import errno, os, random, sys
+	source, done = random.Random(sys.argv[2]), 0
+	fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+	try:
+	    while done < 1 << 30:
+	        piece = source.randbytes(100000)
+	        while piece:
+	            n = os.write(fd, piece)
+	            done, piece = done + n, piece[n:]
+	    raise SystemExit("never full")
+	except OSError as e:
+	    assert e.errno == errno.ENOSPC, e
+	os.fsync(fd)
+	os.close(fd)
+	print(done, "bytes", flush=True)
+	PY
+}
+
+# brim_is FILE SEED: all of it is what was written.
+brim_is() {
+	python3 - "$1" "$2" <<-'PY'
+	import random, sys
+	source = random.Random(sys.argv[2])
+	with open(sys.argv[1], "rb") as f:
+	    while piece := f.read(100000):
+	        assert piece == source.randbytes(100000)[:len(piece)], f.tell()
+	PY
+}
+
+# What two clients took together fits, each byte of it; each sees the other's.
+two_fill_it() {
+	local taken one other
+	another_client bob vol ann
+	mount_client bob vol
+	rm -f "$M"/*.*
+	to_the_brim "$M/a" 1 >"$T/brim.a" 2>&1 &
+	to_the_brim "$(mnt bob)/b" 2 >"$T/brim.b" 2>&1 || { cat "$T/brim.b"; wait; return 1; }
+	wait $! || { cat "$T/brim.a"; return 1; }
+	one=$(sed -n 's/ bytes//p' "$T/brim.a")
+	other=$(sed -n 's/ bytes//p' "$T/brim.b")
+	taken=$((one + other))
+	echo "$one + $other bytes"
+	[ "$one" -eq "$(stat -c %s "$(mnt bob)/a")" ]
+	[ "$other" -eq "$(stat -c %s "$M/b")" ]
+	[ $taken -gt $((size_mb * 1048576 / 2)) ]
+	flush_client ann
+	flush_client bob
+	remount_client ann vol
+	remount_client bob vol
+	brim_is "$(mnt bob)/a" 1
+	brim_is "$M/b" 2
+}
+
+# On a full server removing needs no space, and gives it back.
+removed_by_the_other() {
+	local one
+	rm "$(mnt bob)/a" "$M/b"
+	flush_client ann
+	flush_client bob
+	to_the_brim "$M/a" 3 >"$T/brim.a" 2>&1 || { cat "$T/brim.a"; return 1; }
+	one=$(sed -n 's/ bytes//p' "$T/brim.a")
+	echo "$one bytes"
+	[ "$one" -gt $((size_mb * 1048576 / 2)) ]
+	rm "$M/a"
+	umount_client bob
 }
 
 emptied() {
@@ -138,13 +204,83 @@ emptied() {
 	nothing_lost
 }
 
-check_here "what write() took fits, but for the last of it" acknowledged_is_kept
+# A client whose disk has no room for a journal: what it answers is on the server.
+client_disk_full() {
+	local home="$T/ann.home" small="$T/small"
+	umount_client ann
+	mkdir "$small"
+	mount -t tmpfs -o size=6m none "$small"
+	cp -a "$home/." "$small/"
+	mount --bind "$small" "$home"
+	mount_client ann vol -o commit=3600
+	echo through >"$M/through"
+	head -c 3000000 "$T/piece" >"$M/much"
+	client ann status "$M" | tee "$T/status"
+	grep -q "NO ROOM on this machine's disk" "$T/status"
+	client ann status --json "$M" | grep -q '"journal": "full"'
+	grep -c "the journal cannot grow" "$T/ann.log"
+	kill_client ann
+	mount_client ann vol -o commit=3600
+	[ "$(cat "$M/through")" = through ]
+	head -c 3000000 "$T/piece" | cmp - "$M/much"
+	# With room it goes on as ever: what is answered is in the journal.
+	mount -o remount,size=64m "$small"
+	wait_for 10 journal_is on
+	echo again >"$M/again"
+	grep "the journal can grow again" "$T/ann.log"
+	kill_client ann
+	mount_client ann vol
+	[ "$(cat "$M/again")" = again ]
+	umount_client ann
+	umount "$home"
+	umount "$small"
+	mount_client ann vol
+	rm "$M/through" "$M/much" "$M/again"
+	flush_client ann
+}
+
+journal_is() { client ann status --json "$M" | grep -q "\"journal\": \"$1\""; }
+
+check_here "what write() took fits" acknowledged_is_kept
 check "a full server answers ENOSPC" full
 check "what was synced before is there" nothing_lost
 check "a full volume can be read, listed and removed from" still_usable
 check_here "a full server restarts, with all it had" server_restarts_full
 check "removing makes room" room_comes_back
-check "a removal makes room for what waits before it" unsaved_waits_for_removal
+check "small files fill it to the end, and no further" small_ones
 check "an emptied volume takes as much again" emptied
 check_here "a remount finds all" small_survives_restart
+check_here "what two clients could write fits" two_fill_it
+check_here "they remove it again, and its space comes back" removed_by_the_other
+# Others fill the server's disk, to the last byte: it refuses what adds, lives, and goes on when they are gone.
+filled_by_others() {
+	local i n=0
+	rm -f "$M"/*.*
+	mkdir "$M/many"
+	cp "$T/piece" "$M/before" && sync "$M/before"
+	for i in $(seq 3000); do echo "$i" >"$M/many/$i"; done
+	# While changes wait in the server's memory, too.
+	head -c 1000M /dev/zero >"$server_data/others" 2>/dev/null
+	for i in $(seq 200); do
+		chmod 600 "$M/many/$i" 2>/dev/null
+		echo "$i more" 2>/dev/null >"$M/many/more.$i" && n=$((n + 1))
+	done
+	echo "$n files more"
+	sleep 5		# two commits of theirs
+	kill -0 "$server_pid"
+	rm "$server_data/others"
+	wait_for 30 flush_client ann
+	cmp "$T/piece" "$M/before"
+	[ "$(cat "$M/many/3000")" = 3000 ]
+	for i in $(seq 3000); do
+		[ ! -s "$M/many/more.$i" ] || [ "$(cat "$M/many/more.$i")" = "$i more" ]
+	done
+	echo after >"$M/after" && sync "$M/after"
+	stop_server
+	start_server
+	[ "$(cat "$M/after")" = after ]
+}
+
+check_here "a full disk on the client" client_disk_full
+check_here "a disk that others fill" filled_by_others
 tap_done

@@ -114,6 +114,25 @@ judge_learn_offsets(struct sim *sim, const struct call *c)
 	return o->at;
 }
 
+/* Where space is little only what adds something may be refused, and nothing that was answered. */
+static void
+check_space(struct sim *sim, struct call *c)
+{
+	if (!sim->options.tight)
+		return;
+	c->excuses |= EXCUSE_NOSPC;
+	if (c->error != -ENOSPC)
+		return;
+	sim->report.refused++;
+	switch (c->type) {
+	case OP_WRITE: case OP_CREATE: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_LINK: case OP_RENAME:
+	case OP_SETXATTR: case OP_SETATTR: case OP_FALLOCATE:
+		break;
+	default:
+		sim_fail(sim, "%s for want of space", op_text(c->type));
+	}
+}
+
 void
 judge_done(struct sim *sim, struct call *c)
 {
@@ -131,6 +150,7 @@ judge_done(struct sim *sim, struct call *c)
 		c->excuses |= EXCUSE_DAMAGE;
 		sim->report.denied++;
 	}
+	check_space(sim, c);
 	fate_excuse(c);
 	trace_call(sim, "done ", c);
 	sim->report.ops++;

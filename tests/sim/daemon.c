@@ -146,6 +146,17 @@ begin_work(struct daemon *d, struct server_action *a)
 	sim_after(d->sim, disk_delay(d) / 4, work_done, w, 0);
 }
 
+/* What clients answered for is within their credits, and is never refused. */
+static void
+check_promise(struct daemon *d, const struct message *m)
+{
+	enum status status = m->type == MSG_committed ? m->committed.status : m->type == MSG_stored ? m->stored.status : STATUS_OK;
+
+	if (d->sim->options.tight && (status == STATUS_NOSPC || status == STATUS_BUSY))
+		sim_fail(d->sim, "%s, though space for it was promised: %s", m->type == MSG_stored ? "a block" : "a commit",
+		    status_text(status));
+}
+
 /* Its leases may be given away from now on. */
 static void
 gone(struct daemon *d, const char *text)
@@ -164,6 +175,7 @@ carry_out(struct daemon *d, struct server_action *a)
 	switch (a->kind) {
 	case SERVER_SEND:
 		if ((c = conn_of(d, a->conn)) != NULL) {
+			check_promise(d, &a->message);
 			fate_server_sends(d->sim, c, &a->message);
 			net_to_client(c, &a->message);
 		}
@@ -284,7 +296,7 @@ daemon_start(struct sim *sim)
 	uint64_t pos;
 	int r;
 
-	*d = (struct daemon){ .sim = sim, .store = memstore_new(0) };
+	*d = (struct daemon){ .sim = sim, .store = memstore_new(sim->plan.capacity) };
 	sim->daemon = d;
 	start(sim, d, 0);
 	if (sim->report.failed)

@@ -206,6 +206,11 @@ static const struct {
 	{ remount, 6 }, { fill, 6 }, { slow_disk, 6 }, { stall, 8 }, { isolate, 6 }, { deafen, 4 },
 	{ cut_off, 6 }, { stop, 4 }, { damage_happen, 8 },
 };
+/* What the judge of a tight world can tell. */
+enum {
+	CUT_CONTROL = 1 << 0, CUT_BULK = 1 << 1, PARTITION = 1 << 2, CRASH_SERVER = 1 << 3, KILL_CLIENT = 1 << 4,
+	REMOUNT = 1 << 5, SLOW_DISK = 1 << 7, STALL = 1 << 8,
+};
 enum { KINDS = sizeof kinds / sizeof *kinds, LOSING = 1 << 11 | 1 << 12 };
 
 static void
@@ -264,7 +269,11 @@ fault_choose(struct sim *sim)
 
 	if (!rng_chance(&sim->faults, 200) && !sim->options.apart)
 		mask &= ~(uint32_t)LOSING;
-	return sim->options.faults != 0 ? sim->options.faults : mask == 0 ? 1 : mask;
+	mask = sim->options.faults != 0 ? sim->options.faults : mask == 0 ? 1 : mask;
+	/* Nobody else fills the disk, and no client is away for so long that what it was promised is another's. */
+	if (sim->options.tight)
+		mask &= CUT_CONTROL | CUT_BULK | PARTITION | CRASH_SERVER | KILL_CLIENT | REMOUNT | SLOW_DISK | STALL;
+	return mask;
 }
 
 bool

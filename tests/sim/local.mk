@@ -50,8 +50,8 @@ tests/sim/server-engine.o: server/libserver.a
 	objcopy -w $(SIM_VISIBLE:%=--keep-global-symbol=%) $@.tmp $@ && rm -f $@.tmp
 CLEANFILES += tests/sim/server-engine.o
 
-TESTS += tests/sim/test_sim.sh tests/sim/test_apart.sh tests/sim/test_resume.sh
-EXTRA_DIST += tests/sim/test_sim.sh tests/sim/test_apart.sh tests/sim/test_resume.sh
+TESTS += tests/sim/test_sim.sh tests/sim/test_apart.sh tests/sim/test_resume.sh tests/sim/test_tight.sh
+EXTRA_DIST += tests/sim/test_sim.sh tests/sim/test_apart.sh tests/sim/test_resume.sh tests/sim/test_tight.sh
 
 # make sim-long RANGE=1-1000000: goes on where it was stopped, and tells of all of it in the end;
 # SIM_OPTIONS=--apart for the other kind of worlds.

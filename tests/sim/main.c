@@ -152,7 +152,7 @@ failed(const struct run *run, struct progress *p, uint64_t seed, const char *rea
 	if (p->failed <= 3)
 		show_end(run, seed);
 	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s%s\n", seed, run->options.crypto ? " --crypto" : "",
-	    run->options.apart ? " --apart" : "");
+	    run->options.apart ? " --apart" : run->options.tight ? " --tight" : "");
 	fflush(stdout);
 }
 
@@ -276,7 +276,7 @@ static void
 usage(void)
 {
 	fputs("usage: nuage-sim --seed N | --seeds FROM-TO [--ops N] [--jobs N] [--resume FILE]\n"
-	    "                 [--trace] [--crypto] [--calm] [--apart] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
+	    "                 [--trace] [--crypto] [--calm] [--apart] [--tight] [--faults MASK] [--twice] [--tap] [--first] [--check EVERY]\n", stderr);
 	exit(2);
 }
 
@@ -290,7 +290,7 @@ parse(struct run *run, int argc, char **argv)
 		{ "crypto", no_argument, NULL, 'c' }, { "calm", no_argument, NULL, 'q' },
 		{ "faults", required_argument, NULL, 'f' }, { "twice", no_argument, NULL, '2' },
 		{ "tap", no_argument, NULL, 'T' }, { "check", required_argument, NULL, 'k' }, { "first", no_argument, NULL, '1' },
-		{ "apart", no_argument, NULL, 'a' },
+		{ "apart", no_argument, NULL, 'a' }, { "tight", no_argument, NULL, 'i' },
 		{ 0 },
 	};
 	char *dash;
@@ -312,6 +312,7 @@ parse(struct run *run, int argc, char **argv)
 		case 'f': run->options.faults = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'k': run->options.check_every = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'a': run->options.apart = true; break;
+		case 'i': run->options.tight = true; break;
 		case '2': run->twice = true; break;
 		case 'T': run->tap = true; break;
 		case '1': run->first = true; break;

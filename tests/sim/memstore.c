@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { RESERVE_PART = 16 };	/* of the capacity, one part is for frees */
+
 struct item {
 	unsigned	 refs;
 	size_t		 key_len;
@@ -245,9 +247,11 @@ mem_scan(struct store *s, struct bytes from, struct bytes to, store_visit *visit
 }
 
 static bool
-mem_has_room(const struct memstore *m, uint64_t bytes)
+mem_has_room(const struct memstore *m, uint64_t bytes, unsigned flags)
 {
-	return !m->full && (m->capacity == 0 || (m->used <= m->capacity && bytes <= m->capacity - m->used));
+	uint64_t capacity = m->capacity - (flags & STORE_PROMISED ? 0 : m->capacity / RESERVE_PART);
+
+	return !m->full && (m->capacity == 0 || (m->used <= capacity && bytes <= capacity - m->used));
 }
 
 static int
@@ -267,7 +271,7 @@ mem_apply(struct store *s, const struct batch *b, unsigned flags, uint64_t *ret_
 		return b->error;
 	if (m->failed != NULL)
 		return -EIO;
-	if (!(flags & (STORE_FREES | STORE_TRADES)) && b->len > 0 && !mem_has_room(m, b->len))
+	if (!(flags & (STORE_FREES | STORE_TRADES)) && b->len > 0 && !mem_has_room(m, b->len, flags))
 		return mem_refusal(m);
 	if (b->len > 0)
 		m->end++;
@@ -314,7 +318,8 @@ mem_block_exists(struct store *s, const uint8_t id[ID_SIZE])
 }
 
 static int
-mem_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ret_ticket)
+mem_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags,
+    struct block_ticket **ret_ticket)
 {
 	struct memstore *m = mem_of(s);
 	struct mem_ticket *t;
@@ -323,7 +328,7 @@ mem_block_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, stru
 		return -EINVAL;
 	if (m->failed != NULL)
 		return -EIO;
-	if (!mem_has_room(m, len))
+	if (!mem_has_room(m, len, flags))
 		return mem_refusal(m);
 	t = mem_grow(NULL, sizeof *t + len);
 	t->ticket = (struct block_ticket){ s, len };
@@ -408,10 +413,16 @@ mem_space(struct store *s, uint64_t *ret_total, uint64_t *ret_free)
 static uint64_t
 mem_ready(struct store *s)
 {
-	uint64_t total, left;
+	struct memstore *m = mem_of(s);
+	uint64_t total = m->capacity != 0 ? m->capacity - m->capacity / RESERVE_PART : UINT64_C(1) << 40;
 
-	mem_space(s, &total, &left);
-	return left;
+	return m->full || m->used > total ? 0 : total - m->used;
+}
+
+static int
+mem_seek(struct store *s, uint64_t bytes)
+{
+	return mem_ready(s) >= bytes ? 0 : mem_refusal(mem_of(s));
 }
 
 static int
@@ -448,7 +459,7 @@ static const struct store_ops mem_ops = {
 	.block_exists = mem_block_exists, .block_reserve = mem_block_reserve,
 	.block_write = mem_block_write, .block_finish = mem_block_finish,
 	.block_find = mem_block_find, .block_read = mem_block_read, .block_put_ref = mem_block_put_ref,
-	.space = mem_space, .ready = mem_ready, .checkpoint = mem_checkpoint, .failed = mem_failed, .close = mem_close,
+	.space = mem_space, .ready = mem_ready, .seek = mem_seek, .checkpoint = mem_checkpoint, .failed = mem_failed, .close = mem_close,
 };
 
 struct store *
@@ -482,6 +493,12 @@ memstore_crash(struct store *s, uint64_t pos)
 	m->end = m->synced = pos;
 	m->failed = NULL;
 	m->crashes++;
+}
+
+void
+memstore_set_capacity(struct store *s, uint64_t bytes)
+{
+	mem_of(s)->capacity = bytes;
 }
 
 void

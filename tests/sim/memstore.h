@@ -20,6 +20,7 @@ struct store *memstore_new(uint64_t capacity_bytes);
  */
 void	memstore_crash(struct store *s, uint64_t pos);
 
+void	memstore_set_capacity(struct store *s, uint64_t bytes);
 /* While full, only batches with STORE_FREES or STORE_TRADES are taken; `hopeful`, space is said to be on its way (-EAGAIN). */
 void	memstore_set_full(struct store *s, bool full);
 void	memstore_set_hopeful(struct store *s, bool hopeful);

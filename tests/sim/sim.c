@@ -222,6 +222,10 @@ make_plan(struct sim *sim)
 	p->fresh_ms = p->sync_max_us > 50000 || p->commit_ms > 1000 ? 60000 : (uint32_t)ONE_OF(&r, 2000, 10000, 60000);
 	p->fault_mask = fault_choose(sim);
 	p->journal = sim->options.apart || !fault_loses(sim);
+	if (sim->options.tight) {
+		rng_seed(&r, sim->options.seed, 7);
+		p->capacity = ONE_OF(&r, 200 << 10, 500 << 10, 1 << 20, 2 << 20, 4 << 20, 12 << 20);
+	}
 	if (sim->options.ops == 0)
 		sim->options.ops = 500;
 	if (sim->options.check_every == 0)

@@ -32,6 +32,7 @@ struct sim_options {
 	bool		 calm;			/* no faults at all */
 	uint32_t	 check_every;		/* events of an engine, after which its invariants are checked; 0 = 97 */
 	bool		 apart;			/* clients are cut off with unsaved work (apart.h) */
+	bool		 tight;			/* the server has little space: what it promised must do */
 	uint32_t	 faults;		/* bits of the kinds to use; 0: by chance */
 };
 
@@ -47,6 +48,7 @@ struct sim_report {
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
 	uint64_t	 damages, denied;	/* blocks that the server's disk gave back wrong, or not; calls that it failed */
+	uint64_t	 refused;		/* calls that found no space */
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };
@@ -70,6 +72,7 @@ struct plan {
 	uint32_t	 fault_mask;		/* the kinds that happen */
 	bool		 journal;		/* mounts have one */
 	uint32_t	 fault_gap_ms;		/* a fault comes within this time */
+	uint64_t	 capacity;		/* of the server, bytes; 0: without bound */
 	uint32_t	 idle_ms, fresh_ms;	/* how long blocks without reference live */
 };
 

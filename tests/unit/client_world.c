@@ -48,6 +48,8 @@ note_message(const struct message *m)
 	w.sent[m->type]++;
 	if (m->type == MSG_alloc)
 		w.last_alloc = m->id;
+	else if (m->type == MSG_statfs)
+		w.last_statfs = m->id;
 	else if (m->type == MSG_keepalive)
 		w.last_keepalive = m->id;
 	else if (m->type == MSG_read) {
@@ -94,7 +96,7 @@ world_answer_with(enum status status, const uint8_t (*missing)[ID_SIZE])
 {
 	struct commit *c = w.commits[0];
 	struct message m = { .type = MSG_committed, .committed = { .sequence = c->sequence, .status = status,
-	    .version = ++w.version, .missing = { missing, missing != NULL } } };
+	    .version = ++w.version, .credit = w.credit, .missing = { missing, missing != NULL } } };
 
 	memmove(w.commits, w.commits + 1, --w.commit_count * sizeof w.commits[0]);
 	engine_received(w.engine, &m);
@@ -167,7 +169,7 @@ world_attach(bool fresh, uint64_t sequence, bool rejected)
 {
 	static uint64_t first = 100;
 	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = first += 70000,
-	    .oid_count = 60000, .sessions = 1, .sequence = sequence, .rejected = rejected, .version = w.version };
+	    .oid_count = 60000, .sessions = 1, .credit = w.credit, .sequence = sequence, .rejected = rejected, .version = w.version };
 
 	engine_attached(w.engine, &a, fresh);
 	world_collect();
@@ -179,6 +181,7 @@ world_setup_unattached(const struct engine_journal *journal)
 	struct engine_config config = { .journal = journal };
 
 	w.now_ms = 100000;
+	w.credit = CREDIT_MAX;
 	w.store_count = w.commit_count = w.reply_count = w.pins = 0;
 	w.no_sweep = false;
 	engine_new(&w.engine, &config, w.keys);

@@ -24,10 +24,11 @@ struct client_world {
 	struct volume_keys *keys;
 	struct engine	*engine;
 	uint64_t	 now_ms, version, blocks;
+	uint64_t	 credit;		/* that the server tells of; set after world_setup() */
 	struct flush	*stores[QUEUE_MAX];	/* not stored yet */
 	struct commit	*commits[QUEUE_MAX];	/* not answered yet */
 	unsigned	 store_count, commit_count, reply_count, pins, sent[MSG_COUNT];
-	uint64_t	 last_alloc, last_read, last_keepalive;	/* ids of requests */
+	uint64_t	 last_alloc, last_read, last_keepalive, last_statfs;	/* ids of requests */
 	struct msg_read	 read;			/* the last one, without its keys */
 	struct msg_want	 wants[WANTS_MAX];
 	bool		 no_sweep;		/* leave INVALIDATEs unanswered */

@@ -114,7 +114,7 @@ put_large(struct store *s, uint64_t n, uint32_t len)
 	int rc, finished;
 
 	block_id(id, n);
-	rc = store_block_reserve(s, id, len, &ticket);
+	rc = store_block_reserve(s, id, len, 0, &ticket);
 	if (rc == 0) {
 		rc = store_block_write(ticket, data);
 		finished = store_block_finish(ticket, rc == 0, &pos);
@@ -231,9 +231,9 @@ conform_blocks(struct store *s, const char *name)
 	    "%s: freeing it again does nothing", name);
 
 	block_id(id, 4);
-	ok(store_block_reserve(s, id, 5000, &t1) == 0 && store_block_exists(s, id) == 0,
+	ok(store_block_reserve(s, id, 5000, 0, &t1) == 0 && store_block_exists(s, id) == 0,
 	    "%s: a reserved block does not exist yet", name);
-	ok(store_block_reserve(s, id, 5000, &t2) == 0, "%s: two may write one block", name);
+	ok(store_block_reserve(s, id, 5000, 0, &t2) == 0, "%s: two may write one block", name);
 	free(data);
 	data = block_bytes(4, 5000);
 	ok(store_block_write(t2, data) == 0 && store_block_write(t1, data) == 0 &&
@@ -242,7 +242,7 @@ conform_blocks(struct store *s, const char *name)
 	    "%s: the first to finish makes it exist", name);
 	block_id(id, 5);
 	end = (int64_t)store_end(s);
-	ok(store_block_reserve(s, id, 5000, &t1) == 0 && store_block_finish(t1, false, &pos) == 0 &&
+	ok(store_block_reserve(s, id, 5000, 0, &t1) == 0 && store_block_finish(t1, false, &pos) == 0 &&
 	    holds_block(s, 5, 0) && (int64_t)store_end(s) >= end, "%s: an unwritten one never exists", name);
 	batch_done(&b);
 	free(data);

@@ -133,6 +133,12 @@ tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_recovery_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_credit
+TESTS += tests/unit/test_server_credit
+tests_unit_test_server_credit_SOURCES = tests/unit/test_server_credit.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_credit_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_limits
 TESTS += tests/unit/test_server_limits
 tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c \

@@ -285,6 +285,46 @@ test_open_copy(void)
 	world_teardown();
 }
 
+/* This machine's disk is full while lost work waits: it ends once there is room, not at the next mount. */
+static void
+test_full_while_lost(void)
+{
+	struct op mode = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+	uint64_t h, g, a, losses;
+	bool keep;
+
+	begin(OFFLINE_NEVER);
+	a = world_create("a", &h);
+	mode.ino = world_create("b", &g);
+	world_sync();
+	world_write(a, h, 0, 10);
+	world_pass(3000);
+	while (w.store_count > 0)
+		world_stored(world_take_store());
+	world_pass(600);
+	world_answer(STATUS_REJECTED);
+	kept.fails = -ENOSPC;
+	ok(!world_submit(&mode) && status().journal_full && status().journal_stranded,
+	    "a change that the journal has no room for waits for the server");
+	w.reply_count = 0;
+	for (unsigned i = 0; i < 50 && w.reply_count == 0; i++) {
+		world_answer_all();
+		world_pass(100);
+	}
+	ok(w.reply_count == 1 && mode.error == 0, "and is answered then");
+	world_replied(&mode);
+	engine_redo_due(w.engine, &losses, &keep);
+	ok(engine_redo_end(w.engine, losses, 0) == -ENOSPC && status().journal_stranded, "the end of what was lost has no room either");
+	kept.fails = 0;
+	ok(engine_redo_end(w.engine, losses, 0) == 0 && !status().journal_stranded, "until there is some");
+	for (unsigned i = 0; i < 20 && status().journal_full; i++) {
+		world_pass(1000);
+		world_answer_all();
+	}
+	ok(!status().journal_full && world_sane(), "and then the journal is as before");
+	world_teardown();
+}
+
 /* The journal grew too large with what was lost: nobody's work is kept in it any more, but its end is. */
 static void
 test_filled(void)
@@ -546,6 +586,7 @@ main(void)
 	test_unjournaled();
 	test_gate();
 	test_open_copy();
+	test_full_while_lost();
 	test_filled();
 	test_changed_elsewhere((struct op){ .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 });
 	test_changed_elsewhere((struct op){ .type = OP_LINK, .ino2 = OID_ROOT, .name = world_text("b") });

@@ -42,7 +42,7 @@ collect(void)
 	while ((a = engine_next(engine)) != NULL) {
 		if (a->kind == ACTION_COMMIT) {
 			struct message m = { .type = MSG_committed, .committed = { .sequence = a->commit->sequence,
-			    .status = STATUS_OK, .version = ++version } };
+			    .status = STATUS_OK, .version = ++version, .credit = CREDIT_MAX } };
 
 			engine_received(engine, &m);
 			commit_put(a->commit);
@@ -125,7 +125,7 @@ static void
 setup(void)
 {
 	struct engine_config config = { .renames = renames };
-	struct msg_attached m = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = 1000,
+	struct msg_attached m = { .session = 1, .credit = CREDIT_MAX, .boot = 1, .term_ms = TERM_MS, .first_oid = 1000,
 	    .oid_count = 60000, .sessions = 2 };
 	struct op op;
 

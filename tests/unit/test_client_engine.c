@@ -136,6 +136,7 @@ pump(const struct op *op)
 			m.committed.sequence = a->commit->sequence;
 			m.committed.status = commit_status(a->commit);
 			m.committed.version = ++version;
+			m.committed.credit = CREDIT_MAX;
 			commits++;
 			commit_put(a->commit);
 			engine_received(engine, &m);
@@ -198,7 +199,7 @@ static void
 setup(void)
 {
 	struct engine_config config = { .cache_max = 1 };
-	struct msg_attached attached = { .session = 1, .boot = 1, .term_ms = 1000000000,
+	struct msg_attached attached = { .session = 1, .credit = CREDIT_MAX, .boot = 1, .term_ms = 1000000000,
 	    .first_oid = 100, .oid_count = 60000, .sessions = 1 };
 
 	engine_new(&engine, &config, keys);

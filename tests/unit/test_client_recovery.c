@@ -179,7 +179,7 @@ static void
 test_refused_alloc(void)
 {
 	struct message m = { .type = MSG_done, .done.status = STATUS_NOSPC };
-	struct msg_attached few = { .session = 1, .term_ms = 1000 * TERM_MS, .first_oid = 5000000, .oid_count = 3, .sessions = 1 };
+	struct msg_attached few = { .session = 1, .credit = CREDIT_MAX, .term_ms = 1000 * TERM_MS, .first_oid = 5000000, .oid_count = 3, .sessions = 1 };
 	struct engine_config config = { 0 };
 	uint64_t h;
 
@@ -581,7 +581,7 @@ test_synced(void)
 static unsigned
 run_again(const struct journal_entry *entries, unsigned count)
 {
-	struct msg_attached a = { .session = 1, .term_ms = TERM_MS, .boot = 7, .sequence = 3, .sessions = 1, .version = 40 };
+	struct msg_attached a = { .session = 1, .credit = CREDIT_MAX, .term_ms = TERM_MS, .boot = 7, .sequence = 3, .sessions = 1, .version = 40 };
 	static uint8_t bytes[8][JOURNAL_ARGUMENTS_MAX + 100];
 	struct replay *r = NULL;
 	struct op *op, done;
@@ -635,7 +635,7 @@ test_written_over(void)
 static void
 test_hostile_range(uint64_t first_oid)
 {
-	struct msg_attached hostile = { .session = 1, .term_ms = TERM_MS, .first_oid = first_oid, .oid_count = 3, .sessions = 1 };
+	struct msg_attached hostile = { .session = 1, .credit = CREDIT_MAX, .term_ms = TERM_MS, .first_oid = first_oid, .oid_count = 3, .sessions = 1 };
 	uint64_t h;
 
 	world_setup_bare();

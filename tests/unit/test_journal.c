@@ -390,7 +390,7 @@ claims(struct replay *r)
 	static const uint8_t key[KEY_SIZE] = { 1 };
 	struct engine_config config = { .random = fill };
 	struct volume_keys *keys = volume_keys_new(key, volume);
-	struct msg_attached a = { .session = 5, .boot = 3, .term_ms = TERM_MS, .first_oid = 1000, .oid_count = 1000, .sessions = 1 };
+	struct msg_attached a = { .session = 5, .credit = CREDIT_MAX, .boot = 3, .term_ms = TERM_MS, .first_oid = 1000, .oid_count = 1000, .sessions = 1 };
 	struct engine *e = NULL;
 	struct action *action;
 	uint64_t bits = 0;

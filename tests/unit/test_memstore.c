@@ -28,7 +28,7 @@ test_crash(void)
 	put(s, "c", "3");
 	put_large(s, 2, 100);
 	block_id(id, 3);
-	store_block_reserve(s, id, 1, &ticket);
+	store_block_reserve(s, id, 1, 0, &ticket);
 	memstore_crash(s, (uint64_t)middle);
 	ok(holds(s, "a", "2") && holds(s, "b", NULL) && holds(s, "c", NULL) && holds_block(s, 1, 0) &&
 	    holds_block(s, 2, 0) && store_end(s) == (uint64_t)middle, "a crash takes back what came after");

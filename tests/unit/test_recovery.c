@@ -13,7 +13,7 @@ test_unfinished(void)
 	clean("s");
 	s = open_small("s", NULL);
 	block_id(id, 50);
-	store_block_reserve(s, id, LARGE, &ticket);
+	store_block_reserve(s, id, LARGE, 0, &ticket);
 	put(s, "a", "1");
 	ok(store_sync(s, &synced) == 0 && synced >= store_end(s), "a sync does not wait for an unfinished block");
 	store_block_write(ticket, data);

@@ -144,9 +144,9 @@ guarded_exists(struct store *s, const uint8_t id[ID_SIZE])
 }
 
 static int
-guarded_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ticket)
+guarded_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags, struct block_ticket **ticket)
 {
-	GUARDED(real->block_reserve(s, id, len, ticket));
+	GUARDED(real->block_reserve(s, id, len, flags, ticket));
 }
 
 static int

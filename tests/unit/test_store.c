@@ -155,6 +155,31 @@ test_space(void)
 	batch_done(&b);
 	faultdisk_done(&f);
 
+	/* What its records were to have is taken by others: it waits for it. */
+	clean("s");
+	faultdisk_init(&f);
+	s = open_small("s", &f.disk);
+	f.space_total = f.space_free = 10 << 20;
+	for (n = 0; n < 1000; n++) {
+		static const uint8_t value[1000];
+		char key[16];
+
+		snprintf(key, sizeof key, "%u", (unsigned)n);
+		batch_init(&b);
+		batch_put(&b, (struct bytes){ (uint8_t *)key, strlen(key) }, (struct bytes){ value, sizeof value });
+		apply(s, &b, 0);
+		batch_done(&b);
+	}
+	f.space_free = 0;
+	ok(store_checkpoint(s) == -ENOSPC && store_failed(s) == NULL, "a disk that others have filled fails nothing");
+	for (n = 0; n < 100000 && (rc = put(s, "a", "1")) > 0; n++)
+		continue;
+	ok(rc == -ENOSPC && store_failed(s) == NULL, "but what comes is refused");
+	f.space_free = 10 << 20;
+	ok(put(s, "a", "1") > 0 && store_checkpoint(s) == 0, "until there is some again");
+	store_close(s);
+	faultdisk_done(&f);
+
 	/* No space for a new segment changes nothing and fails nothing. */
 	clean("s");
 	faultdisk_init(&f);
@@ -434,7 +459,7 @@ crew_work(void *arg)
 
 		block_id(id, n);
 		pthread_mutex_lock(&c->lock);
-		rc = store_block_reserve(c->s, id, LARGE, &ticket);
+		rc = store_block_reserve(c->s, id, LARGE, 0, &ticket);
 		pthread_mutex_unlock(&c->lock);
 		if (rc == 0)
 			rc = store_block_write(ticket, data);

@@ -1,0 +1,151 @@
+/*
+ * credit.c - see credit.h.
+ *
+ *	NONE	 -> PROMISED	control ATTACH: its share
+ *	PROMISED -> PROMISED	a PUT or COMMIT spends; what costs more than is left also needs space
+ *				that is promised to nobody
+ *				COMMIT applied: up to its share again
+ *				STATFS: down to what it keeps, or up to what it wants
+ *	PROMISED -> NONE	eviction, the end of the session; unseen for a term and skew, after
+ *				which its client does not count on it either (R9)
+ *	UNSTATED		after a start of the server, as leases: what a stored session had is
+ *				known to its client alone
+ *	UNSTATED -> PROMISED	its first STATFS says what it keeps; until then what it sends was promised
+ *	UNSTATED -> NONE	the grace is over, or as above
+ *
+ * Credits are not durable.  While a session has yet to state its own, it may be
+ * CREDIT_MAX, and nobody is promised that.
+ *
+ * A byte of credit takes up to PART bytes of what is ready: a record is in the
+ * log and among the records, whose pages are not full; segments of the log end
+ * before the next block would fit.  So all credits together are at most that
+ * part of it.  The share of a session is an equal one of those connected; the
+ * last of the space goes to who wants it first.
+ *
+ * Removals spend nothing, nor do changes that leave things as large as they
+ * were: of these the store's reserve takes care.
+ *
+ * Invariants:
+ * 1. When a credit grows, PART times all of them is ready.
+ * 2. A credit is taken back only as far as its client said, or cannot count on it.
+ * 3. What is within a session's credit is never refused for want of space,
+ *    unless others than this server fill its disk.
+ */
+#include "server/credit.h"
+
+#include <errno.h>
+
+#include "server/outbox.h"
+
+enum { PART = 3 };
+
+/* What all sessions together may be promised now. */
+static uint64_t
+pool(struct server *s)
+{
+	uint64_t ready = store_ready(s->store) / PART, unstated = s->unstated * (uint64_t)CREDIT_MAX;
+
+	return ready > unstated ? ready - unstated : 0;
+}
+
+static void
+set(struct server *s, struct session *n, uint64_t credit)
+{
+	s->promised += credit - n->credit;
+	n->credit = credit;
+}
+
+/* Up to `want`, if there is so much. */
+static void
+raise(struct server *s, struct session *n, uint64_t want)
+{
+	uint64_t all = pool(s), others = s->promised - n->credit, left = all > others ? all - others : 0;
+
+	want = want < CREDIT_MAX ? want : CREDIT_MAX;
+	want = want < left ? want : left;
+	if (want > n->credit)
+		set(s, n, want);
+}
+
+static uint64_t
+share(struct server *s)
+{
+	return pool(s) / (s->controls > 1 ? s->controls : 1);
+}
+
+void
+credit_renew(struct server *s, struct session *n)
+{
+	if (!n->unstated)
+		raise(s, n, share(s));
+}
+
+void
+credit_void(struct server *s, struct session *n)
+{
+	s->unstated -= n->unstated;
+	n->unstated = false;
+	set(s, n, 0);
+}
+
+/* What it had before the server started is its own, if it is still there. */
+static void
+restore(struct server *s, struct session *n, uint64_t keep)
+{
+	uint64_t ready = store_ready(s->store);
+
+	credit_void(s, n);
+	ready = ready > s->promised ? ready - s->promised : 0;
+	keep = keep < CREDIT_MAX ? keep : CREDIT_MAX;
+	set(s, n, keep < ready ? keep : ready);
+}
+
+/* The others give back what is beyond their shares, or use it up; or it is not known yet what they have. */
+static bool
+is_held(struct server *s, const struct session *n)
+{
+	return s->unstated > 0 || s->promised - n->credit > share(s) * (s->controls > 1 ? s->controls - 1 : 0);
+}
+
+bool
+credit_state(struct server *s, struct session *n, uint64_t keep, uint64_t want)
+{
+	uint64_t others;
+	int r;
+
+	if (n->unstated)
+		restore(s, n, keep);
+	else if (keep < n->credit)
+		set(s, n, keep);
+	credit_renew(s, n);
+	raise(s, n, want);
+	if (n->credit >= want)
+		return false;
+	others = s->promised - n->credit;
+	r = want > CREDIT_MAX ? -ENOSPC : store_seek(s->store, PART * (others + want));
+	if (r == 0)
+		raise(s, n, want);
+	if (n->credit >= want)
+		return false;
+	return outbox_status(s, r == 0 ? -ENOSPC : r) == STATUS_BUSY || (want <= CREDIT_MAX && is_held(s, n));
+}
+
+int
+credit_cover(struct server *s, const struct session *n, uint64_t cost, unsigned *ret_flags)
+{
+	uint64_t others = PART * (s->promised - n->credit + s->unstated * (uint64_t)CREDIT_MAX);
+	int r;
+
+	*ret_flags = STORE_PROMISED;
+	if (cost <= n->credit || n->unstated)
+		return 0;
+	*ret_flags = 0;
+	r = others + cost <= store_ready(s->store) ? 0 : store_seek(s->store, others + cost);
+	return r == -ENOSPC && is_held(s, n) ? -EAGAIN : r;
+}
+
+void
+credit_spend(struct server *s, struct session *n, uint64_t cost)
+{
+	set(s, n, cost < n->credit ? n->credit - cost : 0);
+}

@@ -1,0 +1,176 @@
+/* test_server_credit.c - space that is promised to sessions: who has how much, what it covers, and when it ends. */
+#include "tests/sim/memstore.h"
+#include "tests/tap.h"
+#include "tests/unit/server_world.h"
+
+enum { CAPACITY = 1600 * 1000, PART = 3 };
+
+static uint64_t
+ready(struct world *w)
+{
+	return store_ready(w->store);
+}
+
+/* What STATFS tells. */
+static struct msg_space
+state(struct client *c, uint64_t keep, uint64_t want)
+{
+	struct message m = { .type = MSG_statfs, .statfs = { .keep = keep, .want = want } };
+	const struct message *back;
+
+	world_send(c->w, c->control, &m);
+	back = world_take(c->w, c->control, MSG_space);
+	return back == NULL ? (struct msg_space){ .credit = UINT64_MAX } : back->space;
+}
+
+static uint64_t
+credit(struct client *c)
+{
+	return state(c, UINT64_MAX, 0).credit;
+}
+
+static void
+begin(struct world *w, struct client *a, struct client *b)
+{
+	world_init(w, NULL);
+	memstore_set_capacity(w->store, CAPACITY);
+	*a = client_new(w, 1);
+	if (b != NULL)
+		*b = client_new(w, 2);
+}
+
+static void
+test_shares(void)
+{
+	struct world w;
+	struct client a, b;
+	struct msg_space s;
+	uint64_t one, other;
+
+	begin(&w, &a, NULL);
+	ok(a.at.credit <= ready(&w) / PART && a.at.credit > ready(&w) / PART - 1000, "who is alone has all that may be promised");
+	b = client_new(&w, 2);
+	ok(b.at.credit < 1000, "who comes later has to wait for some");
+	s = state(&b, 0, 100 * 1000);
+	ok(s.credit < 1000 && s.more == 1, "the other has more than its share, and will give it back");
+	one = state(&a, 0, 0).credit;
+	ok(one <= ready(&w) / PART / 2 && one > ready(&w) / PART / 2 - 1000, "of what it does not keep it has its share");
+	other = state(&b, 0, 0).credit;
+	ok(other <= one + 1000 && other > one - 1000, "now both have one");
+	s = state(&a, one, one + 1000);
+	ok(s.credit < one + 1000 && s.more == 0, "and neither more");
+	ok(state(&b, 1000, 0).credit >= 1000 && (one + credit(&b)) * PART <= ready(&w), "all of it is there");
+	world_pass(&w, TERM_MS + SKEW_MS - 1000);
+	credit(&a);
+	world_pass(&w, 2000);
+	s = state(&a, one, ready(&w) / PART);
+	ok(s.credit > one + other - 1000, "what a session had that was not heard of for a term may be another's");
+	ok(state(&b, other, 0).credit < 1000, "and is its no more");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+/* Until somebody is refused. */
+static unsigned
+put_all(struct client *c, uint8_t from, unsigned most, enum status *ret)
+{
+	unsigned n = 0;
+
+	*ret = STATUS_OK;
+	while (n < most && (*ret = client_put(c, (uint8_t)(from + n))) == STATUS_OK)
+		n++;
+	return n;
+}
+
+/* New data may take so many bytes now: of the capacity a sixteenth is for removals. */
+static void
+make_ready(struct world *w, uint64_t bytes)
+{
+	uint64_t total, left;
+
+	store_space(w->store, &total, &left);
+	memstore_set_capacity(w->store, (total - left + bytes) * 16 / 15);
+}
+
+static void
+test_promises(void)
+{
+	struct world w;
+	struct client a, b;
+	enum status status;
+	uint64_t before, block;
+	unsigned n;
+
+	begin(&w, &a, &b);
+	before = credit(&a);
+	client_put(&a, 1);
+	block = ready(&w);
+	client_put(&a, 2);
+	block -= ready(&w);
+	ok(before - state(&a, before, 0).credit >= 2 * BLOCK_COST && block > 100, "a block is paid for");
+	before = credit(&a);
+	client_put(&a, 2);
+	ok(credit(&a) == before, "but once");
+	n = 40;
+	before = n * (block + BLOCK_COST);
+	make_ready(&w, 0);
+	state(&a, 0, 0);
+	state(&b, 0, 0);
+	make_ready(&w, PART * before + 2000);
+	ok(state(&a, 0, before).credit == before, "the last of the space goes to who wants it");
+	ok(put_all(&b, 10, n, &status) < n && status == STATUS_BUSY, "others take what is promised to nobody, and no more");
+	ok(put_all(&a, 100, n, &status) == n, "what is promised is there");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+static void
+test_restart(void)
+{
+	struct world w;
+	struct client a, b;
+	uint64_t had, other;
+
+	begin(&w, &a, &b);
+	had = state(&a, 0, 0).credit;
+	other = state(&b, 0, 0).credit;
+	world_restart(&w, UINT64_MAX);
+	ok(client_attach(&b) == STATUS_OK && b.at.credit == UINT64_MAX, "a new server does not know what was promised");
+	ok(state(&b, other, other + 50000).credit == other, "who says so has what it had, and no more while others have yet to");
+	ok(client_attach(&a) == STATUS_OK && state(&a, had, 0).credit == had, "and so have they");
+	ok(state(&a, 0, 0).credit > 0 && world_check(&w), "then all is as before");
+	world_restart(&w, UINT64_MAX);
+	ok(client_attach(&b) == STATUS_OK && state(&b, UINT64_MAX, 0).credit <= ready(&w), "nobody can say that it had more than there is");
+	world_pass(&w, TERM_MS + SKEW_MS + 1000);
+	ok(client_attach(&a) == STATUS_OK && a.at.credit != UINT64_MAX, "after the grace nothing can be said of before");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+static void
+test_end(void)
+{
+	struct world w;
+	struct client a, b;
+	struct message bye = { .type = MSG_bye };
+	uint64_t had;
+
+	begin(&w, &a, &b);
+	state(&a, 0, 0);
+	had = state(&b, 0, 0).credit;
+	ok(client_attach(&a) == STATUS_OK && a.at.credit > 0 && a.at.credit <= had + 1000, "a credit outlives the connection");
+	world_send(&w, a.control, &bye);
+	ok(state(&b, had, CREDIT_MAX).credit > had + had / 2, "but not the session");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+int
+main(void)
+{
+	test_shares();
+	test_promises();
+	test_restart();
+	test_end();
+	return tap_done();
+}
