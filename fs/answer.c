@@ -106,7 +106,7 @@ abandon(struct mount *m, enum op_type type, uint64_t oid, uint64_t handle, uint3
 
 	if (c == NULL)
 		return;
-	*c = (struct call){ .op = { .type = type, .ino = oid, .handle = handle, .flags = flags },
+	*c = (struct call){ .op = { .type = type, .ino = oid, .handle = handle, .flags = flags, .own = true },
 	    .reply = abandoned_reply, .finish = abandoned_finish };
 	if (shell_submit(m->shell, c, &serial))
 		shell_replied(m->shell, c);

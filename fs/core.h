@@ -14,6 +14,7 @@
  * journal.c  what outlives the process
  * redo.c     what was lost here, run again here
  * offline.c  work without a server
+ * sleep.c    the machine goes to sleep
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -43,6 +44,8 @@ enum wait_kind {
 	WAIT_OIDS,		/* for object ids */
 	WAIT_REDO,		/* for the journal, which is run again */
 };
+
+enum sleep { AWAKE, DOZING, ASLEEP };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
 enum { NEEDS_MAX = 128, HELD_MAX = 8, CALLERS_MAX = 1024 };
@@ -209,6 +212,9 @@ struct engine {
 	bool		 offline;
 	struct timespec	 offline_since;
 	uint64_t	 detached_at;
+	enum sleep	 sleep;
+	uint64_t	 sleep_until;
+	uint64_t	 woken_at;		/* ... if the server was not heard since; 0: it was */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
@@ -276,6 +282,7 @@ void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
 void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
 void		 run_all(struct engine *e);
+void		 engine_settle(struct engine *e);	/* what every event ends with */
 struct object	*object_find(struct engine *e, uint64_t oid);
 struct object	*object_get(struct engine *e, uint64_t oid);	/* makes it */
 void		 object_drop(struct engine *e, struct object *o);	/* if nothing needs it */
@@ -447,6 +454,17 @@ bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
 int		 offline_error(const struct engine *e, const struct op *op);
 int		 offline_room(struct engine *e, const struct op *op);
 int		 offline_sync(struct engine *e);
+
+/* All are run again: they fail or go on. */
+void		 wake_all(struct engine *e);
+
+/* ---- sleep.c ---- */
+void		 sleep_tick(struct engine *e);
+/* Of an operation that would have to wait: 0 if it may. */
+int		 sleep_error(const struct engine *e, const struct op *op);
+int		 wait_error(const struct engine *e, const struct op *op);	/* for this or any other reason */
+/* What op was answered with may not be kept now. */
+void		 sleep_answer(const struct engine *e, struct op *op);
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

@@ -28,6 +28,7 @@ fs_libfs_a_SOURCES = \
 	fs/replay_beside.c \
 	fs/replay_plan.c \
 	fs/scout.c \
+	fs/sleep.c \
 	fs/span.c \
 	fs/supply.c \
 	fs/txn.c \
@@ -90,5 +91,10 @@ nuage_SOURCES = \
 	fs/control.c fs/control.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
-	fs/serve_journal.c fs/serve_journal.h
-nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS)
+	fs/serve_journal.c fs/serve_journal.h \
+	fs/suspend.c fs/suspend.h \
+	fs/logind.h
+if LOGIND
+nuage_SOURCES += fs/logind.c
+endif
+nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS) $(SYSTEMD_LIBS)

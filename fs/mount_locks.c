@@ -15,6 +15,8 @@
  * A client that is cut off for longer than its term counts no more, and what
  * is held through it binds nobody else: no process can be told, but the log is.
  *
+ * While the machine goes to sleep nobody waits (fs/sleep.c).
+ *
  * Two sessions cannot both believe to be alone: the one that attached later
  * was told of the earlier (see shell_alone()).  The earlier hears of it with
  * its next sign of life, and grants until then what the later refuses.
@@ -76,6 +78,26 @@ take_done(struct mount_locks *t)
 	if (!locks_check(t->table, why, sizeof why))
 		abort();
 #endif
+	return list;
+}
+
+/* Under the lock: all who wait, to be answered after it. */
+static struct parked *
+take_all(struct mount_locks *t)
+{
+	struct parked *list = NULL, **last = &list, **at = &t->parked, *p;
+
+	while ((p = *at) != NULL) {
+		if (p->entering || !locks_cancel(t->table, &p->wait)) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		p->wait.error = -EINTR;
+		p->next = NULL;
+		*last = p;
+		last = &p->next;
+	}
 	return list;
 }
 
@@ -177,6 +199,7 @@ wait(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
 		LOCK_SCOPE(&t->lock);
 		judge(t);
 		p->entering = false;
+		p->interrupted |= shell_asleep(t->shell);
 		if (p->interrupted)
 			p->wait.error = -EINTR;
 		if (p->interrupted || locks_wait(t->table, &p->wait)) {
@@ -292,7 +315,7 @@ mount_locks_release(struct mount_locks *t, fuse_ino_t ino, const struct fuse_fil
 void
 mount_locks_tick(struct mount_locks *t)
 {
-	struct parked *done;
+	struct parked *done, *called_off;
 	bool lapsed, worthless;
 	int error;
 
@@ -304,10 +327,12 @@ mount_locks_tick(struct mount_locks *t)
 		judge(t);
 		done = take_done(t);
 		error = done != NULL ? done->wait.error : 0;
+		called_off = shell_asleep(t->shell) ? take_all(t) : NULL;
 		worthless = lapsed && !t->lapsed && locks_any(t->table);
 		t->lapsed = lapsed;
 	}
 	answer(done);
+	answer(called_off);
 	explain(t, error);
 	if (worthless)
 		log_warning("cut off for longer than the term: locks that are held here another client may be given too");
