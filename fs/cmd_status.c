@@ -150,7 +150,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	if (fact(f, "offline")[0] == '1')
 		show_offline((time_t)strtoll(fact(f, "offline_since"), NULL, 10));
 	if (fact(f, "asleep")[0] == '1')
-		puts("    GOING TO SLEEP: what would have to wait for the server fails (interrupted)");
+		puts("    GOING TO SLEEP: what would have to wait for the server fails");
 	if (strcmp(fact(f, "logind"), "refused") == 0)
 		puts("    logind does not let it delay the machine's sleep");
 	if (fact(f, "busy")[0] == '1')

@@ -217,7 +217,7 @@ void	engine_fetched(struct engine *e, struct fetch *f, int error);
 void	engine_invalidated(struct engine *e, uint64_t oid, int error);
 /*
  * The machine is about to sleep: from now on nobody in the kernel waits for a
- * server that does not answer (-EINTR).  Off: it woke up.
+ * server that does not answer (-EHOSTDOWN).  Off: it woke up.
  */
 void	engine_sleep(struct engine *e, bool on);
 /* What was logged is on this machine's disk: 0, also without a journal. */

@@ -15,7 +15,8 @@
  * A client that is cut off for longer than its term counts no more, and what
  * is held through it binds nobody else: no process can be told, but the log is.
  *
- * While the machine goes to sleep nobody waits (fs/sleep.c).
+ * While the machine goes to sleep nobody waits (fs/sleep.c): who does is
+ * interrupted, and who would, or comes again, is refused.
  *
  * Two sessions cannot both believe to be alone: the one that attached later
  * was told of the earlier (see shell_alone()).  The earlier hears of it with
@@ -138,8 +139,9 @@ explain(struct mount_locks *t, int error)
 	    "reach across clients yet, so both would hold the same one; -o locks=local is for files that only one uses");
 }
 
+/* held: the error if it is somebody else's. */
 static void
-set(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
+set_or(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want, int held)
 {
 	struct parked *done;
 	int r;
@@ -150,9 +152,15 @@ set(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
 		r = locks_set(t->table, want);
 		done = take_done(t);
 	}
-	fuse_reply_err(req, -r);
+	fuse_reply_err(req, r == -EAGAIN ? -held : -r);
 	answer(done);
 	explain(t, r);
+}
+
+static void
+set(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
+{
+	set_or(t, req, want, -EAGAIN);
 }
 
 /* The data is the mount's, not the wait's, which may be gone when an interrupt comes late. */
@@ -181,9 +189,14 @@ interrupted(fuse_req_t req, void *data)
 static void
 wait(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
 {
-	struct parked *p = malloc(sizeof *p), *done;
+	struct parked *p, *done;
 	int r = 0;
 
+	if (shell_asleep(t->shell)) {
+		set_or(t, req, want, -ENOLCK);
+		return;
+	}
+	p = malloc(sizeof *p);
 	if (p == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -199,7 +212,6 @@ wait(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
 		LOCK_SCOPE(&t->lock);
 		judge(t);
 		p->entering = false;
-		p->interrupted |= shell_asleep(t->shell);
 		if (p->interrupted)
 			p->wait.error = -EINTR;
 		if (p->interrupted || locks_wait(t->table, &p->wait)) {

@@ -10,10 +10,10 @@
  *	any	-> AWAKE	the machine woke up, or SLEEP_MS have passed: nobody came to say so
  *
  * DOZING, the server answers, and all goes on as ever.  ASLEEP, what needs
- * nothing from elsewhere is still done; whatever would wait fails at once,
- * with EINTR: nothing was done, and calling again is right.  Many programs do
- * that by themselves, and are served when the machine is awake; of an error
- * that says more they would make more.
+ * nothing from elsewhere is still done; whatever would wait fails at once, as
+ * offline: the host is down.  Not with EINTR: many programs call again then,
+ * at once and for ever, and so have a request with us most of the time, also
+ * when we are frozen: of 20 times a cgroup with one of them froze 6.
  *
  * When the machine wakes up the term is probably over, and the kernel would
  * answer from what it knows until we say so.  So it is told to forget names
@@ -110,7 +110,7 @@ sleep_tick(struct engine *e)
 int
 sleep_error(const struct engine *e, const struct op *op)
 {
-	return e->sleep == ASLEEP && !own(op) ? -EINTR : 0;
+	return e->sleep == ASLEEP && !own(op) ? -EHOSTDOWN : 0;
 }
 
 int

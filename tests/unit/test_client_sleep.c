@@ -103,11 +103,11 @@ test_doze(void)
 	world_pass(100);
 	ok(w.reply_count == 0, "for a moment");
 	world_pass(200);
-	ok(w.reply_count == 1 && late.error == -EINTR, "but not for long: it is interrupted");
+	ok(w.reply_count == 1 && late.error == -EHOSTDOWN, "but not for long: the host is down");
 	world_replied(&late);
 	late = (struct op){ .type = OP_GETATTR, .ino = FAR + 1 };
 	w.sent[MSG_read] = 0;
-	ok(at_once(&late) == -EINTR && w.sent[MSG_read] == 0, "from then on nothing waits, nor asks for what it will not take");
+	ok(at_once(&late) == -EHOSTDOWN && w.sent[MSG_read] == 0, "from then on nothing waits, nor asks for what it will not take");
 	read = (struct op){ .type = OP_GETATTR, .ino = FAR };
 	ok(at_once(&read) == 0 && !read.cacheable, "what is here is served still");
 	ok(status().ops_parked == 1, "an operation of the shell's own waits on");
@@ -140,9 +140,9 @@ test_away(void)
 	world_submit(&waits);
 	w.reply_count = 0;
 	sleep_now(true);
-	ok(w.reply_count == 1 && waits.error == -EINTR, "without a server who waits is interrupted at once");
+	ok(w.reply_count == 1 && waits.error == -EHOSTDOWN, "without a server who waits is told so at once");
 	world_replied(&waits);
-	ok(at_once(&more) == -EINTR, "and whoever would");
+	ok(at_once(&more) == -EHOSTDOWN, "and whoever would");
 	entries++;
 	ok(engine_journal_sync(w.engine) == 0 && synced == entries, "what is to be saved is on this machine's disk");
 	world_pass(59 * 1000);
