@@ -35,6 +35,7 @@ enum excuse {
 	EXCUSE_TOLD	= 8,		/* its file told of a loss before, and need not do so again */
 	EXCUSE_ABSENT	= 16,		/* its session was given up: what it had open and others removed is gone, without PIN */
 	EXCUSE_INTR	= 4,		/* its caller was killed */
+	EXCUSE_DOWN	= 32,		/* the machine was about to sleep */
 };
 
 struct call {

@@ -67,6 +67,7 @@ outcome(struct trial *t, bool may_succeed)
 		return 0;
 	if ((error == -ENOSPC && (t->call->excuses & EXCUSE_NOSPC)) ||
 	    ((error == -EIO || error == -ESTALE) && (t->call->excuses & EXCUSE_LOST)) ||
+	    (error == -EHOSTDOWN && (t->call->excuses & EXCUSE_DOWN)) ||
 	    (error == -EINTR && (t->call->excuses & EXCUSE_INTR)))
 		return 1;
 	if (t->errors_count > 0)

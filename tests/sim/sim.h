@@ -44,7 +44,7 @@ struct sim_report {
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
-	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
+	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, naps, deafs;
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };
