@@ -208,6 +208,7 @@ struct engine {
 
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
+	bool		 kept_long;		/* the kernel was told to keep things for longer than the term */
 	bool		 expired;		/* the kernel has been told that the term is over */
 	bool		 offline;
 	struct timespec	 offline_since;
@@ -334,6 +335,11 @@ void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_lose_session(struct engine *e);
 void		 lease_expired(struct engine *e);
+/* The kernel is to forget all names and attributes, but no pages. */
+void		 lease_forget_names(struct engine *e);
+/* For how long may the kernel keep what it is told now? */
+uint32_t	 lease_keep_ms(struct engine *e);
+void		 lease_tick(struct engine *e);
 void		 lease_trim(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
 

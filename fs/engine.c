@@ -374,6 +374,7 @@ attempt(struct engine *e, struct op *op)
 	if (!done)
 		return false;
 	op->state->wait = WAIT_NONE;
+	op->keep_ms = lease_keep_ms(e);
 	sleep_answer(e, op);
 	return true;
 }
@@ -679,6 +680,7 @@ engine_tick(struct engine *e)
 		e->allocating = true;
 		e->alloc_request = e->next_request;
 	}
+	lease_tick(e);
 	sleep_tick(e);
 	full_tick(e);
 	data_flush_step(e);

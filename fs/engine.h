@@ -107,8 +107,9 @@ struct op {
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
-	bool		 cacheable;		/* the kernel may keep the attributes (long timeout) */
-	bool		 name_cacheable;	/* ... and the name, or that there is none */
+	uint32_t	 keep_ms;		/* for so long the kernel may keep, at most, */
+	bool		 cacheable;		/* the attributes, */
+	bool		 name_cacheable;	/* and the name, or that there is none */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
 	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */

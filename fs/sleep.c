@@ -58,24 +58,6 @@ doze(struct engine *e)
 	wake_all(e);
 }
 
-/* Before the machine freezes, rather than after it woke up. */
-static void
-sweep(struct engine *e)
-{
-	struct object *o;
-	struct action *a;
-
-	TAILQ_FOREACH(o, &e->lru, lru_link) {
-		if (o->lookups == 0 && o->oid != OID_ROOT)
-			continue;
-		if ((a = action_add(e, ACTION_INVALIDATE)) == NULL)
-			return;
-		o->sweeps++;
-		a->oid = o->oid;
-		a->directory = !o->attr_known || S_ISDIR(o->attr.mode);
-	}
-}
-
 static void
 wake_up(struct engine *e)
 {
@@ -91,7 +73,7 @@ engine_sleep(struct engine *e, bool on)
 		wake_up(e);
 	if (on) {
 		if (e->sleep == AWAKE)
-			sweep(e);
+			lease_forget_names(e);
 		e->sleep = e->sleep == AWAKE ? DOZING : e->sleep;
 		e->sleep_until = e->now_ms + SLEEP_MS;
 		doze(e);

@@ -136,6 +136,7 @@ M=$(mnt ann) B=$(mnt bob)
 mount_client ann vol -o commit=60
 [ "$(json ann logind)" != off ] || skip_all "nuage is built without logind"
 freeze_along "${client_pids[ann]}"
+must wait_for 10 heard
 
 # Content that ann has not got.
 unseen() {

@@ -1,6 +1,6 @@
 /*
  * test_client_sleep.c - the client engine while the machine goes to sleep, and
- * when it wakes up.
+ * when it wakes up; and what the kernel may keep while the engine is stopped.
  */
 #include "tests/unit/client_world.h"
 
@@ -188,6 +188,39 @@ test_wake(void)
 	world_teardown();
 }
 
+static void
+hear(uint32_t sessions)
+{
+	struct message m = { .type = MSG_alive, .id = w.last_keepalive, .alive = { .sessions = sessions } };
+
+	engine_received(w.engine, &m);
+	world_collect();
+}
+
+static void
+test_stopped(void)
+{
+	struct op look = { .type = OP_GETATTR, .ino = OID_ROOT };
+
+	begin();
+	world_pass(5000);
+	hear(1);
+	world_forget();
+	ok(at_once(&look) == 0 && look.keep_ms == UINT32_MAX, "alone, the kernel may keep things for long");
+	world_pass(5000);
+	hear(2);
+	world_pass(0);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0, "when somebody comes it forgets them");
+	world_pass(4000);
+	look = (struct op){ .type = OP_GETATTR, .ino = OID_ROOT };
+	ok(at_once(&look) == 0 && look.cacheable && look.keep_ms == TERM_MS - 4000, "in company it may until the term ends");
+	world_forget();
+	world_pass(1000);
+	hear(3);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) < 0, "and need not forget when more come");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -195,5 +228,6 @@ main(void)
 	test_doze();
 	test_away();
 	test_wake();
+	test_stopped();
 	return tap_done();
 }
