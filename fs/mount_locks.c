@@ -15,8 +15,9 @@
  * A client that is cut off for longer than its term counts no more, and what
  * is held through it binds nobody else: no process can be told, but the log is.
  *
- * While the machine goes to sleep nobody waits (fs/sleep.c): who does is
- * interrupted, and who would, or comes again, is refused.
+ * While the machine goes to sleep nobody waits (fs/sleep.c): who does or would
+ * is refused.  Not interrupted: of EINTR the kernel makes ERESTARTSYS, which
+ * without a signal reaches the program.
  *
  * Two sessions cannot both believe to be alone: the one that attached later
  * was told of the earlier (see shell_alone()).  The earlier hears of it with
@@ -94,7 +95,7 @@ take_all(struct mount_locks *t)
 			continue;
 		}
 		*at = p->next;
-		p->wait.error = -EINTR;
+		p->wait.error = -ENOLCK;
 		p->next = NULL;
 		*last = p;
 		last = &p->next;

@@ -301,7 +301,7 @@ one "who waits for a stopped server cannot be frozen" needed
 one "but is told so in time when the machine is to sleep" silent
 one "at once when the server is known to be away" gone
 one "with a server all is saved, and nothing fails" saved
-one "who waits for a lock is interrupted" locks
+one "who waits for a lock is refused" locks
 one "awake, nobody is shown what changed meanwhile" stale
 one "a command does it without logind" by_hand
 one "a logind and a bus that come again are found" again
