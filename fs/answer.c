@@ -1,8 +1,8 @@
 /*
  * answer.c - what the kernel is told when an operation is done.
  *
- * What is cacheable the kernel may keep until we say otherwise (notifier.h);
- * the rest it asks for again.  A caller that went away makes the reply fail
+ * What is cacheable the kernel may keep for as long as the engine says, or until
+ * we say otherwise (notifier.h); the rest it asks for again.  A caller that went away makes the reply fail
  * with ENOENT: what the reply would have given it is taken back.
  */
 #include "fs/mount_room.h"
@@ -18,29 +18,26 @@
 
 enum {
 	BLOCK_SHOWN	= 64 * 1024,		/* st_blksize */
-	TIMEOUT_S	= 3600,			/* of what is cacheable */
+	TIMEOUT_MS	= 3600 * 1000,		/* of what is cacheable, at most */
 };
 
 static const uint8_t zeros[64 * 1024];
 
+/* In seconds, as libfuse wants it. */
 static double
-attr_timeout(const struct op *op)
+attr_timeout(const struct op *op, bool cacheable)
 {
-	return op->cacheable ? TIMEOUT_S : 0;
+	uint32_t ms = op->keep_ms < TIMEOUT_MS ? op->keep_ms : TIMEOUT_MS;
+
+	return cacheable ? ms / 1000.0 : 0;
 }
 
 static double
-name_timeout(const struct mount *m, bool cacheable)
+name_timeout(const struct mount *m, const struct op *op, bool cacheable)
 {
-	if (!cacheable)
-		return 0;
-	return m->kernel_minor >= MOUNT_EPOCH_MINOR ? TIMEOUT_S : 1;
-}
+	double s = attr_timeout(op, cacheable);
 
-static double
-entry_timeout(const struct mount *m, const struct op *op)
-{
-	return name_timeout(m, op->name_cacheable);
+	return m->kernel_minor >= MOUNT_EPOCH_MINOR || s < 1 ? s : 1;
 }
 
 static void
@@ -60,7 +57,8 @@ static void
 fill_entry(const struct mount *m, const struct op *op, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){ .ino = ino_of(op->child),
-	    .attr_timeout = attr_timeout(op), .entry_timeout = entry_timeout(m, op) };
+	    .attr_timeout = attr_timeout(op, op->cacheable),
+	    .entry_timeout = name_timeout(m, op, op->name_cacheable) };
 	fill_stat(m, op->child, &op->attr, &e->attr);
 }
 
@@ -106,7 +104,7 @@ abandon(struct mount *m, enum op_type type, uint64_t oid, uint64_t handle, uint3
 
 	if (c == NULL)
 		return;
-	*c = (struct call){ .op = { .type = type, .ino = oid, .handle = handle, .flags = flags },
+	*c = (struct call){ .op = { .type = type, .ino = oid, .handle = handle, .flags = flags, .own = true },
 	    .reply = abandoned_reply, .finish = abandoned_finish };
 	if (shell_submit(m->shell, c, &serial))
 		shell_replied(m->shell, c);
@@ -145,7 +143,7 @@ answer_attr(struct request *r)
 	struct stat st;
 
 	fill_stat(r->mount, op->ino, &op->attr, &st);
-	fuse_reply_attr(r->req, &st, attr_timeout(op));
+	fuse_reply_attr(r->req, &st, attr_timeout(op, op->cacheable));
 }
 
 static void
@@ -241,14 +239,14 @@ answer_read(struct request *r)
 }
 
 static void
-fill_child(const struct mount *m, const struct dirent_out *from, struct fuse_entry_param *e)
+fill_child(const struct mount *m, const struct op *op, const struct dirent_out *from, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){ .attr = { .st_ino = ino_of(from->ino), .st_mode = DTTOIF(from->type) } };
 	if (from->attr == NULL)
 		return;
 	e->ino = ino_of(from->ino);
-	e->attr_timeout = from->cacheable ? TIMEOUT_S : 0;
-	e->entry_timeout = name_timeout(m, from->name_cacheable);
+	e->attr_timeout = attr_timeout(op, from->cacheable);
+	e->entry_timeout = name_timeout(m, op, from->name_cacheable);
 	fill_stat(m, from->ino, from->attr, &e->attr);
 }
 
@@ -263,7 +261,7 @@ answer_readdir(struct request *r)
 	for (size_t i = 0; buf != NULL && i < op->entries_count; i++) {
 		const struct dirent_out *from = &op->entries[i];
 
-		fill_child(r->mount, from, &e);
+		fill_child(r->mount, op, from, &e);
 		/* The engine has counted what fits. */
 		at += op->plus ? fuse_add_direntry_plus(r->req, buf + at, op->size - at, from->name, &e, (off_t)from->offset) :
 		    fuse_add_direntry(r->req, buf + at, op->size - at, from->name, &e.attr, (off_t)from->offset);
@@ -309,7 +307,8 @@ answer(struct request *r)
 		fuse_lowlevel_notify_inval_inode(r->mount->session, ino_of(op->ino), -1, 0);
 	if (op->error == -ENOENT && op->type == OP_LOOKUP && op->name_cacheable) {
 		/* The kernel remembers that the name is not there. */
-		fuse_reply_entry(r->req, &(struct fuse_entry_param){ .entry_timeout = entry_timeout(r->mount, op) });
+		fuse_reply_entry(r->req, &(struct fuse_entry_param){
+		    .entry_timeout = name_timeout(r->mount, op, op->name_cacheable) });
 	} else if (op->error != 0 || answers[op->type] == NULL) {
 		answer_error(r);
 	} else {

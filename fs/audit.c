@@ -17,6 +17,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->offline_since = e->offline_since;
 	to->alone = e->sessions == 1 && (lease_valid(e) || e->offline);
 	to->busy = e->now_ms < e->busy_until || e->resend_at != 0;
+	to->asleep = e->sleep != AWAKE;
 	to->lapsed = e->had_session && !lease_valid(e) && !e->offline;
 	to->reclaiming = e->reclaiming;
 	to->dirty_bytes = e->dirty_bytes;

@@ -26,11 +26,12 @@ struct channel {
 	pthread_cond_t		 change;	/* up, kicked, stopping, writing */
 	struct link		*link;
 	bool			 up, kicked, writing, ending, stopping, hurry;
+	bool			 opening;	/* and may be called off by cancel_fd */
 	char			 trouble[256];
 
 	const char		*name;
 	struct link_target	 target;
-	int			 cancel_fd;	/* readable: no new link */
+	int			 cancel_fd;	/* readable: no new link, or not this one */
 	const struct channel_calls	*calls;
 	void			*context;
 	bool			 started;
@@ -46,7 +47,7 @@ channel_new(struct channel **ret, const char *name, const struct link_target *ta
 
 	if (channel == NULL)
 		return -ENOMEM;
-	channel->cancel_fd = eventfd(0, EFD_CLOEXEC);
+	channel->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (channel->cancel_fd < 0) {
 		free(channel);
 		return -errno;
@@ -78,13 +79,30 @@ ending(struct channel *channel)
 	return channel->stopping || channel->ending;
 }
 
+/* Not again, unless it was called off for good. */
+static void
+opened(struct channel *channel)
+{
+	eventfd_t times;
+
+	LOCK_SCOPE(&channel->lock);
+	channel->opening = false;
+	if (!channel->stopping && !channel->ending)
+		eventfd_read(channel->cancel_fd, &times);
+}
+
 int
 channel_try(struct channel *channel, char *why, size_t size)
 {
 	struct link *link = NULL;
 	int r;
 
+	{
+		LOCK_SCOPE(&channel->lock);
+		channel->opening = true;
+	}
 	r = link_open(&link, &channel->target, why, size);
+	opened(channel);
 	if (r == 0) {
 		{
 			/* Visible before attach, so that channel_break() and channel_free() reach it. */
@@ -105,7 +123,10 @@ channel_try(struct channel *channel, char *why, size_t size)
 			return 0;
 		}
 		channel->link = NULL;
-		strncpy(channel->trouble, why, sizeof channel->trouble - 1);
+		if (r == -ECANCELED)
+			why[0] = '\0';
+		else
+			strncpy(channel->trouble, why, sizeof channel->trouble - 1);
 	}
 	link_close(link);
 	return r;
@@ -343,6 +364,18 @@ channel_hurry(struct channel *channel)
 {
 	LOCK_SCOPE(&channel->lock);
 	channel->hurry = true;
+	pthread_cond_broadcast(&channel->change);
+}
+
+void
+channel_renew(struct channel *channel)
+{
+	LOCK_SCOPE(&channel->lock);
+	channel->hurry = true;
+	if (channel->opening)
+		eventfd_write(channel->cancel_fd, 1);
+	else if (!channel->up)
+		link_shutdown(channel->link);
 	pthread_cond_broadcast(&channel->change);
 }
 

@@ -58,6 +58,8 @@ void	channel_send(struct channel *channel);
 void	channel_break(struct channel *channel);
 /* Tries to connect now, whatever the backoff says: any thread. */
 void	channel_hurry(struct channel *channel);
+/* The same, and an attempt under way begins anew: it may be one to an address of yesterday. */
+void	channel_renew(struct channel *channel);
 bool	channel_up(struct channel *channel);
 /* Milliseconds since something last came in; 0 while the channel is down. */
 unsigned channel_silence_ms(struct channel *channel);

@@ -109,7 +109,7 @@ show_conflicts(struct listing *s, const uint8_t *id)
 static void
 show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 {
-	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "journal" };
+	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "logind", "journal" };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
 	for (size_t i = 0; i < f->count; i++) {
@@ -122,7 +122,8 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 		if (text)
 			cmd_json(stdout, at->rest);
 		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 ||
-		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0)
+		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0 ||
+		    strcmp(at->word, "asleep") == 0)
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);
@@ -163,6 +164,10 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
 	if (fact(f, "offline")[0] == '1')
 		show_offline((time_t)strtoll(fact(f, "offline_since"), NULL, 10));
+	if (fact(f, "asleep")[0] == '1')
+		puts("    GOING TO SLEEP: what would have to wait for the server fails");
+	if (strcmp(fact(f, "logind"), "refused") == 0)
+		puts("    logind does not let it delay the machine's sleep");
 	if (fact(f, "busy")[0] == '1')
 		puts("    the server is busy: what it did not take is tried again");
 	if (objects == 0 && dirty == 0)

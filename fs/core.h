@@ -16,6 +16,7 @@
  * journal.c  what outlives the process
  * redo.c     what was lost here, run again here
  * offline.c  work without a server
+ * sleep.c    the machine goes to sleep
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -46,6 +47,8 @@ enum wait_kind {
 	WAIT_REDO,		/* for the journal, which is run again */
 	WAIT_REPLY,		/* it is done: for memory to say so */
 };
+
+enum sleep { AWAKE, DOZING, ASLEEP };
 
 /* Wants of one attempt: the whole set is stated at once (R6). */
 enum { NEEDS_MAX = 128, HELD_MAX = 8, CALLERS_MAX = 1024 };
@@ -225,10 +228,14 @@ struct engine {
 
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
+	bool		 kept_long;		/* the kernel was told to keep things for longer than the term */
 	bool		 expired;		/* the kernel has been told that the term is over */
 	bool		 offline;
 	struct timespec	 offline_since;
 	uint64_t	 detached_at;
+	enum sleep	 sleep;
+	uint64_t	 sleep_until;
+	uint64_t	 woken_at;		/* ... if the server was not heard since; 0: it was */
 	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
@@ -296,6 +303,7 @@ void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
 void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */
 void		 run_all(struct engine *e);
+void		 engine_settle(struct engine *e);	/* what every event ends with */
 struct object	*object_find(struct engine *e, uint64_t oid);
 struct object	*object_get(struct engine *e, uint64_t oid);	/* makes it */
 void		 object_drop(struct engine *e, struct object *o);	/* if nothing needs it */
@@ -349,6 +357,11 @@ void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
 void		 lease_lose_session(struct engine *e);
 void		 lease_expired(struct engine *e);
+/* The kernel is to forget all names and attributes, but no pages. */
+void		 lease_forget_names(struct engine *e);
+/* For how long may the kernel keep what it is told now? */
+uint32_t	 lease_keep_ms(struct engine *e);
+void		 lease_tick(struct engine *e);
 void		 lease_trim(struct engine *e);
 void		 lease_tick(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
@@ -472,6 +485,17 @@ bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
 int		 offline_error(const struct engine *e, const struct op *op);
 int		 offline_room(struct engine *e, const struct op *op);
 int		 offline_sync(struct engine *e);
+
+/* All are run again: they fail or go on. */
+void		 wake_all(struct engine *e);
+
+/* ---- sleep.c ---- */
+void		 sleep_tick(struct engine *e);
+/* Of an operation that would have to wait: 0 if it may. */
+int		 sleep_error(const struct engine *e, const struct op *op);
+int		 wait_error(const struct engine *e, const struct op *op);	/* for this or any other reason */
+/* What op was answered with may not be kept now. */
+void		 sleep_answer(const struct engine *e, struct op *op);
 
 /* ---- txn.c ---- */
 void		 txn_touch(struct engine *e, struct object *o);

@@ -7,7 +7,7 @@
  * it waits, and every one sees one consistent state.
  *
  * Events:  submit, replied, interrupt, forget, attached, detached, received,
- *          stored, fetched, invalidated, tick.  After each, what became
+ *          stored, fetched, invalidated, sleep, tick.  After each, what became
  *          runnable runs, the transaction is looked after, recalls go on.
  *
  * Invariants (engine_check()):
@@ -326,7 +326,8 @@ went_through(struct engine *e, struct op *op)
 
 	if (r == -EAGAIN && offline_error(e, op) < 0)
 		r = -ENOSPC;
-
+	if (r == -EAGAIN && sleep_error(e, op) < 0)
+		r = sleep_error(e, op);
 	if (r != -EAGAIN)
 		op->error = r;
 	return r != -EAGAIN;
@@ -334,7 +335,7 @@ went_through(struct engine *e, struct op *op)
 
 /* Runs op once.  True when it is done. */
 static bool
-attempt(struct engine *e, struct op *op)
+attempt_once(struct engine *e, struct op *op)
 {
 	struct op_state *s = op->state;
 	int r;
@@ -361,20 +362,18 @@ attempt(struct engine *e, struct op *op)
 	if (adds_changes(op->type) && txn_full(e) && e->error == 0) {
 		e->freeze_wanted = true;
 		park(op, WAIT_ROOM, 0);
-		return false;
-	}
-	if (journal_full(e, op)) {
+	} else if (journal_full(e, op))
 		park(op, WAIT_ROOM, 0);
-		return false;
-	}
+	if (s->wait != WAIT_NONE)
+		return (op->error = wait_error(e, op)) != 0;
 	r = op->type >= OP_COUNT ? -ENOSYS : op->replay != NULL ? op_replay(e, op, run_op[op->type]) :
 	    run_op[op->type](e, op);
 	if (s->fail != 0)
 		r = s->fail;
 	if (r == -EAGAIN && s->refused != 0)
 		r = s->refused;
-	if (r == -EAGAIN && offline_error(e, op) < 0)
-		r = offline_error(e, op);
+	if (r == -EAGAIN && wait_error(e, op) < 0)
+		r = wait_error(e, op);
 	if (r == 0 && !journal_op(e, op)) {
 		s->through = true;
 		e->stats.journal_through++;
@@ -398,6 +397,19 @@ attempt(struct engine *e, struct op *op)
 	} else
 		s->wait = WAIT_ATTACH;
 	return false;
+}
+
+static bool
+attempt(struct engine *e, struct op *op)
+{
+	bool done = attempt_once(e, op);
+
+	if (!done)
+		return false;
+	op->state->wait = WAIT_NONE;
+	op->keep_ms = lease_keep_ms(e);
+	sleep_answer(e, op);
+	return true;
 }
 
 static void
@@ -447,9 +459,8 @@ run_all(struct engine *e)
 	e->running = false;
 }
 
-/* What every event ends with. */
-static void
-settle(struct engine *e)
+void
+engine_settle(struct engine *e)
 {
 	do {
 		run_all(e);
@@ -480,7 +491,7 @@ engine_submit(struct engine *e, struct op *op)
 		to_replying(e, s);
 	else
 		to_parked(e, s);
-	settle(e);
+	engine_settle(e);
 	return done;
 }
 
@@ -502,7 +513,7 @@ engine_replied(struct engine *e, struct op *op)
 	free(s);
 	if (!TAILQ_EMPTY(&e->recalling)) {
 		lease_step_all(e);
-		settle(e);
+		engine_settle(e);
 	}
 }
 
@@ -551,6 +562,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	e->boot = a->boot;
 	e->attached = true;
 	credit_attached(e, a->credit, fresh);
+	e->woken_at = 0;
 	offline_end(e);
 	e->term_ms = a->term_ms;
 	/* The request left at most one connection attempt ago.  Leases count again when they are reclaimed. */
@@ -591,7 +603,7 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	wake(e, WAIT_READ, 0);
 	wake(e, WAIT_ATTACH, 0);
 	wake(e, WAIT_ROOM, 0);
-	settle(e);
+	engine_settle(e);
 }
 
 void
@@ -634,6 +646,7 @@ engine_received(struct engine *e, const struct message *m)
 	case MSG_alive:
 		if (m->id == e->keepalive_request)
 			extend_term(e, e->keepalive_sent);
+		e->woken_at = 0;
 		e->sessions = m->alive.sessions;
 		if (m->alive.version > e->version)
 			e->version = m->alive.version;
@@ -648,14 +661,14 @@ engine_received(struct engine *e, const struct message *m)
 	default:
 		break;
 	}
-	settle(e);
+	engine_settle(e);
 }
 
 void
 engine_stored(struct engine *e, struct flush *f, int error)
 {
 	data_stored(e, f->state, error);
-	settle(e);
+	engine_settle(e);
 }
 
 void
@@ -665,7 +678,7 @@ engine_fetched(struct engine *e, struct fetch *f, int error)
 	wake(e, WAIT_FETCH, 0);
 	if (!TAILQ_EMPTY(&e->flushing))
 		data_flush_step(e);
-	settle(e);
+	engine_settle(e);
 	cell_forget_failed(e);
 }
 
@@ -676,7 +689,7 @@ engine_invalidated(struct engine *e, uint64_t oid, int error)
 
 	if (o != NULL && !(error == -ENOENT && lease_sweep_again(e, o)))
 		lease_swept(e, o);
-	settle(e);
+	engine_settle(e);
 }
 
 void
@@ -712,13 +725,14 @@ engine_tick(struct engine *e)
 	}
 	credit_tick(e);
 	lease_tick(e);
+	sleep_tick(e);
 	data_flush_step(e);
 	unpin_step(e);
 	journal_step(e);
 	redo_tick(e);
 	if (e->objects > e->config.objects_max)
 		lease_trim(e);
-	settle(e);
+	engine_settle(e);
 }
 
 /* ---- life ---- */

@@ -103,11 +103,13 @@ struct op {
 	uint64_t	 handle;		/* of OPEN, CREATE, OPENDIR */
 	struct replaying *replay;		/* out of the journal, done again; else NULL */
 	bool		 redo;			/* on behalf of the journal: waits for nobody's turn */
+	bool		 own;			/* the shell's: nobody in the kernel waits for it */
 	/* results */
 	int		 error;			/* 0 or a negative errno */
 	uint64_t	 child;			/* ino of LOOKUP, CREATE, ... */
-	bool		 cacheable;		/* the kernel may keep the attributes (long timeout) */
-	bool		 name_cacheable;	/* ... and the name, or that there is none */
+	uint32_t	 keep_ms;		/* for so long the kernel may keep, at most, */
+	bool		 cacheable;		/* the attributes, */
+	bool		 name_cacheable;	/* and the name, or that there is none */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
 	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
@@ -218,6 +220,13 @@ void	engine_received(struct engine *e, const struct message *m);
 void	engine_stored(struct engine *e, struct flush *f, int error);
 void	engine_fetched(struct engine *e, struct fetch *f, int error);
 void	engine_invalidated(struct engine *e, uint64_t oid, int error);
+/*
+ * The machine is about to sleep: from now on nobody in the kernel waits for a
+ * server that does not answer (-EHOSTDOWN).  Off: it woke up.
+ */
+void	engine_sleep(struct engine *e, bool on);
+/* What was logged is on this machine's disk: 0, also without a journal. */
+int	engine_journal_sync(struct engine *e);
 void	engine_tick(struct engine *e);	/* every 100 ms or so */
 /* Asked after any event: something waits that the next tick should come for within a few milliseconds. */
 bool	engine_hurry(struct engine *e);
@@ -236,6 +245,7 @@ struct engine_status {
 	bool		reclaiming;		/* it is not known yet which leases outlived the last connection */
 	bool		offline;		/* it serves what it has all the same, */
 	struct timespec	offline_since;		/* since then */
+	bool		asleep;			/* the machine is about to sleep, or was not said to have woken */
 	bool		busy;			/* the server was too busy for something lately, which is tried again */
 	size_t		dirty_bytes, dirty_objects, commits_pending;
 	size_t		objects, cached_bytes, ops_parked;

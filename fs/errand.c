@@ -68,6 +68,7 @@ shell_begin(struct shell *s, const struct op *op)
 	lock_init(&e->lock);
 	lock_cond_init(&e->done);
 	e->call.op = *op;
+	e->call.op.own = true;
 	e->call.reply = errand_reply;
 	e->call.finish = errand_finish;
 	e->refs = 2;

@@ -9,6 +9,10 @@
  *    a RENAME moved, are swept again while such replies left meanwhile.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
  *
+ * A process that is stopped cannot make the kernel forget anything.  So in
+ * company it keeps names and attributes no longer than the term, and what it
+ * was given while this session was alone it forgets when that ends.
+ *
  * What is weakened to SHARED the kernel may go on caching; but not pages that
  * were changed through a map, which only a sweep makes it write: later that
  * could not be done under the lease, and whole pages would undo what others
@@ -512,15 +516,6 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 	shed(e);
 }
 
-void
-lease_tick(struct engine *e)
-{
-	if (e->reread_at == 0 || e->now_ms < e->reread_at)
-		return;
-	e->reread_at = 0;
-	wake(e, WAIT_OBJECT, 0);
-}
-
 /* ---- after a new connection ---- */
 
 static bool
@@ -658,6 +653,46 @@ lease_expired(struct engine *e)
 	TAILQ_FOREACH(o, &e->lru, lru_link)
 		if (o->mode != MODE_NONE && (o->lookups > 0 || o->oid == OID_ROOT))
 			lease_sweep(e, o);
+}
+
+void
+lease_forget_names(struct engine *e)
+{
+	struct object *o;
+	struct action *a;
+
+	TAILQ_FOREACH(o, &e->lru, lru_link) {
+		if (o->lookups == 0 && o->oid != OID_ROOT)
+			continue;
+		if ((a = action_add(e, ACTION_INVALIDATE)) == NULL)
+			return;
+		o->sweeps++;
+		a->oid = o->oid;
+		a->directory = !o->attr_known || S_ISDIR(o->attr.mode);
+	}
+}
+
+uint32_t
+lease_keep_ms(struct engine *e)
+{
+	if (e->sessions <= 1 || e->offline) {
+		e->kept_long = true;
+		return UINT32_MAX;
+	}
+	return lease_valid(e) ? (uint32_t)(e->lease_until - e->now_ms) : 0;
+}
+
+void
+lease_tick(struct engine *e)
+{
+	if (e->reread_at != 0 && e->now_ms >= e->reread_at) {
+		e->reread_at = 0;
+		wake(e, WAIT_OBJECT, 0);
+	}
+	if (e->kept_long && e->sessions > 1 && !e->offline) {
+		e->kept_long = false;
+		lease_forget_names(e);
+	}
 }
 
 /* An operation that waits has it, or is about to get it. */

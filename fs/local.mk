@@ -29,6 +29,7 @@ fs_libfs_a_SOURCES = \
 	fs/replay_beside.c \
 	fs/replay_plan.c \
 	fs/scout.c \
+	fs/sleep.c \
 	fs/span.c \
 	fs/span_cost.c \
 	fs/supply.c \
@@ -95,8 +96,13 @@ nuage_SOURCES = \
 	fs/handover.c fs/handover.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
-	fs/serve_journal.c fs/serve_journal.h
-nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS)
+	fs/serve_journal.c fs/serve_journal.h \
+	fs/suspend.c fs/suspend.h \
+	fs/logind.h
+if LOGIND
+nuage_SOURCES += fs/logind.c
+endif
+nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS) $(SYSTEMD_LIBS)
 
 # What mount(8) looks for, and a unit that mounts as a user logs in.
 INSTALL_LINKS += mount-link

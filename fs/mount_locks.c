@@ -15,6 +15,10 @@
  * A client that is cut off for longer than its term counts no more, and what
  * is held through it binds nobody else: no process can be told, but the log is.
  *
+ * While the machine goes to sleep nobody waits (fs/sleep.c): who does or would
+ * is refused.  Not interrupted: of EINTR the kernel makes ERESTARTSYS, which
+ * without a signal reaches the program.
+ *
  * Two sessions cannot both believe to be alone: the one that attached later
  * was told of the earlier (see shell_alone()).  The earlier hears of it with
  * its next sign of life, and grants until then what the later refuses.
@@ -79,6 +83,26 @@ take_done(struct mount_locks *t)
 	return list;
 }
 
+/* Under the lock: all who wait, to be answered after it. */
+static struct parked *
+take_all(struct mount_locks *t)
+{
+	struct parked *list = NULL, **last = &list, **at = &t->parked, *p;
+
+	while ((p = *at) != NULL) {
+		if (p->entering || !locks_cancel(t->table, &p->wait)) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		p->wait.error = -ENOLCK;
+		p->next = NULL;
+		*last = p;
+		last = &p->next;
+	}
+	return list;
+}
+
 static void
 answer(struct parked *list)
 {
@@ -116,8 +140,9 @@ explain(struct mount_locks *t, int error)
 	    "reach across clients yet, so both would hold the same one; -o locks=local is for files that only one uses");
 }
 
+/* held: the error if it is somebody else's. */
 static void
-set(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
+set_or(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want, int held)
 {
 	struct parked *done;
 	int r;
@@ -128,9 +153,15 @@ set(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
 		r = locks_set(t->table, want);
 		done = take_done(t);
 	}
-	fuse_reply_err(req, -r);
+	fuse_reply_err(req, r == -EAGAIN ? -held : -r);
 	answer(done);
 	explain(t, r);
+}
+
+static void
+set(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
+{
+	set_or(t, req, want, -EAGAIN);
 }
 
 /* The data is the mount's, not the wait's, which may be gone when an interrupt comes late. */
@@ -159,9 +190,14 @@ interrupted(fuse_req_t req, void *data)
 static void
 wait(struct mount_locks *t, fuse_req_t req, const struct lock_spec *want)
 {
-	struct parked *p = malloc(sizeof *p), *done;
+	struct parked *p, *done;
 	int r = 0;
 
+	if (shell_asleep(t->shell)) {
+		set_or(t, req, want, -ENOLCK);
+		return;
+	}
+	p = malloc(sizeof *p);
 	if (p == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -292,7 +328,7 @@ mount_locks_release(struct mount_locks *t, fuse_ino_t ino, const struct fuse_fil
 void
 mount_locks_tick(struct mount_locks *t)
 {
-	struct parked *done;
+	struct parked *done, *called_off;
 	bool lapsed, worthless;
 	int error;
 
@@ -304,10 +340,12 @@ mount_locks_tick(struct mount_locks *t)
 		judge(t);
 		done = take_done(t);
 		error = done != NULL ? done->wait.error : 0;
+		called_off = shell_asleep(t->shell) ? take_all(t) : NULL;
 		worthless = lapsed && !t->lapsed && locks_any(t->table);
 		t->lapsed = lapsed;
 	}
 	answer(done);
+	answer(called_off);
 	explain(t, error);
 	if (worthless)
 		log_warning("cut off for longer than the term: locks that are held here another client may be given too");

@@ -6,6 +6,9 @@
  *				the only one when the server was last heard
  *	OFFLINE	-> ONLINE	attached again
  *
+ * A term that ran out while the machine slept counts, too: then the network
+ * has WAKE_MS to come back.
+ *
  * OFFLINE, what is cached is served as if its lease were held, and changed as
  * if it were EXCLUSIVE: changes go to the journal and the running transaction
  * as ever.  Whatever would wait for the server fails at once, so nothing is
@@ -25,6 +28,8 @@
  */
 #include "fs/core.h"
 
+enum { WAKE_MS = 10 * 1000 };
+
 /* Where a change would go. */
 static bool
 kept(const struct engine *e)
@@ -38,8 +43,7 @@ may(const struct engine *e)
 	return e->config.offline == OFFLINE_ALWAYS || (e->config.offline == OFFLINE_ALONE && e->sessions <= 1);
 }
 
-/* They are woken, fail or go on, and none waits again. */
-static void
+void
 wake_all(struct engine *e)
 {
 	static const enum wait_kind waits[] = { WAIT_READ, WAIT_OBJECT, WAIT_COMMIT, WAIT_FLUSH, WAIT_ROOM, WAIT_FETCH,
@@ -49,6 +53,17 @@ wake_all(struct engine *e)
 		wake(e, waits[i], waits[i] == WAIT_COMMIT ? UINT64_MAX : 0);
 }
 
+/* Has it been looked for long enough? */
+static bool
+away(const struct engine *e)
+{
+	uint64_t since = e->detached_at > e->woken_at ? e->detached_at : e->woken_at;
+	uint32_t patience_ms = e->woken_at != 0 && WAKE_MS < e->term_ms ? WAKE_MS : e->term_ms;
+
+	/* A short term may have run out before the connection broke. */
+	return e->now_ms - since >= patience_ms;
+}
+
 bool
 offline_tick(struct engine *e)
 {
@@ -56,8 +71,7 @@ offline_tick(struct engine *e)
 
 	if (e->offline || e->attached || !e->had_session || lease_valid(e) || !may(e) || !kept(e) || e->journal.replaying)
 		return e->offline;
-	/* A short term may have run out before the connection broke. */
-	if (e->now_ms - e->detached_at < e->term_ms)
+	if (!away(e))
 		return false;
 	e->offline = true;
 	e->offline_since = e->real;
@@ -119,4 +133,10 @@ offline_sync(struct engine *e)
 	struct journal_entry n = { .kind = JOURNAL_FREEZE, .sequence = e->sequence };
 
 	return journal_keeps(e) ? journal_append(e, &n, true) : 0;
+}
+
+int
+engine_journal_sync(struct engine *e)
+{
+	return offline_sync(e);
 }

@@ -35,6 +35,7 @@
 #include "fs/log.h"
 #include "fs/peek.h"
 #include "fs/serve_journal.h"
+#include "fs/suspend.h"
 #include "proto/noise.h"
 
 enum {
@@ -44,6 +45,7 @@ enum {
 	LAST_KEPT_MS	= 60 * 1000,	/* the last flush then, when nobody waits for it */
 	FORCE_MS	= 5 * 1000,	/* even a forced end tries this long, when connected */
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
+	SLEEP_MS	= 5 * 1000,	/* the longest that a command to go to sleep takes */
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
 	NAMED_MAX	= 200,		/* files named when something is lost */
 	FEATURES_MS	= 1000,		/* between looks at the volume's features */
@@ -70,6 +72,7 @@ struct serve {
 	struct mount		*mount;
 	struct guard		*guard;		/* NULL: without */
 	struct control		*control;
+	struct suspend		*suspend;
 	struct journal_file	*journal;	/* NULL: without */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
@@ -313,6 +316,8 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "waiting_objects %zu", e.waiting_objects);
 	control_say(fd, "journal_bytes %zu", e.journal_bytes);
 	control_say(fd, "journal_through %" PRIu64, e.journal_through);
+	control_say(fd, "asleep %d", e.asleep);
+	control_say(fd, "logind %s", suspend_logind(s->suspend));
 	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
 	    e.journal_stranded ? "stranded" : "on");
 	/* While all goes well they are on their way, and others the next moment. */
@@ -450,7 +455,13 @@ serve_request(void *context, int fd, const char *request)
 		serve_umount(s, fd, false, strtoull(request + strlen("umount:"), NULL, 10));
 	else if (strncmp(request, "discard", verb) == 0)
 		serve_umount(s, fd, true, 0);
-	else
+	else if (strncmp(request, "sleep", verb) == 0) {
+		suspend_sleep(s->suspend, SLEEP_MS);
+		control_say(fd, "ok");
+	} else if (strncmp(request, "wake", verb) == 0) {
+		suspend_wake(s->suspend);
+		control_say(fd, "ok");
+	} else
 		control_say(fd, "failed this mount's process does not know that request");
 }
 
@@ -641,7 +652,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.kernel = &mount_kernel_calls;
 	config.kernel_context = s->mount;
 	if ((r = shell_new(&s->shell, &config, why, size)) < 0 ||
-	    (r = features_check(s->shell, o->mount.read_only, waiting, s, why, size)) < 0)
+	    (r = features_check(s->shell, o->mount.read_only, waiting, s, why, size)) < 0 ||
+	    (r = suspend_new(&s->suspend, s->shell)) < 0)
 		return r;
 	r = home_socket(o->home, o->volume.id, path, sizeof path);
 	if (r == 0)
@@ -705,6 +717,7 @@ finish(struct serve *s)
 		r = flush(s, TIMEOUT_MS, LAST_KEPT_MS, -1);
 	else
 		r = flush(s, LAST_MS, UINT64_MAX, -1);
+	suspend_stop(s->suspend);
 	redo_end(s);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
@@ -739,6 +752,7 @@ finish(struct serve *s)
 	close(s->lock_fd);
 	advance(s, STAGE_FLUSHED, false);
 	control_free(s->control);
+	suspend_free(s->suspend);
 	log_info("%s is unmounted", s->options->mount.directory);
 }
 
@@ -765,6 +779,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 			redo_end(&s);
 		} else {
 			control_free(s.control);
+			suspend_free(s.suspend);
 			/* Its clock ticks for the mount. */
 			shell_free(s.shell, true);
 			mount_free(s.mount);

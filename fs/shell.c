@@ -14,6 +14,7 @@
 #include "fs/shell_room.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 
 enum {
 	TICK_MS		= 100,
+	WAKE_ANSWER_MS	= 2 * 1000,		/* after the machine woke up a link that lived answers by then */
 	SOON_MS		= 5,			/* until the next one, when something is held up for a moment */
 	VERSION_MS	= 10 * 1000,		/* between savings of the highest version */
 	WORKERS		= 2,
@@ -268,6 +270,44 @@ forget_inode(void *context, uint64_t oid, bool pages)
 static const struct mover_calls mover_calls = { stored, fetched, kick_bulk };
 static const struct notifier_calls notifier_calls = { forget_names, forget_inode, invalidated };
 
+/* ---- the machine's sleep ---- */
+
+void
+shell_sleep(struct shell *s, bool on)
+{
+	EVENT(s,
+		engine_sleep(s->engine, on);
+		s->asleep = on
+	);
+	if (on) {
+		/* Who waits for a lock, too. */
+		if (s->config.kernel != NULL)
+			s->config.kernel->tick(s->config.kernel_context);
+		return;
+	}
+	s->woken_ms = clock_ms(CLOCK_BOOTTIME);
+	channel_renew(s->control);
+	channel_renew(s->bulk);
+}
+
+bool
+shell_asleep(const struct shell *s)
+{
+	return s->asleep;
+}
+
+/* How long may the server be silent? */
+static unsigned
+patience_ms(struct shell *s)
+{
+	uint64_t woken_ms = s->woken_ms, now_ms = clock_ms(CLOCK_BOOTTIME);
+
+	if (woken_ms == 0 || now_ms - woken_ms < WAKE_ANSWER_MS)
+		return woken_ms == 0 ? LINK_ANSWER_MS : UINT_MAX;
+	s->woken_ms = 0;
+	return (unsigned)(now_ms - woken_ms);
+}
+
 /* ---- the ticker ---- */
 
 static void
@@ -282,6 +322,7 @@ tick(struct shell *s, uint64_t *saved_ms)
 		engine_status(s->engine, &status);
 		s->alone = status.alone;
 		s->lapsed = status.lapsed;
+		s->asleep = status.asleep;
 		began = status.offline && !s->offline;
 		ended = !status.offline && s->offline;
 		s->offline = status.offline;
@@ -294,9 +335,9 @@ tick(struct shell *s, uint64_t *saved_ms)
 	if (ended)
 		log_info("the server is back: it gets what was done without it");
 	mover_tick(s->mover);
-	/* The engine asks for a sign of life every five seconds. */
-	if (channel_silence_ms(s->control) > LINK_ANSWER_MS) {
-		log_warning("the server has not answered for %d s", LINK_ANSWER_MS / 1000);
+	/* The engine asks for a sign of life every five seconds, and when the machine woke up. */
+	if (channel_silence_ms(s->control) > patience_ms(s)) {
+		log_warning("the server has not answered for %u s", channel_silence_ms(s->control) / 1000);
 		channel_break(s->control);
 		channel_break(s->bulk);
 	}

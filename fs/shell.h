@@ -134,6 +134,16 @@ int	shell_replay(struct shell *s, struct replay *r);
 bool	shell_redo_due(struct shell *s, uint64_t *ret_losses, bool *ret_keep);
 int	shell_redo(struct shell *s, struct replay *r, uint64_t losses, bool keep, const atomic_bool *stop);
 int	shell_redo_end(struct shell *s, uint64_t losses, int error);
+/*
+ * The machine is about to sleep, or woke up.  From the one to the other the
+ * kernel's operations do not wait for a server that does not answer; then the
+ * server is looked for at once.
+ */
+void	shell_sleep(struct shell *s, bool on);
+/* The former; as of the last tick or shell_sleep(). */
+bool	shell_asleep(const struct shell *s);
+/* The journal is on this machine's disk: 0, or why not. */
+int	shell_journal_sync(struct shell *s);
 /* The first commit of a new volume. */
 int	shell_format(struct shell *s, uint32_t uid, uint32_t gid, uint32_t mode);
 

@@ -93,6 +93,15 @@ shell_journal_end(struct shell *s)
 	engine_journal_end(s->engine);
 }
 
+int
+shell_journal_sync(struct shell *s)
+{
+	int r;
+
+	EVENT(s, r = engine_journal_sync(s->engine));
+	return r;
+}
+
 static int
 run(struct shell *s, struct replay *r, const atomic_bool *stop)
 {

@@ -30,7 +30,8 @@ struct shell {
 	uint64_t		 serial;	/* of the last op submitted */
 	unsigned		 errands;	/* under way */
 	bool			 offline;	/* as of the last tick */
-	_Atomic bool		 alone, lapsed;	/* written under the lock */
+	_Atomic bool		 alone, lapsed, asleep;	/* written under the lock */
+	_Atomic uint64_t	 woken_ms;	/* the server is to answer soon after that; 0: it may take its time */
 
 	pthread_mutex_t		 queue_lock;
 	struct actions		 queue;		/* SEND and COMMIT */

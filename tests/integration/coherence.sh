@@ -248,6 +248,29 @@ one_leaves() {	# killed without a word, its lease is waited out, and what it syn
 	is synced "$(timeout 40 cat "$B/left")" && echo next >"$B/left" && is next "$(cat "$B/left")"
 }
 
+# A mount whose process is stopped shows nothing old once its term is over.
+stopped() {	# FILE, which ann has looked at
+	kill -STOP "${client_pids[ann]}"
+	is 3 "$(timeout 1 stat -c %s "$A/$1")"		# the kernel needs nobody for that
+	local status=$? size
+	timeout 40 sh -c "printf changed >'$B/$1'" || status=1
+	size=$(timeout 1 stat -c %s "$A/$1") || :
+	kill -CONT "${client_pids[ann]}"
+	is "" "$size" && is 7 "$(stat -c %s "$A/$1")" && return $status
+}
+
+stopped_in_company() {
+	printf old >"$A/company" && flush_client ann && is 3 "$(stat -c %s "$B/company")" && is 3 "$(stat -c %s "$A/company")" &&
+		is 3 "$(stat -c %s "$A/company")" && stopped company
+}
+
+stopped_after_solitude() {	# it had reason to let the kernel keep more
+	client bob umount "$B" && sleep 6 && printf old >"$A/alone" && flush_client ann && is 3 "$(stat -c %s "$A/alone")" || return
+	before=$(client ann status --json | sed -n 's/.*"sessions": \([0-9]*\).*/\1/p')
+	mount_client bob vol
+	is 1 "$before" && sleep 6 && is 3 "$(stat -c %s "$A/alone")" && stopped alone
+}
+
 check "small files, to and fro" written
 check "descriptors that stay open" written_open
 check "large files, then a part" large
@@ -265,5 +288,7 @@ check "a listing under change" listing_while_changing
 check "listings with attributes" listed_with_attributes
 check "what the other one holds is listed and removed in bulk" held_by_the_other
 check "shared maps" mapped
+check_here "while a mount is stopped its kernel shows nothing old" stopped_in_company
+check_here "nor what it was told while it was alone" stopped_after_solitude
 check_here "a killed client's leases lapse" one_leaves
 tap_done

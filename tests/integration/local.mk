@@ -20,6 +20,7 @@ INTEGRATION_TESTS = \
 	tests/integration/ssh.sh \
 	tests/integration/ssh_faults.sh \
 	tests/integration/stranger.sh \
+	tests/integration/suspend.sh \
 	tests/integration/turns.sh \
 	tests/integration/wan.sh
 LONG_TESTS = \

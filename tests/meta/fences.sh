@@ -70,6 +70,7 @@ owned 'xxhash\.h' fs/journal_file.c server/kv.c server/segment.c
 owned '(linux/)?fuse[a-z0-9_/]*\.h' fs/mount_room.h fs/mount_locks.c fs/mount_locks.h
 owned 'zstd[a-z_]*\.h' proto/scratch.h
 owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h fs/ssh_known.c
+owned 'systemd/[a-z-]*\.h' fs/logind.c
 owned 'libssh2[a-z_]*\.h' fs/ssh_session.h
 owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/noise.c proto/record.c \
     proto/seal.c proto/wrap.c \

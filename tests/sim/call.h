@@ -36,6 +36,7 @@ enum excuse {
 	EXCUSE_ABSENT	= 16,		/* its session was given up: what it had open and others removed is gone, without PIN */
 	EXCUSE_DAMAGE	= 32,		/* a block of its file was damaged on the server */
 	EXCUSE_INTR	= 4,		/* its caller was killed */
+	EXCUSE_DOWN	= 64,		/* the machine was about to sleep */
 };
 
 struct call {

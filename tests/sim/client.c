@@ -18,7 +18,10 @@
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
 
-enum { UNSAVED_TEXT = 200 };
+enum {
+	UNSAVED_TEXT = 200,
+	DOZE_US = 300 * 1000,		/* from the notice to the sleep */
+};
 
 unsigned
 mount_client(const struct mount *m)
@@ -400,6 +403,44 @@ client_stall(struct client *c, uint64_t for_us)
 	c->sim->report.stalls++;
 	sim_trace(c->sim, "c%u: stalled for %" PRIu64 " ms", c->index, for_us / 1000);
 	c->mount->stalled_until_us = c->sim->now_us + for_us;
+}
+
+static void
+wake(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+
+	(void)number;
+	if (m->state == MOUNT_GONE)
+		return;
+	sim_trace(sim, "c%u: awake", m->client->index);
+	m->dozing = false;
+	engine_sleep(mount_clocked(m), false);
+	mount_drain(m);
+}
+
+static void
+fall_asleep(struct sim *sim, void *what, uint64_t number)
+{
+	struct mount *m = what;
+
+	if (m->state == MOUNT_GONE || m->client->mount != m)
+		return;
+	client_stall(m->client, number);
+	sim_after(sim, number, wake, m, 0);
+}
+
+void
+client_nap(struct client *c, uint64_t for_us)
+{
+	if (c->mount == NULL || c->mount->dozing || mount_stalled_us(c->mount) > 0)
+		return;
+	sim_trace(c->sim, "c%u: the machine is about to sleep", c->index);
+	c->sim->report.naps++;
+	c->mount->dozing = true;
+	engine_sleep(mount_clocked(c->mount), true);
+	mount_drain(c->mount);
+	sim_after(c->sim, DOZE_US, fall_asleep, c->mount, for_us);
 }
 
 /* ---- all of them ---- */

@@ -50,6 +50,7 @@ struct mount {
 	uint64_t	 requests;
 	uint64_t	 stalled_until_us;
 	uint64_t	 overslept_until_us;
+	bool		 dozing;		/* the engine was told that the machine is about to sleep */
 	bool		 reading;		/* its processes change nothing, and keep nothing open */
 	uint64_t	 deaf_until_us;		/* hears no RECALL, and serves on */
 	uint64_t	 unchecked;		/* events since the last engine_check() */
@@ -91,6 +92,8 @@ bool	client_kill(struct client *c, uint64_t down_us);
 void	client_remount(struct client *c, uint64_t away_us);
 void	client_partition(struct client *c, uint64_t for_us);
 void	client_stall(struct client *c, uint64_t for_us);
+/* The machine sleeps for so long; its engine is told before and after. */
+void	client_nap(struct client *c, uint64_t for_us);
 /*
  * Its mount hears no RECALL for a while, but serves on from what it has; `saved`: once nothing of it is
  * unsaved, and until it is over its processes only look.

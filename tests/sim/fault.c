@@ -189,7 +189,9 @@ slow_disk(struct sim *sim)
 static void
 stall(struct sim *sim)
 {
-	client_stall(some_client(sim), rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 300) ? 5 * S : 200 * MS));
+	uint64_t for_us = rng_between(&sim->faults, 10 * MS, rng_chance(&sim->faults, 300) ? 5 * S : 200 * MS);
+
+	(for_us % 3 == 0 ? client_nap : client_stall)(some_client(sim), for_us);
 }
 
 static void

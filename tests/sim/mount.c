@@ -63,6 +63,8 @@ take_results(struct call *c)
 	const struct op *op = &c->op;
 
 	c->error = op->error;
+	if (c->mount->dozing)
+		c->excuses |= EXCUSE_DOWN;
 	c->child = op->error == 0 ? op->child : 0;
 	c->cacheable = op->cacheable;
 	c->name_cacheable = op->name_cacheable;
@@ -169,6 +171,7 @@ mount_submit(struct mount *m, struct call *c)
 	}
 	if (!c->given)
 		fill_op(c);
+	c->op.own |= c->internal;
 	c->in_engine = c->parked = true;
 	if (engine_submit(mount_clocked(m), &c->op))
 		done(m, c);

@@ -67,7 +67,9 @@ outcome(struct trial *t, bool may_succeed)
 		return 0;
 	if ((error == -ENOSPC && (t->call->excuses & EXCUSE_NOSPC)) ||
 	    ((error == -EIO || error == -ESTALE) && (t->call->excuses & EXCUSE_LOST)) ||
-	    (error == -EIO && (t->call->excuses & EXCUSE_DAMAGE)) || (error == -EINTR && (t->call->excuses & EXCUSE_INTR)))
+	    (error == -EIO && (t->call->excuses & EXCUSE_DAMAGE)) ||
+	    (error == -EHOSTDOWN && (t->call->excuses & EXCUSE_DOWN)) ||
+	    (error == -EINTR && (t->call->excuses & EXCUSE_INTR)))
 		return 1;
 	if (t->errors_count > 0)
 		wrong(t, "%s, but expected %s%s", error == 0 ? "ok" : strerrorname_np(-error),

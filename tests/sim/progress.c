@@ -18,7 +18,7 @@ static const struct {
 	SUM(ops), SUM(from_kernel), SUM(events), SUM(messages), SUM(commits), SUM(recalls), SUM(replays), SUM(evictions),
 	SUM(rejected), SUM(missing), SUM(voided), SUM(given_up), SUM(searched), SUM(lost), SUM(journals), SUM(rerun),
 	SUM(conflicts), SUM(equal), SUM(owed), SUM(offline), SUM(redone), SUM(beside), SUM(restarts), SUM(cuts),
-	SUM(partitions), SUM(crashes), SUM(remounts), SUM(full), SUM(stalls), SUM(deafs), SUM(damages), SUM(denied),
+	SUM(partitions), SUM(crashes), SUM(remounts), SUM(full), SUM(stalls), SUM(naps), SUM(deafs), SUM(damages), SUM(denied),
 	SUM(cutoffs), SUM(stops), SUM(refused), SUM(simulated_ms),
 };
 #undef SUM
@@ -165,10 +165,10 @@ progress_print(const struct sim_report *r, const char *prefix)
 {
 	printf("%sops %" PRIu64 " (kernel %" PRIu64 "), commits %" PRIu64 ", recalls %" PRIu64 ", replays %" PRIu64
 	    ", restarts %" PRIu64 ", cuts %" PRIu64 ", partitions %" PRIu64 ", evictions %" PRIu64 ", crashes %" PRIu64
-	    ", remounts %" PRIu64 ", full %" PRIu64 ", refused %" PRIu64 ", stalls %" PRIu64 ", deafs %" PRIu64 ", damages %" PRIu64 " (calls %" PRIu64 ")"
+	    ", remounts %" PRIu64 ", full %" PRIu64 ", refused %" PRIu64 ", stalls %" PRIu64 ", naps %" PRIu64 ", deafs %" PRIu64 ", damages %" PRIu64 " (calls %" PRIu64 ")"
 	    ", cut off %" PRIu64 ", stopped %" PRIu64 "\n",
 	    prefix, r->ops, r->from_kernel, r->commits, r->recalls, r->replays, r->restarts, r->cuts, r->partitions,
-	    r->evictions, r->crashes, r->remounts, r->full, r->refused, r->stalls, r->deafs, r->damages, r->denied,
+	    r->evictions, r->crashes, r->remounts, r->full, r->refused, r->stalls, r->naps, r->deafs, r->damages, r->denied,
 	    r->cutoffs, r->stops);
 	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
 	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->journals, r->rerun, r->conflicts,

@@ -46,7 +46,7 @@ struct sim_report {
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
-	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
+	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, naps, deafs;
 	uint64_t	 damages, denied;	/* blocks that the server's disk gave back wrong, or not; calls that it failed */
 	uint64_t	 refused;		/* calls that found no space */
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */

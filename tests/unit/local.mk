@@ -121,6 +121,12 @@ tests_unit_test_home_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIB
 tests_unit_test_link_SOURCES = tests/unit/test_link.c
 tests_unit_test_link_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS) $(FUSE_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_sleep
+TESTS += tests/unit/test_client_sleep
+tests_unit_test_client_sleep_SOURCES = tests/unit/test_client_sleep.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_sleep_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_client_apart
 TESTS += tests/unit/test_client_apart
 tests_unit_test_client_apart_SOURCES = tests/unit/test_client_apart.c \
