@@ -36,6 +36,7 @@ struct engine_config {
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
 	enum offline	 offline;		/* goes on without the server: never, if nobody else was there, always */
+	bool		 stocked;		/* FETCH is answered offline, too: from disk, or by -EHOSTDOWN */
 	bool		 redo;			/* what is lost here is run again here: engine_redo_due() */
 	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
@@ -140,7 +141,7 @@ struct flush {
 	struct flush_state *state;		/* the engine's own */
 };
 
-/* Cells to fetch, open, and hand to engine_fetched(). */
+/* Cells to fetch, open, and hand to engine_fetched(): all of them, unless there was an error. */
 struct fetch {
 	uint8_t		 id[ID_SIZE];
 	uint8_t		 first, count;

@@ -1,7 +1,7 @@
 /*
  * home.c - see home.h.
  *
- * Every path is built on the stack from four roots.  Nothing is cached: the
+ * Every path is built on the stack from these roots.  Nothing is cached: the
  * files are small and read once a command.
  */
 #include "fs/home.h"
@@ -22,7 +22,7 @@
 #include "proto/noise.h"
 
 struct home {
-	char	config[PATH_MAX], state[PATH_MAX], run[PATH_MAX];
+	char	config[PATH_MAX], state[PATH_MAX], cache[PATH_MAX], run[PATH_MAX];
 };
 
 /* ---- directories ---- */
@@ -92,7 +92,8 @@ home_open(struct home **ret)
 	if (base != NULL && base[0] != '\0' && base[0] != '/')
 		r = -EINVAL;
 	else if ((r = resolve(h->config, "config", "XDG_CONFIG_HOME", ".config", "")) == 0 &&
-	    (r = resolve(h->state, "state", "XDG_STATE_HOME", ".local/state", "/journal")) == 0)
+	    (r = resolve(h->state, "state", "XDG_STATE_HOME", ".local/state", "/journal")) == 0 &&
+	    (r = resolve(h->cache, "cache", "XDG_CACHE_HOME", ".cache", "")) == 0)
 		r = resolve(h->run, "run", "XDG_RUNTIME_DIR", NULL, "");
 	if (r < 0) {
 		free(h);
@@ -617,6 +618,18 @@ int
 home_conflicts(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
 {
 	return state_file(h, id, "conflicts", to, size);
+}
+
+int
+home_cache(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
+{
+	char hex[2 * VOLUME_ID_SIZE + 1], path[PATH_MAX];
+	int r = make_directories(h->cache);
+
+	hex_of(id, hex);
+	if (r == 0)
+		r = path_in(h->cache, "", hex, false, path);
+	return r < 0 ? r : snprintf(to, size, "%s", path) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
 int

@@ -36,6 +36,8 @@ fs_libfs_a_SOURCES = \
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \
 	fs/answer.c \
+	fs/blockcache.c fs/blockcache.h \
+	fs/blockfile.c fs/blockfile.h \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/delay.h \
@@ -90,5 +92,6 @@ nuage_SOURCES = \
 	fs/control.c fs/control.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
+	fs/serve_cache.c fs/serve_cache.h \
 	fs/serve_journal.c fs/serve_journal.h
 nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS)

@@ -55,8 +55,10 @@ struct mover {
 	bool			 busy_gets;		/* was answered BUSY; 0: now */
 	uint64_t		 next_id;
 	bool			 stopping;
+	bool			 away;
 
 	struct workers		*workers;
+	struct blockcache	*cache;		/* NULL: none */
 	const struct volume_keys *keys;
 	const struct mover_calls *calls;
 	void			*context;
@@ -104,7 +106,7 @@ transfer_free(struct transfer *t)
 }
 
 int
-mover_new(struct mover **ret, struct workers *workers, const struct volume_keys *keys,
+mover_new(struct mover **ret, struct workers *workers, struct blockcache *cache, const struct volume_keys *keys,
     const struct mover_calls *calls, void *context)
 {
 	struct mover *m = calloc(1, sizeof *m);
@@ -118,6 +120,7 @@ mover_new(struct mover **ret, struct workers *workers, const struct volume_keys 
 	list_init(&m->sent);
 	m->next_id = 1;
 	m->workers = workers;
+	m->cache = cache;
 	m->keys = keys;
 	m->calls = calls;
 	m->context = context;
@@ -264,36 +267,55 @@ mover_store(struct mover *m, struct flush *flush, bool here)
 
 /* ---- fetching ---- */
 
+/* Opens cells [first, first + count), whose sealed bytes these are, into the fetch. */
+static int
+open_run(void *context, const struct block_header *h, unsigned first, unsigned count, struct bytes sealed)
+{
+	struct transfer *t = context;
+	struct fetch *f = t->fetch;
+	size_t base, offset, size;
+	struct buffer *b;
+	ssize_t len;
+
+	if (block_cells(h, first, count, &base, &size) < 0 || sealed.len != size)
+		return -EBADMSG;
+	for (unsigned i = first; i < first + count; i++) {
+		if (block_cells(h, i, 1, &offset, &size) < 0)
+			return -EBADMSG;
+		if ((b = buffer_new_raw(CELL_SIZE)) == NULL)
+			return -ENOMEM;
+		len = cell_open(t->mover->keys, f->id, h, i, (struct bytes){ sealed.data + (offset - base), size }, b->data);
+		if (len < 0) {
+			buffer_put(b);
+			return (int)len;
+		}
+		b->size = (size_t)len;
+		buffer_put(f->cells[i - f->first]);	/* of a run that was damaged farther on */
+		f->cells[i - f->first] = b;
+	}
+	return 0;
+}
+
 static int
 open_cells(struct transfer *t)
 {
 	struct fetch *f = t->fetch;
 	struct block_header header;
-	size_t base, offset, size;
-	struct bytes cell;
-	ssize_t len;
-	int r;
+	int r = block_header_decode(&header, t->payload);
 
-	r = block_header_decode(&header, t->payload);
-	if (r == 0)
-		r = block_cells(&header, f->first, f->count, &base, &size);
-	if (r == 0 && t->payload.len != header.size + size)
-		r = -EBADMSG;
-	for (unsigned i = 0; r == 0 && i < f->count; i++) {
-		r = block_cells(&header, f->first + i, 1, &offset, &size);
-		if (r < 0)
-			break;
-		cell = (struct bytes){ t->payload.data + header.size + (offset - base), size };
-		f->cells[i] = buffer_new_raw(CELL_SIZE);
-		if (f->cells[i] == NULL)
-			return -ENOMEM;
-		len = cell_open(t->mover->keys, f->id, &header, f->first + i, cell, f->cells[i]->data);
-		if (len < 0)
-			r = (int)len;
-		else
-			f->cells[i]->size = (size_t)len;
+	if (r < 0)
+		return r;
+	return open_run(t, &header, f->first, f->count,
+	    (struct bytes){ t->payload.data + header.size, t->payload.len - header.size });
+}
+
+static void
+drop_cells(struct fetch *f)
+{
+	for (unsigned i = 0; i < f->count && i < CELLS_MAX; i++) {
+		buffer_put(f->cells[i]);
+		f->cells[i] = NULL;
 	}
-	return r == -EINVAL ? -EBADMSG : r;
 }
 
 static void
@@ -302,17 +324,16 @@ get_done(struct mover *m, struct transfer *t, int error)
 	struct fetch *f = t->fetch;
 	char name[2 * 8 + 1];
 
-	if (error < 0) {
-		for (unsigned i = 0; i < f->count && i < CELLS_MAX; i++) {
-			buffer_put(f->cells[i]);
-			f->cells[i] = NULL;
-		}
+	if (error < 0 && error != -EHOSTDOWN) {
+		drop_cells(f);
 		for (unsigned i = 0; i < 8; i++)
 			snprintf(name + 2 * i, 3, "%02x", f->id[i]);
 		if (error != -ENOENT)
 			log_error("block %s..., cells %u to %u: %s", name, f->first, f->first + f->count - 1u,
 			    error == -EBADMSG ? "damaged or forged, its seal does not open" : strerror(-error));
 	}
+	if (error == 0 && t->bytes != NULL && m->cache != NULL)
+		blockcache_offer(m->cache, f->id, f->first, f->count, t->bytes, t->payload);
 	transfer_free(t);
 	m->calls->fetched(m->context, f, error);
 }
@@ -325,23 +346,85 @@ open_job(struct job *job)
 	get_done(t->mover, t, open_cells(t));
 }
 
-void
-mover_fetch(struct mover *m, struct fetch *fetch)
+/* From the server, then. */
+static void
+ask(struct mover *m, struct transfer *t)
 {
-	struct transfer *t = calloc(1, sizeof *t);
 	bool light;
 
-	if (t == NULL) {
-		m->calls->fetched(m->context, fetch, -ENOMEM);
-		return;
-	}
-	*t = (struct transfer){ .job.run = open_job, .mover = m, .fetch = fetch };
+	t->job.run = open_job;
 	{
 		LOCK_SCOPE(&m->lock);
 		list_add(&m->gets, t);
 		light = m->puts.first == NULL;
 	}
 	m->calls->kick(m->context, light);
+}
+
+static bool
+is_away(struct mover *m)
+{
+	LOCK_SCOPE(&m->lock);
+	return m->away;
+}
+
+static void
+read_job(struct job *job)
+{
+	struct transfer *t = (struct transfer *)job;
+	struct mover *m = t->mover;
+	struct fetch *f = t->fetch;
+	int r = blockcache_read(m->cache, f->id, f->first, f->count, open_run, t);
+
+	if (r == 0)
+		get_done(m, t, 0);
+	else if (is_away(m))
+		get_done(m, t, -EHOSTDOWN);
+	else {
+		drop_cells(f);
+		ask(m, t);
+	}
+}
+
+void
+mover_fetch(struct mover *m, struct fetch *fetch)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+
+	if (t == NULL) {
+		m->calls->fetched(m->context, fetch, -ENOMEM);
+		return;
+	}
+	*t = (struct transfer){ .job.run = read_job, .mover = m, .fetch = fetch };
+	if (m->cache != NULL && (blockcache_has(m->cache, fetch->id, fetch->first, fetch->count) || is_away(m)))
+		workers_add(m->workers, &t->job, true);
+	else
+		ask(m, t);
+}
+
+void
+mover_away(struct mover *m, bool away)
+{
+	LOCK_SCOPE(&m->lock);
+	m->away = away && m->cache != NULL;
+}
+
+/* What was asked for when the server went away: now the disk is all there is. */
+static void
+recall_gets(struct mover *m)
+{
+	struct transfer *t;
+
+	do {
+		{
+			LOCK_SCOPE(&m->lock);
+			t = m->away ? list_take(&m->gets, 0) : NULL;
+		}
+		if (t != NULL) {
+			t->job.run = read_job;
+			workers_add(m->workers, &t->job, true);
+		}
+	} while (t != NULL);
 }
 
 /* ---- the bulk lane ---- */
@@ -415,6 +498,7 @@ mover_busy(struct mover *m)
 void
 mover_tick(struct mover *m)
 {
+	recall_gets(m);
 	{
 		LOCK_SCOPE(&m->lock);
 		if (m->busy_until == 0 || clock_ms(CLOCK_MONOTONIC) < m->busy_until)

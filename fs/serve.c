@@ -32,6 +32,7 @@
 #include "fs/lock.h"
 #include "fs/log.h"
 #include "fs/peek.h"
+#include "fs/serve_cache.h"
 #include "fs/serve_journal.h"
 #include "proto/noise.h"
 
@@ -68,6 +69,7 @@ struct serve {
 	struct mount		*mount;
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
+	struct blockcache	*blockcache;	/* NULL: without */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing;
@@ -312,6 +314,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "journal_through %" PRIu64, e.journal_through);
 	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
 	    e.journal_stranded ? "stranded" : "on");
+	serve_cache_say(s->blockcache, fd);
 	/* While all goes well they are on their way, and others the next moment. */
 	if (!e.attached || e.journal_stranded)
 		say_unsaved(s, fd);
@@ -600,6 +603,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.keeper_context = s;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
+	config.blockcache = s->blockcache = serve_cache_open(o->home, o->volume.id, o->disk_default, o->disk_max, false);
 	config.engine.renames = peek_renames;
 	if ((r = mount_new(&s->mount, &o->mount)) < 0)
 		return r;
@@ -648,6 +652,8 @@ end_journal(struct serve *s)
 		log_error("the journal cannot be emptied: %s", strerror(-r));
 	shell_free(s->shell, true);
 	s->shell = NULL;
+	blockcache_close(s->blockcache);
+	s->blockcache = NULL;
 	journal_file_close(s->journal);
 	s->journal = NULL;
 }
@@ -726,6 +732,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		control_free(s.control);
 		redo_end(&s);
 		shell_free(s.shell, true);
+		blockcache_close(s.blockcache);
 		journal_file_close(s.journal);
 		serve_secrets_done(&secrets);
 		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));

@@ -20,6 +20,8 @@ struct serve_options {
 	struct mount_options	 mount;
 	struct engine_config	 engine;
 	bool			 no_journal;
+	bool			 disk_default;	/* else at most so many bytes of cached blocks, 0: none */
+	uint64_t		 disk_max;
 };
 
 /*

@@ -53,6 +53,7 @@ struct keeper_calls {
 	void	(*version)(void *context, uint64_t highest);
 };
 
+struct blockcache;
 struct replay;
 struct replay_report;
 
@@ -71,6 +72,7 @@ struct shell_config {
 	uint64_t		 replaces;	/* a session a killed mount left behind, or 0 */
 	uint8_t			 replaces_secret[SECRET_SIZE];
 	uint64_t		 version;	/* highest seen: anything lower is refused */
+	struct blockcache	*blockcache;	/* on this machine's disk; NULL: none */
 	const struct kernel_calls *kernel;
 	void			*kernel_context;
 	const struct keeper_calls *keeper;

@@ -170,3 +170,8 @@ TESTS += tests/unit/test_client_content
 tests_unit_test_client_content_SOURCES = tests/unit/test_client_content.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_content_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_blockcache
+TESTS += tests/unit/test_blockcache
+tests_unit_test_blockcache_SOURCES = tests/unit/test_blockcache.c
+tests_unit_test_blockcache_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
