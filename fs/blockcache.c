@@ -50,6 +50,7 @@ enum {
 	QUEUE_BYTES	= 16 * BLOCK_SEALED_MAX,
 	RUNS_MAX	= 256 * 1024,
 	REST_MS		= 60 * 1000,
+	SAY_MS		= 60 * 60 * 1000,	/* between saying so */
 	RATE		= 100 * 1024,		/* bytes a millisecond of offers taken in the long run, */
 	BURST		= 32 * BLOCK_SIZE,	/* and at once */
 	STAMP_S		= 60,			/* how exact a file's time is */
@@ -89,6 +90,7 @@ struct blockcache {
 	uint64_t	 credit, credit_ms;	/* bytes of offers that RATE allows; as of then */
 	bool		 loaded, busy, stopping;
 	uint64_t	 rest_until;		/* ms; 0: it takes what comes */
+	uint64_t	 said_until;		/* that it takes nothing was said, and is not again before */
 	struct blockcache_status stats;
 
 	int		 dir, lock_fd;
@@ -511,7 +513,8 @@ store(struct blockcache *c, const struct item *i)
 			c->rest_until = 0;
 		} else {
 			c->stats.bytes -= new->size;
-			said = c->stats.error != 0;
+			said = clock_ms(CLOCK_MONOTONIC) < c->said_until;
+			c->said_until = said ? c->said_until : clock_ms(CLOCK_MONOTONIC) + SAY_MS;
 			c->rest_until = clock_ms(CLOCK_MONOTONIC) + REST_MS;
 		}
 		c->stats.error = e;

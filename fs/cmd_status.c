@@ -142,6 +142,9 @@ show_disk(const struct facts *f)
 		return;
 	printf("    cache on disk: %.1f of %.0f MiB\n", strtod(fact(f, "disk_bytes"), NULL) / mib,
 	    strtod(fact(f, "disk_max"), NULL) / mib);
+	if (strtoull(fact(f, "pins"), NULL, 10) > 0)
+		printf("    pinned: %s, complete: %s; %.1f MiB\n", fact(f, "pins"), fact(f, "pins_complete"),
+		    strtod(fact(f, "disk_kept"), NULL) / mib);
 	if (fact(f, "disk_error")[0] != '\0')
 		printf("    the cache on disk takes nothing now: %s\n", fact(f, "disk_error"));
 }

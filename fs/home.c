@@ -620,6 +620,73 @@ home_conflicts(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_
 	return state_file(h, id, "conflicts", to, size);
 }
 
+/* The file of one pin; path NULL: their directory. */
+static int
+pin_path(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path, char to[PATH_MAX])
+{
+	uint8_t hash[VOLUME_ID_SIZE];
+	int r = state_path(h, id, "pins", to);
+	size_t len = strlen(to);
+
+	if (r < 0 || path == NULL)
+		return r;
+	if (mkdir(to, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	crypto_generichash(hash, sizeof hash, (const uint8_t *)path, strlen(path), NULL, 0);
+	if (len + 2 + 2 * sizeof hash > PATH_MAX)
+		return -ENAMETOOLONG;
+	to[len++] = '/';
+	hex_of(hash, to + len);
+	return 0;
+}
+
+int
+home_pin_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path)
+{
+	char file[PATH_MAX];
+	struct note n;
+	int r = strchr(path, '\n') != NULL ? -EINVAL : pin_path(h, id, path, file);
+
+	if (r < 0)
+		return r;
+	note_begin(&n, "pin");
+	note_add(&n, "path", path);
+	r = note_save(&n, file);
+	return r == -EINVAL ? -ENAMETOOLONG : r;
+}
+
+int
+home_pin_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path)
+{
+	char file[PATH_MAX];
+	int r = pin_path(h, id, path, file);
+
+	return r < 0 ? r : unlink(file) < 0 ? -errno : 0;
+}
+
+int
+home_each_pin(struct home *h, const uint8_t id[VOLUME_ID_SIZE], void (*each)(void *context, const char *path),
+    void *context)
+{
+	char path[PATH_MAX], file[PATH_MAX + 256];
+	struct dirent *e;
+	struct note n;
+	DIR *d;
+	int r = pin_path(h, id, NULL, path);
+
+	if (r < 0)
+		return r;
+	if ((d = opendir(path)) == NULL)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(d)) != NULL) {
+		snprintf(file, sizeof file, "%s/%s", path, e->d_name);
+		if (strlen(e->d_name) == 2 * VOLUME_ID_SIZE && note_load(&n, file, "pin") == 0 && note_get(&n, "path") != NULL)
+			each(context, note_get(&n, "path"));
+	}
+	closedir(d);
+	return 0;
+}
+
 int
 home_cache(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
 {

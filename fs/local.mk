@@ -15,6 +15,7 @@ fs_libfs_a_SOURCES = \
 	fs/journal.c fs/journal.h \
 	fs/full.c \
 	fs/layer.c \
+	fs/keep.c \
 	fs/lease.c \
 	fs/need.c \
 	fs/object.c fs/object.h \
@@ -57,6 +58,7 @@ fs_libfs_a_SOURCES += \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
 	fs/peek.c fs/peek.h \
+	fs/pinner.c fs/pinner.h \
 	fs/request.c \
 	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
@@ -83,6 +85,7 @@ nuage_SOURCES = \
 	fs/cmd_invite.c \
 	fs/cmd_join.c \
 	fs/cmd_mount.c \
+	fs/cmd_pin.c \
 	fs/cmd_recover.c \
 	fs/cmd_ssh.c \
 	fs/cmd_status.c \

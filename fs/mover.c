@@ -38,6 +38,10 @@ struct transfer {
 	uint64_t	 id;			/* of the request */
 	struct flush	*flush;			/* a PUT, or */
 	struct fetch	*fetch;			/* a GET */
+	struct fetch	 own;			/* a GET for the pins: *fetch, and */
+	uint64_t	 round;			/* != 0 then */
+	void		(*done)(void *context, int error);
+	void		*context;
 	struct buffer	*bytes;			/* PUT: the sealed block; GET: the answer's frame */
 	struct bytes	 payload;		/* GET: in bytes */
 };
@@ -48,14 +52,14 @@ struct transfers {
 
 struct mover {
 	pthread_mutex_t		 lock;
-	struct transfers	 waiting, puts, gets, sent;
+	struct transfers	 waiting, puts, gets, late, sent;	/* late: GETs for the pins */
 	size_t			 sealed, puts_sent;	/* bytes of flushes, as slot_bytes() counts */
 	unsigned		 busy_ms;		/* 0: the last answer was not BUSY */
 	uint64_t		 busy_until;		/* nothing is said before, but GETs unless one of them */
 	bool			 busy_gets;		/* was answered BUSY; 0: now */
 	uint64_t		 next_id;
 	bool			 stopping;
-	bool			 away;
+	bool			 away, pins;
 
 	struct workers		*workers;
 	struct blockcache	*cache;		/* NULL: none */
@@ -117,6 +121,7 @@ mover_new(struct mover **ret, struct workers *workers, struct blockcache *cache,
 	list_init(&m->waiting);
 	list_init(&m->puts);
 	list_init(&m->gets);
+	list_init(&m->late);
 	list_init(&m->sent);
 	m->next_id = 1;
 	m->workers = workers;
@@ -145,6 +150,7 @@ mover_free(struct mover *m)
 	list_free(&m->waiting);
 	list_free(&m->puts);
 	list_free(&m->gets);
+	list_free(&m->late);
 	list_free(&m->sent);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -198,6 +204,21 @@ put_done(struct mover *m, struct transfer *t, int error)
 	seal_next(m);
 }
 
+/* Sealed and written here: what is pinned need not be fetched again. */
+static void
+offer_stored(struct mover *m, const struct flush *f, struct buffer *sealed)
+{
+	bool pins;
+
+	{
+		LOCK_SCOPE(&m->lock);
+		pins = m->pins;
+	}
+	if (pins && m->cache != NULL)
+		blockcache_offer(m->cache, f->id, 0, (unsigned)(f->len + CELL_SIZE - 1) / CELL_SIZE, sealed,
+		    (struct bytes){ sealed->data, sealed->size });
+}
+
 static void
 seal(struct job *job)
 {
@@ -227,6 +248,7 @@ seal(struct job *job)
 		return;
 	}
 	if (flush->carried) {
+		offer_stored(m, flush, sealed);
 		flush->sealed = sealed;
 		put_done(m, t, 0);
 		return;
@@ -339,11 +361,27 @@ get_done(struct mover *m, struct transfer *t, int error)
 }
 
 static void
+keep_done(struct mover *m, struct transfer *t, int error)
+{
+	const struct fetch *f = &t->own;
+
+	drop_cells(&t->own);
+	if (error == 0)
+		blockcache_keep(m->cache, f->id, f->first, f->count, t->round, t->bytes, t->payload, t->done, t->context);
+	else
+		t->done(t->context, error);
+	transfer_free(t);
+}
+
+static void
 open_job(struct job *job)
 {
 	struct transfer *t = (struct transfer *)job;
 
-	get_done(t->mover, t, open_cells(t));
+	if (t->round != 0)
+		keep_done(t->mover, t, open_cells(t));
+	else
+		get_done(t->mover, t, open_cells(t));
 }
 
 /* From the server, then. */
@@ -403,6 +441,35 @@ mover_fetch(struct mover *m, struct fetch *fetch)
 }
 
 void
+mover_keep(struct mover *m, const struct kept_block *block, uint64_t round, void (*done)(void *context, int error),
+    void *context)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+
+	if (t == NULL) {
+		done(context, -ENOMEM);
+		return;
+	}
+	*t = (struct transfer){ .job.run = open_job, .mover = m, .fetch = &t->own, .round = round, .done = done,
+	    .context = context };
+	memcpy(t->own.id, block->id, ID_SIZE);
+	t->own.first = block->first;
+	t->own.count = block->count;
+	{
+		LOCK_SCOPE(&m->lock);
+		list_add(&m->late, t);
+	}
+	m->calls->kick(m->context, false);
+}
+
+void
+mover_pins(struct mover *m, bool any)
+{
+	LOCK_SCOPE(&m->lock);
+	m->pins = any;
+}
+
+void
 mover_away(struct mover *m, bool away)
 {
 	LOCK_SCOPE(&m->lock);
@@ -419,8 +486,12 @@ recall_gets(struct mover *m)
 		{
 			LOCK_SCOPE(&m->lock);
 			t = m->away ? list_take(&m->gets, 0) : NULL;
+			if (t == NULL && m->away)
+				t = list_take(&m->late, 0);
 		}
-		if (t != NULL) {
+		if (t != NULL && t->round != 0)
+			keep_done(m, t, -EHOSTDOWN);
+		else if (t != NULL) {
 			t->job.run = read_job;
 			workers_add(m->workers, &t->job, true);
 		}
@@ -437,6 +508,8 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 
 	LOCK_SCOPE(&m->lock);
 	t = m->busy_until != 0 && m->busy_gets ? NULL : list_take(&m->gets, 0);
+	if (t == NULL && m->busy_until == 0)
+		t = list_take(&m->late, 0);
 	if (t == NULL && m->busy_until == 0 && m->puts_sent < SENT_MAX) {
 		t = list_take(&m->puts, 0);
 		if (t != NULL)
@@ -480,7 +553,7 @@ mover_channel_fill(struct mover *m, struct link *link)
 static void
 back_off(struct mover *m, struct transfer *t)
 {
-	list_add(t->flush != NULL ? &m->puts : &m->gets, t);
+	list_add(t->flush != NULL ? &m->puts : t->round != 0 ? &m->late : &m->gets, t);
 	m->busy_gets |= t->fetch != NULL;
 	if (m->busy_until != 0)
 		return;			/* said in the same breath as another */
@@ -540,35 +613,44 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 	if (t->flush != NULL) {
 		if (answer->type == MSG_block)
 			status = STATUS_INVALID;
+		if (status == STATUS_OK)
+			offer_stored(m, t->flush, t->bytes);
 		put_done(m, t, link_errno(status));
 		m->calls->kick(m->context, false);
 		return;
 	}
 	if (status == STATUS_OK && answer->type != MSG_block)
 		status = STATUS_INVALID;
-	if (status != STATUS_OK) {
+	if (status != STATUS_OK && t->round != 0)
+		keep_done(m, t, link_errno(status));
+	else if (status != STATUS_OK)
 		get_done(m, t, link_errno(status));
+	if (status != STATUS_OK)
 		return;
-	}
 	t->bytes = buffer_get(frame);
 	t->payload = answer->payload;
 	if (t->fetch->count <= INLINE_CELLS)
-		get_done(m, t, open_cells(t));
+		open_job(&t->job);
 	else
-		workers_add(m->workers, &t->job, true);
+		workers_add(m->workers, &t->job, t->round == 0);
 }
 
 void
 mover_channel_lost(struct mover *m)
 {
-	struct transfers puts, gets;
+	struct transfers puts, gets, late;
 	struct transfer *t;
 
 	list_init(&puts);
 	list_init(&gets);
+	list_init(&late);
 	LOCK_SCOPE(&m->lock);
 	while ((t = list_take(&m->sent, 0)) != NULL)
-		list_add(t->flush != NULL ? &puts : &gets, t);
+		list_add(t->flush != NULL ? &puts : t->round != 0 ? &late : &gets, t);
+	while ((t = list_take(&m->late, 0)) != NULL)
+		list_add(&late, t);
+	while ((t = list_take(&late, 0)) != NULL)
+		list_add(&m->late, t);
 	while ((t = list_take(&m->puts, 0)) != NULL)
 		list_add(&puts, t);
 	while ((t = list_take(&m->gets, 0)) != NULL)

@@ -42,6 +42,16 @@ void	mover_free(struct mover *m);
 void	mover_store(struct mover *m, struct flush *flush, bool here);
 void	mover_fetch(struct mover *m, struct fetch *fetch);
 /*
+ * For the pins: fetches cells into the cache on disk, to be kept for that
+ * round (blockcache_keep()), after their seals were opened; behind whatever
+ * else is fetched.  done(), from any thread: 0, -errno of either; or it is
+ * not called at all, when the mover is freed first.
+ */
+void	mover_keep(struct mover *m, const struct kept_block *block, uint64_t round,
+	    void (*done)(void *context, int error), void *context);
+/* There are pins: blocks that are stored are offered to the cache on disk, too. */
+void	mover_pins(struct mover *m, bool any);
+/*
  * The engine is offline: with a cache on disk, what that does not hold fails
  * with -EHOSTDOWN, at the latest at the next tick, and the cells that it does
  * hold come all the same.  Under the shell's lock.

@@ -69,7 +69,7 @@ struct serve {
 	struct mount		*mount;
 	struct control		*control;
 	struct journal_file	*journal;	/* NULL: without */
-	struct blockcache	*blockcache;	/* NULL: without */
+	struct serve_cache	*cache;		/* on disk */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing;
@@ -314,7 +314,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "journal_through %" PRIu64, e.journal_through);
 	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
 	    e.journal_stranded ? "stranded" : "on");
-	serve_cache_say(s->blockcache, fd);
+	serve_cache_say(s->cache, fd);
 	/* While all goes well they are on their way, and others the next moment. */
 	if (!e.attached || e.journal_stranded)
 		say_unsaved(s, fd);
@@ -429,6 +429,8 @@ serve_request(void *context, int fd, const char *request)
 		serve_sync(s, fd);
 	else if (strncmp(request, "umount", verb) == 0)
 		serve_umount(s, fd, false, 0);
+	else if (serve_cache_request(s->cache, fd, request, verb))
+		return;
 	else if (strncmp(request, "umount:", strlen("umount:")) == 0)
 		serve_umount(s, fd, false, strtoull(request + strlen("umount:"), NULL, 10));
 	else if (strncmp(request, "discard", verb) == 0)
@@ -603,7 +605,9 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.keeper_context = s;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
-	config.blockcache = s->blockcache = serve_cache_open(o->home, o->volume.id, o->disk_default, o->disk_max, false);
+	if ((r = serve_cache_open(&s->cache, o->home, o->volume.id, o->disk_default, o->disk_max)) < 0)
+		return r;
+	config.blockcache = serve_cache_blocks(s->cache);
 	config.engine.renames = peek_renames;
 	if ((r = mount_new(&s->mount, &o->mount)) < 0)
 		return r;
@@ -620,6 +624,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 		return r;
 	}
 	if ((r = mount_start(s->mount, s->shell, why, size)) < 0)
+		return r;
+	if ((r = serve_cache_start(s->cache, s->shell, config.engine.objects_max)) < 0)
 		return r;
 	if (s->journal != NULL)
 		s->redoing = pthread_create(&s->redoer, NULL, redo_main, s) == 0;
@@ -652,8 +658,8 @@ end_journal(struct serve *s)
 		log_error("the journal cannot be emptied: %s", strerror(-r));
 	shell_free(s->shell, true);
 	s->shell = NULL;
-	blockcache_close(s->blockcache);
-	s->blockcache = NULL;
+	serve_cache_close(s->cache);
+	s->cache = NULL;
 	journal_file_close(s->journal);
 	s->journal = NULL;
 }
@@ -667,6 +673,7 @@ finish(struct serve *s)
 	bool clean;
 	int r;
 
+	serve_cache_stop(s->cache);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (forced(s) || left(s))
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
@@ -731,8 +738,9 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		mount_free(s.mount);
 		control_free(s.control);
 		redo_end(&s);
+		serve_cache_stop(s.cache);
 		shell_free(s.shell, true);
-		blockcache_close(s.blockcache);
+		serve_cache_close(s.cache);
 		journal_file_close(s.journal);
 		serve_secrets_done(&secrets);
 		ready(context, cmd_exit_of(r), why[0] != '\0' ? why : strerror(-r));

@@ -490,6 +490,28 @@ shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t si
 	channel_trouble(s->control, trouble, size);
 }
 
+void
+shell_keep_block(struct shell *s, const struct kept_block *block, uint64_t round,
+    void (*done)(void *context, int error), void *context)
+{
+	mover_keep(s->mover, block, round, done, context);
+}
+
+void
+shell_keep_round(struct shell *s, uint64_t round, bool any)
+{
+	mover_pins(s->mover, any);
+	LOCK_SCOPE(&s->lock);
+	engine_keep_round(s->engine, round);
+}
+
+uint64_t
+shell_keep_due(struct shell *s)
+{
+	LOCK_SCOPE(&s->lock);
+	return engine_keep_due(s->engine);
+}
+
 bool
 shell_alone(const struct shell *s)
 {

@@ -30,8 +30,8 @@ fact() {	# NAME: a number of ann's status
 	client ann status --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)[0][sys.argv[1]])' "$1"
 }
-cached_files() { find "$cache" -type f -name '*-*'; }
-cached_bytes() { cached_files | xargs -r stat -c %s | awk '{ n += int(($1 + 4095) / 4096) * 4096 } END { print n + 0 }'; }
+cached_files() { find "$cache" -type f -name '*-*' 2>/dev/null; }
+cached_bytes() { find "$cache" -type f -name '*-*' -printf '%s\n' 2>/dev/null | awk '{ n += int(($1 + 4095) / 4096) * 4096 } END { print n + 0 }'; }
 # with OPTIONS: ann's mount, anew.
 with() {
 	[ -z "${client_pids[ann]-}" ] || umount_client ann || return
@@ -113,11 +113,12 @@ bounded() {	# while it is written, and by a smaller size at the next mount
 		wait $reader
 		forget_pages
 	done
-	cache_settles && [ "$(cached_bytes)" -gt 4000000 ] && [ "$(cached_bytes)" -le 8388608 ] && [ "$(fact disk_bytes)" -le 8388608 ]
+	cache_settles && echo "$(cached_bytes) bytes" && [ "$(cached_bytes)" -gt 4000000 ] && [ "$(cached_bytes)" -le 8388608 ] && [ "$(fact disk_bytes)" -le 8388608 ]
 }
 
 switched_off() {
-	umount_client ann && rm -rf "$cache" || return
+	[ -z "${client_pids[ann]-}" ] || umount_client ann || return
+	rm -rf "$cache" || return
 	mount_client ann vol -o diskcache=0
 	cmp "$T/source" "$M/data" && not test -e "$cache" && not ann_is "cache on disk" || return
 	says "at least 4M" client ann mount vol /nowhere -o diskcache=1M
@@ -150,6 +151,128 @@ without_server() {	# what is in no memory comes from disk, what is nowhere fails
 	come_back && cat "$M/unread" >/dev/null && go_offline && forget_pages && at_once cat "$M/unread" >/dev/null && come_back
 }
 
+# ---- pins ----
+
+# pin_is STATE FILES: of ann's only pin.
+pin_is() {
+	client ann pin --json >"$T/pins" && python3 - "$1" "$2" "$T/pins" <<-'PY'
+	import json, sys
+	v, = json.load(open(sys.argv[3]))
+	assert v["state"] == sys.argv[1] and v["files"] == int(sys.argv[2]), v
+	assert v["state"] != "complete" or v["blocks"] == v["blocks_here"], v
+	PY
+}
+
+sums() {	# DIRECTORY: names, kinds, sizes and contents of all below
+	(cd "$1" && find . -printf '%P %y %s %m %l\n' | grep -v '^[^ ]* d ' | sort && find . -type d | sort &&
+		find . -type f -print0 | sort -z | xargs -0 md5sum)
+}
+
+tree() {	# made by bob, who leaves: ann has seen nothing of it
+	client_ns=$near_ns mount_client bob vol
+	python3 - "$B/tree" <<-'PY' || return
+	import os, random, sys
+	random.seed(7)
+	top = sys.argv[1]
+	for d in range(20):
+	    os.makedirs(f"{top}/dir{d}/sub dir")
+	    for n in range(14):
+	        with open(f"{top}/dir{d}/file{n}", "wb") as f:
+	            f.write(random.randbytes(random.choice([0, 10, 3000, 4000, 9000, 70000])))
+	    with open(f"{top}/dir{d}/sub dir/needle in it", "w") as f:
+	        f.write("text\n" * 1000 + f"needle {d}\n")
+	    os.symlink("../dir0/file0", f"{top}/dir{d}/link")
+	    os.setxattr(f"{top}/dir{d}/file1", "user.kind", b"number %d" % d)
+	with open(f"{top}/large", "wb") as f:
+	    f.write(random.randbytes(5000000))
+	with open(f"{top}/sparse", "wb") as f:
+	    f.seek(3 << 20); f.write(b"end of it" * 10000)
+	PY
+	random_file "$B/unpinned" 3000000 && sums "$B/tree" >"$T/sums" && client_ns=$near_ns client bob umount "$B"
+}
+tree_files=302
+
+complete_offline() {	# TREE SUMS: all of it is there, at once
+	timeout 60 bash -c "$(declare -f sums); sums '$1'" >"$T/sums.now" && diff "$2" "$T/sums.now" >"$T/sums.diff" ||
+		{ head "$T/sums.diff"; return 1; }
+	is 20 "$(timeout 30 grep -r needle "$1" | wc -l)" && timeout 30 ls -lR "$1" >/dev/null || return
+	is "number 7" "$(getfattr --only-values -n user.kind "$1/dir7/file1" 2>/dev/null || python3 -c 'import os, sys
+print(os.getxattr(sys.argv[1], "user.kind").decode())' "$1/dir7/file1")"
+}
+
+pins() {	# a tree that was never read, and memory for little of it
+	tree || return
+	with diskcache=32M,cache=4M,offline || return
+	client ann pin "$M/tree" || return
+	client ann pin | tee "$T/list" && grep -q "^$M/tree: complete; $tree_files files" "$T/list" || return
+	pin_is complete $tree_files && ann_status && grep -q "pinned: 1, complete: 1" "$T/status" || return
+	stat "$M/unpinned" >/dev/null && go_offline && forget_pages || return
+	complete_offline "$M/tree" "$T/sums" || return
+	host_down cat "$M/unpinned" || return
+	# It can be written, too.
+	at_once sh -c "printf offline >'$M/tree/dir3/made offline'" && at_once mv "$M/tree/dir4/file4" "$M/tree/dir3/moved" &&
+		at_once sh -c "printf more >>'$M/tree/dir5/file5'" || return
+	come_back && wait_for 30 pin_is complete $((tree_files + 1))
+}
+
+follows() {	# what others change, and what is made here
+	client_ns=$near_ns mount_client bob vol
+	random_file "$B/tree/large" 5000000 && random_file "$B/tree/dir1/new of bob" 200000 && rm "$B/tree/dir2/file2" &&
+		mkdir -p "$B/tree/dir1/deep/er" && printf deep >"$B/tree/dir1/deep/er/file" && mv "$B/tree/dir9" "$B/tree/dir0/" || return
+	random_file "$M/tree/dir1/new of ann" 6000000 && flush_client ann || return
+	wait_for 30 pin_is complete $((tree_files + 3)) && sums "$B/tree" >"$T/sums.followed" || return
+	client_ns=$near_ns client bob umount "$B" || return
+	sleep 5		# another round, for what came last
+	pin_is complete $((tree_files + 3)) && go_offline && forget_pages && complete_offline "$M/tree" "$T/sums.followed" 2>"$T/grep" || return
+	come_back
+}
+
+again() {	# the next mount pins again, with nothing read
+	with diskcache=32M,cache=4M,offline && wait_for 30 pin_is complete $((tree_files + 3)) || return
+	[ "$(fact disk_hits)" = 0 ] || return
+	go_offline && complete_offline "$M/tree" "$T/sums.followed" && come_back
+}
+
+not_crowded_out() {	# by other contents, more of them than the cache takes
+	with diskcache=20M,cache=4M,offline && wait_for 30 pin_is complete $((tree_files + 3)) && cat "$M/data" "$M/unpinned" >/dev/null || return
+	forget_pages
+	cat "$M/data" >/dev/null && cache_settles && [ "$(cached_bytes)" -le 20971520 ] || return
+	go_offline && forget_pages && complete_offline "$M/tree" "$T/sums.followed" && come_back
+}
+
+heals() {	# a damaged file of the cache is fetched again before it is needed
+	umount_client ann && cached_files | while read -r f; do truncate -s 100 "$f"; done
+	mount_client ann vol -o diskcache=32M,cache=4M,offline
+	wait_for 30 pin_is complete $((tree_files + 3)) && cat "$M/tree/large" "$M/tree/dir1"/*ann >/dev/null || return
+	# What was read was found out, and is kept again after the next round.
+	[ "$(fact disk_damaged)" -ge 10 ] && touch "$M/tree/dir0" && sleep 5 && wait_for 30 pin_is complete $((tree_files + 3)) || return
+	go_offline && forget_pages && at_once cat "$M/tree/large" "$M/tree/dir1"/*ann >/dev/null && come_back
+}
+
+refused() {
+	with diskcache=4M && wait_for 30 eval 'client ann pin --json | grep -q too-large' && client ann pin | grep -q "does not fit" || return
+	says "diskcache=" client ann pin "$M/tree" && is '[]' "$(client ann pin --json)" || return
+	says "No such file" client ann pin "$M/none" && says "not pinned" client ann unpin "$M/tree" || return
+	mkdir -p "$T/elsewhere" && says "no nuage volume is mounted there" client ann pin "$T/elsewhere" || return
+	fails client ann pin --list "$M" && fails client ann unpin || return
+	client ann pin "$M/tree/dir0" "$M/tree/dir1/new of bob" && is 2 "$(client ann pin | grep -c complete)" || return
+	with diskcache=0 && says "no cache on disk" client ann pin "$M/tree" && is 1 "$(NUAGE_HOME=$T/ann.home bash -c 'cat "$NUAGE_HOME"/state/*/pins/*' | grep -c "new of bob")"
+}
+
+unpins() {	# what was pinned is like everything else again
+	with diskcache=16M && client ann pin && client ann unpin "$M/tree/dir0" && client ann unpin "$M/tree/dir1/new of bob" || return
+	is "" "$(client ann pin 2>/dev/null)" && client ann pin 2>&1 | grep -q "Nothing is pinned" || return
+	wait_for 10 eval '[ "$(fact disk_kept)" = 0 ]' && cat "$M/data" >/dev/null && cache_settles || return
+	with diskcache=16M && is "" "$(client ann pin 2>/dev/null)"
+}
+
+full_of_pins() {	# the disk is full
+	umount_client ann && rm -rf "$cache" && mkdir -p "$cache" && mount -t tmpfs -o size=3m none "$cache" || return
+	mount_client ann vol -o diskcache=32M
+	says "No space left" client ann pin "$M/tree" && client ann pin | grep -q "No space left" || return
+	client ann unpin "$M/tree" && umount_client ann && umount "$cache"
+}
+
 check_here "what was read once comes from this machine's disk" read_again
 check_here "as it came from the server" sealed
 check_here "what another client changes is not stale" stale
@@ -158,5 +281,13 @@ check_here "it takes no more than its size" bounded
 check_here "a full disk does no harm" full_disk
 check_here "nor do two mounts" two_mounts
 check_here "without a server" without_server
+check_here "a pinned tree is complete without a server" pins
+check_here "it follows changes, here and elsewhere" follows
+check_here "the next mount pins again" again
+check_here "what else is read does not crowd it out" not_crowded_out
+check_here "damage is mended" heals
+check_here "what cannot be pinned" refused
+check_here "unpinned it is like everything else" unpins
+check_here "a full disk is said" full_of_pins
 check_here "it can be switched off" switched_off
 tap_done
