@@ -175,3 +175,9 @@ check_PROGRAMS += tests/unit/test_blockcache
 TESTS += tests/unit/test_blockcache
 tests_unit_test_blockcache_SOURCES = tests/unit/test_blockcache.c
 tests_unit_test_blockcache_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_keep
+TESTS += tests/unit/test_client_keep
+tests_unit_test_client_keep_SOURCES = tests/unit/test_client_keep.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_keep_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
