@@ -163,7 +163,7 @@ cell_fetched(struct engine *e, struct fetch *fetch, int error)
 	struct fetch_state *f = fetch->state;
 
 	for (unsigned i = 0; i < fetch->count; i++) {
-		struct buffer *b = error == 0 ? fetch->cells[i] : NULL;
+		struct buffer *b = fetch->cells[i];	/* some may have come though not all did */
 
 		if (b != NULL)
 			cell_add(e, fetch->id, fetch->first + i, b, b->data, b->size, 0);

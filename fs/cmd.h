@@ -30,7 +30,7 @@ struct cmd {
 	const char	*usage;		/* all of `nuage NAME --help`, without the first word */
 };
 extern const struct cmd cmd_join, cmd_create, cmd_invite, cmd_recover, cmd_mount, cmd_sync,
-    cmd_status, cmd_volumes, cmd_umount;
+    cmd_status, cmd_volumes, cmd_umount, cmd_pin, cmd_unpin;
 
 /*
  * getopt_long() for a command: -1 at the end, the option's letter, or '?'

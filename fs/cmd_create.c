@@ -7,7 +7,7 @@
 
 #include "fs/cmd.h"
 #include "fs/log.h"
-#include "fs/serve.h"
+#include "fs/serve_config.h"
 #include "proto/invite.h"
 #include "proto/noise.h"
 

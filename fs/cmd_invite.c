@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fs/cmd.h"
-#include "fs/serve.h"
+#include "fs/serve_config.h"
 #include "proto/invite.h"
 
 enum { VALID_DAYS = 7, VALID_DAYS_MAX = 365, DAY_S = 24 * 60 * 60 };

@@ -96,6 +96,11 @@ take_option(struct mount_command *m, const char *name, const char *value)
 		if (!parse_size(value, &n) || n < 4 << 20)
 			return "cache= takes a size of at least 4M";
 		m->serve.engine.cache_max = n;
+	} else if (strcmp(name, "diskcache") == 0) {
+		if (!parse_size(value, &n) || (n != 0 && n < 4 << 20))
+			return "diskcache= takes a size of at least 4M, or 0";
+		m->serve.disk_default = false;
+		m->serve.disk_max = n;
 	} else if (strcmp(name, "ids") == 0) {
 		if (value == NULL || (strcmp(value, "raw") != 0 && strcmp(value, "mine") != 0))
 			return "ids= takes raw or mine";
@@ -289,7 +294,8 @@ mount_volume(int argc, char **argv)
 		{ "create", no_argument, NULL, 'c' }, { "nuaged", required_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
-	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0, .serve.engine.offline = OFFLINE_ALONE };
+	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0, .serve.engine.offline = OFFLINE_ALONE,
+	    .serve.disk_default = true };
 	const struct cmd *cmd = &cmd_mount;
 	struct cmd_ssh_options ssh = { 0 };
 	char log[PATH_MAX];
@@ -384,5 +390,7 @@ const struct cmd cmd_mount = {
 	"       nojournal          keep no journal: what a killed mount had not brought to\n"
 	"                          the server is lost\n"
 	"       cache=SIZE         memory for file contents, with K, M or G; default 64M\n"
+	"       diskcache=SIZE     sealed file contents kept on this machine's disk; 0: none;\n"
+	"                          default 2G, or a tenth of the free space if that is less\n"
 	"  -h, --help              show this text\n"
 };

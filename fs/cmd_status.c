@@ -16,7 +16,7 @@ struct fact {
 	char	rest[512];
 };
 struct facts {
-	struct fact	list[48];
+	struct fact	list[64];
 	size_t		count;
 	char		*unsaved[UNSAVED_MAX];
 	size_t		unsaved_count;
@@ -109,7 +109,8 @@ show_conflicts(struct listing *s, const uint8_t *id)
 static void
 show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 {
-	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "logind", "journal" };
+	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "logind", "journal",
+	    "disk_error" };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
 	for (size_t i = 0; i < f->count; i++) {
@@ -150,6 +151,22 @@ show_offline(time_t since)
 }
 
 static void
+show_disk(const struct facts *f)
+{
+	double mib = 1024 * 1024;
+
+	if (strtoull(fact(f, "disk_max"), NULL, 10) == 0)
+		return;
+	printf("    cache on disk: %.1f of %.0f MiB\n", strtod(fact(f, "disk_bytes"), NULL) / mib,
+	    strtod(fact(f, "disk_max"), NULL) / mib);
+	if (strtoull(fact(f, "pins"), NULL, 10) > 0)
+		printf("    pinned: %s, complete: %s; %.1f MiB\n", fact(f, "pins"), fact(f, "pins_complete"),
+		    strtod(fact(f, "disk_kept"), NULL) / mib);
+	if (fact(f, "disk_error")[0] != '\0')
+		printf("    the cache on disk takes nothing now: %s\n", fact(f, "disk_error"));
+}
+
+static void
 show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 {
 	unsigned long long dirty = strtoull(fact(f, "dirty_bytes"), NULL, 10);
@@ -175,6 +192,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	else
 		printf("    not on the server yet: %llu file%s, %llu bytes of content\n", objects,
 		    objects == 1 ? "" : "s", dirty);
+	show_disk(f);
 	if (fact(f, "error")[0] != '\0')
 		printf("    nothing can be saved now: %s\n", fact(f, "error"));
 	if (fact(f, "lost_objects")[0] != '0')

@@ -89,7 +89,7 @@ struct canvas {
 int		 layer_paint(struct canvas *c, struct object *o, uint64_t region, uint32_t from, uint32_t to);
 /*
  * Walks the cells of a BLOCK segment.  Calls use() for each part that is here,
- * in order; asks for those that are not.  1: some are missing; else 0 or -EIO.
+ * in order; asks for those that are not.  1: some are missing; else 0, -EIO or -EHOSTDOWN.
  */
 int		 layer_walk(struct engine *e, const struct segment *s,
 		    int (*use)(void *context, const uint8_t *data, size_t len, struct buffer *b), void *context);

@@ -17,6 +17,7 @@
  * redo.c     what was lost here, run again here
  * offline.c  work without a server
  * sleep.c    the machine goes to sleep
+ * keep.c     what the pins keep
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -281,6 +282,8 @@ struct engine {
 	struct flush_list flushes;		/* every one that is not freed */
 	unsigned	 storing;
 
+	uint64_t	 keep_round, keep_due;	/* the last round of the pins that ended; see keep.c */
+
 	struct cell	**cells;
 	size_t		 cells_size, cells_count, cells_bytes, cells_failed;
 	TAILQ_HEAD(cell_list, cell) cell_lru;
@@ -435,6 +438,12 @@ struct entry {
 int		 op_find_entry(struct engine *e, struct op *op, struct object *dir, struct bytes name, struct entry *entry);
 /* The object a name leads to, leased; NULL as need_object(). */
 struct object	*op_need_child(struct engine *e, struct op *op, struct object *dir, const struct entry *entry, enum mode mode);
+
+/* ---- keep.c ---- */
+int		 op_keep(struct engine *e, struct op *op);
+bool		 keep_holds(const struct engine *e, const struct object *o);
+/* o is changed, or its lease is lost. */
+void		 keep_changed(struct engine *e, const struct object *o);
 
 /* ---- op_replay.c ---- */
 int		 op_replay(struct engine *e, struct op *op, int (*run)(struct engine *e, struct op *op));
@@ -596,6 +605,11 @@ void		 data_told(struct object *o, struct bytes value);
 void		 data_thawed(struct engine *e, struct object *o);
 /* Content not committed cannot be any more: goes back to the server's, and says so.  No commit that changes o is under way. */
 void		 data_lost(struct engine *e, struct object *o);
+/* All records of a file's content are wanted: false when some are not here. */
+bool		 data_need_all(struct engine *e, struct op *op, struct object *o);
+/* Calls each() for every run of a block that its regions name: 0, or -EIO when they are damaged, or what it returns. */
+int		 data_blocks(struct object *o, int (*each)(void *context, const uint8_t id[ID_SIZE], uint32_t from, uint32_t to),
+		    void *context);
 bool		 data_dirty(const struct object *o);
 size_t		 data_cost(const struct object *o);	/* of its spans, as it was counted */
 /* No span made up to this number is left; see engine.span_number. */

@@ -493,3 +493,12 @@ data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, in
 	op->written = o->attr.size;
 	return 0;
 }
+
+bool
+data_need_all(struct engine *e, struct op *op, struct object *o)
+{
+	struct rec *rec;
+
+	return content_inline(o) ? need_record(e, op, o, KIND_INLINE, NULL, 0, &rec) :
+	    need_cover(e, op, o, KIND_REGION, NULL);
+}

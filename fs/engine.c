@@ -252,7 +252,7 @@ static int (*const run_op[OP_COUNT])(struct engine *e, struct op *op) = {
 	[OP_STATFS] = op_statfs, [OP_GETXATTR] = op_getxattr, [OP_SETXATTR] = op_setxattr,
 	[OP_LISTXATTR] = op_listxattr, [OP_REMOVEXATTR] = op_setxattr,
 	[OP_FALLOCATE] = op_fallocate, [OP_LSEEK] = op_lseek, [OP_SYNC] = op_fsync,
-	[OP_META] = op_meta,
+	[OP_META] = op_meta, [OP_KEEP] = op_keep,
 };
 
 int

@@ -36,6 +36,7 @@ struct engine_config {
 	uint32_t	 read_ahead;		/* blocks; 0 = 8 */
 	const struct engine_journal *journal;	/* journal.h; borrowed; NULL: none is kept */
 	enum offline	 offline;		/* goes on without the server: never, if nobody else was there, always */
+	bool		 stocked;		/* FETCH is answered offline, too: from disk, or by -EHOSTDOWN */
 	bool		 redo;			/* what is lost here is run again here: engine_redo_due() */
 	bool		 eager;			/* look ahead from the first miss on, not the second */
 	void		(*random)(void *context, void *to, size_t len);
@@ -56,6 +57,12 @@ enum op_type {
 	OP_FALLOCATE, OP_LSEEK,
 	OP_SYNC,		/* everything acknowledged so far becomes durable */
 	OP_META,		/* the volume's feature flags; and META and the root are leased */
+	/*
+	 * For the pins: with a name, that entry of a directory, in `child`; else all of an object's
+	 * records, and as the one piece, of a directory the uint64_t oids of its children, of a file a
+	 * struct kept_block for each block; attr has mode and size.  See keep.c.
+	 */
+	OP_KEEP,
 	OP_COUNT
 };
 
@@ -73,6 +80,13 @@ struct dirent_out {
 	/* With op.plus, of a child that is known: its attributes, in the arena; it counts as a LOOKUP.  Else NULL. */
 	const struct attr *attr;
 	bool		 cacheable, name_cacheable;
+};
+
+/* What a file needs of a block: cells [first, first + count), `bytes` of plaintext at most. */
+struct kept_block {
+	uint8_t		 id[ID_SIZE];
+	uint8_t		 first, count;
+	uint32_t	 bytes;
 };
 
 /* Part of the answer to a read: `len` bytes at data, kept alive by `buffer` (NULL: zeros). */
@@ -101,6 +115,7 @@ struct op {
 	uint64_t	 offset;
 	size_t		 size;
 	uint64_t	 handle;		/* of OPEN, CREATE, OPENDIR */
+	uint64_t	 round;			/* KEEP */
 	struct replaying *replay;		/* out of the journal, done again; else NULL */
 	bool		 redo;			/* on behalf of the journal: waits for nobody's turn */
 	bool		 own;			/* the shell's: nobody in the kernel waits for it */
@@ -118,6 +133,7 @@ struct op {
 	struct dirent_out *entries;		/* READDIR */
 	size_t		 entries_count;
 	uint64_t	 written;		/* WRITE; LSEEK: the offset */
+	bool		 unsaved;		/* KEEP: of its content some is not on the server */
 	struct { uint64_t total_bytes, free_bytes, objects; } space;
 	struct { uint32_t incompat, ro_compat; } features;	/* META */
 	/* the engine's own */
@@ -142,7 +158,7 @@ struct flush {
 	struct flush_state *state;		/* the engine's own */
 };
 
-/* Cells to fetch, open, and hand to engine_fetched(). */
+/* Cells to fetch, open, and hand to engine_fetched(): all of them, unless there was an error. */
 struct fetch {
 	uint8_t		 id[ID_SIZE];
 	uint8_t		 first, count;
@@ -265,6 +281,10 @@ void	engine_status(const struct engine *e, struct engine_status *to);
 void	engine_unsaved(struct engine *e, void (*report)(void *context, const char *path, bool lost), void *context);
 /* Has a file bytes, or a size, that are not on the server? */
 bool	engine_holds_content(struct engine *e, uint64_t oid);
+/* What was kept (OP_KEEP) for a round before this one is like any other object again. */
+void	engine_keep_round(struct engine *e, uint64_t round);
+/* Grows whenever something kept is changed here, or lost to somebody: it is time for another round. */
+uint64_t engine_keep_due(const struct engine *e);
 /* Every invariant of the head of engine.c; false and a text when one fails. */
 bool	engine_check(struct engine *e, char *why, size_t size);
 

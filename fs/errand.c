@@ -16,6 +16,8 @@ struct errand {
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 done;
 	bool		 finished;
+	void		(*take)(void *context, const struct op *op);	/* NULL: nothing, or given up */
+	void		*context;
 	unsigned	 refs;
 	uint64_t	 serial;
 	struct shell	*shell;
@@ -37,7 +39,11 @@ errand_put(struct errand *e)
 static bool
 errand_reply(struct call *c)
 {
-	(void)c;
+	struct errand *e = (struct errand *)c;
+
+	LOCK_SCOPE(&e->lock);
+	if (e->take != NULL)
+		e->take(e->context, &c->op);
 	return true;
 }
 
@@ -61,6 +67,12 @@ errand_finish(struct call *c)
 struct errand *
 shell_begin(struct shell *s, const struct op *op)
 {
+	return shell_begin_taking(s, op, NULL, NULL);
+}
+
+struct errand *
+shell_begin_taking(struct shell *s, const struct op *op, void (*take)(void *context, const struct op *op), void *context)
+{
 	struct errand *e = calloc(1, sizeof *e);
 
 	if (e == NULL)
@@ -71,14 +83,18 @@ shell_begin(struct shell *s, const struct op *op)
 	e->call.op.own = true;
 	e->call.reply = errand_reply;
 	e->call.finish = errand_finish;
+	e->take = take;
+	e->context = context;
 	e->refs = 2;
 	e->shell = s;
 	{
 		LOCK_SCOPE(&s->lock);
 		s->errands++;
 	}
-	if (shell_submit(s, &e->call, &e->serial))
+	if (shell_submit(s, &e->call, &e->serial)) {
+		errand_reply(&e->call);
 		shell_replied(s, &e->call);
+	}
 	return e;
 }
 
@@ -111,6 +127,10 @@ shell_end(struct shell *s, struct errand *e, struct op *op)
 	}
 	*op = e->call.op;
 out:
+	{
+		LOCK_SCOPE(&e->lock);
+		e->take = NULL;
+	}
 	errand_put(e);
 	return r;
 }

@@ -113,3 +113,39 @@ extent_count(struct object *o, uint64_t region)
 		return 0;
 	return count;
 }
+
+int
+data_blocks(struct object *o, int (*each)(void *context, const uint8_t id[ID_SIZE], uint32_t from, uint32_t to),
+    void *context)
+{
+	uint8_t zero[8] = { 0 };
+	struct rec *r = object_rec_from(o, KIND_REGION, zero, sizeof zero);
+	int e = 0;
+
+	for (; e == 0 && r != NULL && r->kind == KIND_REGION; r = object_rec_after(o, r)) {
+		uint32_t from[EXTENTS_MAX], to[EXTENTS_MAX] = { 0 };
+		struct extent extents[EXTENTS_MAX];
+		size_t count;
+
+		if (r->absent)
+			continue;
+		if (r->damaged || region_decode(extents, &count, (struct bytes){ r->value, r->value_len }) < 0)
+			return -EIO;
+		for (size_t i = 0; i < count; i++) {
+			const struct extent *x = &extents[i];
+
+			if (x->ref >= r->brefs_count || x->ref >= EXTENTS_MAX || x->length == 0)
+				return -EIO;
+			if (to[x->ref] == 0 || x->block_offset < from[x->ref])
+				from[x->ref] = x->block_offset;
+			if (x->block_offset + x->length > to[x->ref])
+				to[x->ref] = x->block_offset + x->length;
+		}
+		for (uint32_t i = 0; e == 0 && i < r->brefs_count && i < EXTENTS_MAX; i++)
+			if (to[i] > 0 && to[i] <= BLOCK_SIZE)
+				e = each(context, r->brefs[i], from[i], to[i]);
+			else if (to[i] > 0)
+				e = -EIO;
+	}
+	return e;
+}

@@ -1,7 +1,7 @@
 /*
  * home.c - see home.h.
  *
- * Every path is built on the stack from four roots.  Nothing is cached: the
+ * Every path is built on the stack from these roots.  Nothing is cached: the
  * files are small and read once a command.
  */
 #include "fs/home.h"
@@ -23,7 +23,7 @@
 #include "proto/noise.h"
 
 struct home {
-	char	config[PATH_MAX], state[PATH_MAX], run[PATH_MAX];
+	char	config[PATH_MAX], state[PATH_MAX], cache[PATH_MAX], run[PATH_MAX];
 };
 
 /* ---- directories ---- */
@@ -106,7 +106,8 @@ home_open(struct home **ret)
 	if (base != NULL && base[0] != '\0' && base[0] != '/')
 		r = -EINVAL;
 	else if ((r = resolve(h->config, "config", "XDG_CONFIG_HOME", ".config", "")) == 0 &&
-	    (r = resolve(h->state, "state", "XDG_STATE_HOME", ".local/state", "/journal")) == 0)
+	    (r = resolve(h->state, "state", "XDG_STATE_HOME", ".local/state", "/journal")) == 0 &&
+	    (r = resolve(h->cache, "cache", "XDG_CACHE_HOME", ".cache", "")) == 0)
 		r = resolve(h->run, "run", "XDG_RUNTIME_DIR", NULL, "");
 	if (r < 0) {
 		free(h);
@@ -631,6 +632,85 @@ int
 home_conflicts(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
 {
 	return state_file(h, id, "conflicts", to, size);
+}
+
+/* The file of one pin; path NULL: their directory. */
+static int
+pin_path(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path, char to[PATH_MAX])
+{
+	uint8_t hash[VOLUME_ID_SIZE];
+	int r = state_path(h, id, "pins", to);
+	size_t len = strlen(to);
+
+	if (r < 0 || path == NULL)
+		return r;
+	if (mkdir(to, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	crypto_generichash(hash, sizeof hash, (const uint8_t *)path, strlen(path), NULL, 0);
+	if (len + 2 + 2 * sizeof hash > PATH_MAX)
+		return -ENAMETOOLONG;
+	to[len++] = '/';
+	hex_of(hash, to + len);
+	return 0;
+}
+
+int
+home_pin_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path)
+{
+	char file[PATH_MAX];
+	struct note n;
+	int r = strchr(path, '\n') != NULL ? -EINVAL : pin_path(h, id, path, file);
+
+	if (r < 0)
+		return r;
+	note_begin(&n, "pin");
+	note_add(&n, "path", path);
+	r = note_save(&n, file);
+	return r == -EINVAL ? -ENAMETOOLONG : r;
+}
+
+int
+home_pin_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path)
+{
+	char file[PATH_MAX];
+	int r = pin_path(h, id, path, file);
+
+	return r < 0 ? r : unlink(file) < 0 ? -errno : 0;
+}
+
+int
+home_each_pin(struct home *h, const uint8_t id[VOLUME_ID_SIZE], void (*each)(void *context, const char *path),
+    void *context)
+{
+	char path[PATH_MAX], file[PATH_MAX + 256];
+	struct dirent *e;
+	struct note n;
+	DIR *d;
+	int r = pin_path(h, id, NULL, path);
+
+	if (r < 0)
+		return r;
+	if ((d = opendir(path)) == NULL)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(d)) != NULL) {
+		snprintf(file, sizeof file, "%s/%s", path, e->d_name);
+		if (strlen(e->d_name) == 2 * VOLUME_ID_SIZE && note_load(&n, file, "pin") == 0 && note_get(&n, "path") != NULL)
+			each(context, note_get(&n, "path"));
+	}
+	closedir(d);
+	return 0;
+}
+
+int
+home_cache(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size)
+{
+	char hex[2 * VOLUME_ID_SIZE + 1], path[PATH_MAX];
+	int r = make_directories(h->cache);
+
+	hex_of(id, hex);
+	if (r == 0)
+		r = path_in(h->cache, "", hex, false, path);
+	return r < 0 ? r : snprintf(to, size, "%s", path) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
 int

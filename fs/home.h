@@ -9,10 +9,12 @@
  *	state/ID/version		highest version of the volume seen
  *	state/ID/journal/		what a mount did and the server may not have (journal.h)
  *	state/ID/conflicts		copies that its running again made: a path a line
+ *	state/ID/pins/HASH		what is pinned: a path each
+ *	cache/ID/			sealed blocks (blockcache.h)
  *	run/ID				control socket of a live mount
  *
- * config is $XDG_CONFIG_HOME/nuage, state $XDG_STATE_HOME/nuage/journal, run
- * $XDG_RUNTIME_DIR/nuage (or /run/nuage for root);
+ * config is $XDG_CONFIG_HOME/nuage, state $XDG_STATE_HOME/nuage/journal, cache
+ * $XDG_CACHE_HOME/nuage, run $XDG_RUNTIME_DIR/nuage (or /run/nuage for root);
  * with $NUAGE_HOME set, all are directories of it.  Directories are made
  * 0700 when first needed.  Files are notes (note.h).
  *
@@ -93,6 +95,14 @@ int	home_version_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t
 /* Paths of the journal's directory, and of the list of conflicts; the directory above exists afterwards. */
 int	home_journal(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size);
 int	home_conflicts(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size);
+/* Path of the cached blocks' directory; the one above exists afterwards. */
+int	home_cache(struct home *h, const uint8_t id[VOLUME_ID_SIZE], char *to, size_t size);
+/* Paths, from the volume's root, that `nuage pin` was told. -ENAMETOOLONG, -EINVAL (a line break in it). */
+int	home_pin_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path);
+int	home_pin_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *path);
+/* In no order; unreadable ones are passed over. */
+int	home_each_pin(struct home *h, const uint8_t id[VOLUME_ID_SIZE], void (*each)(void *context, const char *path),
+	    void *context);
 /* Calls each() with the id of every volume that something is kept of. */
 int	home_each_state(struct home *h, void (*each)(void *context, const uint8_t id[VOLUME_ID_SIZE]), void *context);
 /* Path of the control socket; its directory exists afterwards. */

@@ -178,6 +178,7 @@ adopt(struct shell *s, const struct msg_attached *a)
 		s->attached = true;
 		if (a->version > s->highest)
 			s->highest = a->version;
+		mover_away(s->mover, false);
 		engine_attached(s->engine, a, fresh);
 		engine_status(s->engine, &status);
 		s->alone = status.alone

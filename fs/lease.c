@@ -62,6 +62,7 @@ lease_freed(struct engine *e, struct object *o)
 	data_drop(e, o);
 	txn_clean(e, o);
 	recall_set(e, o, RECALL_NONE);
+	keep_changed(e, o);
 	o->mode = MODE_NONE;
 	scout_forgotten(e, o);
 	object_forget(o);
@@ -135,6 +136,7 @@ release(struct engine *e, struct object *o, enum mode kept)
 	o->released_request = e->next_request;
 	o->mode = kept;
 	if (kept == MODE_NONE) {
+		keep_changed(e, o);
 		scout_forgotten(e, o);
 		object_forget(o);
 	}
@@ -472,15 +474,19 @@ lease_recalled(struct engine *e, const struct msg_recall *m)
 static void
 shed(struct engine *e)
 {
-	size_t left = e->objects / SHED_PART + 1;
+	const size_t all = e->objects / SHED_PART + 1;
+	size_t left = all;
 
-	for (struct object *o = TAILQ_FIRST(&e->lru), *next; o != NULL && left > 0; o = next) {
-		next = TAILQ_NEXT(o, lru_link);
-		if (o->mode == MODE_NONE || o->recall != RECALL_NONE || o->oid < OID_RESERVED)
-			continue;
-		left--;
-		recall_own(e, o, MODE_NONE);
-	}
+	/* What is pinned only if there is nothing else. */
+	for (int pins = 0; pins < 2 && left == all; pins++)
+		for (struct object *o = TAILQ_FIRST(&e->lru), *next; o != NULL && left > 0; o = next) {
+			next = TAILQ_NEXT(o, lru_link);
+			if (o->mode == MODE_NONE || o->recall != RECALL_NONE || o->oid < OID_RESERVED ||
+			    (pins == 0 && keep_holds(e, o)))
+				continue;
+			left--;
+			recall_own(e, o, MODE_NONE);
+		}
 }
 
 void
@@ -592,6 +598,7 @@ lease_lost(struct engine *e, struct object *o)
 		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)
 		send_release(e, o->oid, o->grant, MODE_NONE);	/* the server may still count on it */
+	keep_changed(e, o);
 	o->mode = MODE_NONE;
 	o->born = o->adopted = false;
 	o->gone = false;	/* unless the server says so, too */
@@ -716,6 +723,12 @@ lease_trim(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->lru); o != NULL && e->objects > e->config.objects_max && budget-- > 0; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
+		if (keep_holds(e, o)) {
+			/* Not looked at again before the others. */
+			TAILQ_REMOVE(&e->lru, o, lru_link);
+			TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+			continue;
+		}
 		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT ||
 		    awaited(e, o))
 			continue;

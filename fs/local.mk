@@ -16,6 +16,7 @@ fs_libfs_a_SOURCES = \
 	fs/journal.c fs/journal.h \
 	fs/full.c \
 	fs/layer.c \
+	fs/keep.c \
 	fs/lease.c \
 	fs/need.c \
 	fs/object.c fs/object.h \
@@ -39,6 +40,8 @@ fs_libfs_a_SOURCES = \
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \
 	fs/answer.c \
+	fs/blockcache.c fs/blockcache.h \
+	fs/blockfile.c fs/blockfile.h \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/delay.h \
@@ -58,6 +61,7 @@ fs_libfs_a_SOURCES += \
 	fs/note.c fs/note.h \
 	fs/notifier.c fs/notifier.h \
 	fs/peek.c fs/peek.h \
+	fs/pinner.c fs/pinner.h \
 	fs/request.c \
 	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
@@ -84,6 +88,7 @@ nuage_SOURCES = \
 	fs/cmd_invite.c \
 	fs/cmd_join.c \
 	fs/cmd_mount.c \
+	fs/cmd_pin.c \
 	fs/cmd_recover.c \
 	fs/cmd_ssh.c \
 	fs/cmd_status.c \
@@ -96,6 +101,8 @@ nuage_SOURCES = \
 	fs/handover.c fs/handover.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
+	fs/serve_cache.c fs/serve_cache.h \
+	fs/serve_config.c fs/serve_config.h \
 	fs/serve_journal.c fs/serve_journal.h \
 	fs/suspend.c fs/suspend.h \
 	fs/logind.h

@@ -11,7 +11,7 @@
 
 static const struct cmd *const commands[] = {
 	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_volumes, &cmd_invite,
-	&cmd_recover,
+	&cmd_recover, &cmd_pin, &cmd_unpin,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -38,6 +38,10 @@ struct transfer {
 	uint64_t	 id;			/* of the request */
 	struct flush	*flush;			/* a PUT, or */
 	struct fetch	*fetch;			/* a GET */
+	struct fetch	 own;			/* a GET for the pins: *fetch, and */
+	uint64_t	 round;			/* != 0 then */
+	void		(*done)(void *context, int error);
+	void		*context;
 	struct buffer	*bytes;			/* PUT: the sealed block; GET: the answer's frame */
 	struct bytes	 payload;		/* GET: in bytes */
 };
@@ -48,15 +52,17 @@ struct transfers {
 
 struct mover {
 	pthread_mutex_t		 lock;
-	struct transfers	 waiting, puts, gets, sent;
+	struct transfers	 waiting, puts, gets, late, sent;	/* late: GETs for the pins */
 	size_t			 sealed, puts_sent;	/* bytes of flushes, as slot_bytes() counts */
 	unsigned		 busy_ms;		/* 0: the last answer was not BUSY */
 	uint64_t		 busy_until;		/* nothing is said before, but GETs unless one of them */
 	bool			 busy_gets;		/* was answered BUSY; 0: now */
 	uint64_t		 next_id;
 	bool			 stopping;
+	bool			 away, pins;
 
 	struct workers		*workers;
+	struct blockcache	*cache;		/* NULL: none */
 	const struct volume_keys *keys;
 	const struct mover_calls *calls;
 	void			*context;
@@ -104,7 +110,7 @@ transfer_free(struct transfer *t)
 }
 
 int
-mover_new(struct mover **ret, struct workers *workers, const struct volume_keys *keys,
+mover_new(struct mover **ret, struct workers *workers, struct blockcache *cache, const struct volume_keys *keys,
     const struct mover_calls *calls, void *context)
 {
 	struct mover *m = calloc(1, sizeof *m);
@@ -115,9 +121,11 @@ mover_new(struct mover **ret, struct workers *workers, const struct volume_keys 
 	list_init(&m->waiting);
 	list_init(&m->puts);
 	list_init(&m->gets);
+	list_init(&m->late);
 	list_init(&m->sent);
 	m->next_id = 1;
 	m->workers = workers;
+	m->cache = cache;
 	m->keys = keys;
 	m->calls = calls;
 	m->context = context;
@@ -142,6 +150,7 @@ mover_free(struct mover *m)
 	list_free(&m->waiting);
 	list_free(&m->puts);
 	list_free(&m->gets);
+	list_free(&m->late);
 	list_free(&m->sent);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -195,6 +204,21 @@ put_done(struct mover *m, struct transfer *t, int error)
 	seal_next(m);
 }
 
+/* Sealed and written here: what is pinned need not be fetched again. */
+static void
+offer_stored(struct mover *m, const struct flush *f, struct buffer *sealed)
+{
+	bool pins;
+
+	{
+		LOCK_SCOPE(&m->lock);
+		pins = m->pins;
+	}
+	if (pins && m->cache != NULL)
+		blockcache_offer(m->cache, f->id, 0, (unsigned)(f->len + CELL_SIZE - 1) / CELL_SIZE, sealed,
+		    (struct bytes){ sealed->data, sealed->size });
+}
+
 static void
 seal(struct job *job)
 {
@@ -224,6 +248,7 @@ seal(struct job *job)
 		return;
 	}
 	if (flush->carried) {
+		offer_stored(m, flush, sealed);
 		flush->sealed = sealed;
 		put_done(m, t, 0);
 		return;
@@ -264,36 +289,55 @@ mover_store(struct mover *m, struct flush *flush, bool here)
 
 /* ---- fetching ---- */
 
+/* Opens cells [first, first + count), whose sealed bytes these are, into the fetch. */
+static int
+open_run(void *context, const struct block_header *h, unsigned first, unsigned count, struct bytes sealed)
+{
+	struct transfer *t = context;
+	struct fetch *f = t->fetch;
+	size_t base, offset, size;
+	struct buffer *b;
+	ssize_t len;
+
+	if (block_cells(h, first, count, &base, &size) < 0 || sealed.len != size)
+		return -EBADMSG;
+	for (unsigned i = first; i < first + count; i++) {
+		if (block_cells(h, i, 1, &offset, &size) < 0)
+			return -EBADMSG;
+		if ((b = buffer_new_raw(CELL_SIZE)) == NULL)
+			return -ENOMEM;
+		len = cell_open(t->mover->keys, f->id, h, i, (struct bytes){ sealed.data + (offset - base), size }, b->data);
+		if (len < 0) {
+			buffer_put(b);
+			return (int)len;
+		}
+		b->size = (size_t)len;
+		buffer_put(f->cells[i - f->first]);	/* of a run that was damaged farther on */
+		f->cells[i - f->first] = b;
+	}
+	return 0;
+}
+
 static int
 open_cells(struct transfer *t)
 {
 	struct fetch *f = t->fetch;
 	struct block_header header;
-	size_t base, offset, size;
-	struct bytes cell;
-	ssize_t len;
-	int r;
+	int r = block_header_decode(&header, t->payload);
 
-	r = block_header_decode(&header, t->payload);
-	if (r == 0)
-		r = block_cells(&header, f->first, f->count, &base, &size);
-	if (r == 0 && t->payload.len != header.size + size)
-		r = -EBADMSG;
-	for (unsigned i = 0; r == 0 && i < f->count; i++) {
-		r = block_cells(&header, f->first + i, 1, &offset, &size);
-		if (r < 0)
-			break;
-		cell = (struct bytes){ t->payload.data + header.size + (offset - base), size };
-		f->cells[i] = buffer_new_raw(CELL_SIZE);
-		if (f->cells[i] == NULL)
-			return -ENOMEM;
-		len = cell_open(t->mover->keys, f->id, &header, f->first + i, cell, f->cells[i]->data);
-		if (len < 0)
-			r = (int)len;
-		else
-			f->cells[i]->size = (size_t)len;
+	if (r < 0)
+		return r;
+	return open_run(t, &header, f->first, f->count,
+	    (struct bytes){ t->payload.data + header.size, t->payload.len - header.size });
+}
+
+static void
+drop_cells(struct fetch *f)
+{
+	for (unsigned i = 0; i < f->count && i < CELLS_MAX; i++) {
+		buffer_put(f->cells[i]);
+		f->cells[i] = NULL;
 	}
-	return r == -EINVAL ? -EBADMSG : r;
 }
 
 static void
@@ -302,19 +346,31 @@ get_done(struct mover *m, struct transfer *t, int error)
 	struct fetch *f = t->fetch;
 	char name[2 * 8 + 1];
 
-	if (error < 0) {
-		for (unsigned i = 0; i < f->count && i < CELLS_MAX; i++) {
-			buffer_put(f->cells[i]);
-			f->cells[i] = NULL;
-		}
+	if (error < 0 && error != -EHOSTDOWN) {
+		drop_cells(f);
 		for (unsigned i = 0; i < 8; i++)
 			snprintf(name + 2 * i, 3, "%02x", f->id[i]);
 		if (error != -ENOENT)
 			log_error("block %s..., cells %u to %u: %s", name, f->first, f->first + f->count - 1u,
 			    error == -EBADMSG ? "damaged or forged, its seal does not open" : strerror(-error));
 	}
+	if (error == 0 && t->bytes != NULL && m->cache != NULL)
+		blockcache_offer(m->cache, f->id, f->first, f->count, t->bytes, t->payload);
 	transfer_free(t);
 	m->calls->fetched(m->context, f, error);
+}
+
+static void
+keep_done(struct mover *m, struct transfer *t, int error)
+{
+	const struct fetch *f = &t->own;
+
+	drop_cells(&t->own);
+	if (error == 0)
+		blockcache_keep(m->cache, f->id, f->first, f->count, t->round, t->bytes, t->payload, t->done, t->context);
+	else
+		t->done(t->context, error);
+	transfer_free(t);
 }
 
 static void
@@ -322,26 +378,124 @@ open_job(struct job *job)
 {
 	struct transfer *t = (struct transfer *)job;
 
-	get_done(t->mover, t, open_cells(t));
+	if (t->round != 0)
+		keep_done(t->mover, t, open_cells(t));
+	else
+		get_done(t->mover, t, open_cells(t));
 }
 
-void
-mover_fetch(struct mover *m, struct fetch *fetch)
+/* From the server, then. */
+static void
+ask(struct mover *m, struct transfer *t)
 {
-	struct transfer *t = calloc(1, sizeof *t);
 	bool light;
 
-	if (t == NULL) {
-		m->calls->fetched(m->context, fetch, -ENOMEM);
-		return;
-	}
-	*t = (struct transfer){ .job.run = open_job, .mover = m, .fetch = fetch };
+	t->job.run = open_job;
 	{
 		LOCK_SCOPE(&m->lock);
 		list_add(&m->gets, t);
 		light = m->puts.first == NULL;
 	}
 	m->calls->kick(m->context, light);
+}
+
+static bool
+is_away(struct mover *m)
+{
+	LOCK_SCOPE(&m->lock);
+	return m->away;
+}
+
+static void
+read_job(struct job *job)
+{
+	struct transfer *t = (struct transfer *)job;
+	struct mover *m = t->mover;
+	struct fetch *f = t->fetch;
+	int r = blockcache_read(m->cache, f->id, f->first, f->count, open_run, t);
+
+	if (r == 0)
+		get_done(m, t, 0);
+	else if (is_away(m))
+		get_done(m, t, -EHOSTDOWN);
+	else {
+		drop_cells(f);
+		ask(m, t);
+	}
+}
+
+void
+mover_fetch(struct mover *m, struct fetch *fetch)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+
+	if (t == NULL) {
+		m->calls->fetched(m->context, fetch, -ENOMEM);
+		return;
+	}
+	*t = (struct transfer){ .job.run = read_job, .mover = m, .fetch = fetch };
+	if (m->cache != NULL && (blockcache_has(m->cache, fetch->id, fetch->first, fetch->count) || is_away(m)))
+		workers_add(m->workers, &t->job, true);
+	else
+		ask(m, t);
+}
+
+void
+mover_keep(struct mover *m, const struct kept_block *block, uint64_t round, void (*done)(void *context, int error),
+    void *context)
+{
+	struct transfer *t = calloc(1, sizeof *t);
+
+	if (t == NULL) {
+		done(context, -ENOMEM);
+		return;
+	}
+	*t = (struct transfer){ .job.run = open_job, .mover = m, .fetch = &t->own, .round = round, .done = done,
+	    .context = context };
+	memcpy(t->own.id, block->id, ID_SIZE);
+	t->own.first = block->first;
+	t->own.count = block->count;
+	{
+		LOCK_SCOPE(&m->lock);
+		list_add(&m->late, t);
+	}
+	m->calls->kick(m->context, false);
+}
+
+void
+mover_pins(struct mover *m, bool any)
+{
+	LOCK_SCOPE(&m->lock);
+	m->pins = any;
+}
+
+void
+mover_away(struct mover *m, bool away)
+{
+	LOCK_SCOPE(&m->lock);
+	m->away = away && m->cache != NULL;
+}
+
+/* What was asked for when the server went away: now the disk is all there is. */
+static void
+recall_gets(struct mover *m)
+{
+	struct transfer *t;
+
+	do {
+		{
+			LOCK_SCOPE(&m->lock);
+			t = m->away ? list_take(&m->gets, 0) : NULL;
+			if (t == NULL && m->away)
+				t = list_take(&m->late, 0);
+		}
+		if (t != NULL && t->round != 0)
+			keep_done(m, t, -EHOSTDOWN);
+		else if (t != NULL) {
+			t->job.run = read_job;
+			workers_add(m->workers, &t->job, true);
+		}
+	} while (t != NULL);
 }
 
 /* ---- the bulk lane ---- */
@@ -354,6 +508,8 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 
 	LOCK_SCOPE(&m->lock);
 	t = m->busy_until != 0 && m->busy_gets ? NULL : list_take(&m->gets, 0);
+	if (t == NULL && m->busy_until == 0)
+		t = list_take(&m->late, 0);
 	if (t == NULL && m->busy_until == 0 && m->puts_sent < SENT_MAX) {
 		t = list_take(&m->puts, 0);
 		if (t != NULL)
@@ -397,7 +553,7 @@ mover_channel_fill(struct mover *m, struct link *link)
 static void
 back_off(struct mover *m, struct transfer *t)
 {
-	list_add(t->flush != NULL ? &m->puts : &m->gets, t);
+	list_add(t->flush != NULL ? &m->puts : t->round != 0 ? &m->late : &m->gets, t);
 	m->busy_gets |= t->fetch != NULL;
 	if (m->busy_until != 0)
 		return;			/* said in the same breath as another */
@@ -415,6 +571,7 @@ mover_busy(struct mover *m)
 void
 mover_tick(struct mover *m)
 {
+	recall_gets(m);
 	{
 		LOCK_SCOPE(&m->lock);
 		if (m->busy_until == 0 || clock_ms(CLOCK_MONOTONIC) < m->busy_until)
@@ -456,35 +613,44 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 	if (t->flush != NULL) {
 		if (answer->type == MSG_block)
 			status = STATUS_INVALID;
+		if (status == STATUS_OK)
+			offer_stored(m, t->flush, t->bytes);
 		put_done(m, t, link_errno(status));
 		m->calls->kick(m->context, false);
 		return;
 	}
 	if (status == STATUS_OK && answer->type != MSG_block)
 		status = STATUS_INVALID;
-	if (status != STATUS_OK) {
+	if (status != STATUS_OK && t->round != 0)
+		keep_done(m, t, link_errno(status));
+	else if (status != STATUS_OK)
 		get_done(m, t, link_errno(status));
+	if (status != STATUS_OK)
 		return;
-	}
 	t->bytes = buffer_get(frame);
 	t->payload = answer->payload;
 	if (t->fetch->count <= INLINE_CELLS)
-		get_done(m, t, open_cells(t));
+		open_job(&t->job);
 	else
-		workers_add(m->workers, &t->job, true);
+		workers_add(m->workers, &t->job, t->round == 0);
 }
 
 void
 mover_channel_lost(struct mover *m)
 {
-	struct transfers puts, gets;
+	struct transfers puts, gets, late;
 	struct transfer *t;
 
 	list_init(&puts);
 	list_init(&gets);
+	list_init(&late);
 	LOCK_SCOPE(&m->lock);
 	while ((t = list_take(&m->sent, 0)) != NULL)
-		list_add(t->flush != NULL ? &puts : &gets, t);
+		list_add(t->flush != NULL ? &puts : t->round != 0 ? &late : &gets, t);
+	while ((t = list_take(&m->late, 0)) != NULL)
+		list_add(&late, t);
+	while ((t = list_take(&late, 0)) != NULL)
+		list_add(&m->late, t);
 	while ((t = list_take(&m->puts, 0)) != NULL)
 		list_add(&puts, t);
 	while ((t = list_take(&m->gets, 0)) != NULL)

@@ -20,6 +20,7 @@ enum {
 	LISTING_MORE = 2048,
 	REGIONS_FIRST = 64,
 	REGIONS_MORE = 2048,
+	REGIONS_NEAR = 8,	/* behind those that are known: a reader that goes on */
 	READ_BUDGET = 4096,
 	WANTS_FIRST = 4,
 	TURNS_MS = 1000,	/* since a directory was changed here: it will be again */
@@ -236,6 +237,15 @@ want_more(struct op *op, struct object *o, uint8_t kind)
 	want_range(w, kind, from, high_key, len, first);
 }
 
+/* Are the regions known up to just before this one, or nearly? */
+static bool
+goes_on(const struct cover *c, uint8_t kind, const uint8_t *subkey)
+{
+	struct cursor key = cursor_read(subkey, 8), upto = cursor_read(c->upto, 8);
+
+	return kind == KIND_REGION && c->some && cursor_get_u64(&key) - cursor_get_u64(&upto) <= REGIONS_NEAR;
+}
+
 bool
 need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
     const uint8_t *subkey, size_t len, struct rec **ret)
@@ -262,8 +272,8 @@ need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
 	}
 	memcpy(key, subkey, len);
 	want_range(w, kind, key, key, len, 1);
-	/* Names near it will be wanted too, but not where they are told anew at each turn. */
-	if (!cover_of(o, kind)->some && e->now_ms >= o->demand_until)
+	/* What is near it will be wanted too, but not where it is told anew at each turn. */
+	if ((!cover_of(o, kind)->some || goes_on(cover_of(o, kind), kind, subkey)) && e->now_ms >= o->demand_until)
 		want_more(op, o, kind);
 	return false;
 }

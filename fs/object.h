@@ -111,6 +111,7 @@ struct object {
 	/* use */
 	uint64_t	 lookups;		/* the kernel's count */
 	bool		 looked_into;		/* a name in it was looked up */
+	uint64_t	 kept;			/* the last round of the pins that it was kept for; 0: none */
 	uint32_t	 opens, writers;	/* handles; those of them that may write, also through a map */
 	bool		 gone;			/* its last name was removed */
 	int		 error;			/* writes lost: reported once to each handle */

@@ -11,8 +11,10 @@
  *
  * OFFLINE, what is cached is served as if its lease were held, and changed as
  * if it were EXCLUSIVE: changes go to the journal and the running transaction
- * as ever.  Whatever would wait for the server fails at once, so nothing is
- * parked but errands of our own.  A sync of a file or directory brings the
+ * as ever.  Cells are asked for if this machine's disk may have them
+ * (engine_config.stocked), and that answers at once, or says -EHOSTDOWN.
+ * Whatever would wait for the server fails at once, so nothing else is parked
+ * but errands of our own.  A sync of a file or directory brings the
  * journal to this machine's disk.  The kernel keeps what it has.
  *
  * Nothing of that is a promise by the server.  Back, the engine claims what it
@@ -23,7 +25,8 @@
  * Invariants:
  * 1. OFFLINE the journal takes every change, or there is none to take: a
  *    change that it could not take fails.
- * 2. OFFLINE nobody waits but SYNC, and the driver's operations.
+ * 2. OFFLINE nobody waits but SYNC, the driver's operations, and who waits for
+ *    cells from this machine's disk.
  * 3. No recall is under way: the other side has what it wanted, or asks again.
  */
 #include "fs/core.h"
@@ -107,6 +110,8 @@ offline_error(const struct engine *e, const struct op *op)
 	switch (op->state->wait) {
 	case WAIT_ROOM: case WAIT_OIDS: case WAIT_FLUSH:
 		return journal_wants(op) ? -ENOSPC : -EHOSTDOWN;
+	case WAIT_FETCH:
+		return e->config.stocked ? 0 : -EHOSTDOWN;
 	default:
 		return -EHOSTDOWN;
 	}

@@ -34,9 +34,10 @@
 #include "fs/lock.h"
 #include "fs/log.h"
 #include "fs/peek.h"
+#include "fs/serve_cache.h"
+#include "fs/serve_config.h"
 #include "fs/serve_journal.h"
 #include "fs/suspend.h"
-#include "proto/noise.h"
 
 enum {
 	STEP_MS		= 1000,		/* between looks at a flush */
@@ -74,6 +75,7 @@ struct serve {
 	struct control		*control;
 	struct suspend		*suspend;
 	struct journal_file	*journal;	/* NULL: without */
+	struct serve_cache	*cache;		/* on disk */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing, started;	/* started: the kernel sends requests */
@@ -143,61 +145,6 @@ keep_version(void *context, uint64_t highest)
 }
 
 static const struct keeper_calls keeper_calls = { keep_session, keep_version };
-
-int
-serve_configure(struct shell_config *to, struct serve_secrets *secrets, struct home *home,
-    const struct home_server *server, const struct home_volume *volume, char *why, size_t size)
-{
-	uint8_t public[KEY_SIZE], wrap_key[KEY_SIZE];
-	struct home_session old;
-	int r;
-
-	*secrets = (struct serve_secrets){ 0 };
-	r = home_device(home, false, &secrets->device);
-	if (r < 0) {
-		snprintf(why, size, "this device's key cannot be read: %s", strerror(-r));
-		return r;
-	}
-	secrets->volume_key = sodium_malloc(KEY_SIZE);
-	if (secrets->volume_key == NULL) {
-		snprintf(why, size, "out of locked memory");
-		r = -ENOMEM;
-		goto out;
-	}
-	wrap_key_of_device(secrets->device, wrap_key);
-	r = wrap_open(wrap_key, volume->id, (struct bytes){ volume->wrap, WRAP_SIZE }, secrets->volume_key);
-	sodium_memzero(wrap_key, sizeof wrap_key);
-	if (r < 0) {
-		snprintf(why, size, "the volume's key does not open with this device's key; join it again");
-		goto out;
-	}
-	*to = (struct shell_config){ .addresses = server->addresses, .device_secret = secrets->device,
-	    .volume_key = secrets->volume_key };
-	noise_public(secrets->device, public);
-	for (int i = 0; i < 8; i++)
-		to->writer = to->writer << 8 | public[i];
-	memcpy(to->server_key, server->key, KEY_SIZE);
-	memcpy(to->volume, volume->id, VOLUME_ID_SIZE);
-	if (home_session_load(home, volume->id, &old) == 0) {
-		to->replaces = old.id;
-		memcpy(to->replaces_secret, old.secret, SECRET_SIZE);
-	}
-	r = home_version_load(home, volume->id, &to->version);
-	if (r < 0)
-		snprintf(why, size, "the version last seen cannot be read: %s", strerror(-r));
-out:
-	if (r < 0)
-		serve_secrets_done(secrets);
-	return r;
-}
-
-void
-serve_secrets_done(struct serve_secrets *secrets)
-{
-	sodium_free(secrets->device);
-	sodium_free(secrets->volume_key);
-	*secrets = (struct serve_secrets){ 0 };
-}
 
 /* ---- flushing ---- */
 
@@ -320,6 +267,7 @@ say_status(struct serve *s, int fd)
 	control_say(fd, "logind %s", suspend_logind(s->suspend));
 	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
 	    e.journal_stranded ? "stranded" : "on");
+	serve_cache_say(s->cache, fd);
 	/* While all goes well they are on their way, and others the next moment. */
 	if (!e.attached || e.journal_stranded)
 		say_unsaved(s, fd);
@@ -451,6 +399,8 @@ serve_request(void *context, int fd, const char *request)
 		serve_sync(s, fd);
 	else if (strncmp(request, "umount", verb) == 0)
 		serve_umount(s, fd, false, 0);
+	else if (serve_cache_request(s->cache, fd, request, verb))
+		return;
 	else if (strncmp(request, "umount:", strlen("umount:")) == 0)
 		serve_umount(s, fd, false, strtoull(request + strlen("umount:"), NULL, 10));
 	else if (strncmp(request, "discard", verb) == 0)
@@ -646,6 +596,9 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.keeper_context = s;
 	if ((r = begin_journal(s, &config, why, size)) < 0)
 		return r;
+	if ((r = serve_cache_open(&s->cache, o->home, o->volume.id, o->disk_default, o->disk_max)) < 0)
+		return r;
+	config.blockcache = serve_cache_blocks(s->cache);
 	config.engine.renames = peek_renames;
 	if ((r = mount_new(&s->mount, &o->mount)) < 0)
 		return r;
@@ -665,6 +618,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	if ((r = mount_start(s->mount, s->shell, why, size)) < 0)
 		return r;
 	s->started = true;
+	if ((r = serve_cache_start(s->cache, s->shell, config.engine.objects_max)) < 0)
+		return r;
 	if (s->journal != NULL)
 		s->redoing = pthread_create(&s->redoer, NULL, redo_main, s) == 0;
 	if ((s->journal != NULL && !s->redoing) || pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
@@ -697,6 +652,8 @@ end_journal(struct serve *s)
 		log_error("the journal cannot be emptied: %s", strerror(-r));
 	shell_free(s->shell, true);
 	s->shell = NULL;
+	serve_cache_close(s->cache);
+	s->cache = NULL;
 	journal_file_close(s->journal);
 	s->journal = NULL;
 }
@@ -710,6 +667,7 @@ finish(struct serve *s)
 	bool clean;
 	int r;
 
+	serve_cache_stop(s->cache);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (forced(s) || left(s))
 		r = status.attached ? shell_sync(s->shell, FORCE_MS) : -ENOTCONN;
@@ -780,9 +738,11 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		} else {
 			control_free(s.control);
 			suspend_free(s.suspend);
+			serve_cache_stop(s.cache);
 			/* Its clock ticks for the mount. */
 			shell_free(s.shell, true);
 			mount_free(s.mount);
+			serve_cache_close(s.cache);
 			journal_file_close(s.journal);
 			guard_free(s.guard);
 			serve_secrets_done(&secrets);

@@ -20,6 +20,8 @@ struct serve_options {
 	struct mount_options	 mount;
 	struct engine_config	 engine;
 	bool			 no_journal;
+	bool			 disk_default;	/* else at most so many bytes of cached blocks, 0: none */
+	uint64_t		 disk_max;
 };
 
 /*
@@ -30,17 +32,5 @@ struct serve_options {
 enum { SERVE_WAITING = -1 };
 int	serve_run(const struct serve_options *options,
 	    void (*ready)(void *context, int code, const char *why), void *context);
-
-/*
- * What mounting and creating share: the configuration of a shell for a volume
- * of this home.  The keys are in locked memory; serve_secrets_done() frees
- * them once the shell is gone.
- */
-struct serve_secrets {
-	uint8_t	*device, *volume_key;
-};
-int	serve_configure(struct shell_config *to, struct serve_secrets *secrets, struct home *home,
-	    const struct home_server *server, const struct home_volume *volume, char *why, size_t size);
-void	serve_secrets_done(struct serve_secrets *secrets);
 
 #endif

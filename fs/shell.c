@@ -326,6 +326,7 @@ tick(struct shell *s, uint64_t *saved_ms)
 		began = status.offline && !s->offline;
 		ended = !status.offline && s->offline;
 		s->offline = status.offline;
+		mover_away(s->mover, status.offline);
 		if (status.version > s->highest)
 			s->highest = status.version;
 		highest = s->highest
@@ -387,13 +388,14 @@ start(struct shell *s, char *why, size_t size)
 	int r;
 
 	config.random = fill_random;
+	config.stocked = s->config.blockcache != NULL;
 	s->keys = volume_keys_new(s->config.volume_key, s->config.volume);
 	if (s->keys == NULL)
 		return -ENOMEM;
 	if ((r = engine_new(&s->engine, &config, s->keys)) < 0 ||
 	    (s->config.replay != NULL && (r = replay_adopt(s->config.replay, s->engine)) < 0) ||
 	    (r = workers_new(&s->workers, WORKERS)) < 0 ||
-	    (r = mover_new(&s->mover, s->workers, s->keys, &mover_calls, s)) < 0 ||
+	    (r = mover_new(&s->mover, s->workers, s->config.blockcache, s->keys, &mover_calls, s)) < 0 ||
 	    (s->config.kernel != NULL && (r = notifier_new(&s->notifier, &notifier_calls, s)) < 0) ||
 	    (r = channel_new(&s->control, "control", &s->control_target, &lanes_control, s)) < 0 ||
 	    (r = channel_new(&s->bulk, "bulk", &s->bulk_target, &lanes_bulk, s)) < 0)
@@ -529,6 +531,28 @@ shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t si
 	}
 	to->busy |= mover_busy(s->mover);
 	channel_trouble(s->control, trouble, size);
+}
+
+void
+shell_keep_block(struct shell *s, const struct kept_block *block, uint64_t round,
+    void (*done)(void *context, int error), void *context)
+{
+	mover_keep(s->mover, block, round, done, context);
+}
+
+void
+shell_keep_round(struct shell *s, uint64_t round, bool any)
+{
+	mover_pins(s->mover, any);
+	LOCK_SCOPE(&s->lock);
+	engine_keep_round(s->engine, round);
+}
+
+uint64_t
+shell_keep_due(struct shell *s)
+{
+	LOCK_SCOPE(&s->lock);
+	return engine_keep_due(s->engine);
 }
 
 bool

@@ -53,6 +53,7 @@ struct keeper_calls {
 	void	(*version)(void *context, uint64_t highest);
 };
 
+struct blockcache;
 struct replay;
 struct replay_report;
 
@@ -71,6 +72,7 @@ struct shell_config {
 	uint64_t		 replaces;	/* a session a killed mount left behind, or 0 */
 	uint8_t			 replaces_secret[SECRET_SIZE];
 	uint64_t		 version;	/* highest seen: anything lower is refused */
+	struct blockcache	*blockcache;	/* on this machine's disk; NULL: none */
 	const struct kernel_calls *kernel;
 	void			*kernel_context;
 	const struct keeper_calls *keeper;
@@ -117,12 +119,21 @@ void	shell_forget(struct shell *s, const struct forget *list, size_t count);
  */
 struct errand;
 struct errand *shell_begin(struct shell *s, const struct op *op);	/* NULL: out of memory */
+/* The same; take() gets the op when it is done, while what it borrows still lives; any thread, and not after shell_end(). */
+struct errand *shell_begin_taking(struct shell *s, const struct op *op, void (*take)(void *context, const struct op *op),
+	    void *context);
 bool	shell_wait(struct errand *errand, int timeout_ms);		/* < 0: as long as it takes */
 int	shell_end(struct shell *s, struct errand *errand, struct op *op);
 /* The three in one. */
 int	shell_run(struct shell *s, struct op *op, int timeout_ms);
 /* All that was acknowledged is on the server; 0, -ETIMEDOUT, or what the engine says. */
 int	shell_sync(struct shell *s, int timeout_ms);
+/* For the pins (pinner.h): as mover_keep(), engine_keep_round() and engine_keep_due(). */
+struct kept_block;
+void	shell_keep_block(struct shell *s, const struct kept_block *block, uint64_t round,
+	    void (*done)(void *context, int error), void *context);
+void	shell_keep_round(struct shell *s, uint64_t round, bool any);	/* any: there are pins */
+uint64_t shell_keep_due(struct shell *s);
 /* Nothing more goes into the journal. */
 void	shell_journal_end(struct shell *s);
 /* Runs the journal again, to its end: replay_error(). */

@@ -53,6 +53,7 @@ txn_count(struct engine *e, struct object *o)
 void
 txn_touch(struct engine *e, struct object *o)
 {
+	keep_changed(e, o);
 	if (o->dirty)
 		return;
 	o->dirty = true;

@@ -14,6 +14,7 @@ INTEGRATION_TESTS = \
 	tests/integration/link.sh \
 	tests/integration/locks.sh \
 	tests/integration/offline.sh \
+	tests/integration/pin.sh \
 	tests/integration/races.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \

@@ -110,8 +110,8 @@ mount_new(struct client *c, const struct mount *replaced)
 		.commit_ms = sim->plan.commit_ms, .dirty_max = sim->plan.dirty_max, .cache_max = sim->plan.cache_max,
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
 		.offline = sim->options.apart && !replays && (sim->options.seed & 1) ? OFFLINE_ALWAYS : OFFLINE_NEVER,
-		.eager = sim->plan.eager, .redo = sim->options.apart && !replays, .random = engine_random, .context = m, 
-		.journal = sim->plan.journal ? diary_sink(c->diary) : NULL,
+		.stocked = c->shelf != NULL, .eager = sim->plan.eager, .redo = sim->options.apart && !replays,
+		.random = engine_random, .context = m, .journal = sim->plan.journal ? diary_sink(c->diary) : NULL,
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };
@@ -453,6 +453,7 @@ clients_start(struct sim *sim)
 
 		*c = (struct client){ .sim = sim, .index = i };
 		c->diary = diary_new(c);
+		c->shelf = sim->options.apart && sim->options.seed & 2 ? shelf_new() : NULL;
 		sim->clients[i] = c;
 	}
 	if (!sim->report.failed)
@@ -607,6 +608,8 @@ clients_free(struct sim *sim)
 		}
 		if (c != NULL)
 			diary_free(c->diary);
+		if (c != NULL)
+			shelf_free(c->shelf);
 		free(c);
 	}
 }

@@ -23,6 +23,7 @@ enum mount_state {
 };
 
 struct redo;
+struct shelf;
 struct transfer;
 TAILQ_HEAD(transfers, transfer);
 
@@ -70,6 +71,7 @@ struct client {
 	uint64_t	 unreachable_until_us;
 	uint64_t	 away_us;		/* between unmounting and mounting again */
 	bool		 looking;		/* its processes open and change nothing */
+	struct shelf	*shelf;			/* what its disk holds of blocks (transfer.c); NULL: nothing is kept there */
 };
 
 void	clients_start(struct sim *sim);

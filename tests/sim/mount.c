@@ -365,6 +365,8 @@ mount_tick(struct sim *sim, void *what, uint64_t number)
 		engine_tick(mount_clocked(m));
 		mount_drain(m);
 		count_offline(m);
+		if (m->offline)
+			transfer_offline(m);
 		apart_tick(m);
 		if (m->control != NULL && m->state != MOUNT_CONNECTING && sim->now_us - m->control->heard_us > SILENCE_US) {
 			struct conn *c = m->control;

@@ -8,7 +8,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/damage.h"
 
-enum { BUSY_US = 200000, HAVE_PER_MILLE = 700 };
+enum { BUSY_US = 200000, HAVE_PER_MILLE = 700, SHELF_RUNS = 24, DISK_US = 3000 };
 
 struct transfer {
 	TAILQ_ENTRY(transfer) link;
@@ -18,7 +18,7 @@ struct transfer {
 	struct buffer	*sealed;
 	struct conn	*conn;		/* it is on its way there, or NULL */
 	uint64_t	 request;
-	bool		 ready;		/* sealed */
+	bool		 ready;		/* sealed; or not (any more) in the hands of the disk */
 	bool		 ask;		/* HAVE first */
 	bool		 over;		/* the engine has been told, or its mount is dead */
 };
@@ -178,6 +178,119 @@ transfer_store(struct mount *m, struct flush *f)
 	sim_after(m->sim, 1 + rng_below(&m->sim->misc, m->sim->plan.seal_max_us), sealed, t, 0);
 }
 
+/* ---- the disk: the last answers to GETs, in the order they came ---- */
+
+struct shelf {
+	struct { uint8_t id[ID_SIZE]; unsigned first, count; struct buffer *cut; } run[SHELF_RUNS];
+	unsigned	 next;
+};
+
+struct shelf *
+shelf_new(void)
+{
+	return sim_alloc(sizeof(struct shelf));
+}
+
+void
+shelf_free(struct shelf *shelf)
+{
+	if (shelf != NULL)
+		for (unsigned i = 0; i < SHELF_RUNS; i++)
+			buffer_put(shelf->run[i].cut);
+	free(shelf);
+}
+
+static void
+shelf_put(struct shelf *shelf, const struct fetch *f, struct bytes cut)
+{
+	unsigned i = shelf->next++ % SHELF_RUNS;
+
+	buffer_put(shelf->run[i].cut);
+	if ((shelf->run[i].cut = buffer_new(cut.len)) == NULL)
+		return;
+	memcpy(shelf->run[i].cut->data, cut.data, cut.len);
+	shelf->run[i].cut->size = cut.len;
+	memcpy(shelf->run[i].id, f->id, ID_SIZE);
+	shelf->run[i].first = f->first;
+	shelf->run[i].count = f->count;
+}
+
+/* The cells that are there; how many. */
+static unsigned
+shelf_get(struct sim *sim, const struct shelf *shelf, struct fetch *f)
+{
+	unsigned got = 0;
+
+	for (unsigned i = 0; i < SHELF_RUNS; i++)
+		for (unsigned j = 0; shelf->run[i].cut != NULL && j < shelf->run[i].count; j++) {
+			unsigned at = shelf->run[i].first + j - f->first;
+			const struct buffer *cut = shelf->run[i].cut;
+			struct buffer *b;
+			ssize_t n;
+
+			if (memcmp(shelf->run[i].id, f->id, ID_SIZE) != 0 || shelf->run[i].first + j < f->first ||
+			    at >= f->count || f->cells[at] != NULL)
+				continue;
+			b = buffer_new(CELL_SIZE);
+			n = blocks_open_cell(sim, f->id, shelf->run[i].first, j, (struct bytes){ cut->data, cut->size }, b->data);
+			if (n < 0)
+				sim_fail(sim, "a cell from the disk does not open: %s", strerrorname_np((int)-n));
+			b->size = n < 0 ? 0 : (size_t)n;
+			f->cells[at] = b;
+			got++;
+		}
+	return got;
+}
+
+/* The disk answers. */
+static void
+looked(struct sim *sim, void *what, uint64_t number)
+{
+	struct transfer *t = what;
+	struct mount *m = t->mount;
+	struct fetch *f = t->fetch;
+	struct engine_status status;
+	unsigned got;
+
+	(void)number;
+	if (t->over) {
+		free(t);
+		return;
+	}
+	got = shelf_get(sim, m->client->shelf, f);
+	engine_status(mount_clocked(m), &status);
+	if (got < f->count && !status.offline) {
+		for (unsigned i = 0; i < f->count; i++) {
+			buffer_put(f->cells[i]);
+			f->cells[i] = NULL;
+		}
+		t->ready = true;
+		send_one(t);
+		return;
+	}
+	transfer_end(t);
+	engine_fetched(mount_clocked(m), f, got == f->count ? 0 : -EHOSTDOWN);
+	mount_drain(m);
+}
+
+static void
+look(struct transfer *t)
+{
+	t->ready = false;
+	sim_after(t->mount->sim, 1 + rng_below(&t->mount->sim->misc, DISK_US), looked, t, 0);
+}
+
+void
+transfer_offline(struct mount *m)
+{
+	struct transfer *t;
+
+	if (m->client->shelf != NULL)
+		TAILQ_FOREACH(t, &m->transfers, link)
+			if (t->fetch != NULL && t->ready && t->conn == NULL)
+				look(t);
+}
+
 /* ---- fetching ---- */
 
 void
@@ -187,7 +300,10 @@ transfer_fetch(struct mount *m, struct fetch *f)
 
 	t->fetch = f;
 	t->ready = true;
-	send_one(t);
+	if (m->client->shelf != NULL)
+		look(t);
+	else
+		send_one(t);
 }
 
 static void
@@ -210,6 +326,8 @@ fetched(struct transfer *t, const struct message *msg)
 			b->size = (size_t)n;
 		f->cells[i] = b;
 	}
+	if (error == 0 && m->client->shelf != NULL)
+		shelf_put(m->client->shelf, f, msg->payload);
 	transfer_end(t);
 	engine_fetched(mount_clocked(m), f, error);
 	mount_drain(m);
@@ -262,8 +380,8 @@ transfer_free_all(struct mount *m)
 	struct transfer *t;
 
 	while ((t = TAILQ_FIRST(&m->transfers)) != NULL) {
-		if (t->flush != NULL && !t->ready) {
-			/* Its sealing is an event still to come, which frees it. */
+		if (!t->ready) {
+			/* Its sealing, or the disk, is an event still to come, which frees it. */
 			TAILQ_REMOVE(&m->transfers, t, link);
 			t->over = true;
 		} else

@@ -16,5 +16,9 @@ void	transfer_answered(struct mount *m, struct conn *c, const struct message *ms
 void	transfer_send_all(struct mount *m);
 void	transfer_lost(struct mount *m, const struct conn *c);
 void	transfer_free_all(struct mount *m);
+/* The engine is offline: what waits for the server gets what the disk has. */
+void	transfer_offline(struct mount *m);
+struct shelf *shelf_new(void);
+void	shelf_free(struct shelf *shelf);
 
 #endif

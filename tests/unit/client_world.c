@@ -71,6 +71,8 @@ world_collect(void)
 			w.commits[w.commit_count++] = a->commit;
 		else if (a->kind == ACTION_STORE)
 			w.stores[w.store_count++] = a->flush;
+		else if (a->kind == ACTION_FETCH && w.fetch_count < QUEUE_MAX)
+			w.fetches[w.fetch_count++] = a->fetch;
 		else if (a->kind == ACTION_INVALIDATE && !w.no_sweep)
 			engine_invalidated(w.engine, a->oid, 0);
 		else if (a->kind == ACTION_REPLY)

@@ -27,7 +27,8 @@ struct client_world {
 	uint64_t	 credit;		/* that the server tells of; set after world_setup() */
 	struct flush	*stores[QUEUE_MAX];	/* not stored yet */
 	struct commit	*commits[QUEUE_MAX];	/* not answered yet */
-	unsigned	 store_count, commit_count, reply_count, pins, sent[MSG_COUNT];
+	struct fetch	*fetches[QUEUE_MAX];	/* not fetched yet; each case takes care of its own */
+	unsigned	 store_count, commit_count, fetch_count, reply_count, pins, sent[MSG_COUNT];
 	uint64_t	 last_alloc, last_read, last_keepalive, last_statfs;	/* ids of requests */
 	struct msg_read	 read;			/* the last one, without its keys */
 	struct msg_want	 wants[WANTS_MAX];

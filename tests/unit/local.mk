@@ -215,3 +215,13 @@ TESTS += tests/unit/test_store_memory
 tests_unit_test_store_memory_SOURCES = tests/unit/test_store_memory.c $(store_test_common)
 tests_unit_test_store_memory_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=diskstore_compact
+check_PROGRAMS += tests/unit/test_blockcache
+TESTS += tests/unit/test_blockcache
+tests_unit_test_blockcache_SOURCES = tests/unit/test_blockcache.c
+tests_unit_test_blockcache_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_keep
+TESTS += tests/unit/test_client_keep
+tests_unit_test_client_keep_SOURCES = tests/unit/test_client_keep.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_keep_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)

@@ -576,6 +576,114 @@ test_half_lost(void)
 	world_teardown();
 }
 
+/* FAR is a file of 100 bytes in a block that is not here. */
+static void
+far_block(void)
+{
+	static const uint8_t subkey[8], ids[1][ID_SIZE] = { { 9 } };
+	static uint8_t value[200];
+	struct extent extent = { .length = 100 };
+	struct msg_record record = { .kind = KIND_REGION, .subkey = { subkey, sizeof subkey },
+	    .brefs = { (const uint8_t (*)[ID_SIZE])ids, 1 } };
+	struct op op = { .type = OP_READ, .ino = FAR, .size = 100 };
+	struct msg_answer answers[WANTS_MAX];
+
+	record.value = (struct bytes){ value, (size_t)region_encode(&extent, 1, value, sizeof value) };
+	world_lease_far(MODE_SHARED, 7);
+	world_submit(&op);
+	for (uint32_t i = 0; i < w.read.wants.count; i++) {
+		answers[i] = (struct msg_answer){ .oid = w.wants[i].oid, .mode = MODE_SHARED, .grant = 7, .version = 1 };
+		if (w.wants[i].kind == KIND_REGION)
+			answers[i].records.at = &record, answers[i].records.count = 1;
+	}
+	w.fetch_count = 0;
+	world_grant(w.last_read, 1, answers, w.read.wants.count);
+	world_collect();
+	ok(w.fetch_count == 1 && w.fetches[0]->count == 1, "a file's cell is asked for");
+	engine_fetched(w.engine, w.fetches[0], -ENOENT);	/* nor does it stay */
+	world_collect();
+	world_replied(&op);
+	w.fetch_count = 0;
+}
+
+/* Who reads it now; the disk answers with so many bytes, or -errno. */
+static int
+read_far(int bytes)
+{
+	struct op op = { .type = OP_READ, .ino = FAR, .size = 100 };
+	struct buffer *b = bytes > 0 ? buffer_new(CELL_SIZE) : NULL;
+	bool done = world_submit(&op);
+	int error;
+
+	if (done || w.fetch_count != 1) {
+		buffer_put(b);
+		if (!done) {
+			engine_interrupt(w.engine, &op);
+			world_collect();
+		}
+		world_replied(&op);
+		return done ? op.error : 1;
+	}
+	if (b != NULL)
+		b->size = (size_t)bytes;
+	w.fetches[0]->cells[0] = b;
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], bytes > 0 ? 0 : bytes);
+	world_collect();
+	error = op.error;
+	world_replied(&op);
+	return error;
+}
+
+/* Offline, with and without blocks on this machine's disk. */
+static void
+test_stocked(void)
+{
+	struct engine_config config = { .journal = &sink, .redo = true, .offline = OFFLINE_ALWAYS, .stocked = true };
+	struct fetch *late;
+	struct op op = { .type = OP_READ, .ino = FAR, .size = 100 };
+
+	begin(OFFLINE_ALWAYS);
+	far_block();
+	cut_off();
+	ok(status().offline && read_far(100) == -EHOSTDOWN && status().ops_parked == 0, "without a cache on disk it fails at once");
+	world_teardown();
+	begin(OFFLINE_ALWAYS);
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	far_block();
+	engine_detached(w.engine);
+	world_submit(&op);
+	late = w.fetches[0];
+	world_pass(TERM_MS + 1000);
+	w.reply_count = 0;
+	engine_fetched(w.engine, late, -EHOSTDOWN);
+	world_collect();
+	ok(status().offline && w.reply_count == 1 && op.error == -EHOSTDOWN, "who waited for the server is told");
+	world_replied(&op);
+	w.fetch_count = 0;
+	ok(read_far(-EHOSTDOWN) == -EHOSTDOWN && status().ops_parked == 0, "what the disk does not have fails so");
+	op = (struct op){ .type = OP_READ, .ino = FAR, .size = 100 };
+	world_submit(&op);
+	late = w.fetches[0];
+	w.fetch_count = 0;
+	world_attach(false, 0, false);
+	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
+	engine_fetched(w.engine, late, -EHOSTDOWN);
+	world_collect();
+	ok(w.fetch_count == 1, "a failure that the server's return overtook is nobody's: the cell is asked for again");
+	engine_fetched(w.engine, w.fetches[0], -EIO);
+	world_collect();
+	ok(op.error == -EIO, "and what the server says counts");
+	world_replied(&op);
+	w.fetch_count = 0;
+	cut_off();
+	ok(status().offline && read_far(100) == 0 && read_far(0) == 0, "what it has comes, and stays");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -595,5 +703,6 @@ main(void)
 	test_gate_opens();
 	test_gate_waits_for_progress();
 	test_half_lost();
+	test_stocked();
 	return tap_done();
 }

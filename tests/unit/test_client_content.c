@@ -1,7 +1,9 @@
 /* test_client_content.c - what a commit may say of the content of files (R4). */
 #include "tests/unit/client_world.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tests/tap.h"
 
@@ -235,6 +237,62 @@ test_read_beside_writer(void)
 	world_teardown();
 }
 
+/* Records of regions that the last READ asks for, in all. */
+static uint32_t
+regions_wanted(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < w.read.wants.count; i++)
+		count += w.wants[i].kind == KIND_REGION ? w.wants[i].limit : 0;
+	return count;
+}
+
+/* The server tells of the first region, and that there are more. */
+static void
+test_regions_ahead(void)
+{
+	struct attr large = { .mode = S_IFREG | 0644, .nlink = 1, .size = UINT64_C(100) * REGION_SIZE };
+	struct op read = { .type = OP_READ, .ino = FAR, .size = 10 };
+	struct op far = { .type = OP_READ, .ino = FAR, .size = 10, .offset = UINT64_C(60) * REGION_SIZE };
+	struct op next = { .type = OP_READ, .ino = FAR, .size = 10, .offset = REGION_SIZE };
+	struct msg_answer answers[WANTS_MAX];
+	struct msg_record record;
+	uint8_t value[200];
+	unsigned n;
+
+	world_setup();
+	record = region_record(value, sizeof value, 1000);
+	world_submit(&read);
+	for (n = 0; n < 4 && (n == 0 || regions_wanted() == 0); n++)
+		world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &large));
+	ok(regions_wanted() > 32, "who begins to read a file asks for many of its regions at once");
+	for (uint32_t i = 0; i < w.read.wants.count; i++) {
+		answers[i] = (struct msg_answer){ .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1 };
+		if (w.wants[i].kind == KIND_REGION) {
+			answers[i].records.at = &record, answers[i].records.count = 1;
+			answers[i].more = w.wants[i].limit > 1;
+		}
+	}
+	world_grant(w.last_read, 1, answers, w.read.wants.count);
+	ok(w.fetch_count == 1, "and then for content");
+	engine_fetched(w.engine, w.fetches[0], -EIO);
+	world_collect();
+	world_replied(&read);
+	w.fetch_count = 0;
+	world_submit(&far);
+	ok(regions_wanted() == 1, "who reads somewhere else asks for that region alone");
+	world_submit(&next);
+	ok(regions_wanted() > 32, "who reads on, for many again");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &far);
+	engine_interrupt(w.engine, &next);
+	world_collect();
+	world_replied(&far);
+	world_replied(&next);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -247,5 +305,6 @@ main(void)
 	test_removed_elsewhere_open();
 	test_old_tail();
 	test_read_beside_writer();
+	test_regions_ahead();
 	return tap_done();
 }

@@ -646,7 +646,7 @@ busy_server(struct responder *r)
 
 	r->behaviour = STORE;
 	r->busy = 6;
-	good = workers_new(&workers, 1) == 0 && mover_new(&v.mover, workers, keys, &calls, &v) == 0 &&
+	good = workers_new(&workers, 1) == 0 && mover_new(&v.mover, workers, NULL, keys, &calls, &v) == 0 &&
 	    channel_new(&v.channel, "test", &t, &channel_calls, &v) == 0 && channel_start(v.channel) == 0;
 	ok(good, "a mover");
 	mover_store(v.mover, &flush, false);

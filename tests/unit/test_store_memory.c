@@ -75,9 +75,9 @@ armed_checkpoint(struct store *s)
 }
 
 static int
-armed_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, struct block_ticket **ticket)
+armed_reserve(struct store *s, const uint8_t id[ID_SIZE], uint32_t len, unsigned flags, struct block_ticket **ticket)
 {
-	ARMED(real->block_reserve(s, id, len, ticket));
+	ARMED(real->block_reserve(s, id, len, flags, ticket));
 }
 
 static int

@@ -1,0 +1,249 @@
+/*
+ * test_client_keep.c - what the pins keep in the engine: asked for whole, not
+ * given back for want of room, given away like anything else, and counted.
+ */
+#include "tests/unit/client_world.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/tap.h"
+
+enum { FEW = 40 };
+
+/* An engine for a few objects only. */
+static void
+begin(void)
+{
+	struct engine_config config = { .objects_max = FEW, .commit_ms = 1000000 };
+
+	world_setup_bare();
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	world_forget();
+}
+
+static struct op
+keep(uint64_t oid, uint64_t round)
+{
+	return (struct op){ .type = OP_KEEP, .ino = oid, .round = round };
+}
+
+static bool
+wanted(uint8_t kind)
+{
+	for (uint32_t i = 0; i < w.read.wants.count; i++)
+		if (w.wants[i].oid == FAR && w.wants[i].kind <= kind && kind <= w.wants[i].last_kind && w.wants[i].limit > 0)
+			return true;
+	return false;
+}
+
+/* Answers the last READ: FAR is a file of 100 bytes in one block, a part of it. */
+static void
+answer(uint64_t grant)
+{
+	static const uint8_t subkey[8], ids[2][ID_SIZE] = { { 9 }, { 8 } };
+	static uint8_t value[200];
+	struct extent extents[3] = { { .length = 10, .block_offset = 70000 }, { .offset = 10, .length = 50, .block_offset = 5, .ref = 1 },
+	    { .offset = 60, .length = 40, .block_offset = 140000 } };
+	struct msg_record region = { .kind = KIND_REGION, .subkey = { subkey, sizeof subkey },
+	    .brefs = { (const uint8_t (*)[ID_SIZE])ids, 2 } };
+	struct msg_answer answers[WANTS_MAX], attr = world_object(FAR, MODE_SHARED, grant, 1, &world_file);
+
+	region.value = (struct bytes){ value, (size_t)region_encode(extents, 3, value, sizeof value) };
+	for (uint32_t i = 0; i < w.read.wants.count; i++) {
+		answers[i] = (struct msg_answer){ .oid = w.wants[i].oid, .mode = MODE_SHARED, .grant = grant, .version = 1 };
+		if (w.wants[i].kind == KIND_ATTR)
+			answers[i].records = attr.records;
+		if (w.wants[i].kind == KIND_REGION)
+			answers[i].records.at = &region, answers[i].records.count = 1;
+	}
+	world_grant(w.last_read, 1, answers, w.read.wants.count);
+}
+
+/* Keeps FAR for the round; the operation is left for the caller to look at. */
+static bool
+keep_far(struct op *op, uint64_t round, uint64_t grant)
+{
+	*op = keep(FAR, round);
+	if (world_submit(op))
+		return true;
+	w.reply_count = 0;
+	for (unsigned n = 0; n < 4 && w.reply_count == 0; n++)
+		answer(grant);
+	return w.reply_count == 1;
+}
+
+static bool
+known(uint64_t oid)
+{
+	struct op op = { .type = OP_GETATTR, .ino = oid };
+	bool done = world_submit(&op);
+
+	if (!done) {
+		engine_detached(w.engine);
+		engine_interrupt(w.engine, &op);
+		world_collect();
+	}
+	world_replied(&op);
+	return done;
+}
+
+/* Files come and go until there are too many. */
+static void
+crowd(void)
+{
+	for (unsigned n = 0; n < 2 * FEW; n++) {
+		char name[16];
+		uint64_t h, ino;
+
+		snprintf(name, sizeof name, "%u", n);
+		ino = world_create(name, &h);
+		world_run(OP_RELEASE, ino, h);
+		world_sync();
+		engine_forget(w.engine, ino, 1);
+	}
+	for (unsigned n = 0; n < 5; n++)
+		world_pass(100);
+}
+
+static unsigned
+objects(void)
+{
+	struct engine_status s;
+
+	engine_status(w.engine, &s);
+	return (unsigned)s.objects;
+}
+
+static void
+test_file(void)
+{
+	const struct kept_block *b;
+	struct op op;
+
+	begin();
+	op = keep(FAR, 1);
+	ok(!world_submit(&op) && wanted(KIND_ATTR), "what is not here is asked for");
+	answer(7);
+	ok(wanted(KIND_REGION) && wanted(KIND_XATTR) && w.read.wants.count < 8, "all of its content and its attributes");
+	answer(7);
+	ok(op.error == 0 && S_ISREG(op.attr.mode) && op.attr.size == 100 && !op.unsaved, "then it is kept");
+	ok(op.pieces_count == 1 && op.pieces[0].len == 2 * sizeof *b, "it names the blocks, each once");
+	b = (const void *)op.pieces[0].data;
+	ok(b[0].id[0] == 9 && b[0].first == 1 && b[0].count == 2 && b[0].bytes == 140040 - CELL_SIZE && b[1].id[0] == 8 &&
+	    b[1].first == 0 && b[1].count == 1 && b[1].bytes == 55, "and the cells of them that the file needs");
+	world_replied(&op);
+	ok(w.fetch_count == 0 && world_sane(), "no content is fetched for it");
+	op = keep(FAR, 2);
+	ok(world_submit(&op) && op.error == 0, "another round finds it here");
+	world_replied(&op);
+	world_teardown();
+}
+
+static void
+test_directory(void)
+{
+	struct op op, way = keep(OID_ROOT, 1);
+	uint64_t h, a, b;
+	const uint64_t *oids;
+
+	begin();
+	a = world_create("a", &h);
+	b = world_create("b", &h);
+	op = keep(OID_ROOT, 1);
+	ok(world_submit(&op) && op.error == 0 && S_ISDIR(op.attr.mode) && op.pieces[0].len == 2 * sizeof *oids, "a directory");
+	oids = (const void *)op.pieces[0].data;
+	ok((oids[0] == a && oids[1] == b) || (oids[0] == b && oids[1] == a), "names its children");
+	world_replied(&op);
+	way.name = world_text("b");
+	ok(world_submit(&way) && way.error == 0 && way.child == b, "or the one of that name");
+	world_replied(&way);
+	way = keep(OID_ROOT, 1);
+	way.name = world_text("c");
+	ok(world_submit(&way) && way.error == -ENOENT, "or that there is none");
+	world_replied(&way);
+	way = keep(a, 1);
+	way.name = world_text("c");
+	ok(world_submit(&way) && way.error == -ENOTDIR, "a file has none");
+	world_replied(&way);
+	world_teardown();
+}
+
+static void
+test_stays(void)
+{
+	struct op op;
+
+	begin();
+	keep_far(&op, 1, 7);
+	world_replied(&op);
+	engine_keep_round(w.engine, 1);
+	crowd();
+	ok(objects() <= FEW + 2 && known(FAR), "it is not given back when there are too many");
+	world_attach(false, w.version, false);
+	world_teardown();
+	begin();
+	keep_far(&op, 1, 7);
+	world_replied(&op);
+	engine_keep_round(w.engine, 2);
+	crowd();
+	ok(objects() <= FEW + 2 && !known(FAR), "but once a round has passed it by");
+	world_teardown();
+}
+
+static void
+test_due(void)
+{
+	uint64_t due, h, a;
+	struct op op, set = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+
+	begin();
+	a = world_create("a", &h);
+	world_sync();
+	due = engine_keep_due(w.engine);
+	world_write(a, h, 0, 10);
+	ok(engine_keep_due(w.engine) == due, "what is not kept is not counted");
+	op = keep(a, 1);
+	ok(world_submit(&op) && op.error == 0 && op.unsaved, "of a file just written it is said that some is on its way");
+	world_replied(&op);
+	world_sync();
+	op = keep(a, 1);
+	world_submit(&op);
+	ok(!op.unsaved, "and then that it is not");
+	world_replied(&op);
+	due = engine_keep_due(w.engine);
+	set.ino = a;
+	world_submit(&set);
+	world_replied(&set);
+	ok(engine_keep_due(w.engine) > due, "a change here is counted");
+	keep_far(&op, 1, 7);
+	world_replied(&op);
+	due = engine_keep_due(w.engine);
+	world_forget();
+	world_recall(FAR, 7, MODE_NONE, 1);
+	ok(engine_keep_due(w.engine) > due && world_find(ACTION_SEND, MSG_release, FAR) >= 0, "one that another client wants goes, and is counted");
+	ok(keep_far(&op, 2, 8) && op.error == 0, "the next round fetches it again");
+	world_replied(&op);
+	engine_keep_round(w.engine, 3);
+	due = engine_keep_due(w.engine);
+	world_recall(FAR, 8, MODE_NONE, 1);
+	ok(engine_keep_due(w.engine) == due && world_sane(), "what no round keeps any more is not counted");
+	world_teardown();
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_file();
+	test_directory();
+	test_stays();
+	test_due();
+	return tap_done();
+}
