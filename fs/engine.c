@@ -343,7 +343,7 @@ attempt(struct engine *e, struct op *op)
 	if (r == -EAGAIN && offline_error(e, op) < 0)
 		r = offline_error(e, op);
 	if (r == 0 && !journal_op(e, op)) {
-		s->through = true;
+		s->through = op->through = true;
 		e->stats.journal_through++;
 		return went_through(e, op);
 	}

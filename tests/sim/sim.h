@@ -43,6 +43,7 @@ struct sim_report {
 	uint64_t	 ops, from_kernel, events, messages;
 	uint64_t	 commits, recalls, replays, evictions, rejected, missing, voided, given_up, searched, lost;
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
+	uint64_t	 refused, through;	/* journal entries that did not fit; calls answered when the server had them */
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, deafs;
