@@ -423,6 +423,33 @@ move_behind(struct judge *j)
 	return false;
 }
 
+/* A call that went through to the server took effect long before it was answered, and others saw it: it belongs there. */
+static bool
+move_effect(struct judge *j)
+{
+	const struct letter *late = &j->letters[j->verified];
+
+	for (size_t i = j->verified + 1; i < j->count; i++) {
+		struct letter moved = j->letters[i];
+		struct model *m;
+		char why[256];
+		bool fits;
+
+		if (moved.kind != LETTER_CALL || moved.call->effect == 0 || moved.call->effect > late->call->done)
+			continue;
+		m = model_copy(j->model);
+		fits = apply(m, &moved, why, sizeof why);
+		model_free(m);
+		if (!fits)
+			continue;
+		memmove(j->letters + j->verified + 1, j->letters + j->verified, (i - j->verified) * sizeof *j->letters);
+		j->letters[j->verified] = moved;
+		j->sim->report.searched++;
+		return true;
+	}
+	return false;
+}
+
 /* The first letter that may have come after something in [low, verified] began. */
 static size_t
 reach_back(const struct judge *j, size_t low)
@@ -450,7 +477,7 @@ reorder(struct judge *j)
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_behind(j))
+	if (move_effect(j) || move_behind(j))
 		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;

@@ -35,14 +35,14 @@ through_pending(const struct sim *sim)
 	return false;
 }
 
-/* Has its client something under way that may have changed the same since? */
+/* Is something under way, or was done, that may have changed the same since? */
 static bool
 overtaken(const struct judge *j, const struct call *c)
 {
-	for (size_t i = 0; i < j->pending_count; i++) {
-		const struct call *p = j->pending[i];
+	for (size_t i = 0; i < j->calls_count; i++) {
+		const struct call *p = j->calls[i];
 
-		if (p != c && p->mount == c->mount && fate_changes_something(p))
+		if (p != c && p->invoked != 0 && (p->done == 0 || p->done > c->effect) && fate_changes_something(p))
 			return true;
 	}
 	return false;
