@@ -375,7 +375,7 @@ attempt_once(struct engine *e, struct op *op)
 	if (r == -EAGAIN && wait_error(e, op) < 0)
 		r = wait_error(e, op);
 	if (r == 0 && !journal_op(e, op)) {
-		s->through = true;
+		s->through = op->through = true;
 		e->stats.journal_through++;
 		return went_through(e, op);
 	}

@@ -126,6 +126,7 @@ struct op {
 	bool		 cacheable;		/* the attributes, */
 	bool		 name_cacheable;	/* and the name, or that there is none */
 	bool		 keep_cache, direct_io;	/* OPEN, CREATE */
+	bool		 through;		/* it is done, but no journal keeps it: answered when the server has it */
 	bool		 killed;		/* set-id bits went, which the kernel knows of SETATTR only */
 	struct piece	*pieces;		/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 pieces_count, pieces_size;

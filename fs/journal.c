@@ -541,6 +541,9 @@ journal_through(struct engine *e, struct op *op)
 		e->freeze_wanted = true;
 		txn_step(e);
 	}
+	/* Refused, its sequence is another's to come. */
+	if (s->sequence > e->sequence && e->error != 0)
+		return e->error;
 	if (!e->freeze_wanted && s->sequence > e->sequence)
 		s->sequence = e->sequence;
 	if (e->acknowledged >= s->sequence)

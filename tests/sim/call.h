@@ -75,12 +75,14 @@ struct call {
 	uint64_t	 invoked, done, responded;
 	int64_t		 invoked_ns, done_ns;	/* CLOCK_REALTIME */
 	uint64_t	 done_event;
+	uint64_t	 effect, effect_event;	/* when it took effect; of a call that went through to the server earlier than `done` */
 	/* fate */
 	bool		 voided;		/* lost with its session: as if it never was */
 	bool		 past;			/* verified, when what it saw was still so; or nobody could keep it true */
 	bool		 lost;			/* ... for good: its mount lives on, and gave it up */
 	bool		 idle;			/* it succeeded without changing anything */
 	bool		 durable;		/* a later fsync promised that it stays */
+	bool		 through;		/* it was on the server when it was answered, for no journal kept it */
 	/* machinery */
 	bool		 waiting;		/* for locks of the kernel's */
 	bool		 parked;		/* in the engine, without an answer */

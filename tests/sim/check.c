@@ -123,7 +123,7 @@ check_space(struct sim *sim, struct call *c)
 	c->excuses |= EXCUSE_NOSPC;
 	if (c->error != -ENOSPC)
 		return;
-	sim->report.refused++;
+	sim->report.no_space++;
 	switch (c->type) {
 	case OP_WRITE: case OP_CREATE: case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_LINK: case OP_RENAME:
 	case OP_SETXATTR: case OP_SETATTR: case OP_FALLOCATE:
@@ -443,6 +443,33 @@ move_behind(struct judge *j)
 	return false;
 }
 
+/* A call that went through to the server took effect long before it was answered, and others saw it: it belongs there. */
+static bool
+move_effect(struct judge *j)
+{
+	const struct letter *late = &j->letters[j->verified];
+
+	for (size_t i = j->verified + 1; i < j->count; i++) {
+		struct letter moved = j->letters[i];
+		struct model *m;
+		char why[256];
+		bool fits;
+
+		if (moved.kind != LETTER_CALL || moved.call->effect == 0 || moved.call->effect > late->call->done)
+			continue;
+		m = model_copy(j->model);
+		fits = apply(m, &moved, why, sizeof why);
+		model_free(m);
+		if (!fits)
+			continue;
+		memmove(j->letters + j->verified + 1, j->letters + j->verified, (i - j->verified) * sizeof *j->letters);
+		j->letters[j->verified] = moved;
+		j->sim->report.searched++;
+		return true;
+	}
+	return false;
+}
+
 /* The first letter that may have come after something in [low, verified] began. */
 static size_t
 reach_back(const struct judge *j, size_t low)
@@ -470,7 +497,7 @@ reorder(struct judge *j)
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_behind(j))
+	if (move_effect(j) || move_behind(j))
 		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;

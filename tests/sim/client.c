@@ -15,6 +15,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/through.h"
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
 
@@ -212,7 +213,7 @@ client_kill(struct client *c, uint64_t down_us)
 
 	if (m == NULL || m->state == MOUNT_GONE || !m->mounted)
 		return true;
-	if (!fate_decided(c->sim))
+	if (!fate_decided(c->sim) || through_pending(c->sim))
 		return false;
 	c->sim->report.crashes++;
 	sim_trace(c->sim, "c%u: killed, session %" PRIu64, c->index, m->session);
@@ -498,6 +499,8 @@ unrest(const struct client *c)
 	engine_status(c->mount->engine, &s);
 	if (s.journal_stranded)
 		return "what it lost is not done again";
+	if (s.journal_full)
+		return "its journal is not kept";
 	if (s.ops_parked > 0)
 		return "operations parked";
 	return s.dirty_bytes > 0 || s.dirty_objects > 0 || s.commits_pending > 0 ? "unsaved changes" : NULL;

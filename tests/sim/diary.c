@@ -58,6 +58,8 @@ struct diary {
 	size_t		 count, size, synced;	/* synced: of those there are */
 	uint64_t	 next;
 	struct engine_journal sink;
+	uint64_t	 full_until_us;		/* nothing is appended before */
+	bool		 refused;		/* something was not, in this event */
 	uint64_t	 session;		/* of the mount that wrote it; 0: not remembered */
 	uint8_t		 secret[SECRET_SIZE];
 	uint32_t	 generation;
@@ -148,6 +150,11 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 
 	if (number != d->next)
 		sim_fail(d->sim, "journal entry %" PRIu64 " after %" PRIu64, number, d->next - 1);
+	if (d->sim->now_us < d->full_until_us && d->mount == NULL) {
+		d->refused = true;
+		d->sim->report.refused++;
+		return -ENOSPC;
+	}
 	d->next = number + 1;
 	if (d->count == d->size) {
 		d->size = d->size * 2 + 64;
@@ -202,6 +209,26 @@ sync_old(struct sim *sim, void *what, uint64_t number)
 	if (n > d->synced)
 		d->synced = d->count;
 	sim_after(sim, SYNC_EVERY_US, sync_old, d, 0);
+}
+
+void
+diary_fill(struct diary *d, uint64_t for_us)
+{
+	d->full_until_us = d->sim->now_us + for_us;
+	sim_trace(d->sim, "c%u: no room for its journal for %" PRIu64 " ms", d->client->index, for_us / 1000);
+}
+
+void
+diary_check(struct diary *d, const struct mount *m)
+{
+	struct engine_status s;
+
+	if (!d->refused)
+		return;
+	d->refused = false;
+	engine_status(m->engine, &s);
+	if (!s.journal_full)
+		sim_fail(d->sim, "client %u: an entry did not fit into its journal, and it does not say so", d->client->index);
 }
 
 struct diary *
@@ -573,7 +600,7 @@ finished(struct diary *d)
 	int error = replay_error(d->replay);
 
 	/* As the next mount would: again, from the beginning. */
-	if (error == -ENOSPC || error == -EIO || error == -EAGAIN || (error == -ESTALE && d->sim->options.apart)) {
+	if (error == -ENOSPC || error == -ENOBUFS || error == -EIO || error == -EAGAIN || (error == -ESTALE && d->sim->options.apart)) {
 		sim_trace(d->sim, "c%u: no room for the journal, or it lost its leases: again later", d->client->index);
 		client_give_up(m);
 		return;

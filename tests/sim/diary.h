@@ -18,6 +18,9 @@ struct diary	*diary_new(struct client *c);
 void		 diary_free(struct diary *d);
 /* For the engine of a new mount. */
 const struct engine_journal *diary_sink(struct diary *d);
+/* A fault: the machine's disk is full.  And after each event of its mount: does that say so? */
+void		 diary_fill(struct diary *d, uint64_t for_us);
+void		 diary_check(struct diary *d, const struct mount *m);
 
 /* Every letter is verified, and none void yet: what do its processes see? */
 void		 diary_dying(struct diary *d, const struct mount *m);

@@ -19,6 +19,7 @@
 #include "server/store.h"
 #include "tests/sim/daemon.h"
 #include "tests/sim/diary.h"
+#include "tests/sim/through.h"
 
 /* ---- lives ---- */
 
@@ -78,6 +79,12 @@ fate_changes_something(const struct call *c)
 	default:
 		return c->type == OP_OPEN && (c->flags & O_TRUNC);
 	}
+}
+
+static uint64_t
+fate_effect(const struct call *c)
+{
+	return c->effect != 0 ? c->effect : c->done;
 }
 
 bool
@@ -418,6 +425,11 @@ fate_done(struct sim *sim, struct call *c)
 	}
 	if (c->error == 0 && c->type == OP_FSYNC && c->file != NULL && c->file->owes)
 		sim_fail(sim, "client %u gave up what was written to %" PRIu64 ", and fsync does not say so", c->client, c->ino);
+	if (c->op.through && c->error == 0) {
+		c->through = true;
+		sim->report.through++;
+		through_check(sim, c);
+	}
 	if (c->error != 0 || (c->type != OP_FSYNC && c->type != OP_FSYNCDIR && c->type != OP_SYNC))
 		return;
 	for (size_t i = 0; i < j->count; i++) {
@@ -478,7 +490,7 @@ fate_void_after(struct judge *j, const struct mount *m, uint64_t step)
 		struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
 		if (c != NULL && c->mount == m)
-			c->voided = c->lost || c->past || ((l->dead || (l->absent && !fate_closes(c))) && c->done > step);
+			c->voided = c->lost || c->past || ((l->dead || (l->absent && !fate_closes(c))) && fate_effect(c) > step && !c->through);
 	}
 }
 
@@ -590,10 +602,12 @@ decide(struct judge *j, struct mount *m)
 	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
 
-		if (c->mount != m || c->done == 0 || c->done_event != last->event)
+		uint64_t effect = fate_effect(c);
+
+		if (c->mount != m || c->done == 0 || (c->effect != 0 ? c->effect_event : c->done_event) != last->event)
 			continue;
 		/* Just before, and with, each call of the event that froze the commit. */
-		for (uint64_t at_step = c->done - 1; !good && at_step <= c->done; at_step++)
+		for (uint64_t at_step = effect - 1; !good && at_step <= effect; at_step++)
 			if ((good = fate_try_boundary(j, m, at_step, again, sizeof again)))
 				l->bound = at_step;
 	}

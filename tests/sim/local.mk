@@ -36,6 +36,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/rng.h \
 	tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/task.c \
+	tests/sim/through.c tests/sim/through.h \
 	tests/sim/transfer.c tests/sim/transfer.h \
 	tests/sim/workload.c tests/sim/workload.h
 tests_sim_nuage_sim_LDADD = tests/sim/libsim.a tests/sim/server-engine.o fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)

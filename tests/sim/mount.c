@@ -14,6 +14,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/through.h"
 #include "tests/sim/transfer.h"
 
 enum { SILENCE_US = 15 * 1000000 };	/* after which a connection is given up */
@@ -335,8 +336,11 @@ mount_drain(struct mount *m)
 			fate_watch(m);
 		carry_out(m, a);
 	}
-	if (m->engine != NULL)
+	if (m->engine != NULL) {
 		fate_watch(m);
+		through_watch(m);
+		diary_check(m->client->diary, m);
+	}
 	m->draining = false;
 	if (++m->unchecked >= m->sim->options.check_every)
 		mount_check(m);

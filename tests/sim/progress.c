@@ -18,8 +18,8 @@ static const struct {
 	SUM(ops), SUM(from_kernel), SUM(events), SUM(messages), SUM(commits), SUM(recalls), SUM(replays), SUM(evictions),
 	SUM(rejected), SUM(missing), SUM(voided), SUM(given_up), SUM(searched), SUM(lost), SUM(journals), SUM(rerun),
 	SUM(conflicts), SUM(equal), SUM(owed), SUM(offline), SUM(redone), SUM(beside), SUM(restarts), SUM(cuts),
-	SUM(partitions), SUM(crashes), SUM(remounts), SUM(full), SUM(stalls), SUM(naps), SUM(deafs), SUM(damages), SUM(denied),
-	SUM(cutoffs), SUM(stops), SUM(refused), SUM(simulated_ms),
+	SUM(partitions), SUM(crashes), SUM(remounts), SUM(full), SUM(no_space), SUM(stalls), SUM(naps), SUM(deafs),
+	SUM(damages), SUM(denied), SUM(refused), SUM(through), SUM(cutoffs), SUM(stops), SUM(simulated_ms),
 };
 #undef SUM
 enum { SUMS = sizeof sums / sizeof *sums };
@@ -165,13 +165,13 @@ progress_print(const struct sim_report *r, const char *prefix)
 {
 	printf("%sops %" PRIu64 " (kernel %" PRIu64 "), commits %" PRIu64 ", recalls %" PRIu64 ", replays %" PRIu64
 	    ", restarts %" PRIu64 ", cuts %" PRIu64 ", partitions %" PRIu64 ", evictions %" PRIu64 ", crashes %" PRIu64
-	    ", remounts %" PRIu64 ", full %" PRIu64 ", refused %" PRIu64 ", stalls %" PRIu64 ", naps %" PRIu64 ", deafs %" PRIu64 ", damages %" PRIu64 " (calls %" PRIu64 ")"
+	    ", remounts %" PRIu64 ", full %" PRIu64 ", no space %" PRIu64 ", stalls %" PRIu64 ", naps %" PRIu64 ", deafs %" PRIu64 ", damages %" PRIu64 " (calls %" PRIu64 ")"
 	    ", cut off %" PRIu64 ", stopped %" PRIu64 "\n",
 	    prefix, r->ops, r->from_kernel, r->commits, r->recalls, r->replays, r->restarts, r->cuts, r->partitions,
-	    r->evictions, r->crashes, r->remounts, r->full, r->refused, r->stalls, r->naps, r->deafs, r->damages, r->denied,
+	    r->evictions, r->crashes, r->remounts, r->full, r->no_space, r->stalls, r->naps, r->deafs, r->damages, r->denied,
 	    r->cutoffs, r->stops);
-	printf("%sjournals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
-	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->journals, r->rerun, r->conflicts,
+	printf("%sjournal entries refused %" PRIu64 " (calls %" PRIu64 "), journals run again %" PRIu64 ", calls %" PRIu64 ", conflicts %" PRIu64 ", equal %" PRIu64 ", pieces owed %" PRIu64
+	    ", offline %" PRIu64 ", losses done again %" PRIu64 ", pieces elsewhere %" PRIu64 "\n", prefix, r->refused, r->through, r->journals, r->rerun, r->conflicts,
 	    r->equal, r->owed, r->offline, r->redone, r->beside);
 	printf("%srejected %" PRIu64 ", missing %" PRIu64 ", void calls %" PRIu64 ", given up %" PRIu64 ", lost objects %" PRIu64
 	    ", reordered %" PRIu64 ", messages %" PRIu64 ", events %" PRIu64 ", simulated %" PRIu64 " s\n",

@@ -140,7 +140,7 @@ synced(const struct mount *m, uint64_t ino, uint64_t from, uint64_t to)
 		const struct call *c = j->calls[i];
 
 		if (c->mount == m && c->invoked != 0 && c->invoked < to && (c->done == 0 || c->done >= from) &&
-		    (c->type == OP_SYNC || (c->type == OP_FSYNC && c->ino == ino)))
+		    (c->type == OP_SYNC || c->op.through || (c->type == OP_FSYNC && c->ino == ino)))
 			return true;
 	}
 	return false;

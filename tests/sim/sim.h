@@ -44,11 +44,12 @@ struct sim_report {
 	uint64_t	 ops, from_kernel, events, messages;
 	uint64_t	 commits, recalls, replays, evictions, rejected, missing, voided, given_up, searched, lost;
 	uint64_t	 journals, rerun, conflicts, equal, owed;	/* run again; of those: calls, copies, pieces */
+	uint64_t	 refused, through;	/* journal entries that did not fit; calls answered when the server had them */
 	uint64_t	 offline;		/* mounts that went on without a server */
 	uint64_t	 redone, beside;	/* losses done again; pieces that are in another file than they were written to */
 	uint64_t	 restarts, cuts, partitions, crashes, remounts, full, stalls, naps, deafs;
 	uint64_t	 damages, denied;	/* blocks that the server's disk gave back wrong, or not; calls that it failed */
-	uint64_t	 refused;		/* calls that found no space */
+	uint64_t	 no_space;		/* calls that found none */
 	uint64_t	 cutoffs, stops;	/* past the term, with work unsaved */
 	uint64_t	 simulated_ms;
 };

@@ -225,6 +225,26 @@ test_unjournaled(void)
 	world_teardown();
 }
 
+/* No room here, and none there: what is on neither disk is not done. */
+static void
+test_through_to_full(void)
+{
+	struct op make = { .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("d"), .attr.mode = 0755 };
+
+	begin(OFFLINE_NEVER);
+	kept.fails = -ENOSPC;
+	w.reply_count = 0;
+	ok(!world_submit(&make) && make.through && status().journal_full && w.commit_count == 1,
+	    "what the journal cannot keep goes to the server before it is answered, and status says why");
+	world_answer(STATUS_BUSY);
+	world_pass(1000);
+	ok(w.reply_count == 0 && w.commit_count == 1, "again, when that is too busy");
+	world_answer(STATUS_NOSPC);
+	ok(w.reply_count == 1 && make.error == -ENOSPC, "when that refuses it, it has failed");
+	world_replied(&make);
+	world_teardown();
+}
+
 /* What is refused is lost, and waits for the journal to be run again. */
 static void
 test_gate(void)
@@ -692,6 +712,7 @@ main(void)
 	test_who_may();
 	test_changes();
 	test_unjournaled();
+	test_through_to_full();
 	test_gate();
 	test_open_copy();
 	test_full_while_lost();
