@@ -738,10 +738,10 @@ test_credit_crossed(void)
 	world_pass(600);
 	ok(asked() > 0, "it is asked whether the credit may be kept");
 	engine_detached(w.engine);
-	w.credit = UINT64_MAX;
-	world_attach(false, 1000, false);
 	w.reply_count = 0;
 	ok(!world_submit(&write), "what it may have taken back is not counted on");
+	w.credit = UINT64_MAX;
+	world_attach(false, 1000, false);
 	tell(500000, false);
 	ok(w.reply_count == 1 && write.error == 0 && world_sane(), "before it says so");
 	world_replied(&write);
