@@ -122,12 +122,47 @@ test_credit_crossed(void)
 	world_teardown();
 }
 
+/* What a commit has spent is not there any more, though what it tells is too old to be believed. */
+static void
+test_settled(void)
+{
+	static const uint8_t data[50000];
+	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } };
+	char name[] = "user.a";
+	uint64_t h;
+
+	world_setup();
+	write.ino = world_create("a", &h);
+	write.handle = h;
+	world_sync();
+	tell(300000, false);
+	for (; name[5] < 'a' + 20; name[5]++) {
+		struct op set = { .type = OP_SETXATTR, .ino = write.ino, .name = world_text(name), .data = { data, 3000 } };
+
+		world_submit(&set);
+		world_replied(&set);
+	}
+	world_pass(3000);
+	tell(300000, false);
+	world_pass(600);
+	ok(w.commit_count == 1 && asked() > 1, "a question leaves after a commit");
+	w.credit = 300000;
+	world_answer(STATUS_OK);
+	w.reply_count = 0;
+	ok(!world_submit(&write), "what the commit took is not counted on until it is answered");
+	tell(220000, false);
+	ok(w.reply_count == 1 && write.error == 0 && world_sane(), "and then what that says");
+	world_replied(&write);
+	world_teardown();
+}
+
 int
 main(void)
 {
 	world_begin();
 	test_credit();
 	test_credit_crossed();
+	test_settled();
 	volume_keys_free(w.keys);
 	return tap_done();
 }
