@@ -156,6 +156,38 @@ test_settled(void)
 	world_teardown();
 }
 
+/* A region of many small pieces is brought as a whole, which must fit as well. */
+static void
+test_pieces(void)
+{
+	struct op write = { .type = OP_WRITE, .data = world_text("x") };
+	unsigned n = 0;
+	uint64_t h;
+
+	world_setup();
+	write.ino = world_create("a", &h);
+	write.handle = h;
+	world_sync();
+	tell(300000, false);
+	while (n < 40 && world_submit(&write)) {
+		world_replied(&write);
+		write.offset = ++n * 8000;
+	}
+	ok(n > 20 && n < 40, "small pieces are written until their region has too many");
+	w.reply_count = 0;
+	world_answer_all();
+	world_pass(100);
+	world_answer_all();
+	tell(CREDIT_MAX, false);
+	for (unsigned i = 0; i < 20 && w.reply_count == 0; i++) {
+		world_answer_all();
+		world_pass(100);
+	}
+	ok(w.reply_count == 1 && write.error == 0 && world_sane(), "and more with space for all of it");
+	world_replied(&write);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -163,6 +195,7 @@ main(void)
 	test_credit();
 	test_credit_crossed();
 	test_settled();
+	test_pieces();
 	volume_keys_free(w.keys);
 	return tap_done();
 }
