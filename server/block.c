@@ -165,6 +165,8 @@ free_due(struct server *s, struct idle_list *list, uint64_t early_ms)
 	}
 	r = count == 0 ? 0 : store_apply(s->store, &b, STORE_FREES, &pos);
 	batch_done(&b);
+	if (count > 0)
+		s->stuck = r == -ENOSPC;
 	while (r == 0 && count-- > 0)
 		idle_free(s, TAILQ_FIRST(list));
 }

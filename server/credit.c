@@ -19,7 +19,8 @@
  * A byte of credit takes up to PART bytes of what is ready: a record is in the
  * log and among the records, whose pages are not full; segments of the log end
  * before the next block would fit.  So all credits together are at most that
- * part of it.  The share of a session is an equal one of those connected; the
+ * part of it.  The share of a session is an equal one of those connected; when
+ * somebody was denied what it wants nobody is given one for a while, and the
  * last of the space goes to who wants it first.
  *
  * Removals spend nothing, nor do changes that leave things as large as they
@@ -37,7 +38,11 @@
 
 #include "server/outbox.h"
 
-enum { PART = 3 };
+enum {
+	PART		= 3,
+	SCARCE_MS	= 5000,		/* after a denial nobody is given a share for so long; */
+	GIVE_MS		= 2000,		/* in so long others have given back what they do not need */
+};
 
 /* What all sessions together may be promised now. */
 static uint64_t
@@ -67,17 +72,11 @@ raise(struct server *s, struct session *n, uint64_t want)
 		set(s, n, want);
 }
 
-static uint64_t
-share(struct server *s)
-{
-	return pool(s) / (s->controls > 1 ? s->controls : 1);
-}
-
 void
 credit_renew(struct server *s, struct session *n)
 {
-	if (!n->unstated)
-		raise(s, n, share(s));
+	if (!n->unstated && (s->denied_ms == 0 || s->now_ms - s->denied_ms > SCARCE_MS))
+		raise(s, n, pool(s) / (s->controls > 1 ? s->controls : 1));
 }
 
 void
@@ -100,11 +99,17 @@ restore(struct server *s, struct session *n, uint64_t keep)
 	set(s, n, keep < ready ? keep : ready);
 }
 
-/* The others give back what is beyond their shares, or use it up; or it is not known yet what they have. */
+/*
+ * Somebody is denied what others have, or may have.  For a while they are given no shares, and what they do not
+ * need comes back: true if it may yet.
+ */
 static bool
-is_held(struct server *s, const struct session *n)
+deny(struct server *s, const struct session *n)
 {
-	return s->unstated > 0 || s->promised - n->credit > share(s) * (s->controls > 1 ? s->controls - 1 : 0);
+	if (s->denied_ms == 0 || s->now_ms - s->denied_ms > SCARCE_MS)
+		s->scarce_ms = s->now_ms;
+	s->denied_ms = s->now_ms;
+	return s->unstated > 0 || (s->promised > n->credit && s->now_ms - s->scarce_ms < GIVE_MS);
 }
 
 bool
@@ -127,7 +132,7 @@ credit_state(struct server *s, struct session *n, uint64_t keep, uint64_t want)
 		raise(s, n, want);
 	if (n->credit >= want)
 		return false;
-	return outbox_status(s, r == 0 ? -ENOSPC : r) == STATUS_BUSY || (want <= CREDIT_MAX && is_held(s, n));
+	return outbox_status(s, r == 0 ? -ENOSPC : r) == STATUS_BUSY || (deny(s, n) && want <= CREDIT_MAX);
 }
 
 int
@@ -141,7 +146,7 @@ credit_cover(struct server *s, const struct session *n, uint64_t cost, unsigned 
 		return 0;
 	*ret_flags = 0;
 	r = others + cost <= store_ready(s->store) ? 0 : store_seek(s->store, others + cost);
-	return r == -ENOSPC && is_held(s, n) ? -EAGAIN : r;
+	return r == -ENOSPC && deny(s, n) ? -EAGAIN : r;
 }
 
 void

@@ -68,7 +68,8 @@ outbox_status(struct server *s, int error)
 		s->stats.nospc++;
 		s->full_ms = s->now_ms;
 		/* What is being freed will be space soon. */
-		return error == -EAGAIN || !TAILQ_EMPTY(&s->dying) || !TAILQ_EMPTY(&s->idle_dead) ? STATUS_BUSY : STATUS_NOSPC;
+		return error == -EAGAIN || (!s->stuck && (!TAILQ_EMPTY(&s->dying) || !TAILQ_EMPTY(&s->idle_dead))) ?
+		    STATUS_BUSY : STATUS_NOSPC;
 	case -ENOMEM: return STATUS_BUSY;
 	case -E2BIG: case -EINVAL: case -EEXIST: return STATUS_INVALID;
 	default: return STATUS_IO;

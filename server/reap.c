@@ -234,6 +234,7 @@ reap_tick(struct server *s)
 		struct object *o = TAILQ_FIRST(&s->dying);
 		int r = reap_step(s, o);
 
+		s->stuck = r == -ENOSPC;
 		if (r == 0)
 			continue;
 		if (r == -ENOSPC || r == -ENOMEM)

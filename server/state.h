@@ -197,7 +197,9 @@ struct server {
 	uint64_t		 stranger_ms;
 	uint64_t		 full_ms;	/* when the store last refused for lack of space, or 0 */
 	uint64_t		 promised;
+	uint64_t		 denied_ms, scarce_ms;	/* when credit was denied last, or 0; since when that goes on */
 	uint32_t		 unstated, controls;
+	bool			 stuck;		/* there is not even the space to free what is dead */
 	bool			 doomed;	/* some connection is */
 	bool			 failed;	/* the store's failure is in the log */
 	struct server_stats	 stats;

@@ -133,6 +133,12 @@ tests_unit_test_client_apart_SOURCES = tests/unit/test_client_apart.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_apart_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_credit
+TESTS += tests/unit/test_client_credit
+tests_unit_test_client_credit_SOURCES = tests/unit/test_client_credit.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_credit_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 check_PROGRAMS += tests/unit/test_client_recovery
 TESTS += tests/unit/test_client_recovery
 tests_unit_test_client_recovery_SOURCES = tests/unit/test_client_recovery.c \

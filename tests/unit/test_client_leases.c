@@ -631,123 +631,6 @@ test_full(void)
 	world_teardown();
 }
 
-/* ---- R10: credit ---- */
-
-static unsigned
-asked(void)
-{
-	return w.sent[MSG_statfs];
-}
-
-/* What the server says to the last STATFS. */
-static void
-tell(uint64_t credit, bool more)
-{
-	struct message m = { .type = MSG_space, .id = w.last_statfs, .space = { .total_bytes = 1 << 30, .free_bytes = credit,
-	    .ready_bytes = credit, .credit = credit, .more = more } };
-
-	engine_received(w.engine, &m);
-	world_collect();
-}
-
-/* Nothing is done that has no space; one of these at a time. */
-static void
-test_credit(void)
-{
-	static const uint8_t data[100000];
-	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } }, remove = { .type = OP_UNLINK, .ino = OID_ROOT,
-	    .name = world_text("b") }, make = { .type = OP_CREATE, .ino = OID_ROOT, .name = world_text("c"), .flags = O_RDWR };
-	uint64_t h, g;
-
-	world_setup();
-	write.ino = world_create("a", &h);
-	write.handle = h;
-	world_create("b", &g);
-	world_sync();
-	w.credit = 150000;
-	world_write(write.ino, h, 0, 1);
-	world_sync();		/* tells of the credit */
-	tell(150000, false);
-	ok(world_submit(&write) && write.error == 0, "what the server has promised space for is done at once");
-	world_replied(&write);
-	write.offset = 100000;
-	w.reply_count = 0;
-	ok(!world_submit(&write) && w.store_count > 0, "what is beyond waits, and all that is done is sent");
-	w.credit = 40000;
-	world_answer_all();
-	world_pass(100);
-	world_answer_all();
-	ok(w.reply_count == 0 && w.commit_count == 0 && asked() > 0, "when that is there the server is asked for more");
-	tell(40000, true);
-	ok(w.reply_count == 0, "if there will be some the write waits on");
-	world_pass(200);
-	tell(150000, false);
-	ok(w.reply_count == 1 && write.error == 0, "and is done when there is");
-	world_replied(&write);
-	write.offset = 200000;
-	w.reply_count = 0;
-	world_submit(&write);
-	w.credit = 0;
-	world_answer_all();
-	world_pass(100);
-	world_answer_all();
-	tell(0, false);
-	ok(w.reply_count == 1 && write.error == -ENOSPC, "if there will be none the write is told so, and nothing else is");
-	world_replied(&write);
-	ok(world_run(OP_SYNC, 0, 0) == 0, "for what was done is there");
-	w.reply_count = 0;
-	ok(!world_submit(&make), "nothing is made either");
-	world_pass(100);
-	tell(0, false);
-	ok(w.reply_count == 1 && make.error == -ENOSPC, "without space");
-	world_replied(&make);
-	ok(world_submit(&remove) && remove.error == 0 && world_sane(), "but what is not wanted can be removed");
-	world_replied(&remove);
-	world_teardown();
-}
-
-/* Answers cross: what a commit tells is older than a question that left after it. */
-static void
-test_credit_crossed(void)
-{
-	static const uint8_t data[100000];
-	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } };
-	uint64_t h;
-
-	world_setup();
-	write.ino = world_create("a", &h);
-	write.handle = h;
-	world_pass(3000);
-	ok(w.commit_count == 1, "a commit is on its way");
-	tell(1000, false);
-	world_pass(600);	/* little is left, so it is asked again */
-	tell(1000, false);
-	w.credit = CREDIT_MAX;
-	world_answer(STATUS_OK);
-	w.reply_count = 0;
-	ok(!world_submit(&write), "what it says of a credit that was given back since is not believed");
-	world_answer_all();
-	world_pass(100);
-	world_answer_all();
-	tell(0, false);
-	ok(w.reply_count == 1 && write.error == -ENOSPC, "nor acted upon");
-	world_replied(&write);
-
-	/* A question whose answer is lost may have been heard. */
-	tell(500000, false);
-	world_pass(600);
-	ok(asked() > 0, "it is asked whether the credit may be kept");
-	engine_detached(w.engine);
-	w.credit = UINT64_MAX;
-	world_attach(false, 1000, false);
-	w.reply_count = 0;
-	ok(!world_submit(&write), "what it may have taken back is not counted on");
-	tell(500000, false);
-	ok(w.reply_count == 1 && write.error == 0 && world_sane(), "before it says so");
-	world_replied(&write);
-	world_teardown();
-}
-
 /* ---- names ---- */
 
 static void
@@ -892,8 +775,6 @@ main(void)
 	test_term();
 	test_restart_after_term();
 	test_full();
-	test_credit();
-	test_credit_crossed();
 	test_cancelled();
 	test_long_listing();
 	test_listing_of_removed();
