@@ -203,3 +203,8 @@ TESTS += tests/unit/test_store_memory
 tests_unit_test_store_memory_SOURCES = tests/unit/test_store_memory.c $(store_test_common)
 tests_unit_test_store_memory_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=diskstore_compact
+
+check_PROGRAMS += tests/unit/test_client_conflicts
+TESTS += tests/unit/test_client_conflicts
+tests_unit_test_client_conflicts_SOURCES = tests/unit/test_client_conflicts.c $(whole_test_common)
+tests_unit_test_client_conflicts_LDADD = $(WHOLE_TEST_LIBS)
