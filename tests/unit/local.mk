@@ -231,3 +231,8 @@ TESTS += tests/unit/test_client_keep
 tests_unit_test_client_keep_SOURCES = tests/unit/test_client_keep.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_keep_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_conflicts
+TESTS += tests/unit/test_client_conflicts
+tests_unit_test_client_conflicts_SOURCES = tests/unit/test_client_conflicts.c $(whole_test_common)
+tests_unit_test_client_conflicts_LDADD = $(WHOLE_TEST_LIBS)

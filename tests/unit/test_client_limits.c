@@ -60,6 +60,7 @@ refused_commit(void)
 	ok(w.commit_count == 1 && world_commit_has(w.commits[0], op.ino, KIND_INLINE), "and is tried again, with all its content");
 	world_answer(STATUS_OK);
 	ok(world_run(OP_FSYNC, op.ino, h) == 0, "until the server takes it");
+	world_run(OP_RELEASE, op.ino, h);
 	ok(world_sane(), "the invariants hold");
 	world_teardown();
 }

@@ -379,6 +379,36 @@ evicted(void)
 	expect(told(judge, "here", 4));
 }
 
+/* Two directories change places, by a mount that knows neither. */
+static void
+exchanged(void)
+{
+	uint64_t a, b, x, y;
+	struct op op;
+
+	allocator.armed = false;
+	a = done(here, .type = OP_MKDIR, .ino = OID_ROOT, NAMED("a"), .attr.mode = 0755).child;
+	b = done(here, .type = OP_MKDIR, .ino = OID_ROOT, NAMED("b"), .attr.mode = 0755).child;
+	x = done(here, .type = OP_MKDIR, .ino = a, NAMED("x"), .attr.mode = 0755).child;
+	y = done(here, .type = OP_MKDIR, .ino = b, NAMED("y"), .attr.mode = 0755).child;
+	done(here, .type = OP_SYNC);
+	allocator.armed = true;
+	op = (struct op){ .type = OP_RENAME, .ino = a, NAMED("x"), .ino2 = b, NAMED2("y"), .flags = RENAME_EXCHANGE };
+	if (mount_do(there, &op) < 0) {
+		expect(find(there, a, "x") == x && find(there, b, "y") == y);
+		/* Nothing moved: what lies in b may take in what lies in a, and the other way round. */
+		done(there, .type = OP_RENAME, .ino = OID_ROOT, NAMED("a"), .ino2 = y, NAMED2("a"));
+		done(there, .type = OP_RENAME, .ino = y, NAMED("a"), .ino2 = OID_ROOT, NAMED2("a"));
+		done(there, .type = OP_RENAME, .ino = OID_ROOT, NAMED("b"), .ino2 = x, NAMED2("b"));
+		done(there, .type = OP_RENAME, .ino = x, NAMED("b"), .ino2 = OID_ROOT, NAMED2("b"));
+		done(there, .type = OP_RENAME, .ino = a, NAMED("x"), .ino2 = b, NAMED2("y"), .flags = RENAME_EXCHANGE);
+	}
+	done(there, .type = OP_SYNC);
+	expect(find(judge, a, "x") == y && find(judge, b, "y") == x);
+	refused(judge, EINVAL, .type = OP_RENAME, .ino = OID_ROOT, NAMED("a"), .ino2 = y, NAMED2("a"));
+	refused(judge, EINVAL, .type = OP_RENAME, .ino = OID_ROOT, NAMED("b"), .ino2 = x, NAMED2("b"));
+}
+
 /* Many names, and a content of many pieces. */
 static void
 wide(void)
@@ -397,6 +427,9 @@ wide(void)
 		run(here, (struct op){ .type = OP_MKNOD, .ino = d, .name = { (const uint8_t *)name, strlen(name) },
 		    .attr.mode = S_IFREG | 0644 }, 0, __LINE__);
 	}
+	allocator.armed = true;
+	done(here, .type = OP_SYNC);
+	allocator.armed = false;
 	done(here, .type = OP_WRITE, .ino = f, .handle = h, BYTES(large, LARGE));
 	done(here, .type = OP_FSYNC, .ino = f, .handle = h);
 	for (unsigned i = 0; i < PIECES; i++) {
@@ -426,6 +459,7 @@ static const struct script {
 	{ "killed", killed_alone },
 	{ "changed", killed_and_changed },
 	{ "evicted", evicted },
+	{ "exchanged", exchanged },
 	{ "wide", wide },
 };
 

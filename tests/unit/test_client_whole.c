@@ -269,7 +269,7 @@ note_unsaved(void *context, const char *path, bool lost)
 static void
 told(void)
 {
-	uint64_t d, f, notes;
+	uint64_t d, f, h, notes;
 
 	begin();
 	d = does(here, .type = OP_MKDIR, .ino = OID_ROOT, NAMED("d"), .attr.mode = 0755).child;
@@ -280,14 +280,15 @@ told(void)
 	does(here, .type = OP_RENAME, .ino = OID_ROOT, NAMED("f"), .ino2 = d, NAMED2("g"));
 	does(here, .type = OP_SYNC);
 	ok(!engine_holds_content(here->engine, f) && !engine_holds_content(here->engine, 999999), "what is saved is not held");
-	does(here, .type = OP_WRITE, .ino = f, .handle = does(here, .type = OP_OPEN, .ino = f, .flags = O_RDWR).handle,
-	    BYTES("x", 1));
+	h = does(here, .type = OP_OPEN, .ino = f, .flags = O_RDWR).handle;
+	does(here, .type = OP_WRITE, .ino = f, .handle = h, BYTES("x", 1));
 	engine_unsaved(here->engine, note_unsaved, NULL);
 	ok(engine_holds_content(here->engine, f) && strcmp(unsaved, "/d/e/g") == 0, "what is not is told by its path: %s", unsaved);
 	notes = here->notes_count;
 	engine_journal_end(here->engine);
 	does(here, .type = OP_MKDIR, .ino = OID_ROOT, NAMED("x"), .attr.mode = 0755);
 	ok(here->notes_count == notes, "a journal that is somebody else's is not written to");
+	does(here, .type = OP_RELEASE, .ino = f, .handle = h);
 	does(here, .type = OP_SYNC);
 	end();
 }

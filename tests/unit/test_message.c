@@ -115,17 +115,52 @@ test_ceilings(void)
 	arena_free(&arena);
 }
 
+static const char *
+printed(const struct message *m)
+{
+	static char text[4000];
+	FILE *f = fmemopen(text, sizeof text, "w");
+
+	message_print(m, f);
+	fclose(f);
+	return text;
+}
+
 static void
 test_secrets(void)
 {
-	struct message m = { .type = MSG_attached };
-	char text[2000] = "";
-	FILE *f = fmemopen(text, sizeof text - 1, "w");
+	struct message m = { .type = MSG_attached }, redeem = { .type = MSG_redeem };
+	const char *text;
 
 	memset(m.attached.secret, 0xab, SECRET_SIZE);
-	message_print(&m, f);
-	fclose(f);
+	text = printed(&m);
 	ok(strstr(text, "secret=") != NULL && strstr(text, "abab") == NULL, "a secret is not printed");
+	memset(redeem.redeem.token, 0xab, SECRET_SIZE);
+	text = printed(&redeem);
+	ok(strstr(text, "token=") != NULL && strstr(text, "abab") == NULL, "nor is the token of an invitation");
+}
+
+static void
+test_printed(void)
+{
+	uint64_t oids[] = { 11, 12, 13, 14, 15 };
+	uint8_t ids[2][ID_SIZE] = { { 0xa1 }, { 0xb2 } };
+	struct msg_base bases[] = { { .oid = 7, .version = 9 } };
+	struct msg_change change = { .op = CHANGE_PUT, .oid = 7, .subkey = { ids[0], 3 }, .orefs = { oids, 5 },
+	    .brefs = { (const uint8_t (*)[ID_SIZE])ids, 2 }, .value = { ids[1], 20 } };
+	struct message m = { .type = MSG_commit, .id = 5, .commit = { .sequence = 3, .bases = { bases, 1 }, .changes = { &change, 1 } } };
+	struct message put = { .type = MSG_put, .payload = { ids[0], 4 } }, done = { .type = MSG_done, .done.status = STATUS_IO };
+	struct message unknown = { .type = MSG_COUNT + 3, .id = 6 };
+	const char *text = printed(&m);
+
+	ok(strncmp(text, "commit id=5 sequence=3 ", 23) == 0 && strstr(text, "bases=1[ { oid=7 version=9 } ]") != NULL,
+	    "a message is printed with its lists");
+	ok(strstr(text, "orefs=5[ 11 12 13 14 ...]") != NULL, "of which not all is shown");
+	ok(strstr(text, "subkey=a10000 ") != NULL && strstr(text, "value=b200000000000000..(20)") != NULL, "nor of long bytes");
+	ok(strstr(text, "brefs=2[a100000000000000..(32)b200000000000000..(32) ]") != NULL, "ids by their first bytes");
+	ok(strstr(printed(&put), " payload=4") != NULL, "a payload by its size");
+	ok(strstr(printed(&done), "done id=0 status=") != NULL, "a status by its number");
+	ok(strcmp(printed(&unknown), "unknown id=6") == 0, "one that is unknown as such");
 }
 
 int
@@ -135,5 +170,6 @@ main(void)
 	test_empty();
 	test_ceilings();
 	test_secrets();
+	test_printed();
 	return tap_done();
 }
