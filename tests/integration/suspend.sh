@@ -90,7 +90,10 @@ start_logind() {
 	wait_for 5 manager call CanSuspend
 }
 
-start_bus && start_logind && grep -q yes <<<"$(manager call CanSuspend)" || skip_all "elogind does not run here"
+# Skips all, when there is something to clean up.
+leave() { skip "going to sleep" "$1"; tap_done; }
+
+start_bus && start_logind && grep -q yes <<<"$(manager call CanSuspend)" || leave "elogind does not run here"
 
 # suspend SECONDS: to the end of the sleep, which follows within InhibitDelayMaxSec.
 suspend() {
@@ -116,7 +119,7 @@ freeze_along() { echo "$1" >"$group/cgroup.procs"; }	# PID
 log_says() { grep -q "$1" "$T/ann.log"; }
 
 # The group outlives the mount it was made through.
-mkdir "$group" || skip_all "no cgroup can be made"
+mkdir "$group" || leave "no cgroup can be made"
 leave_group() {
 	local pid
 	echo THAWED >"$group/freezer.state"
@@ -134,7 +137,7 @@ first_client ann vol
 another_client bob vol ann
 M=$(mnt ann) B=$(mnt bob)
 mount_client ann vol -o commit=60
-[ "$(json ann logind)" != off ] || skip_all "nuage is built without logind"
+[ "$(json ann logind)" != off ] || leave "nuage is built without logind"
 freeze_along "${client_pids[ann]}"
 must wait_for 10 heard
 
