@@ -31,33 +31,40 @@ struct listing {
 	size_t		 room, size;
 };
 
-/* False when there is no room left. */
-static bool
+/* 1; 0 when there is no room left, or -ENOMEM. */
+static int
 list_add(struct listing *l, uint64_t ino, uint64_t offset, uint8_t type, struct bytes name)
 {
 	struct op *op = l->op;
 	char *copy;
 
 	if (reply_size(op, name.len) > l->room)
-		return false;
+		return 0;
 	if (op->entries_count == l->size) {
 		size_t size = l->size == 0 ? 64 : l->size * 2;
 		struct dirent_out *more = arena_alloc(&op->arena, size * sizeof *more);
 
 		if (more == NULL)
-			return false;
+			return -ENOMEM;
 		if (op->entries_count > 0)
 			memcpy(more, op->entries, op->entries_count * sizeof *more);
 		op->entries = more;
 		l->size = size;
 	}
 	if ((copy = arena_alloc(&op->arena, name.len + 1)) == NULL)
-		return false;
+		return -ENOMEM;
 	memcpy(copy, name.data, name.len);
 	op->entries[op->entries_count++] = (struct dirent_out){ .ino = ino, .offset = offset, .type = type,
 	    .name_len = name.len, .name = copy };
 	l->room -= reply_size(op, name.len);
-	return true;
+	return 1;
+}
+
+/* What goes wrong after the first entry is for the next call: an empty reply would mean the end. */
+static int
+list_end(const struct op *op, int error)
+{
+	return op->entries_count > 0 ? 0 : error;
 }
 
 static uint64_t
@@ -101,6 +108,7 @@ op_readdir(struct engine *e, struct op *op)
 	struct cursor c = cursor_over(from, sizeof from);
 	struct bytes name;
 	uint8_t type;
+	int error;
 
 	if (dir == NULL)
 		return -EAGAIN;
@@ -114,10 +122,10 @@ op_readdir(struct engine *e, struct op *op)
 		need_cover(e, op, dir, KIND_ENTRY, from);
 		return -EAGAIN;
 	}
-	if (op->offset < 1 && !list_add(&l, dir->oid, 1, DT_DIR, (struct bytes){ (const uint8_t *)".", 1 }))
-		return 0;
-	if (op->offset < 2 && !list_add(&l, parent_of(dir), 2, DT_DIR, (struct bytes){ (const uint8_t *)"..", 2 }))
-		return 0;
+	if (op->offset < 1 && (error = list_add(&l, dir->oid, 1, DT_DIR, (struct bytes){ (const uint8_t *)".", 1 })) <= 0)
+		return list_end(op, error);
+	if (op->offset < 2 && (error = list_add(&l, parent_of(dir), 2, DT_DIR, (struct bytes){ (const uint8_t *)"..", 2 })) <= 0)
+		return list_end(op, error);
 	for (struct rec *r = object_rec_from(dir, KIND_ENTRY, from, sizeof from);
 	    r != NULL && r->kind == KIND_ENTRY; r = object_rec_after(dir, r)) {
 		if (!object_covered(&dir->entries, r->subkey, TOKEN_SIZE))
@@ -125,9 +133,9 @@ op_readdir(struct engine *e, struct op *op)
 		if (r->absent)
 			continue;
 		if (r->damaged || entry_decode(&name, &type, (struct bytes){ r->value, r->value_len }) < 0)
-			return op->entries_count > 0 ? 0 : -EIO;
-		if (!list_add(&l, r->oref, offset_of(r), type, name))
-			return 0;
+			return list_end(op, -EIO);
+		if ((error = list_add(&l, r->oref, offset_of(r), type, name)) <= 0)
+			return list_end(op, error);
 		add_child(e, op, dir);
 	}
 	/* An empty reply means the end: go on reading instead. */
