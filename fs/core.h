@@ -300,6 +300,8 @@ struct engine {
 
 /* ---- engine.c ---- */
 struct action	*action_add(struct engine *e, enum action_kind kind);
+bool		 action_spares(struct engine *e);	/* as many as there should be; false: not yet */
+void		 action_no_spares(struct engine *e);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);

@@ -11,6 +11,7 @@ fs_libfs_a_SOURCES = \
 	fs/core.h \
 	fs/credit.c \
 	fs/data.c \
+	fs/action.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
 	fs/journal.c fs/journal.h \
