@@ -62,7 +62,7 @@ set(struct server *s, struct session *n, uint64_t credit)
 
 /* Up to `want`, if there is so much. */
 static void
-raise(struct server *s, struct session *n, uint64_t want)
+increase(struct server *s, struct session *n, uint64_t want)
 {
 	uint64_t all = pool(s), others = s->promised - n->credit, left = all > others ? all - others : 0;
 
@@ -76,7 +76,7 @@ void
 credit_renew(struct server *s, struct session *n)
 {
 	if (!n->unstated && (s->denied_ms == 0 || s->now_ms - s->denied_ms > SCARCE_MS))
-		raise(s, n, pool(s) / (s->controls > 1 ? s->controls : 1));
+		increase(s, n, pool(s) / (s->controls > 1 ? s->controls : 1));
 }
 
 void
@@ -123,13 +123,13 @@ credit_state(struct server *s, struct session *n, uint64_t keep, uint64_t want)
 	else if (keep < n->credit)
 		set(s, n, keep);
 	credit_renew(s, n);
-	raise(s, n, want);
+	increase(s, n, want);
 	if (n->credit >= want)
 		return false;
 	others = s->promised - n->credit;
 	r = want > CREDIT_MAX ? -ENOSPC : store_seek(s->store, PART * (others + want));
 	if (r == 0)
-		raise(s, n, want);
+		increase(s, n, want);
 	if (n->credit >= want)
 		return false;
 	return outbox_status(s, r == 0 ? -ENOSPC : r) == STATUS_BUSY || (deny(s, n) && want <= CREDIT_MAX);

@@ -108,6 +108,7 @@ test_credit_crossed(void)
 	world_replied(&write);
 
 	/* A question whose answer is lost may have been heard. */
+	world_pass(600);
 	tell(500000, false);
 	world_pass(600);
 	ok(asked() > 0, "it is asked whether the credit may be kept");
