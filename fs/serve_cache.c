@@ -224,6 +224,7 @@ serve_cache_say(struct serve_cache *c, int fd)
 {
 	struct blockcache_status s = { 0 };
 	struct pins *p = pins_of(c);
+	uint64_t fetched = 0;
 	size_t complete = 0;
 
 	if (c->blocks != NULL)
@@ -239,6 +240,11 @@ serve_cache_say(struct serve_cache *c, int fd)
 		control_say(fd, "disk_error %s", strerror(-s.error));
 	control_say(fd, "pins %zu", p != NULL ? p->count : 0);
 	control_say(fd, "pins_complete %zu", complete);
+	if (enter(c)) {
+		fetched = pinner_fetched(c->pinner);
+		leave(c);
+	}
+	control_say(fd, "pins_fetched %" PRIu64, fetched);
 	pins_free(p);
 }
 
