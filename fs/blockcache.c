@@ -719,6 +719,14 @@ blockcache_status(struct blockcache *c, struct blockcache_status *to)
 }
 
 void
+blockcache_await(struct blockcache *c)
+{
+	LOCK_SCOPE(&c->lock);
+	while (!c->loaded)
+		pthread_cond_wait(&c->change, &c->lock);
+}
+
+void
 blockcache_settle(struct blockcache *c)
 {
 	LOCK_SCOPE(&c->lock);

@@ -71,7 +71,8 @@ struct blockcache_status {
 	int		error;			/* why it takes nothing now, or 0 */
 };
 void	blockcache_status(struct blockcache *c, struct blockcache_status *to);
-/* Waits until what was there is known and what was offered is stored. */
+/* Waits until what was there is known; and until what was offered is stored, too. */
+void	blockcache_await(struct blockcache *c);
 void	blockcache_settle(struct blockcache *c);
 /* What a run of so many sealed bytes counts. */
 uint64_t blockcache_charge(uint64_t len);

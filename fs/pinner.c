@@ -76,7 +76,8 @@ struct pinner {
 	pthread_cond_t	 change;
 	TAILQ_HEAD(, pin) pins;
 	bool		 stopping, kicked;
-	unsigned	 outstanding;		/* blocks being fetched */
+	uint64_t	 fetched;		/* blocks so far */
+	unsigned	 outstanding;		/* those being fetched */
 	size_t		 outstanding_bytes;
 	/* in this round: the server went; something changed under it; the cache takes no more */
 	bool		 undone, again, stuck;
@@ -282,7 +283,7 @@ walk(struct pinner *p, struct pin *pin, uint64_t oid, struct pin_report *to, uin
 		r = r < 0 ? r : e;
 	}
 	free(ring);
-	return r;
+	return r == 0 && to->needs > bytes_max ? -EFBIG : r;
 }
 
 static bool
@@ -291,19 +292,35 @@ server_is_away(int error)
 	return error == -EHOSTDOWN || error == -EINTR || error == -ETIMEDOUT || error == -ECANCELED;
 }
 
+/* Is it below another pin, which counts what it needs? */
+static bool
+below_another(struct pinner *p, const struct pin *pin)
+{
+	struct pin *other;
+
+	LOCK_SCOPE(&p->lock);
+	TAILQ_FOREACH(other, &p->pins, link) {
+		size_t len = strlen(other->path);
+
+		if (other != pin && !other->removed && strncmp(other->path, pin->path, len) == 0 &&
+		    (pin->path[len] == '/' || strcmp(other->path, "/") == 0) && other->report.state != PIN_TOO_LARGE)
+			return true;
+	}
+	return false;
+}
+
 /* What a pin is, in `report`; *left is what the cache has room for beside the pins before. */
 static void
-look_at(struct pinner *p, struct pin *pin, uint64_t *left)
+look_at(struct pinner *p, struct pin *pin, uint64_t all, uint64_t *left)
 {
 	struct pin_report now = { .path = pin->path, .state = PIN_FETCHING };
+	bool counted = below_another(p, pin);
 	size_t wants = p->wants_count;
 	uint64_t oid;
 	int r = find(p, pin->path, &oid);
 
 	if (r == 0)
-		r = walk(p, pin, oid, &now, *left);
-	if (r == 0 && now.needs > *left)
-		r = -EFBIG;
+		r = walk(p, pin, oid, &now, counted ? all : *left);
 	if (server_is_away(r)) {
 		LOCK_SCOPE(&p->lock);
 		p->undone = true;
@@ -320,7 +337,7 @@ look_at(struct pinner *p, struct pin *pin, uint64_t *left)
 	now.error = r < 0 ? r : now.error;
 	if (r < 0)
 		p->wants_count = wants;
-	else
+	else if (!counted)
 		*left -= now.needs;
 	LOCK_SCOPE(&p->lock);
 	pin->report = now;
@@ -386,10 +403,15 @@ fetch_all(struct pinner *p)
 			p->outstanding++;
 			p->outstanding_bytes += f->bytes;
 		}
-		if (here || skip)
+		if (here || skip) {
 			fetched(f, here ? 0 : -EAGAIN);
-		else
-			shell_keep_block(p->shell, &p->wants[i].block, p->round, fetched, f);
+			continue;
+		}
+		{
+			LOCK_SCOPE(&p->lock);
+			p->fetched++;
+		}
+		shell_keep_block(p->shell, &p->wants[i].block, p->round, fetched, f);
 	}
 	room(p, true, 0);
 }
@@ -435,7 +457,7 @@ round_run(struct pinner *p)
 		p->undone = p->again = p->stuck = false;
 	}
 	for (; (pin = next_pin(p, pin)) != NULL; any = true)
-		look_at(p, pin, &left);
+		look_at(p, pin, cache.bytes_max, &left);
 	{
 		LOCK_SCOPE(&p->lock);
 		undone = p->undone || p->stopping;
@@ -481,6 +503,7 @@ thread_main(void *argument)
 	uint64_t rest_ms = 0;
 	bool whole = true;
 
+	blockcache_await(p->cache);	/* or it would be fetched again */
 	while (await(p, rest_ms, whole)) {
 		uint64_t began = clock_ms(CLOCK_MONOTONIC), due = shell_keep_due(p->shell);
 
@@ -638,4 +661,11 @@ pinner_find(struct pinner *p, const char *path, struct pin_report *to)
 		to->path = NULL;
 	}
 	return pin != NULL;
+}
+
+uint64_t
+pinner_fetched(struct pinner *p)
+{
+	LOCK_SCOPE(&p->lock);
+	return p->fetched;
 }

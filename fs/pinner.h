@@ -53,5 +53,7 @@ struct pin_report {
 void	pinner_each(struct pinner *p, void (*each)(void *context, const struct pin_report *pin), void *context);
 /* Its state, path aside; false: there is no such pin. */
 bool	pinner_find(struct pinner *p, const char *path, struct pin_report *to);
+/* Blocks that it has fetched so far. */
+uint64_t pinner_fetched(struct pinner *p);
 
 #endif

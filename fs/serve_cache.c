@@ -4,8 +4,8 @@
  * What is pinned is noted in the home first, then given to the pinner; a pin
  * that does not fit is taken back from both.
  *
- * Lock: c->lock, for `serving` and `stopping`: a request that uses the pinner
- * is let end before the shell below that is freed.
+ * Lock: c->lock, for `pinner`, `serving` and `stopping`: a request that uses
+ * the pinner is let end before the shell below that is freed.
  */
 #include "fs/serve_cache.h"
 
@@ -117,11 +117,18 @@ pin_again(void *context, const char *path)
 int
 serve_cache_start(struct serve_cache *c, struct shell *shell, size_t objects_max)
 {
-	int r = c->blocks == NULL ? 0 : pinner_new(&c->pinner, shell, c->blocks, objects_max != 0 ? objects_max : OBJECTS);
+	struct pinner *p;
+	int r;
 
-	if (r == 0 && c->pinner != NULL)
-		home_each_pin(c->home, c->id, pin_again, c->pinner);
-	return r;
+	if (c->blocks == NULL)
+		return 0;
+	if ((r = pinner_new(&p, shell, c->blocks, objects_max != 0 ? objects_max : OBJECTS)) < 0)
+		return r;
+	home_each_pin(c->home, c->id, pin_again, p);
+	/* Requests are served already. */
+	LOCK_SCOPE(&c->lock);
+	c->pinner = p;
+	return 0;
 }
 
 void
@@ -224,6 +231,7 @@ serve_cache_say(struct serve_cache *c, int fd)
 {
 	struct blockcache_status s = { 0 };
 	struct pins *p = pins_of(c);
+	uint64_t fetched = 0;
 	size_t complete = 0;
 
 	if (c->blocks != NULL)
@@ -239,6 +247,11 @@ serve_cache_say(struct serve_cache *c, int fd)
 		control_say(fd, "disk_error %s", strerror(-s.error));
 	control_say(fd, "pins %zu", p != NULL ? p->count : 0);
 	control_say(fd, "pins_complete %zu", complete);
+	if (enter(c)) {
+		fetched = pinner_fetched(c->pinner);
+		leave(c);
+	}
+	control_say(fd, "pins_fetched %" PRIu64, fetched);
 	pins_free(p);
 }
 
@@ -358,10 +371,10 @@ serve_cache_request(struct serve_cache *c, int fd, const char *verb, size_t len)
 		return false;
 	if (!control_hear(fd, path) || path[0] != '/')
 		control_say(fd, "failed no path came with the request");
-	else if (c->pinner == NULL)
+	else if (c->blocks == NULL)
 		control_say(fd, "failed this mount has no cache on disk; see -o diskcache= of nuage mount, and the mount's log");
 	else if (!enter(c))
-		control_say(fd, "failed the volume is being unmounted");
+		control_say(fd, "failed the volume is being mounted, or unmounted; try again");
 	else {
 		if (pin)
 			serve_pin(c, fd, path);

@@ -229,7 +229,7 @@ follows() {	# what others change, and what is made here
 
 again() {	# the next mount pins again, with nothing read
 	with diskcache=32M,cache=4M,offline && wait_for 30 pin_is complete $((tree_files + 3)) || return
-	[ "$(fact disk_hits)" = 0 ] || return
+	is "0 0" "$(fact disk_hits) $(fact pins_fetched)" || return	# nothing of it was read, nor fetched again
 	go_offline && complete_offline "$M/tree" "$T/sums.followed" && come_back
 }
 
@@ -255,7 +255,8 @@ refused() {
 	says "No such file" client ann pin "$M/none" && says "not pinned" client ann unpin "$M/tree" || return
 	mkdir -p "$T/elsewhere" && says "no nuage volume is mounted there" client ann pin "$T/elsewhere" || return
 	fails client ann pin --list "$M" && fails client ann unpin || return
-	client ann pin "$M/tree/dir0" "$M/tree/dir1/new of bob" && is 2 "$(client ann pin | grep -c complete)" || return
+	with diskcache=16M && client ann pin "$M/tree" "$M/tree/large" && client ann unpin "$M/tree" "$M/tree/large" || return	# it counts once
+	with diskcache=4M && client ann pin "$M/tree/dir0" "$M/tree/dir1/new of bob" && is 2 "$(client ann pin | grep -c complete)" || return
 	with diskcache=0 && says "no cache on disk" client ann pin "$M/tree" && is 1 "$(NUAGE_HOME=$T/ann.home bash -c 'cat "$NUAGE_HOME"/state/*/pins/*' | grep -c "new of bob")"
 }
 
