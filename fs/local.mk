@@ -66,11 +66,13 @@ fs_libfs_a_SOURCES += \
 	fs/ssh.c fs/ssh.h \
 	fs/ssh_ask.c fs/ssh_ask.h \
 	fs/ssh_config.c fs/ssh_config.h \
+	fs/ssh_install.h \
 	fs/ssh_known.c fs/ssh_known.h \
+	fs/ssh_parcel.c fs/ssh_parcel.h \
 	fs/ssh_place.c fs/ssh_place.h \
 	fs/ssh_session.h
 if SSH
-fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_pump.c
+fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_install.c fs/ssh_pump.c
 endif
 
 # The command.

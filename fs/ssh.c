@@ -31,6 +31,7 @@
 #include "fs/log.h"
 #include "fs/resolve.h"
 #include "fs/ssh_ask.h"
+#include "fs/ssh_install.h"
 #include "fs/ssh_known.h"
 #include "fs/ssh_session.h"
 
@@ -40,6 +41,8 @@ enum {
 	WINDOW		= 8 * 1024 * 1024,
 	NOISE_MAX	= 64 * 1024,		/* of a login shell, before the marker */
 	LAST_WORDS	= 160,
+	CLEAR_MS	= 2000,
+	CLEAR_STEP_MS	= 50,
 	FREE_TRIES	= 1000,
 	REST_MS		= 1000,
 };
@@ -342,26 +345,45 @@ lost(struct ssh *s, int wait, const char *what, char *why, size_t size)
 	return wait < 0 ? wait : -ECONNRESET;
 }
 
+/*
+ * A server that allows one channel only (MaxSessions 1) may not yet have cleared
+ * away the last one, though both sides have closed it.
+ */
+int
+ssh_exec(struct ssh *s, const char *command, char *why, size_t size)
+{
+	uint64_t until = clock_ms(CLOCK_MONOTONIC) + (s->had_channel ? CLEAR_MS : 0);
+	int wait = 0, r;
+
+	do {
+		s->channel = libssh2_channel_open_ex(s->session, "session", strlen("session"), WINDOW,
+		    LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
+		r = s->channel != NULL ? 0 : libssh2_session_last_errno(s->session);
+		if (r == LIBSSH2_ERROR_CHANNEL_FAILURE && clock_ms(CLOCK_MONOTONIC) < until) {
+			wait = resolve_wait(-1, 0, clock_ms(CLOCK_MONOTONIC) + CLEAR_STEP_MS, s->cancel_fd);
+			wait = wait == -ETIMEDOUT ? 0 : wait;
+		} else if (r != 0) {
+			wait = r == LIBSSH2_ERROR_EAGAIN ? ssh_wait(s) : -ECONNRESET;
+		}
+	} while (s->channel == NULL && wait == 0);
+	if (s->channel == NULL)
+		return lost(s, wait, "the SSH server opens no session", why, size);
+	s->had_channel = true;
+	SSH_DRIVE(r, wait, s, libssh2_channel_process_startup(s->channel, "exec", strlen("exec"), command,
+	    (unsigned)strlen(command)));
+	return r == 0 ? 0 : lost(s, wait, "the SSH server starts no command", why, size);
+}
+
 static int
 start_bridge(struct ssh *s, bool create, char *why, size_t size)
 {
 	char command[SSH_COMMAND];
-	int wait = 0, r;
+	int r = ssh_place_command(&s->place, create, command);
 
-	if ((r = ssh_place_command(&s->place, create, command)) < 0) {
-		snprintf(why, size, "the path is too long");
-		return r;
-	}
-	do
-		s->channel = libssh2_channel_open_ex(s->session, "session", strlen("session"), WINDOW,
-		    LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
-	while (s->channel == NULL && libssh2_session_last_errno(s->session) == LIBSSH2_ERROR_EAGAIN &&
-	    (wait = ssh_wait(s)) == 0);
-	if (s->channel == NULL)
-		return lost(s, wait, "the SSH server opens no session", why, size);
-	SSH_DRIVE(r, wait, s, libssh2_channel_process_startup(s->channel, "exec", strlen("exec"), command,
-	    (unsigned)strlen(command)));
-	return r == 0 ? 0 : lost(s, wait, "the SSH server starts no command", why, size);
+	if (r == 0)
+		return ssh_exec(s, command, why, size);
+	snprintf(why, size, "the path is too long");
+	return r;
 }
 
 /* ---- what the bridge says ---- */
@@ -404,17 +426,22 @@ hear_rest(struct ssh *s, struct talk *t)
 }
 
 static int
-explain_end(struct ssh *s, struct talk *t, char *why, size_t size)
+explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
 {
+	bool named = s->place.nuaged[0] != '\0';
 	int wait = 0, r, status;
 
 	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
 	hear_errors(s, t);
 	t->last[strcspn(t->last, "\n")] = '\0';
 	status = libssh2_channel_get_exit_status(s->channel);
-	if (status == 127 || status == 126)
-		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, or say where it is with --nuaged "
-		    "COMMAND%s%s", s->config.host, t->last[0] != '\0' ? ": " : "", t->last);
+	a->lacking = status == 127 && !named;
+	if (a->lacking)
+		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, say where it is with --nuaged "
+		    "COMMAND, or have it copied by nuage mount --install-server", s->config.host);
+	else if (status == 127 || status == 126)
+		snprintf(why, size, "%s: %s cannot be run there%s%s", s->config.host, named ? s->place.nuaged : "its nuaged",
+		    t->last[0] != '\0' ? ": " : "", t->last);
 	else
 		snprintf(why, size, "%s: `nuaged bridge` did not start there (status %d)%s%s", s->config.host, status,
 		    t->last[0] != '\0' ? ": " : "", t->last);
@@ -423,7 +450,8 @@ explain_end(struct ssh *s, struct talk *t, char *why, size_t size)
 
 /* Until `begin` was said, and a newline after it; the line behind it, in place. */
 static int
-hear_line(struct ssh *s, struct talk *t, const char *begin, char **ret_line, char *why, size_t size)
+hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a, char **ret_line, char *why,
+    size_t size)
 {
 	int wait;
 
@@ -454,7 +482,7 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, char **ret_line, cha
 		}
 		hear_errors(s, t);
 		if (n == 0 && libssh2_channel_eof(s->channel))
-			return explain_end(s, t, why, size);
+			return explain_end(s, t, a, why, size);
 		if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
 			return lost(s, 0, "the connection broke", why, size);
 		if ((wait = ssh_wait(s)) < 0)
@@ -492,7 +520,7 @@ ask_token(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t
 		return lost(s, wait, "the connection broke", why, size);
 	t->len = 0;
 	t->text[0] = '\0';
-	if ((r = hear_line(s, t, "", &line, why, size)) < 0)
+	if ((r = hear_line(s, t, "", a, &line, why, size)) < 0)
 		return r;
 	clean(line);
 	if (strncmp(line, "token ", 6) != 0 || !take_hex(line + 6, a->token, SECRET_SIZE)) {
@@ -517,7 +545,7 @@ hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 		return -ENOMEM;
 	}
 	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + BRIDGE_MS;
-	r = hear_line(s, t, marker, &line, why, size);
+	r = hear_line(s, t, marker, a, &line, why, size);
 	if (r < 0)
 		goto out;
 	clean(line);
@@ -557,7 +585,10 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 		return r;
 	ssh_more_time(s);
 	if ((r = begin_session(s, why, size)) < 0 || (r = ssh_auth(s, why, size)) < 0 ||
-	    (r = start_bridge(s, a->create, why, size)) < 0)
+	    (a->install && s->place.nuaged[0] == '\0' && (r = ssh_install(s, why, size)) < 0))
+		return r;
+	ssh_more_time(s);
+	if ((r = start_bridge(s, a->create, why, size)) < 0)
 		return r;
 	return hear_bridge(s, a, why, size);
 }

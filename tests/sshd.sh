@@ -13,6 +13,7 @@
 
 sshd_program=$(PATH=$PATH:/usr/sbin:/sbin command -v sshd)
 sshd_port='' sshd_pid=''
+sshd_path=$(dirname "$(realpath "$NUAGED")")	# where the far side's login finds programs first
 ssh_user=$(id -un)
 ssh_store=ssh://box$T/remote/store
 export NUAGE_SSH_CONFIG=$T/ssh_config
@@ -39,7 +40,7 @@ write_sshd_config() {
 	KbdInteractiveAuthentication no
 	PermitRootLogin yes
 	PidFile none
-	SetEnv HOME=$T/login PATH=$(dirname "$(realpath "$NUAGED")"):/usr/bin:/bin
+	SetEnv HOME=$T/login PATH=$sshd_path:/usr/bin:/bin
 	END
 	printf '%s\n' "$@" >>"$T/sshd_config"
 }

@@ -17,6 +17,7 @@ INTEGRATION_TESTS = \
 	tests/integration/space.sh \
 	tests/integration/ssh.sh \
 	tests/integration/ssh_faults.sh \
+	tests/integration/ssh_install.sh \
 	tests/integration/stranger.sh \
 	tests/integration/turns.sh \
 	tests/integration/wan.sh
