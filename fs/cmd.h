@@ -29,7 +29,7 @@ struct cmd {
 	const char	*summary;	/* one line of `nuage --help` */
 	const char	*usage;		/* all of `nuage NAME --help`, without the first word */
 };
-extern const struct cmd cmd_join, cmd_create, cmd_invite, cmd_recover, cmd_mount, cmd_sync,
+extern const struct cmd cmd_join, cmd_create, cmd_invite, cmd_recover, cmd_mount, cmd_login, cmd_sync,
     cmd_status, cmd_volumes, cmd_umount;
 
 /*

@@ -106,8 +106,10 @@ static int
 ask_leave(const struct cmd *cmd, const char *prompt, const char *lacking)
 {
 	bool yes = false;
+	int r = ssh_ask_yes(prompt, &yes);
 
-	if (ssh_ask_yes(prompt, &yes) < 0)
+	ssh_ask_done(r, lacking);
+	if (r < 0)
 		return cmd_fail(cmd, CMD_FAILED, "%s", lacking);
 	return yes ? 0 : cmd_fail(cmd, CMD_FAILED, "nothing was made");
 }
@@ -222,15 +224,14 @@ count_volume(void *context, const struct home_volume *v)
 static int
 make_volume(const struct cmd *cmd, struct home *home, const struct home_server *server, const char *name, bool create)
 {
-	char prompt[900];
-	bool yes = create;
+	char prompt[200 + 2 * HOME_NAME], lacking[200 + 2 * HOME_NAME];
+	int r;
 
 	snprintf(prompt, sizeof prompt, "This device has no volume %s/%s.\nMake it (yes/no)? ", server->name, name);
-	if (!create && ssh_ask_yes(prompt, &yes) < 0)
-		return cmd_fail(cmd, CMD_FAILED, "this device has no volume %s/%s: --create makes it, or a device that is a "
-		    "member of it invites this one (nuage invite)", server->name, name);
-	if (!yes)
-		return cmd_fail(cmd, CMD_FAILED, "nothing was made");
+	snprintf(lacking, sizeof lacking, "this device has no volume %s/%s: --create makes it, or a device that is a "
+	    "member of it invites this one (nuage invite)", server->name, name);
+	if (!create && (r = ask_leave(cmd, prompt, lacking)) != 0)
+		return r;
 	return cmd_create_volume(cmd, home, server, name);
 }
 

@@ -82,6 +82,7 @@ nuage_SOURCES = \
 	fs/cmd_create.c \
 	fs/cmd_invite.c \
 	fs/cmd_join.c \
+	fs/cmd_login.c \
 	fs/cmd_mount.c \
 	fs/cmd_recover.c \
 	fs/cmd_ssh.c \
@@ -92,5 +93,6 @@ nuage_SOURCES = \
 	fs/control.c fs/control.h \
 	fs/main.c \
 	fs/serve.c fs/serve.h \
-	fs/serve_journal.c fs/serve_journal.h
+	fs/serve_journal.c fs/serve_journal.h \
+	fs/serve_login.c fs/serve_login.h
 nuage_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(FUSE_LIBS) $(SSH_LIBS)

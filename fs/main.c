@@ -8,8 +8,8 @@
 #include "fs/cmd.h"
 
 static const struct cmd *const commands[] = {
-	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_volumes, &cmd_invite,
-	&cmd_recover,
+	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_login, &cmd_volumes,
+	&cmd_invite, &cmd_recover,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

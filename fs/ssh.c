@@ -265,7 +265,7 @@ accept_unknown(struct ssh *s, const struct ssh_known *k, const char *type, const
 	if (r < 0 || !yes) {
 		snprintf(why, size, r < 0 ? "%s: its %s key %s is unknown, and there is no terminal to ask at; log in with ssh "
 		    "once, or add it to known_hosts" : "%s: its %s key %s was not accepted", k->name, type, print);
-		return -EACCES;
+		return r < 0 ? -ENOKEY : -EACCES;
 	}
 	r = c->known.count == 0 ? -ENOENT : ssh_known_add(k, c->known.path[0], c->hash_known);
 	if (r < 0)
@@ -622,9 +622,10 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 	if ((r = ssh_pump_start(s)) < 0)
 		close(fds[1]);
 out:
+	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
+		snprintf(why, size, "%.200s: %s", url, strerror(-r));
+	ssh_ask_done(r, why);
 	if (r < 0) {
-		if (why[0] == '\0' && r != -ECANCELED)
-			snprintf(why, size, "%.200s: %s", url, strerror(-r));
 		ssh_close(s);
 		return r;
 	}

@@ -18,6 +18,7 @@ INTEGRATION_TESTS = \
 	tests/integration/ssh.sh \
 	tests/integration/ssh_faults.sh \
 	tests/integration/ssh_install.sh \
+	tests/integration/ssh_login.sh \
 	tests/integration/stranger.sh \
 	tests/integration/turns.sh \
 	tests/integration/wan.sh

@@ -191,6 +191,13 @@ agent() {
 	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
 	ssh-add -qD
 	says "has a passphrase" client_alone ann mount "$ssh_store" "$M" || return
+	# One that hangs is passed over.
+	python3 -c 'import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(600)' \
+		"$T/dead_agent" &
+	helper_pids+=($!)
+	wait_for 5 test -S "$T/dead_agent" || return
+	SSH_AUTH_SOCK=$T/dead_agent says "the agent does not answer" timeout 60 setsid -w env NUAGE_HOME="$T/ann.home" \
+		"$NUAGE" mount "$ssh_store" "$M" </dev/null || return
 	write_ssh_config
 	unset SSH_AUTH_SOCK
 }
@@ -218,23 +225,6 @@ write_ssh_config
 
 # ---- what a person knows ----
 
-# In a mount namespace of its own sshd finds an /etc/shadow in which root has a password.
-start_sshd_with_password() {	# LINE...
-	local hash
-	hash=$(openssl passwd -6 "correct horse")
-	sed "s|^root:[^:]*:|root:$hash:|" /etc/shadow >"$T/shadow"
-	chmod 600 "$T/shadow"
-	stop_sshd
-	write_sshd_config
-	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
-	printf '%s\n' "$@" >>"$T/sshd_config"
-	unshare -m setsid sh -c 'mount --bind "$1" /etc/shadow && exec "$2" -D -e -f "$3"' sh \
-		"$T/shadow" "$sshd_program" "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
-	sshd_pid=$!
-	helper_pids+=($sshd_pid)
-	wait_for 10 sshd_answers
-}
-
 by_password() {
 	write_ssh_config "PubkeyAuthentication no"
 	start_sshd_with_password "$@" || return
@@ -243,17 +233,13 @@ by_password() {
 	is 4 $? && cat "$T/said" && grep -q "permission denied" "$T/said" || return
 	client_asked ann "assword: =wrong" "assword: =correct horse" -- mount "$ssh_store" "$M" --log "$T/ann.log" || return
 	is hello "$(cat "$M/file")" || return
-	# Through PAM a login that breaks may take longer than the term to come back: with the long tests only.
-	[ "$1" = "UsePAM no" ] || [ -n "${NUAGE_LONG-}" ] || { umount_ann; return; }
 	# Nobody is there to ask when the connection breaks.
-	# All of a login is killed: a part of one that is under way would leave the rest waiting.
-	pkill -KILL -P "$(sshd_children | paste -sd,)"
-	pkill -KILL -P "$sshd_pid"
+	kill_logins
 	# A mount that is alone goes on without its server, if that takes longer than the term.
 	wait_for 60 sh -c "echo again >'$M/again'" && timeout 60 sync "$M/again" || return
 	umount_ann
 }
-if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; then
+if can_have_password; then
 	check_here "a password, right at the second try, and kept" by_password \
 		"UsePAM no" "PasswordAuthentication yes" "KbdInteractiveAuthentication no"
 	if [ -e /etc/pam.d/sshd ]; then

@@ -167,8 +167,18 @@ test_kept(void)
 	ok(ssh_kept("me@h", secret) && strcmp(secret, "two") == 0 && !ssh_kept("me@i", secret), "what is kept is given back");
 	ssh_forget("me@h");
 	ok(!ssh_kept("me@h", secret), "and forgotten");
+	ssh_keep("me@h", "three");
+	ssh_doubt("me@h");
+	ssh_doubt("me@h");
+	ok(ssh_kept("me@h", secret), "what was refused twice may be good again");
+	ssh_keep("me@h", "three");
+	ssh_doubt("me@h");
+	ssh_doubt("me@h");
+	ok(ssh_kept("me@h", secret), "and when it was, all is forgiven");
+	ssh_doubt("me@h");
+	ok(!ssh_kept("me@h", secret), "three times in a row is enough");
 	ssh_ask_nobody();
-	ok(ssh_ask_secret("?", secret) == -ENODATA, "nobody is asked any more");
+	ok(ssh_ask_secret(NULL, "?", secret) == -ENODATA, "nobody is asked any more");
 }
 
 int
