@@ -43,6 +43,8 @@ enum {
 	LAST_WORDS	= 160,
 	CLEAR_MS	= 2000,
 	CLEAR_STEP_MS	= 50,
+	PROXY_END_MS	= 1000,
+	PROXY_LOOK_MS	= 10,
 	FREE_TRIES	= 1000,
 	REST_MS		= 1000,
 };
@@ -152,6 +154,10 @@ connect_proxy(struct ssh *s, char *why, size_t size)
 	char *argv[10];
 	int argc = 0, r;
 
+	if (c->fdpass) {
+		snprintf(why, size, "%s: ProxyUseFdpass is nothing that nuage does", c->host);
+		return -EPROTONOSUPPORT;
+	}
 	if (c->proxy_command[0] != '\0') {
 		r = ssh_config_expand(c, &s->place, c->proxy_command, expanded, sizeof expanded);
 		if (r < 0) {
@@ -215,30 +221,60 @@ begin_known(const struct ssh *s, struct ssh_known *k)
 		ssh_known_name(k->name, s->config.host, s->config.port);
 }
 
+/* What the configuration allows, as far as libssh2 can; or its name, for a sentence. */
+static int
+set_methods(struct ssh *s, char *why, size_t size)
+{
+	const struct ssh_config *c = &s->config;
+	const struct {
+		int		 method, other;
+		const char	*list, *name;
+	} table[] = {
+		{ LIBSSH2_METHOD_KEX, -1, c->kex, "KexAlgorithms" },
+		{ LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC, c->ciphers, "Ciphers" },
+		{ LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC, c->macs, "MACs" },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (table[i].list[0] != '\0' && (libssh2_session_method_pref(s->session, table[i].method, table[i].list) != 0 ||
+		    (table[i].other >= 0 && libssh2_session_method_pref(s->session, table[i].other, table[i].list) != 0))) {
+			snprintf(why, size, "%s: of the %s that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
+			    " can do none: %.120s", c->host, table[i].name, table[i].list);
+			return -EPROTONOSUPPORT;
+		}
+	return 0;
+}
+
 /* Types that we hold keys of come first: another key of the same host would look unknown. */
 static int
 prefer_known(struct ssh *s, char *why, size_t size)
 {
-	static const char *const usual[] = { "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
-	    "ecdsa-sha2-nistp521", "ssh-rsa" };
+	static const char usual[] = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
+	    "rsa-sha2-512,rsa-sha2-256";
+	const char *allowed = s->config.host_keys[0] != '\0' ? s->config.host_keys : usual;
+	char list[SSH_LIST] = "", copy[SSH_LIST], *rest, *type;
 	struct ssh_known k;
-	char list[256] = "";
 	int r;
 
 	begin_known(s, &k);
 	if ((r = read_known(s, &k, why, size)) < 0)
 		return r;
-	for (unsigned known = 0; known < 2; known++)
-		for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
-			const char *rsa = strcmp(usual[i], "ssh-rsa") == 0 && LIBSSH2_VERSION_NUM >= 0x010b00 ?
-			    "rsa-sha2-512,rsa-sha2-256," : "";
+	for (unsigned unknown = 0; unknown < 2; unknown++) {
+		snprintf(copy, sizeof copy, "%s", allowed);
+		for (rest = copy; (type = strsep(&rest, ",")) != NULL;) {
+			const char *key = strncmp(type, "rsa-sha2-", 9) == 0 ? "ssh-rsa" : type;
 			size_t len = strlen(list);
 
-			if ((strstr(k.types, usual[i]) != NULL) == (known == 0))
-				snprintf(list + len, sizeof list - len, "%s%s%s", len > 0 ? "," : "", rsa, usual[i]);
+			/* It could not check a host's certificate. */
+			if (*type != '\0' && strstr(type, "-cert-") == NULL && (strstr(k.types, key) == NULL) == (unknown == 1))
+				snprintf(list + len, sizeof list - len, "%s%s", len > 0 ? "," : "", type);
 		}
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list);
-	return 0;
+	}
+	if (libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list) == 0)
+		return 0;
+	snprintf(why, size, "%s: of the HostKeyAlgorithms that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
+	    " can do none: %.120s", s->config.host, allowed);
+	return -EPROTONOSUPPORT;
 }
 
 static int
@@ -274,20 +310,33 @@ accept_unknown(struct ssh *s, const struct ssh_known *k, const char *type, const
 }
 
 static int
+look_up_host(struct ssh *s, struct ssh_known *k, char *why, size_t size)
+{
+	int kind;
+
+	begin_known(s, k);
+	k->key = (const uint8_t *)libssh2_session_hostkey(s->session, &k->key_len, &kind);
+	if (k->key != NULL)
+		return read_known(s, k, why, size);
+	snprintf(why, size, "%s: the server shows no key", k->name);
+	return -EACCES;
+}
+
+static int
 check_host(struct ssh *s, char *why, size_t size)
 {
 	char print[SSH_FINGERPRINT], type[64];
 	struct ssh_known k;
-	int r, kind;
+	int r;
 
-	begin_known(s, &k);
-	k.key = (const uint8_t *)libssh2_session_hostkey(s->session, &k.key_len, &kind);
-	if (k.key == NULL) {
-		snprintf(why, size, "%s: the server shows no key", k.name);
-		return -EACCES;
-	}
-	if ((r = read_known(s, &k, why, size)) < 0)
+	if ((r = look_up_host(s, &k, why, size)) < 0)
 		return r;
+	/* The other lane may be asking about it just now. */
+	if (!k.same && !k.other && !k.revoked) {
+		ssh_ask_turn();
+		if ((r = look_up_host(s, &k, why, size)) < 0)
+			return r;
+	}
 	ssh_known_type(k.key, k.key_len, type, sizeof type);
 	ssh_known_fingerprint(k.key, k.key_len, print);
 	if (k.revoked)
@@ -320,7 +369,7 @@ begin_session(struct ssh *s, char *why, size_t size)
 		return -ENOMEM;
 	}
 	libssh2_session_set_blocking(s->session, 0);
-	if ((r = prefer_known(s, why, size)) < 0)
+	if ((r = set_methods(s, why, size)) < 0 || (r = prefer_known(s, why, size)) < 0)
 		return r;
 	SSH_DRIVE(r, wait, s, libssh2_session_handshake(s->session, s->fd));
 	if (r == 0)
@@ -328,8 +377,9 @@ begin_session(struct ssh *s, char *why, size_t size)
 	if (wait == -ECANCELED)
 		return wait;
 	if (r == LIBSSH2_ERROR_KEX_FAILURE || r == LIBSSH2_ERROR_METHOD_NONE) {
-		snprintf(why, size, "%s: no common algorithms with libssh2 " LIBSSH2_VERSION " (%s); a host whose only key is "
-		    "RSA needs an ed25519 or ecdsa key too", s->config.host, last_error(s));
+		snprintf(why, size, "%s: it has no algorithms in common with libssh2 " LIBSSH2_VERSION " and the configuration of "
+		    "SSH (%s)%s", s->config.host, last_error(s), LIBSSH2_VERSION_NUM < 0x010b00 ?
+		    "; a host whose only key is RSA needs an ed25519 or ecdsa key too" : "");
 		return -EPROTONOSUPPORT;
 	}
 	snprintf(why, size, "%s port %u: no SSH connection: %s", s->config.host, s->config.port,
@@ -578,13 +628,16 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	bool proxied;
 	int r;
 
-	if ((r = ssh_config_load(&s->config, &s->place, why, size)) < 0)
+	if ((r = ssh_config_load(&s->config, &s->place, s->cancel_fd, why, size)) < 0)
 		return r;
 	proxied = s->config.proxy_command[0] != '\0' || s->config.proxy_jump[0] != '\0';
 	if ((r = proxied ? connect_proxy(s, why, size) : connect_host(s, why, size)) < 0)
 		return r;
+	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + (s->config.connect_s != 0 ? s->config.connect_s * UINT64_C(1000) : OPEN_MS);
+	if ((r = begin_session(s, why, size)) < 0)
+		return r;
 	ssh_more_time(s);
-	if ((r = begin_session(s, why, size)) < 0 || (r = ssh_auth(s, why, size)) < 0 ||
+	if ((r = ssh_auth(s, why, size)) < 0 ||
 	    (a->install && s->place.nuaged[0] == '\0' && (r = ssh_install(s, why, size)) < 0))
 		return r;
 	ssh_more_time(s);
@@ -634,6 +687,24 @@ out:
 	return 0;
 }
 
+/* It may take no notice. */
+static void
+end_proxy(pid_t pid)
+{
+	pid_t done = 0;
+
+	kill(pid, SIGTERM);
+	for (unsigned ms = 0; done == 0 && ms < PROXY_END_MS; ms += PROXY_LOOK_MS) {
+		done = waitpid(pid, NULL, WNOHANG);
+		if (done == 0)
+			usleep(PROXY_LOOK_MS * 1000);
+	}
+	if (done != 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 void
 ssh_close(struct ssh *s)
 {
@@ -654,10 +725,8 @@ ssh_close(struct ssh *s)
 		close(s->fd);
 	if (s->local_fd >= 0)
 		close(s->local_fd);
-	if (s->proxy > 0) {
-		kill(s->proxy, SIGTERM);
-		waitpid(s->proxy, NULL, 0);
-	}
+	if (s->proxy > 0)
+		end_proxy(s->proxy);
 	free(s);
 }
 

@@ -203,6 +203,14 @@ ask_terminal(const char *prompt, bool echo, char to[SSH_SECRET])
 	return r;
 }
 
+void
+ssh_ask_turn(void)
+{
+	if (!my_turn)
+		pthread_mutex_lock(&turn);
+	my_turn = true;
+}
+
 static int
 ask(const char *what, const char *prompt, bool echo, char to[SSH_SECRET])
 {
@@ -211,8 +219,7 @@ ask(const char *what, const char *prompt, bool echo, char to[SSH_SECRET])
 	int r;
 
 	if (!my_turn) {
-		pthread_mutex_lock(&turn);
-		my_turn = true;
+		ssh_ask_turn();
 		if (what != NULL && ssh_kept(what, meanwhile) && strcmp(meanwhile, to) != 0) {
 			strcpy(to, meanwhile);
 			sodium_memzero(meanwhile, sizeof meanwhile);

@@ -32,6 +32,8 @@ void	ssh_ask_nobody(void);
 void	ssh_ask_while(int fd);
 /* Whether it is worth asking: false is certain. */
 bool	ssh_ask_possible(void);
+/* Takes the turn before there is a question: what another attempt learnt meanwhile can be looked at again. */
+void	ssh_ask_turn(void);
 /* The attempt is over, with 0, or with an error and a sentence: the turn is the next one's. */
 void	ssh_ask_done(int error, const char *why);
 

@@ -413,21 +413,33 @@ offers(const char *methods, const char *method)
 }
 
 static bool
-try_all(struct auth *a, const char *methods)
+try_method(struct auth *a, const char *method)
 {
 	const struct ssh_config *c = &a->ssh->config;
 
-	if (c->public_key && offers(methods, "publickey")) {
+	if (c->public_key && strcmp(method, "publickey") == 0) {
 		if (try_agent(a))
 			return true;
 		for (unsigned i = 0; i < c->identities.count && a->wait == 0; i++)
 			if (try_key_file(a, c->identities.path[i]))
 				return true;
 	}
-	if (c->password && !c->batch && a->wait == 0 && offers(methods, "password") && try_password(a))
-		return true;
-	return c->interactive && !c->batch && a->wait == 0 && offers(methods, "keyboard-interactive") &&
-	    try_interactive(a);
+	if (c->password && !c->batch && strcmp(method, "password") == 0)
+		return try_password(a);
+	return c->interactive && !c->batch && strcmp(method, "keyboard-interactive") == 0 && try_interactive(a);
+}
+
+static bool
+try_all(struct auth *a, const char *methods)
+{
+	const struct ssh_config *c = &a->ssh->config;
+	char copy[SSH_LIST], *rest = copy, *method;
+	bool in = false;
+
+	snprintf(copy, sizeof copy, "%s", c->methods[0] != '\0' ? c->methods : "publickey,password,keyboard-interactive");
+	while (!in && a->wait == 0 && (method = strsep(&rest, ",")) != NULL)
+		in = offers(methods, method) && try_method(a, method);
+	return in;
 }
 
 int

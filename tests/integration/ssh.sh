@@ -301,6 +301,59 @@ proxies() {
 check_here "a ProxyCommand and a ProxyJump" proxies
 write_ssh_config
 
+# A proxy that says nothing, and takes no notice of its end, holds up nobody for ever.
+silent_proxy() {
+	local began=$SECONDS status=0
+	write_ssh_config "ProxyCommand sh -c 'trap : TERM; while :; do sleep 1; done'" "ConnectTimeout 2"
+	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	is 3 $status && grep -q "no SSH connection: no answer" "$T/said" && [ $((SECONDS - began)) -lt 15 ] || return
+	write_ssh_config "ProxyUseFdpass yes" "ProxyCommand false"
+	says "ProxyUseFdpass is nothing that nuage does" client_alone ann mount "$ssh_store" "$M" || return
+	# Nor does a configuration that hangs.
+	began=$SECONDS
+	{ printf 'Match exec "sleep 100"\n'; cat "$T/ssh_config"; } >"$T/ssh_config.hang"
+	says "is there a Match exec" env NUAGE_SSH_CONFIG="$T/ssh_config.hang" NUAGE_HOME="$T/ann.home" setsid -w "$NUAGE" \
+		mount "$ssh_store" "$M" </dev/null || return
+	[ $((SECONDS - began)) -lt 50 ]
+}
+check_here "a proxy, or a configuration, that hangs" silent_proxy
+write_ssh_config
+
+# ---- algorithms ----
+
+# What the two sides agreed on, as sshd tells.
+agreed() { grep -c "$1" "$T/sshd.log"; }
+algorithms() {
+	restart_sshd "LogLevel DEBUG1"
+	write_ssh_config "Ciphers aes256-ctr" "MACs hmac-sha2-512" "KexAlgorithms ecdh-sha2-nistp384"
+	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	[ "$(agreed "kex: algorithm: ecdh-sha2-nistp384")" -ge 2 ] &&
+		[ "$(agreed "cipher: aes256-ctr MAC: hmac-sha2-512")" -ge 4 ] || return
+	write_ssh_config "Ciphers aes256-gcm@openssh.com"
+	says "of the Ciphers that the configuration of SSH allows libssh2 .* can do none: aes256-gcm" \
+		client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "MACs umac-64-etm@openssh.com"
+	says "of the MACs that" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "KexAlgorithms sntrup761x25519-sha512@openssh.com"
+	says "of the KexAlgorithms that" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "HostKeyAlgorithms sk-ssh-ed25519@openssh.com"
+	says "of the HostKeyAlgorithms that" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "HostKeyAlgorithms ecdsa-sha2-nistp256"
+	says "no algorithms in common" client_alone ann mount "$ssh_store" "$M" || return
+	# Methods that are not preferred are not tried.
+	write_ssh_config "PreferredAuthentications password"
+	says "permission denied" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "PreferredAuthentications keyboard-interactive,publickey"
+	client_alone ann mount "$ssh_store" "$M" && umount_ann
+}
+if pkg-config --atleast-version=1.11 libssh2; then
+	skip "algorithms are those of the configuration, or refused by name" "this libssh2 can do those that must be refused"
+else
+	check_here "algorithms are those of the configuration, or refused by name" algorithms
+fi
+write_ssh_config
+
 # ---- the far side ----
 
 absent_nuaged() {
