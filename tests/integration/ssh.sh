@@ -101,6 +101,36 @@ falls_back() {
 check_here "joined by SSH, the port is tried first, and SSH serves" falls_back
 stop_server
 
+# Under the name by which SSH reaches it the port is reached too.
+over() { client gil status | tee /dev/stderr | grep -q "connected to $1"; }
+writes() { echo "$1" >"$(mnt gil)/file" && timeout 60 sync "$(mnt gil)/file" && is "$1" "$(cat "$(mnt gil)/file")"; }
+both_ways() {
+	server_port=$(free_port)
+	printf 'Host 127.0.0.1\n    User %s\n' "$ssh_user" >>"$T/ssh_config"
+	start_server || return
+	new_client gil
+	client_alone gil join "ssh://127.0.0.1:$sshd_port$T/remote/store" && client gil create gils >/dev/null || return
+	client gil mount gils "$(mnt gil)" && over "127.0.0.1:$server_port" && writes direct || return
+	# The port closes under the mount: the bridge starts a nuaged that has none.
+	stop_server
+	wait_for 30 over "ssh://.*over SSH" && writes "by SSH" || return
+	# It is back: not for what works, but for the next connection.  (Or a bridge would be first to take the store.)
+	stop_sshd_and_logins
+	stop_remote
+	start_server
+	start_sshd
+	wait_for 30 over "127.0.0.1:$server_port" && writes "direct again" && client gil umount "$(mnt gil)" || return
+	stop_server
+	client_alone gil mount gils "$(mnt gil)" && over "ssh://" && is "direct again" "$(cat "$(mnt gil)/file")" &&
+		client gil umount "$(mnt gil)" || return
+	stop_remote
+	start_server
+	client gil mount gils "$(mnt gil)" && over "127.0.0.1:$server_port" && client gil umount "$(mnt gil)"
+}
+check_here "directly while the port answers, by SSH while it does not" both_ways
+write_ssh_config
+stop_server
+
 # ---- the host's key ----
 
 unknown_host() {
