@@ -19,7 +19,7 @@
 #include "fs/lock.h"
 #include "fs/log.h"
 
-enum { BACKOFF_STEP_MS = 100, BACKOFF_MAX_MS = 2000, SETTLED_MS = 2000 };
+enum { BACKOFF_STEP_MS = 100, BACKOFF_MAX_MS = 2000, REFUSED_MS = 10 * 1000, SETTLED_MS = 2000 };
 
 struct channel {
 	pthread_mutex_t		 lock;
@@ -28,6 +28,8 @@ struct channel {
 	bool			 up, kicked, writing, ending, stopping, hurry;
 	bool			 opening;	/* and may be called off by cancel_fd */
 	char			 trouble[256];
+	unsigned		 failures;
+	int			 error;		/* of the last attempt */
 
 	const char		*name;
 	struct link_target	 target;
@@ -116,12 +118,14 @@ channel_try(struct channel *channel, char *why, size_t size)
 	{
 		LOCK_SCOPE(&channel->lock);
 		channel->heard_ms = clock_ms(CLOCK_BOOTTIME);
+		channel->error = r;
 		if (r == 0) {
 			channel->up = channel->kicked = true;
 			channel->trouble[0] = '\0';
 			pthread_cond_broadcast(&channel->change);
 			return 0;
 		}
+		channel->failures++;
 		channel->link = NULL;
 		if (r == -ECANCELED)
 			why[0] = '\0';
@@ -199,17 +203,18 @@ reader_main(void *argument)
 	char why[256], said[256] = "";
 	unsigned wait_ms = 0;
 	uint64_t since;
+	int r;
 
 	reading = true;
 	while (!stopping(channel)) {
 		if (!channel_up(channel)) {
 			why[0] = '\0';
-			if (channel_try(channel, why, sizeof why) < 0) {
+			if ((r = channel_try(channel, why, sizeof why)) < 0) {
 				if (why[0] != '\0' && strcmp(why, said) != 0)
 					log_warning("%s channel: %s", channel->name, why);
 				memcpy(said, why, sizeof said);
 				wait_ms = longer(wait_ms);
-				back_off(channel, wait_ms);
+				back_off(channel, r == -ENOKEY || r == -EACCES ? REFUSED_MS : wait_ms);
 				continue;
 			}
 			if (said[0] != '\0' || wait_ms != 0)
@@ -405,6 +410,14 @@ channel_trouble(struct channel *channel, char *to, size_t size)
 	LOCK_SCOPE(&channel->lock);
 	strncpy(to, channel->up ? "" : channel->trouble, size - 1);
 	to[size - 1] = '\0';
+}
+
+unsigned
+channel_failures(struct channel *channel, int *ret_error)
+{
+	LOCK_SCOPE(&channel->lock);
+	*ret_error = channel->error;
+	return channel->failures;
 }
 
 void

@@ -2,7 +2,8 @@
  * channel.h - a link that is kept up for as long as a volume is mounted.
  *
  * A channel owns two threads.  The reader connects, attaches, receives, and when
- * the link breaks starts again, after 0, 100, 200 ... 2000 ms.  The writer
+ * the link breaks starts again, after 0, 100, 200 ... 2000 ms; after 10 s when it
+ * was refused, for that is nothing that passes by itself.  The writer
  * calls fill() whenever the channel was kicked while it is up; so does, in its
  * stead, a thread that calls channel_send().  Both call back
  * without any lock held; for one channel the order is
@@ -65,6 +66,9 @@ bool	channel_up(struct channel *channel);
 unsigned channel_silence_ms(struct channel *channel);
 /* The last error of connecting, for the status channel; empty when up. */
 void	channel_trouble(struct channel *channel, char *to, size_t size);
+
+/* How many attempts to connect have failed so far, and how the last one did: 0 while up. */
+unsigned channel_failures(struct channel *channel, int *ret_error);
 
 /* Of the target's addresses, the one that it is connected to; empty while down. */
 void	channel_address(struct channel *channel, char *to, size_t size);

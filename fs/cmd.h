@@ -29,7 +29,7 @@ struct cmd {
 	const char	*summary;	/* one line of `nuage --help` */
 	const char	*usage;		/* all of `nuage NAME --help`, without the first word */
 };
-extern const struct cmd cmd_join, cmd_create, cmd_invite, cmd_recover, cmd_mount, cmd_sync,
+extern const struct cmd cmd_join, cmd_create, cmd_invite, cmd_recover, cmd_mount, cmd_login, cmd_sync,
     cmd_status, cmd_volumes, cmd_umount, cmd_pin, cmd_unpin;
 
 /*
@@ -74,6 +74,7 @@ struct cmd_ssh_options {
 	const char	*nuaged;	/* the far side's command, or NULL */
 	const char	*name;		/* what to call the server, or NULL */
 	bool		 create;	/* make what is missing without asking */
+	bool		 install;	/* copy a nuaged there if there is none, without asking */
 };
 bool	cmd_is_ssh(const char *text);
 /* Makes this device known to the nuaged at ssh://...; 0, or an exit code, said. */
@@ -83,7 +84,8 @@ int	cmd_ssh_join(const struct cmd *cmd, struct home *home, const char *text, con
 int	cmd_ssh_find(const struct cmd *cmd, struct home *home, const char *text, const struct cmd_ssh_options *o,
 	    struct home_volume *volume, struct home_server *server);
 /* For a server that is reached by SSH: asks now what must be asked, while there is a terminal. */
-int	cmd_ssh_warm(const struct cmd *cmd, struct home *home, const struct home_server *server);
+int	cmd_ssh_warm(const struct cmd *cmd, struct home *home, const struct home_server *server,
+	    const struct cmd_ssh_options *o);
 
 /* A new volume on a known server, with its recovery code on stdout; 0, or an exit code, said (cmd_create.c). */
 int	cmd_create_volume(const struct cmd *cmd, struct home *home, const struct home_server *server,

@@ -129,7 +129,8 @@ join(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "name", required_argument, NULL, 'n' }, { "create", no_argument, NULL, 'c' },
-		{ "nuaged", required_argument, NULL, 'N' }, { "help", no_argument, NULL, 'h' }, { 0 }
+		{ "nuaged", required_argument, NULL, 'N' },
+		{ "install-server", no_argument, NULL, 'I' }, { "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	const struct cmd *cmd = &cmd_join;
 	struct home_server server = { 0 };
@@ -140,13 +141,15 @@ join(int argc, char **argv)
 	uint8_t *device = NULL;
 	int c, r;
 
-	while ((c = cmd_option(cmd, argc, argv, "n:cN:h", options)) != -1) {
+	while ((c = cmd_option(cmd, argc, argv, "n:cN:Ih", options)) != -1) {
 		if (c == '?')
 			return cmd_usage(cmd, NULL);
 		if (c == 'c')
 			ssh.create = true;
 		else if (c == 'N')
 			ssh.nuaged = optarg;
+		else if (c == 'I')
+			ssh.install = true;
 		else
 			wanted = optarg;
 	}
@@ -158,8 +161,8 @@ join(int argc, char **argv)
 		ssh.name = wanted;
 		return join_ssh(cmd, argv[optind], &ssh);
 	}
-	if (ssh.create || ssh.nuaged != NULL)
-		return cmd_usage(cmd, "--create and --nuaged go with ssh://HOST");
+	if (ssh.create || ssh.install || ssh.nuaged != NULL)
+		return cmd_usage(cmd, "--create, --nuaged and --install-server go with ssh://HOST");
 	s = sodium_malloc(sizeof *s);
 	if (s == NULL)
 		return cmd_fail(cmd, CMD_FAILED, "out of locked memory");
@@ -196,7 +199,8 @@ out:
 const struct cmd cmd_join = {
 	"join", join, "use an invitation: to a server, or to a volume",
 	"join [--name SERVER] [INVITATION]\n"
-	"       nuage join [--name SERVER] [--create] [--nuaged COMMAND] ssh://[USER@]HOST[:PORT][/PATH]\n"
+	"       nuage join [--name SERVER] [--create] [--nuaged COMMAND | --install-server]\n"
+	"                  ssh://[USER@]HOST[:PORT][/PATH]\n"
 	"\n"
 	"Makes this device known to the server that the invitation names, and to the\n"
 	"volume, when it is an invitation to one. The server's key is kept and checked\n"
@@ -207,6 +211,7 @@ const struct cmd cmd_join = {
 	"\n"
 	"  -c, --create        make the store if there is none, without asking\n"
 	"  -N, --nuaged COMMAND  what to run there; default: nuaged, by its PATH\n"
+	"  -I, --install-server  copy a nuaged there, to ~/.cache/nuage, if there is none\n"
 	"  -n, --name SERVER   call the server this; default: its host name\n"
 	"  -h, --help          show this text\n"
 };

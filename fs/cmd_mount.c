@@ -292,6 +292,7 @@ mount_volume(int argc, char **argv)
 		{ "foreground", no_argument, NULL, 'f' }, { "options", required_argument, NULL, 'o' },
 		{ "log", required_argument, NULL, 'l' }, { "verbose", no_argument, NULL, 'v' },
 		{ "create", no_argument, NULL, 'c' }, { "nuaged", required_argument, NULL, 'N' },
+		{ "install-server", no_argument, NULL, 'I' },
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	struct mount_command m = { .serve.mount.raw_ids = geteuid() == 0, .serve.engine.offline = OFFLINE_ALONE,
@@ -301,7 +302,7 @@ mount_volume(int argc, char **argv)
 	char log[PATH_MAX];
 	int c, r;
 
-	while ((c = cmd_option(cmd, argc, argv, "fo:l:vcN:h", options)) != -1) {
+	while ((c = cmd_option(cmd, argc, argv, "fo:l:vcN:Ih", options)) != -1) {
 		if (c == 'f')
 			m.foreground = true;
 		else if (c == 'l')
@@ -310,6 +311,8 @@ mount_volume(int argc, char **argv)
 			ssh.create = true;
 		else if (c == 'N')
 			ssh.nuaged = optarg;
+		else if (c == 'I')
+			ssh.install = true;
 		else if (c == 'v')
 			log_set_level(LOG_AT_DEBUG);
 		else if (c != 'o')
@@ -340,7 +343,7 @@ mount_volume(int argc, char **argv)
 	r = cmd_is_ssh(argv[optind]) ?
 	    cmd_ssh_find(cmd, m.serve.home, argv[optind], &ssh, &m.serve.volume, &m.serve.server) :
 	    cmd_find(cmd, m.serve.home, argv[optind], &m.serve.volume, &m.serve.server);
-	if (r != 0 || (r = cmd_ssh_warm(cmd, m.serve.home, &m.serve.server)) != 0)
+	if (r != 0 || (r = cmd_ssh_warm(cmd, m.serve.home, &m.serve.server, &ssh)) != 0)
 		goto out;
 	snprintf(m.source, sizeof m.source, "nuage:%s/%s", m.serve.volume.server, m.serve.volume.name);
 	m.serve.mount.directory = m.directory;
@@ -358,7 +361,7 @@ out:
 const struct cmd cmd_mount = {
 	"mount", mount_volume, "mount a volume on a directory",
 	"mount [-fv] [-o OPTION[,OPTION]...] [--log FILE] [SERVER/]VOLUME DIRECTORY\n"
-	"       nuage mount [OPTION]... [--create] [--nuaged COMMAND]\n"
+	"       nuage mount [OPTION]... [--create] [--nuaged COMMAND | --install-server]\n"
 	"                   ssh://[USER@]HOST[:PORT]/PATH[#VOLUME] DIRECTORY\n"
 	"\n"
 	"Returns when the volume can be used; a process of its own serves it.\n"
@@ -368,6 +371,7 @@ const struct cmd cmd_mount = {
 	"\n"
 	"  -c, --create            make store and volume without asking\n"
 	"  -N, --nuaged COMMAND    what to run there; default: nuaged, by its PATH\n"
+	"  -I, --install-server    copy a nuaged there, to ~/.cache/nuage, if there is none\n"
 	"  -f, --foreground        do not leave the terminal; log to it\n"
 	"  -l, --log FILE          log there; default: the system's log\n"
 	"  -v, --verbose           log more\n"

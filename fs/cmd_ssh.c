@@ -101,26 +101,53 @@ make_known(const struct cmd *cmd, const char *url, const struct ssh_answer *a,
 	return r;
 }
 
-/* Asks the bridge for a token, and for a new store if there is none and that is wanted. */
+/* Whether to do what is missing there; 0, or an exit code, said. */
 static int
-ask_bridge(const struct cmd *cmd, const char *url, bool create, struct ssh_answer *a)
+ask_leave(const struct cmd *cmd, const char *prompt, const char *lacking)
 {
-	struct ssh *ssh = NULL;
-	char why[640], prompt[700];
 	bool yes = false;
+	int r = ssh_ask_yes(prompt, &yes);
+
+	ssh_ask_done(r, lacking);
+	if (r < 0)
+		return cmd_fail(cmd, CMD_FAILED, "%s", lacking);
+	return yes ? 0 : cmd_fail(cmd, CMD_FAILED, "nothing was made");
+}
+
+/*
+ * Speaks to the bridge, for a token if `enroll`; a nuaged that is not there, or
+ * a store, is made if that is wanted.
+ */
+static int
+ask_bridge(const struct cmd *cmd, const char *url, bool enroll, const struct cmd_ssh_options *o, struct ssh_answer *a)
+{
+	bool create = o->create, install = o->install, again;
+	char why[640], prompt[700], lacking[400];
+	struct ssh *ssh = NULL;
 	int fd = -1, r;
 
-	*a = (struct ssh_answer){ .enroll = true, .create = create };
-	r = ssh_open(&ssh, url, -1, a, &fd, why, sizeof why);
-	if (r == -ENOENT && a->absent) {
-		snprintf(prompt, sizeof prompt, "There is no store at %s yet.\nMake one (yes/no)? ", url);
-		if (ssh_ask_yes(prompt, &yes) < 0)
-			return cmd_fail(cmd, CMD_FAILED, "%s: there is no store yet; --create makes one", url);
-		if (!yes)
-			return cmd_fail(cmd, CMD_FAILED, "nothing was made");
-		*a = (struct ssh_answer){ .enroll = true, .create = true };
+	do {
+		*a = (struct ssh_answer){ .enroll = enroll, .create = create, .install = install };
 		r = ssh_open(&ssh, url, -1, a, &fd, why, sizeof why);
-	}
+		again = false;
+		if (r == -ENOEXEC && a->lacking && !install) {
+			int refused;
+
+			snprintf(prompt, sizeof prompt, "nuaged is not installed at %s.\n"
+			    "Copy it there, to ~/.cache/nuage (yes/no)? ", url);
+			if ((refused = ask_leave(cmd, prompt, why)) != 0)
+				return refused;
+			again = install = true;
+		} else if (r == -ENOENT && a->absent && !create && enroll) {
+			int refused;
+
+			snprintf(prompt, sizeof prompt, "There is no store at %s yet.\nMake one (yes/no)? ", url);
+			snprintf(lacking, sizeof lacking, "%s: there is no store yet; --create makes one", url);
+			if ((refused = ask_leave(cmd, prompt, lacking)) != 0)
+				return refused;
+			again = create = true;
+		}
+	} while (again);
 	if (r < 0)
 		return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
 	close(fd);
@@ -156,7 +183,7 @@ cmd_ssh_join(const struct cmd *cmd, struct home *home, const char *text, const s
 	r = home_device(home, true, &device);
 	if (r < 0)
 		return cmd_fail(cmd, CMD_FAILED, "this device's key in %s: %s", home_config(home), strerror(-r));
-	r = ask_bridge(cmd, url, o->create, &a);
+	r = ask_bridge(cmd, url, true, o, &a);
 	if (r == 0)
 		r = make_known(cmd, url, &a, device);
 	sodium_free(device);
@@ -197,15 +224,14 @@ count_volume(void *context, const struct home_volume *v)
 static int
 make_volume(const struct cmd *cmd, struct home *home, const struct home_server *server, const char *name, bool create)
 {
-	char prompt[900];
-	bool yes = create;
+	char prompt[200 + 2 * HOME_NAME], lacking[200 + 2 * HOME_NAME];
+	int r;
 
 	snprintf(prompt, sizeof prompt, "This device has no volume %s/%s.\nMake it (yes/no)? ", server->name, name);
-	if (!create && ssh_ask_yes(prompt, &yes) < 0)
-		return cmd_fail(cmd, CMD_FAILED, "this device has no volume %s/%s: --create makes it, or a device that is a "
-		    "member of it invites this one (nuage invite)", server->name, name);
-	if (!yes)
-		return cmd_fail(cmd, CMD_FAILED, "nothing was made");
+	snprintf(lacking, sizeof lacking, "this device has no volume %s/%s: --create makes it, or a device that is a "
+	    "member of it invites this one (nuage invite)", server->name, name);
+	if (!create && (r = ask_leave(cmd, prompt, lacking)) != 0)
+		return r;
 	return cmd_create_volume(cmd, home, server, name);
 }
 
@@ -252,24 +278,42 @@ out:
 	return r;
 }
 
-int
-cmd_ssh_warm(const struct cmd *cmd, struct home *home, const struct home_server *server)
+/* Of a list of addresses, the one by SSH. */
+static bool
+ssh_address(const char *addresses, char to[SSH_URL])
 {
-	uint8_t *device = NULL;
+	const char *at = strstr(addresses, "ssh://");
+
+	return at != NULL && snprintf(to, SSH_URL, "%.*s", (int)strcspn(at, ", "), at) < SSH_URL;
+}
+
+int
+cmd_ssh_warm(const struct cmd *cmd, struct home *home, const struct home_server *server,
+    const struct cmd_ssh_options *o)
+{
+	char why[640], url[SSH_URL];
 	struct link *link = NULL;
-	char why[640];
+	struct ssh_answer a;
+	uint8_t *device = NULL;
 	int r;
 
-	if (strstr(server->addresses, "ssh://") == NULL)
+	if (!ssh_address(server->addresses, url))
+		return o->install ? cmd_usage(cmd, "--install-server goes with a server that is reached by ssh://") : 0;
+	if (o->install && (r = ask_bridge(cmd, url, false, o, &a)) != 0)
+		return r;
+	if (home_device(home, false, &device) < 0)
 		return 0;
-	r = home_device(home, false, &device);
-	if (r == 0) {
-		r = cmd_connect(&link, server->addresses, server->key, device, why, sizeof why);
-		sodium_free(device);
-		link_close(link);
-		/* What is only away for now is the mount's own affair. */
-		if (r < 0 && cmd_exit_of(r) != CMD_UNREACHABLE)
-			return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
+	r = cmd_connect(&link, server->addresses, server->key, device, why, sizeof why);
+	/* It was there once. */
+	if (r == -ENOEXEC && !o->install) {
+		r = ask_bridge(cmd, url, false, o, &a);
+		if (r == 0)
+			r = cmd_connect(&link, server->addresses, server->key, device, why, sizeof why);
 	}
-	return 0;
+	sodium_free(device);
+	link_close(link);
+	/* What is only away for now is the mount's own affair. */
+	if (r < 0 && cmd_exit_of(r) != CMD_UNREACHABLE)
+		return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
+	return r > 0 ? r : 0;
 }

@@ -123,8 +123,8 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 		if (text)
 			cmd_json(stdout, at->rest);
 		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 ||
-		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0 ||
-		    strcmp(at->word, "asleep") == 0)
+		    strcmp(at->word, "login") == 0 || strcmp(at->word, "asleep") == 0 ||
+		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0)
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);
@@ -179,6 +179,8 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
 		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
+	if (fact(f, "login")[0] == '1')
+		printf("    it waits for somebody to log in: nuage login %s\n", fact(f, "directory"));
 	if (fact(f, "offline")[0] == '1')
 		show_offline((time_t)strtoll(fact(f, "offline_since"), NULL, 10));
 	if (fact(f, "asleep")[0] == '1')

@@ -74,11 +74,13 @@ fs_libfs_a_SOURCES += \
 	fs/ssh.c fs/ssh.h \
 	fs/ssh_ask.c fs/ssh_ask.h \
 	fs/ssh_config.c fs/ssh_config.h \
+	fs/ssh_install.h \
 	fs/ssh_known.c fs/ssh_known.h \
+	fs/ssh_parcel.c fs/ssh_parcel.h \
 	fs/ssh_place.c fs/ssh_place.h \
 	fs/ssh_session.h
 if SSH
-fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_pump.c
+fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_install.c fs/ssh_pump.c
 endif
 
 # The command.
@@ -88,6 +90,7 @@ nuage_SOURCES = \
 	fs/cmd_create.c \
 	fs/cmd_invite.c \
 	fs/cmd_join.c \
+	fs/cmd_login.c \
 	fs/cmd_mount.c \
 	fs/cmd_pin.c \
 	fs/cmd_recover.c \
@@ -105,6 +108,7 @@ nuage_SOURCES = \
 	fs/serve_cache.c fs/serve_cache.h \
 	fs/serve_config.c fs/serve_config.h \
 	fs/serve_journal.c fs/serve_journal.h \
+	fs/serve_login.c fs/serve_login.h \
 	fs/suspend.c fs/suspend.h \
 	fs/logind.h
 if LOGIND

@@ -10,8 +10,8 @@
 #include "fs/guard.h"
 
 static const struct cmd *const commands[] = {
-	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_volumes, &cmd_invite,
-	&cmd_recover, &cmd_pin, &cmd_unpin,
+	&cmd_join, &cmd_create, &cmd_mount, &cmd_umount, &cmd_sync, &cmd_status, &cmd_pin, &cmd_unpin, &cmd_login,
+	&cmd_volumes, &cmd_invite, &cmd_recover,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -37,6 +37,7 @@
 #include "fs/serve_cache.h"
 #include "fs/serve_config.h"
 #include "fs/serve_journal.h"
+#include "fs/serve_login.h"
 #include "fs/suspend.h"
 
 enum {
@@ -65,6 +66,7 @@ struct serve {
 	char			*lost[NAMED_MAX];
 	size_t			 lost_count, lost_more;
 	bool			 kept;		/* they wait in the journal */
+	unsigned		 logins;	/* that use the shell */
 
 	const struct serve_options *options;
 	void			(*ready)(void *context, int code, const char *why);
@@ -79,7 +81,7 @@ struct serve {
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing, started;	/* started: the kernel sends requests */
-	atomic_bool		 redo_stop;
+	atomic_bool		 redo_stop, login_stop;
 };
 
 static void
@@ -223,8 +225,10 @@ say_status(struct serve *s, int fd)
 {
 	const struct serve_options *o = s->options;
 	struct engine_status e;
+	struct shell_lanes lanes;
 	char trouble[256], address[HOME_ADDRESSES];
 
+	shell_lanes(s->shell, &lanes);
 	shell_status(s->shell, &e, trouble, sizeof trouble);
 	shell_address(s->shell, address, sizeof address);
 	control_say(fd, "volume %s/%s", o->server.name, o->volume.name);
@@ -235,6 +239,7 @@ say_status(struct serve *s, int fd)
 		    strncmp(address, "unix:", 5) == 0 ? "unix" : "tcp");
 	control_say(fd, "pid %d", (int)getpid());
 	control_say(fd, "connected %d", e.attached);
+	control_say(fd, "login %d", lanes.unanswered);
 	control_say(fd, "offline %d", e.offline);
 	if (e.offline)
 		control_say(fd, "offline_since %lld", (long long)e.offline_since.tv_sec);
@@ -379,6 +384,31 @@ serve_sync(struct serve *s, int fd)
 		say_failure(s, fd, r);
 }
 
+static void
+login(struct serve *s, int fd)
+{
+	{
+		LOCK_SCOPE(&s->lock);
+		if (s->login_stop)
+			return;
+		s->logins++;
+	}
+	serve_login(s->shell, fd, &s->login_stop);
+	LOCK_SCOPE(&s->lock);
+	s->logins--;
+	pthread_cond_broadcast(&s->change);
+}
+
+/* The last flush is over: nothing is worth asking for any more. */
+static void
+logins_end(struct serve *s)
+{
+	LOCK_SCOPE(&s->lock);
+	s->login_stop = true;
+	while (s->logins > 0)
+		pthread_cond_wait(&s->change, &s->lock);
+}
+
 /*
  * "VERB" or "VERB DIRECTORY": the latter must be ours, for another home may
  * have mounted the same volume.  "umount:MS" gives it so much time in all.
@@ -397,6 +427,8 @@ serve_request(void *context, int fd, const char *request)
 		say_status(s, fd);
 	else if (strncmp(request, "sync", verb) == 0)
 		serve_sync(s, fd);
+	else if (strncmp(request, "login", verb) == 0)
+		login(s, fd);
 	else if (strncmp(request, "umount", verb) == 0)
 		serve_umount(s, fd, false, 0);
 	else if (serve_cache_request(s->cache, fd, request, verb))
@@ -677,6 +709,7 @@ finish(struct serve *s)
 		r = flush(s, LAST_MS, UINT64_MAX, -1);
 	suspend_stop(s->suspend);
 	redo_end(s);
+	logins_end(s);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
 		shell_unsaved(s->shell, add_unsaved, &u);

@@ -555,6 +555,23 @@ shell_keep_due(struct shell *s)
 	return engine_keep_due(s->engine);
 }
 
+void
+shell_hurry(struct shell *s)
+{
+	channel_hurry(s->control);
+	channel_hurry(s->bulk);
+}
+
+void
+shell_lanes(struct shell *s, struct shell_lanes *to)
+{
+	int control, bulk;
+
+	to->failures = channel_failures(s->control, &control) + channel_failures(s->bulk, &bulk);
+	to->up = channel_up(s->control) && channel_up(s->bulk);
+	to->unanswered = control == -ENOKEY || bulk == -ENOKEY;
+}
+
 bool
 shell_alone(const struct shell *s)
 {

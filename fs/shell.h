@@ -164,5 +164,13 @@ void	shell_status(struct shell *s, struct engine_status *to, char *trouble, size
 void	shell_address(struct shell *s, char *to, size_t size);
 /* As engine_unsaved(), under the lock: report() only copies. */
 void	shell_unsaved(struct shell *s, void (*report)(void *context, const char *path, bool lost), void *context);
+/* Connects now, whatever the backoff says. */
+void	shell_hurry(struct shell *s);
+struct shell_lanes {
+	bool		up;		/* both */
+	bool		unanswered;	/* one waits for what a person must say (-ENOKEY) */
+	unsigned	failures;	/* attempts to connect that have failed, of both */
+};
+void	shell_lanes(struct shell *s, struct shell_lanes *to);
 
 #endif

@@ -31,6 +31,7 @@
 #include "fs/log.h"
 #include "fs/resolve.h"
 #include "fs/ssh_ask.h"
+#include "fs/ssh_install.h"
 #include "fs/ssh_known.h"
 #include "fs/ssh_session.h"
 
@@ -40,6 +41,10 @@ enum {
 	WINDOW		= 8 * 1024 * 1024,
 	NOISE_MAX	= 64 * 1024,		/* of a login shell, before the marker */
 	LAST_WORDS	= 160,
+	CLEAR_MS	= 2000,
+	CLEAR_STEP_MS	= 50,
+	PROXY_END_MS	= 1000,
+	PROXY_LOOK_MS	= 10,
 	FREE_TRIES	= 1000,
 	REST_MS		= 1000,
 };
@@ -149,6 +154,10 @@ connect_proxy(struct ssh *s, char *why, size_t size)
 	char *argv[10];
 	int argc = 0, r;
 
+	if (c->fdpass) {
+		snprintf(why, size, "%s: ProxyUseFdpass is nothing that nuage does", c->host);
+		return -EPROTONOSUPPORT;
+	}
 	if (c->proxy_command[0] != '\0') {
 		r = ssh_config_expand(c, &s->place, c->proxy_command, expanded, sizeof expanded);
 		if (r < 0) {
@@ -212,30 +221,60 @@ begin_known(const struct ssh *s, struct ssh_known *k)
 		ssh_known_name(k->name, s->config.host, s->config.port);
 }
 
+/* What the configuration allows, as far as libssh2 can; or its name, for a sentence. */
+static int
+set_methods(struct ssh *s, char *why, size_t size)
+{
+	const struct ssh_config *c = &s->config;
+	const struct {
+		int		 method, other;
+		const char	*list, *name;
+	} table[] = {
+		{ LIBSSH2_METHOD_KEX, -1, c->kex, "KexAlgorithms" },
+		{ LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC, c->ciphers, "Ciphers" },
+		{ LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC, c->macs, "MACs" },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (table[i].list[0] != '\0' && (libssh2_session_method_pref(s->session, table[i].method, table[i].list) != 0 ||
+		    (table[i].other >= 0 && libssh2_session_method_pref(s->session, table[i].other, table[i].list) != 0))) {
+			snprintf(why, size, "%s: of the %s that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
+			    " can do none: %.120s", c->host, table[i].name, table[i].list);
+			return -EPROTONOSUPPORT;
+		}
+	return 0;
+}
+
 /* Types that we hold keys of come first: another key of the same host would look unknown. */
 static int
 prefer_known(struct ssh *s, char *why, size_t size)
 {
-	static const char *const usual[] = { "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
-	    "ecdsa-sha2-nistp521", "ssh-rsa" };
+	static const char usual[] = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
+	    "rsa-sha2-512,rsa-sha2-256";
+	const char *allowed = s->config.host_keys[0] != '\0' ? s->config.host_keys : usual;
+	char list[SSH_LIST] = "", copy[SSH_LIST], *rest, *type;
 	struct ssh_known k;
-	char list[256] = "";
 	int r;
 
 	begin_known(s, &k);
 	if ((r = read_known(s, &k, why, size)) < 0)
 		return r;
-	for (unsigned known = 0; known < 2; known++)
-		for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
-			const char *rsa = strcmp(usual[i], "ssh-rsa") == 0 && LIBSSH2_VERSION_NUM >= 0x010b00 ?
-			    "rsa-sha2-512,rsa-sha2-256," : "";
+	for (unsigned unknown = 0; unknown < 2; unknown++) {
+		snprintf(copy, sizeof copy, "%s", allowed);
+		for (rest = copy; (type = strsep(&rest, ",")) != NULL;) {
+			const char *key = strncmp(type, "rsa-sha2-", 9) == 0 ? "ssh-rsa" : type;
 			size_t len = strlen(list);
 
-			if ((strstr(k.types, usual[i]) != NULL) == (known == 0))
-				snprintf(list + len, sizeof list - len, "%s%s%s", len > 0 ? "," : "", rsa, usual[i]);
+			/* It could not check a host's certificate. */
+			if (*type != '\0' && strstr(type, "-cert-") == NULL && (strstr(k.types, key) == NULL) == (unknown == 1))
+				snprintf(list + len, sizeof list - len, "%s%s", len > 0 ? "," : "", type);
 		}
-	libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list);
-	return 0;
+	}
+	if (libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list) == 0)
+		return 0;
+	snprintf(why, size, "%s: of the HostKeyAlgorithms that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
+	    " can do none: %.120s", s->config.host, allowed);
+	return -EPROTONOSUPPORT;
 }
 
 static int
@@ -262,7 +301,7 @@ accept_unknown(struct ssh *s, const struct ssh_known *k, const char *type, const
 	if (r < 0 || !yes) {
 		snprintf(why, size, r < 0 ? "%s: its %s key %s is unknown, and there is no terminal to ask at; log in with ssh "
 		    "once, or add it to known_hosts" : "%s: its %s key %s was not accepted", k->name, type, print);
-		return -EACCES;
+		return r < 0 ? -ENOKEY : -EACCES;
 	}
 	r = c->known.count == 0 ? -ENOENT : ssh_known_add(k, c->known.path[0], c->hash_known);
 	if (r < 0)
@@ -271,20 +310,33 @@ accept_unknown(struct ssh *s, const struct ssh_known *k, const char *type, const
 }
 
 static int
+look_up_host(struct ssh *s, struct ssh_known *k, char *why, size_t size)
+{
+	int kind;
+
+	begin_known(s, k);
+	k->key = (const uint8_t *)libssh2_session_hostkey(s->session, &k->key_len, &kind);
+	if (k->key != NULL)
+		return read_known(s, k, why, size);
+	snprintf(why, size, "%s: the server shows no key", k->name);
+	return -EACCES;
+}
+
+static int
 check_host(struct ssh *s, char *why, size_t size)
 {
 	char print[SSH_FINGERPRINT], type[64];
 	struct ssh_known k;
-	int r, kind;
+	int r;
 
-	begin_known(s, &k);
-	k.key = (const uint8_t *)libssh2_session_hostkey(s->session, &k.key_len, &kind);
-	if (k.key == NULL) {
-		snprintf(why, size, "%s: the server shows no key", k.name);
-		return -EACCES;
-	}
-	if ((r = read_known(s, &k, why, size)) < 0)
+	if ((r = look_up_host(s, &k, why, size)) < 0)
 		return r;
+	/* The other lane may be asking about it just now. */
+	if (!k.same && !k.other && !k.revoked) {
+		ssh_ask_turn();
+		if ((r = look_up_host(s, &k, why, size)) < 0)
+			return r;
+	}
 	ssh_known_type(k.key, k.key_len, type, sizeof type);
 	ssh_known_fingerprint(k.key, k.key_len, print);
 	if (k.revoked)
@@ -317,7 +369,7 @@ begin_session(struct ssh *s, char *why, size_t size)
 		return -ENOMEM;
 	}
 	libssh2_session_set_blocking(s->session, 0);
-	if ((r = prefer_known(s, why, size)) < 0)
+	if ((r = set_methods(s, why, size)) < 0 || (r = prefer_known(s, why, size)) < 0)
 		return r;
 	SSH_DRIVE(r, wait, s, libssh2_session_handshake(s->session, s->fd));
 	if (r == 0)
@@ -325,8 +377,9 @@ begin_session(struct ssh *s, char *why, size_t size)
 	if (wait == -ECANCELED)
 		return wait;
 	if (r == LIBSSH2_ERROR_KEX_FAILURE || r == LIBSSH2_ERROR_METHOD_NONE) {
-		snprintf(why, size, "%s: no common algorithms with libssh2 " LIBSSH2_VERSION " (%s); a host whose only key is "
-		    "RSA needs an ed25519 or ecdsa key too", s->config.host, last_error(s));
+		snprintf(why, size, "%s: it has no algorithms in common with libssh2 " LIBSSH2_VERSION " and the configuration of "
+		    "SSH (%s)%s", s->config.host, last_error(s), LIBSSH2_VERSION_NUM < 0x010b00 ?
+		    "; a host whose only key is RSA needs an ed25519 or ecdsa key too" : "");
 		return -EPROTONOSUPPORT;
 	}
 	snprintf(why, size, "%s port %u: no SSH connection: %s", s->config.host, s->config.port,
@@ -342,26 +395,45 @@ lost(struct ssh *s, int wait, const char *what, char *why, size_t size)
 	return wait < 0 ? wait : -ECONNRESET;
 }
 
+/*
+ * A server that allows one channel only (MaxSessions 1) may not yet have cleared
+ * away the last one, though both sides have closed it.
+ */
+int
+ssh_exec(struct ssh *s, const char *command, char *why, size_t size)
+{
+	uint64_t until = clock_ms(CLOCK_MONOTONIC) + (s->had_channel ? CLEAR_MS : 0);
+	int wait = 0, r;
+
+	do {
+		s->channel = libssh2_channel_open_ex(s->session, "session", strlen("session"), WINDOW,
+		    LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
+		r = s->channel != NULL ? 0 : libssh2_session_last_errno(s->session);
+		if (r == LIBSSH2_ERROR_CHANNEL_FAILURE && clock_ms(CLOCK_MONOTONIC) < until) {
+			wait = resolve_wait(-1, 0, clock_ms(CLOCK_MONOTONIC) + CLEAR_STEP_MS, s->cancel_fd);
+			wait = wait == -ETIMEDOUT ? 0 : wait;
+		} else if (r != 0) {
+			wait = r == LIBSSH2_ERROR_EAGAIN ? ssh_wait(s) : -ECONNRESET;
+		}
+	} while (s->channel == NULL && wait == 0);
+	if (s->channel == NULL)
+		return lost(s, wait, "the SSH server opens no session", why, size);
+	s->had_channel = true;
+	SSH_DRIVE(r, wait, s, libssh2_channel_process_startup(s->channel, "exec", strlen("exec"), command,
+	    (unsigned)strlen(command)));
+	return r == 0 ? 0 : lost(s, wait, "the SSH server starts no command", why, size);
+}
+
 static int
 start_bridge(struct ssh *s, bool create, char *why, size_t size)
 {
 	char command[SSH_COMMAND];
-	int wait = 0, r;
+	int r = ssh_place_command(&s->place, create, command);
 
-	if ((r = ssh_place_command(&s->place, create, command)) < 0) {
-		snprintf(why, size, "the path is too long");
-		return r;
-	}
-	do
-		s->channel = libssh2_channel_open_ex(s->session, "session", strlen("session"), WINDOW,
-		    LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
-	while (s->channel == NULL && libssh2_session_last_errno(s->session) == LIBSSH2_ERROR_EAGAIN &&
-	    (wait = ssh_wait(s)) == 0);
-	if (s->channel == NULL)
-		return lost(s, wait, "the SSH server opens no session", why, size);
-	SSH_DRIVE(r, wait, s, libssh2_channel_process_startup(s->channel, "exec", strlen("exec"), command,
-	    (unsigned)strlen(command)));
-	return r == 0 ? 0 : lost(s, wait, "the SSH server starts no command", why, size);
+	if (r == 0)
+		return ssh_exec(s, command, why, size);
+	snprintf(why, size, "the path is too long");
+	return r;
 }
 
 /* ---- what the bridge says ---- */
@@ -404,17 +476,22 @@ hear_rest(struct ssh *s, struct talk *t)
 }
 
 static int
-explain_end(struct ssh *s, struct talk *t, char *why, size_t size)
+explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
 {
+	bool named = s->place.nuaged[0] != '\0';
 	int wait = 0, r, status;
 
 	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
 	hear_errors(s, t);
 	t->last[strcspn(t->last, "\n")] = '\0';
 	status = libssh2_channel_get_exit_status(s->channel);
-	if (status == 127 || status == 126)
-		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, or say where it is with --nuaged "
-		    "COMMAND%s%s", s->config.host, t->last[0] != '\0' ? ": " : "", t->last);
+	a->lacking = status == 127 && !named;
+	if (a->lacking)
+		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, say where it is with --nuaged "
+		    "COMMAND, or have it copied by nuage mount --install-server", s->config.host);
+	else if (status == 127 || status == 126)
+		snprintf(why, size, "%s: %s cannot be run there%s%s", s->config.host, named ? s->place.nuaged : "its nuaged",
+		    t->last[0] != '\0' ? ": " : "", t->last);
 	else
 		snprintf(why, size, "%s: `nuaged bridge` did not start there (status %d)%s%s", s->config.host, status,
 		    t->last[0] != '\0' ? ": " : "", t->last);
@@ -423,7 +500,8 @@ explain_end(struct ssh *s, struct talk *t, char *why, size_t size)
 
 /* Until `begin` was said, and a newline after it; the line behind it, in place. */
 static int
-hear_line(struct ssh *s, struct talk *t, const char *begin, char **ret_line, char *why, size_t size)
+hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a, char **ret_line, char *why,
+    size_t size)
 {
 	int wait;
 
@@ -454,7 +532,7 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, char **ret_line, cha
 		}
 		hear_errors(s, t);
 		if (n == 0 && libssh2_channel_eof(s->channel))
-			return explain_end(s, t, why, size);
+			return explain_end(s, t, a, why, size);
 		if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
 			return lost(s, 0, "the connection broke", why, size);
 		if ((wait = ssh_wait(s)) < 0)
@@ -492,7 +570,7 @@ ask_token(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t
 		return lost(s, wait, "the connection broke", why, size);
 	t->len = 0;
 	t->text[0] = '\0';
-	if ((r = hear_line(s, t, "", &line, why, size)) < 0)
+	if ((r = hear_line(s, t, "", a, &line, why, size)) < 0)
 		return r;
 	clean(line);
 	if (strncmp(line, "token ", 6) != 0 || !take_hex(line + 6, a->token, SECRET_SIZE)) {
@@ -517,7 +595,7 @@ hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 		return -ENOMEM;
 	}
 	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + BRIDGE_MS;
-	r = hear_line(s, t, marker, &line, why, size);
+	r = hear_line(s, t, marker, a, &line, why, size);
 	if (r < 0)
 		goto out;
 	clean(line);
@@ -550,14 +628,20 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	bool proxied;
 	int r;
 
-	if ((r = ssh_config_load(&s->config, &s->place, why, size)) < 0)
+	if ((r = ssh_config_load(&s->config, &s->place, s->cancel_fd, why, size)) < 0)
 		return r;
 	proxied = s->config.proxy_command[0] != '\0' || s->config.proxy_jump[0] != '\0';
 	if ((r = proxied ? connect_proxy(s, why, size) : connect_host(s, why, size)) < 0)
 		return r;
+	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + (s->config.connect_s != 0 ? s->config.connect_s * UINT64_C(1000) : OPEN_MS);
+	if ((r = begin_session(s, why, size)) < 0)
+		return r;
 	ssh_more_time(s);
-	if ((r = begin_session(s, why, size)) < 0 || (r = ssh_auth(s, why, size)) < 0 ||
-	    (r = start_bridge(s, a->create, why, size)) < 0)
+	if ((r = ssh_auth(s, why, size)) < 0 ||
+	    (a->install && s->place.nuaged[0] == '\0' && (r = ssh_install(s, why, size)) < 0))
+		return r;
+	ssh_more_time(s);
+	if ((r = start_bridge(s, a->create, why, size)) < 0)
 		return r;
 	return hear_bridge(s, a, why, size);
 }
@@ -591,15 +675,34 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 	if ((r = ssh_pump_start(s)) < 0)
 		close(fds[1]);
 out:
+	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
+		snprintf(why, size, "%.200s: %s", url, strerror(-r));
+	ssh_ask_done(r, why);
 	if (r < 0) {
-		if (why[0] == '\0' && r != -ECANCELED)
-			snprintf(why, size, "%.200s: %s", url, strerror(-r));
 		ssh_close(s);
 		return r;
 	}
 	*ret_fd = fds[1];
 	*ret = s;
 	return 0;
+}
+
+/* It may take no notice. */
+static void
+end_proxy(pid_t pid)
+{
+	pid_t done = 0;
+
+	kill(pid, SIGTERM);
+	for (unsigned ms = 0; done == 0 && ms < PROXY_END_MS; ms += PROXY_LOOK_MS) {
+		done = waitpid(pid, NULL, WNOHANG);
+		if (done == 0)
+			usleep(PROXY_LOOK_MS * 1000);
+	}
+	if (done != 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 void
@@ -622,10 +725,8 @@ ssh_close(struct ssh *s)
 		close(s->fd);
 	if (s->local_fd >= 0)
 		close(s->local_fd);
-	if (s->proxy > 0) {
-		kill(s->proxy, SIGTERM);
-		waitpid(s->proxy, NULL, 0);
-	}
+	if (s->proxy > 0)
+		end_proxy(s->proxy);
 	free(s);
 }
 

@@ -25,7 +25,9 @@ struct ssh_answer {
 	/* Asked for. */
 	bool		create;		/* make the store if there is none */
 	bool		enroll;		/* a token to be redeemed by this device */
+	bool		install;	/* copy a nuaged there if there is none (ssh_install.h) */
 	/* The answer. */
+	bool		lacking;	/* there is no nuaged, and one may be copied; -ENOEXEC */
 	bool		absent;		/* there is no store; -ENOENT */
 	uint8_t		server_key[KEY_SIZE];
 	uint8_t		token[SECRET_SIZE];

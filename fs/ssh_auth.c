@@ -10,24 +10,33 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "fs/clock.h"
+#include "fs/link.h"
+#include "fs/resolve.h"
 #include "fs/ssh_ask.h"
 #include "fs/ssh_known.h"
 
-enum { TRIES = 3, KEY_FILE_MAX = 64 * 1024, NOTES = 400, WHAT = 384, PROMPT = 512 };
+enum { AGENT_MS = 5000, TRIES = 3, KEY_FILE_MAX = 64 * 1024, NOTES = 400, WHAT = 384, PROMPT = 512 };
 
 struct auth {
 	struct ssh	*ssh;
 	char		 notes[NOTES];	/* what could not be done, a clause each */
 	bool		 unanswered;	/* somebody should have been asked, and nobody was there */
 	int		 wait;		/* an error of the connection, which ends all */
-	unsigned	 asked;		/* prompts of keyboard-interactive in this try */
+	/* Of this try of keyboard-interactive: */
+	unsigned	 asked;		/* hidden prompts */
+	bool		 try_kept, used_kept;
+	char		 password[SSH_SECRET];	/* the first hidden answer; wiped */
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -149,7 +158,7 @@ try_passphrase(struct auth *a, const char *path, const char *passphrase)
 static bool
 try_key_file(struct auth *a, const char *path)
 {
-	char passphrase[SSH_SECRET], prompt[PROMPT];
+	char passphrase[SSH_SECRET] = "", prompt[PROMPT];
 	struct key_file k;
 	int r = read_key_file(&k, path);
 
@@ -169,8 +178,9 @@ try_key_file(struct auth *a, const char *path)
 	}
 	snprintf(prompt, sizeof prompt, "Enter passphrase for key '%.300s': ", path);
 	for (unsigned tries = 0; tries < TRIES && a->wait == 0; tries++) {
-		if (ssh_ask_secret(prompt, passphrase) < 0) {
+		if (ssh_ask_secret(path, prompt, passphrase) < 0) {
 			a->unanswered = true;
+			sodium_memzero(passphrase, sizeof passphrase);
 			note(a, "key %.80s has a passphrase", path);
 			return false;
 		}
@@ -180,12 +190,14 @@ try_key_file(struct auth *a, const char *path)
 		r = try_passphrase(a, path, passphrase);
 		if (r == 0)
 			ssh_keep(path, passphrase);
-		sodium_memzero(passphrase, sizeof passphrase);
+		if (r == 0 || r == LIBSSH2_ERROR_AUTHENTICATION_FAILED || r == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED)
+			sodium_memzero(passphrase, sizeof passphrase);
 		if (r == 0)
 			return true;
 		if (r == LIBSSH2_ERROR_AUTHENTICATION_FAILED || r == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED)
 			return false;		/* opened, and not wanted there */
 	}
+	sodium_memzero(passphrase, sizeof passphrase);
 	note(a, "the passphrase of %.80s was wrong", path);
 	return false;
 }
@@ -204,25 +216,56 @@ is_named_identity(const struct ssh_config *c, const struct libssh2_agent_publick
 	return false;
 }
 
+/*
+ * Whether it lists its keys in time.  libssh2 would wait for ever for an agent
+ * that hangs, as one behind a dead connection does; what it then waits for is a
+ * signature, which a person may have to confirm.
+ */
+static bool
+agent_answers(struct auth *a, const char *path)
+{
+	static const uint8_t list[] = { 0, 0, 0, 1, 11 };	/* SSH_AGENTC_REQUEST_IDENTITIES */
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	uint8_t answer[5];
+	bool fine = false;
+	int fd;
+
+	if (strlen(path) >= sizeof to.sun_path)
+		return false;
+	strcpy(to.sun_path, path);
+	if (link_connect((struct sockaddr *)&to, sizeof to, AGENT_MS, a->ssh->cancel_fd, &fd) < 0)
+		return false;
+	fine = send(fd, list, sizeof list, MSG_NOSIGNAL) == sizeof list &&
+	    resolve_wait(fd, POLLIN, clock_ms(CLOCK_MONOTONIC) + AGENT_MS, a->ssh->cancel_fd) == 0 &&
+	    recv(fd, answer, sizeof answer, MSG_DONTWAIT) == sizeof answer;
+	close(fd);
+	return fine;
+}
+
 static bool
 try_agent(struct auth *a)
 {
 	const struct ssh_config *c = &a->ssh->config;
+	const char *path = c->agent[0] == '\0' ? getenv("SSH_AUTH_SOCK") : c->agent[0] == '$' ? getenv(c->agent + 1) : c->agent;
 	struct libssh2_agent_publickey *key = NULL, *before = NULL;
 	LIBSSH2_AGENT *agent;
 	char type[64];
 	int r = -1;
 
-	if (strcmp(c->agent, "none") == 0 || (c->agent[0] == '\0' && getenv("SSH_AUTH_SOCK") == NULL))
+	if (path == NULL || *path == '\0' || strcmp(path, "none") == 0)
 		return false;
+	if (!agent_answers(a, path)) {
+		note(a, "the agent does not answer");
+		return false;
+	}
 	agent = libssh2_agent_init(a->ssh->session);
 	if (agent == NULL)
 		return false;
-	if (c->agent[0] != '\0')
-		libssh2_agent_set_identity_path(agent, c->agent[0] == '$' ? getenv(c->agent + 1) : c->agent);
+	libssh2_agent_set_identity_path(agent, path);
 	if (libssh2_agent_connect(agent) != 0) {
 		note(a, "the agent does not answer");
-		goto out;
+		libssh2_agent_free(agent);	/* it would close what is not open, and call that a lost connection */
+		return false;
 	}
 	if (libssh2_agent_list_identities(agent) != 0)
 		goto out;
@@ -248,32 +291,33 @@ name_account(const struct auth *a, char to[WHAT])
 	snprintf(to, WHAT, "%s@%s", a->ssh->config.user, a->ssh->config.host);
 }
 
+/* What is kept is tried once; were it not good any more, a person knows better. */
 static bool
 try_password(struct auth *a)
 {
 	const struct ssh_config *c = &a->ssh->config;
-	char what[WHAT], prompt[PROMPT], password[SSH_SECRET];
-	bool kept;
+	char what[WHAT], prompt[PROMPT], password[SSH_SECRET] = "";
 	int r = -1;
 
 	name_account(a, what);
 	snprintf(prompt, sizeof prompt, "%s's password: ", what);
 	for (unsigned tries = 0; tries < TRIES && r != 0 && a->wait == 0; tries++) {
-		kept = ssh_kept(what, password);
-		if (!kept && ssh_ask_secret(prompt, password) < 0) {
+		bool first = tries == 0 && ssh_kept(what, password);
+
+		if (!first && ssh_ask_secret(what, prompt, password) < 0) {
 			a->unanswered = true;
-			return false;
+			break;
 		}
-		if (!kept)
+		if (!first)
 			ssh_more_time(a->ssh);
 		SSH_DRIVE(r, a->wait, a->ssh, libssh2_userauth_password_ex(a->ssh->session, c->user,
 		    (unsigned)strlen(c->user), password, (unsigned)strlen(password), NULL));
 		if (r == 0)
 			ssh_keep(what, password);
-		else if (kept && a->wait == 0)
-			ssh_forget(what);
-		sodium_memzero(password, sizeof password);
+		else if (first && a->wait == 0)
+			ssh_doubt(what);
 	}
+	sodium_memzero(password, sizeof password);
 	return r == 0;
 }
 
@@ -302,15 +346,19 @@ answer_questions(const char *name, int name_len, const char *text, int text_len,
 		for (char *at = prompt; *at != '\0'; at++)
 			if ((unsigned char)*at < ' ' || *at == 0x7f)
 				*at = '?';
-		if (!(first && ssh_kept(what, answer))) {
-			if ((hidden ? ssh_ask_secret : ssh_ask_line)(prompt, answer) < 0) {
+		if (first && a->try_kept && ssh_kept(what, answer)) {
+			a->used_kept = true;
+		} else {
+			snprintf(answer, sizeof answer, "%s", first ? a->password : "");
+			if ((hidden ? ssh_ask_secret(first ? what : NULL, prompt, answer) :
+			    ssh_ask_line(prompt, answer)) < 0) {
 				a->unanswered = true;
 				answer[0] = '\0';
 			}
 			ssh_more_time(a->ssh);
-			if (first && answer[0] != '\0')
-				ssh_keep(what, answer);
 		}
+		if (first)
+			memcpy(a->password, answer, sizeof a->password);
 		a->asked += hidden;
 		responses[i].text = strdup(answer);
 		responses[i].length = responses[i].text != NULL ? (unsigned)strlen(answer) : 0;
@@ -318,6 +366,7 @@ answer_questions(const char *name, int name_len, const char *text, int text_len,
 	}
 }
 
+/* Were nobody there to answer, an empty answer would be one more wrong password to the server. */
 static bool
 try_interactive(struct auth *a)
 {
@@ -329,11 +378,20 @@ try_interactive(struct auth *a)
 	*libssh2_session_abstract(a->ssh->session) = a;
 	for (unsigned tries = 0; tries < TRIES && r != 0 && a->wait == 0 && !a->unanswered; tries++) {
 		a->asked = 0;
+		a->used_kept = false;
+		a->try_kept = tries == 0;
+		if (!ssh_ask_possible() && !(a->try_kept && ssh_kept(what, a->password))) {
+			a->unanswered = true;
+			break;
+		}
 		SSH_DRIVE(r, a->wait, a->ssh, libssh2_userauth_keyboard_interactive_ex(a->ssh->session, c->user,
 		    (unsigned)strlen(c->user), answer_questions));
-		if (r != 0 && a->wait == 0)
-			ssh_forget(what);
+		if (r == 0 && a->asked > 0 && a->password[0] != '\0')
+			ssh_keep(what, a->password);
+		else if (r != 0 && a->wait == 0 && a->used_kept)
+			ssh_doubt(what);
 	}
+	sodium_memzero(a->password, sizeof a->password);
 	*libssh2_session_abstract(a->ssh->session) = NULL;
 	return r == 0;
 }
@@ -355,21 +413,33 @@ offers(const char *methods, const char *method)
 }
 
 static bool
-try_all(struct auth *a, const char *methods)
+try_method(struct auth *a, const char *method)
 {
 	const struct ssh_config *c = &a->ssh->config;
 
-	if (c->public_key && offers(methods, "publickey")) {
+	if (c->public_key && strcmp(method, "publickey") == 0) {
 		if (try_agent(a))
 			return true;
 		for (unsigned i = 0; i < c->identities.count && a->wait == 0; i++)
 			if (try_key_file(a, c->identities.path[i]))
 				return true;
 	}
-	if (c->password && !c->batch && a->wait == 0 && offers(methods, "password") && try_password(a))
-		return true;
-	return c->interactive && !c->batch && a->wait == 0 && offers(methods, "keyboard-interactive") &&
-	    try_interactive(a);
+	if (c->password && !c->batch && strcmp(method, "password") == 0)
+		return try_password(a);
+	return c->interactive && !c->batch && strcmp(method, "keyboard-interactive") == 0 && try_interactive(a);
+}
+
+static bool
+try_all(struct auth *a, const char *methods)
+{
+	const struct ssh_config *c = &a->ssh->config;
+	char copy[SSH_LIST], *rest = copy, *method;
+	bool in = false;
+
+	snprintf(copy, sizeof copy, "%s", c->methods[0] != '\0' ? c->methods : "publickey,password,keyboard-interactive");
+	while (!in && a->wait == 0 && (method = strsep(&rest, ",")) != NULL)
+		in = offers(methods, method) && try_method(a, method);
+	return in;
 }
 
 int

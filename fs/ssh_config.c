@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OUTPUT_MAX = 256 * 1024 };
+#include "fs/clock.h"
+#include "fs/resolve.h"
+
+enum { OUTPUT_MAX = 256 * 1024, ANSWER_MS = 10 * 1000, CONNECT_MAX_S = 10000 };
 
 static bool
 is_yes(const char *value)
@@ -152,8 +157,20 @@ take(struct ssh_config *c, const char *key, char *value, bool *identities)
 		c->interactive = is_yes(value);
 	else if (strcmp(key, "batchmode") == 0)
 		c->batch = is_yes(value);
+	else if (strcmp(key, "ciphers") == 0)
+		copy(c->ciphers, sizeof c->ciphers, value);
+	else if (strcmp(key, "macs") == 0)
+		copy(c->macs, sizeof c->macs, value);
+	else if (strcmp(key, "kexalgorithms") == 0)
+		copy(c->kex, sizeof c->kex, value);
+	else if (strcmp(key, "hostkeyalgorithms") == 0)
+		copy(c->host_keys, sizeof c->host_keys, value);
+	else if (strcmp(key, "preferredauthentications") == 0)
+		copy(c->methods, sizeof c->methods, value);
+	else if (strcmp(key, "proxyusefdpass") == 0)
+		c->fdpass = is_yes(value);
 	else if (strcmp(key, "connecttimeout") == 0)
-		c->connect_s = (unsigned)strtoul(value, NULL, 10);
+		c->connect_s = strtoul(value, NULL, 10) < CONNECT_MAX_S ? (unsigned)strtoul(value, NULL, 10) : CONNECT_MAX_S;
 }
 
 int
@@ -217,15 +234,30 @@ ssh_config_expand(const struct ssh_config *c, const struct ssh_place *place, con
 
 /* ---- asking ssh(1) ---- */
 
-/* Its whole output, or NULL; *ret_status is that of wait(). */
-static char *
-ask_ssh(const struct ssh_place *place, int *ret_status)
+/* All that comes until its end; -EFBIG, -ETIMEDOUT, -ECANCELED. */
+static int
+hear_all(int fd, int cancel_fd, char *text, size_t size)
+{
+	uint64_t deadline = clock_ms(CLOCK_MONOTONIC) + ANSWER_MS;
+	size_t len = 0;
+	ssize_t n = 1;
+	int r = 0;
+
+	while (n > 0 && len < size - 1 && (r = resolve_wait(fd, POLLIN, deadline, cancel_fd)) == 0) {
+		n = read(fd, text + len, size - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	text[len] = '\0';
+	return r < 0 ? r : n < 0 ? -errno : n > 0 ? -EFBIG : 0;
+}
+
+/* Its whole output, to be freed, and its status as of wait(); a `Match exec` of the configuration may hang it. */
+static int
+ask_ssh(const struct ssh_place *place, int cancel_fd, char **ret_text, int *ret_status)
 {
 	const char *file = getenv("NUAGE_SSH_CONFIG");
 	char port[12], *argv[12], *text = malloc(OUTPUT_MAX);
-	int fds[2], argc = 0;
-	size_t len = 0;
-	ssize_t n = 1;
+	int fds[2], argc = 0, r;
 	pid_t pid;
 
 	argv[argc++] = "ssh";
@@ -248,38 +280,43 @@ ask_ssh(const struct ssh_place *place, int *ret_status)
 	argv[argc] = NULL;
 	if (text == NULL || pipe2(fds, O_CLOEXEC) < 0) {
 		free(text);
-		return NULL;
+		return text == NULL ? -ENOMEM : -errno;
 	}
 	pid = fork();
 	if (pid == 0) {
+		setpgid(0, 0);		/* what it started ends with it */
 		dup2(fds[1], STDOUT_FILENO);
 		execvp("ssh", argv);
 		_exit(127);
 	}
 	close(fds[1]);
-	while (pid > 0 && len < OUTPUT_MAX - 1 && n > 0) {
-		n = read(fds[0], text + len, OUTPUT_MAX - 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	}
+	r = pid < 0 ? -EAGAIN : hear_all(fds[0], cancel_fd, text, OUTPUT_MAX);
 	close(fds[0]);
-	text[len] = '\0';
-	if (pid > 0 && waitpid(pid, ret_status, 0) == pid)
-		return text;
-	free(text);
-	return NULL;
+	if (pid > 0 && r < 0) {
+		kill(-pid, SIGKILL);
+		kill(pid, SIGKILL);
+	}
+	if (pid > 0 && waitpid(pid, ret_status, 0) != pid && r == 0)
+		r = -ECHILD;
+	if (r < 0)
+		free(text);
+	else
+		*ret_text = text;
+	return r;
 }
 
 int
-ssh_config_load(struct ssh_config *c, const struct ssh_place *place, char *why, size_t size)
+ssh_config_load(struct ssh_config *c, const struct ssh_place *place, int cancel_fd, char *why, size_t size)
 {
-	int status = 0, r = 0;
-	char *text;
+	char *text = NULL;
+	int status = 0, r;
 
 	ssh_config_defaults(c, place);
-	text = ask_ssh(place, &status);
-	if (text == NULL) {
-		snprintf(why, size, "ssh -G cannot be run: %s", strerror(errno));
-		return -EIO;
+	r = ask_ssh(place, cancel_fd, &text, &status);
+	if (r < 0) {
+		snprintf(why, size, r == -ETIMEDOUT ? "ssh -G %s says nothing; is there a Match exec in the configuration of SSH "
+		    "that hangs?" : "ssh -G %s cannot be run: %s", place->host, strerror(-r));
+		return r == -ECANCELED ? r : -EIO;
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		r = 0;		/* not installed */

@@ -1,4 +1,5 @@
 /* ssh_place.c - see ssh_place.h. */
+#include "config.h"
 #include "fs/ssh_place.h"
 
 #include <ctype.h>
@@ -216,16 +217,38 @@ put_quoted(struct text *t, const char *word)
 	put_text(t, "'");
 }
 
+static void
+put_script(struct text *t, const char *script)
+{
+	put_text(t, "exec sh -c");
+	put_quoted(t, script);
+}
+
+int
+ssh_place_script(const char *script, const char *const *arguments, char to[SSH_COMMAND])
+{
+	struct text t = { to, SSH_COMMAND, false };
+
+	put_script(&t, script);
+	put_text(&t, " sh");
+	for (; arguments != NULL && *arguments != NULL; arguments++)
+		put_quoted(&t, *arguments);
+	return t.full ? -ENAMETOOLONG : 0;
+}
+
 int
 ssh_place_command(const struct ssh_place *p, bool create, char to[SSH_COMMAND])
 {
-	static const char find[] = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.local/sbin:$HOME/.local/bin; "
+	static const char named[] = "PATH=$PATH:" SSH_PLACE_PATH "; "
 	    "n=$0; case $n in \"~/\"*) n=$HOME/${n#??};; esac; exec \"$n\" \"$@\"";
+	static const char find[] = "PATH=$PATH:" SSH_PLACE_PATH "; command -v nuaged >/dev/null && exec nuaged \"$@\"; "
+	    "m=$(uname -m); d=${XDG_CACHE_HOME:-$HOME/.cache}/nuage; "
+	    "for f in \"$d\"/nuaged-*-\"$m\"-* \"$d\"/nuaged-\"$0\"-\"$m\"-*; do [ -x \"$f\" ] && n=$f; done; "
+	    "exec \"${n:-nuaged}\" \"$@\"";
 	struct text t = { to, SSH_COMMAND, false };
 
-	put_text(&t, "exec sh -c");
-	put_quoted(&t, find);
-	put_quoted(&t, p->nuaged[0] != '\0' ? p->nuaged : "nuaged");
+	put_script(&t, p->nuaged[0] != '\0' ? named : find);
+	put_quoted(&t, p->nuaged[0] != '\0' ? p->nuaged : PACKAGE_VERSION);
 	put_text(&t, " bridge");
 	if (create)
 		put_text(&t, " --create");

@@ -21,6 +21,9 @@ enum {
 	SSH_COMMAND	= 4096,
 };
 
+/* Where a nuaged is looked for besides, as a login without a terminal has a short PATH. */
+#define SSH_PLACE_PATH	"/usr/local/sbin:/usr/sbin:/sbin:$HOME/.local/sbin:$HOME/.local/bin"
+
 struct ssh_place {
 	char		user[SSH_USER];		/* empty: whom the configuration or the machine names */
 	char		host[SSH_HOST];
@@ -34,7 +37,13 @@ bool	ssh_place_is(const char *text);		/* begins as one */
 int	ssh_place_parse(struct ssh_place *to, const char *text);
 /* The one way to write it. -ENAMETOOLONG. */
 int	ssh_place_print(const struct ssh_place *p, char to[SSH_URL]);
-/* What the far side's login shell, of whatever kind, is to run.  -ENAMETOOLONG. */
+/*
+ * What the far side's login shell, of whatever kind, is to run.  Without
+ * p->nuaged it is the nuaged of the PATH there, or one that ssh_install() left:
+ * of this version, or else of another.  -ENAMETOOLONG.
+ */
 int	ssh_place_command(const struct ssh_place *p, bool create, char to[SSH_COMMAND]);
+/* The same for a script of sh, and its arguments up to a NULL (or NULL). */
+int	ssh_place_script(const char *script, const char *const *arguments, char to[SSH_COMMAND]);
 
 #endif

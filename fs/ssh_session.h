@@ -8,6 +8,7 @@
 #define FS_SSH_SESSION_H
 
 #include <libssh2.h>
+#include <libssh2_sftp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,6 +21,7 @@
 struct ssh {
 	LIBSSH2_SESSION	*session;
 	LIBSSH2_CHANNEL	*channel;
+	bool		 had_channel;	/* this, or another before */
 	int		 fd;		/* to the SSH server, or to a proxy's process */
 	pid_t		 proxy;		/* 0: none */
 	int		 cancel_fd;	/* while opening; -1: none */
@@ -44,6 +46,9 @@ int	ssh_wait(struct ssh *s);
 int	ssh_auth(struct ssh *s, char *why, size_t size);
 /* More time, for a person was asked. */
 void	ssh_more_time(struct ssh *s);
+
+/* Runs a command in s->channel, which is new then; 0, or a negative errno and a sentence. */
+int	ssh_exec(struct ssh *s, const char *command, char *why, size_t size);
 
 /* Starts the thread that carries bytes between channel and local_fd. */
 int	ssh_pump_start(struct ssh *s);

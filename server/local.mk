@@ -57,3 +57,22 @@ EXTRA_DIST += server/nuaged.service.in
 CLEANFILES += server/nuaged.service
 server/nuaged.service: server/nuaged.service.in
 	$(fill_in)
+# The same for another machine: `nuage mount --install-server` copies it there.  It resolves no names, which
+# is what a linker would warn of: a nuaged that a bridge starts listens on no port.
+if STATIC_SERVER
+noinst_PROGRAMS += nuaged-static
+nuaged_static_SOURCES = $(nuaged_SOURCES)
+nuaged_static_LDADD = server/libserver.a proto/libproto.a $(STATIC_LIBS)
+nuaged_static_LDFLAGS = $(AM_LDFLAGS) -static -s $(STATIC_LDFLAGS)
+
+lent = nuaged-$(PACKAGE_VERSION)-$(SERVER_CPU)
+lentdir = $(pkglibexecdir)
+lent_SCRIPTS = $(lent)
+lent_DATA = $(lent).sha256
+CLEANFILES += $(lent) $(lent).sha256
+
+$(lent): nuaged-static$(EXEEXT)
+	$(AM_V_GEN)ln -f nuaged-static$(EXEEXT) $@
+$(lent).sha256: $(lent)
+	$(AM_V_GEN)sha256sum $(lent) >$@.new && mv $@.new $@
+endif

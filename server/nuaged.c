@@ -332,7 +332,7 @@ enum { START_TRIES = 100 };	/* a tenth of a second each, for one that is just st
 static bool
 store_is_held(const struct home *home)
 {
-	int fd = openat(home->fd, "lock", O_RDONLY | O_CLOEXEC);
+	int fd = openat(home->fd, "store/lock", O_RDONLY | O_CLOEXEC);
 	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 
 	if (fd >= 0)

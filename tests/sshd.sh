@@ -13,6 +13,7 @@
 
 sshd_program=$(PATH=$PATH:/usr/sbin:/sbin command -v sshd)
 sshd_port='' sshd_pid=''
+sshd_path=$(dirname "$(realpath "$NUAGED")")	# where the far side's login finds programs first
 ssh_user=$(id -un)
 ssh_store=ssh://box$T/remote/store
 export NUAGE_SSH_CONFIG=$T/ssh_config
@@ -39,7 +40,7 @@ write_sshd_config() {
 	KbdInteractiveAuthentication no
 	PermitRootLogin yes
 	PidFile none
-	SetEnv HOME=$T/login PATH=$(dirname "$(realpath "$NUAGED")"):/usr/bin:/bin
+	SetEnv HOME=$T/login PATH=$sshd_path:/usr/bin:/bin
 	END
 	printf '%s\n' "$@" >>"$T/sshd_config"
 }
@@ -79,6 +80,26 @@ write_ssh_config() {	# [LINE...]
 	printf '    %s\n' "$@" >>"$T/ssh_config"
 }
 
+# In a mount namespace of its own sshd finds an /etc/shadow in which root has a password.
+# What the test unmounts must not live on there.
+can_have_password() { [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; }
+start_sshd_with_password() {	# LINE...
+	local hash
+	hash=$(openssl passwd -6 "${sshd_password:-correct horse}")
+	sed "s|^root:[^:]*:|root:$hash:|" /etc/shadow >"$T/shadow"
+	chmod 600 "$T/shadow"
+	stop_sshd
+	write_sshd_config
+	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
+	printf '%s\n' "$@" >>"$T/sshd_config"
+	unshare -m --propagation slave setsid sh -c 'mount --bind "$1" /etc/shadow && program=$2 config=$3 && shift 3 &&
+		for where; do umount -l "$where"; done && exec "$program" -D -e -f "$config"' sh \
+		"$T/shadow" "$sshd_program" "$T/sshd_config" $(mounts_below "$T") >>"$T/sshd.log" 2>&1 &
+	sshd_pid=$!
+	helper_pids+=($sshd_pid)
+	wait_for 10 sshd_answers
+}
+
 know_host() {
 	echo "[${sshd_host:-127.0.0.1}]:$sshd_port $(cut -d' ' -f1,2 "$T/host_key.pub")" >"$T/known_hosts"
 }
@@ -87,6 +108,23 @@ know_host() {
 remote_nuaged() { pgrep -f "nuaged --data ${1:-$T/remote/store} --listen none"; }
 # The children of sshd that serve a login.
 sshd_children() { pgrep -P "$sshd_pid"; }
+
+# All of every login: a part of one that is under way would leave the rest waiting.
+kill_logins() {
+	local children
+	children=$(sshd_children | paste -sd,)
+	[ -z "$children" ] || pkill -KILL -P "$children" || true
+	pkill -KILL -P "$sshd_pid" || true
+}
+
+# And nobody can come back.
+stop_sshd_and_logins() {
+	local children
+	children=$(sshd_children)
+	stop_sshd
+	[ -z "$children" ] || pkill -KILL -P "$(paste -sd, <<<"$children")" || true
+	[ -z "$children" ] || kill -KILL $children || true
+}
 
 stop_remote() {
 	local pid

@@ -19,7 +19,7 @@ exits() {
 helps() {
 	local command
 	client ann --help >"$T/help"
-	for command in join create invite mount sync status volumes umount recover; do
+	for command in join create invite mount login sync status volumes umount recover; do
 		grep -qw "$command" "$T/help"
 		client ann "$command" --help >"$T/help.one"
 		grep -q "usage: nuage $command" "$T/help.one"
@@ -32,7 +32,7 @@ usage_errors() {
 	local command
 	exits 2 "usage" client ann
 	exits 2 "no command 'frobnicate'" client ann frobnicate
-	for command in join create invite mount sync status volumes umount recover; do
+	for command in join create invite mount login sync status volumes umount recover; do
 		exits 2 "help" client ann "$command" --no-such-option
 	done
 	exits 2 "help" client ann mount vol
@@ -50,6 +50,16 @@ server_errors() {
 	client ann volumes | grep -q vol
 }
 in_ns_sub() { ( in_ns '' "$@" ); }
+
+# Who holds the store has its admin socket soon, or is about to leave.
+invited_meanwhile() {
+	rm -f "$server_data/admin.sock"
+	flock "$server_data/store/lock" sh -c "touch $T/held; sleep 1" &
+	wait_for 5 test -e "$T/held"
+	"$NUAGED" invite "$server_data" >"$T/invitation"
+	wait
+	grep -q '^nuage-invite-' "$T/invitation"
+}
 
 never_invited() {
 	new_client eve
@@ -314,4 +324,5 @@ kill_server
 check "umount without the server" umount_without_server
 kill_and_wait "${client_pids[ann]}" TERM
 check "no route to the server" no_route
+check "an invitation while nuaged is just starting" invited_meanwhile
 tap_done

@@ -101,6 +101,36 @@ falls_back() {
 check_here "joined by SSH, the port is tried first, and SSH serves" falls_back
 stop_server
 
+# Under the name by which SSH reaches it the port is reached too.
+over() { client gil status | tee /dev/stderr | grep -q "connected to $1"; }
+writes() { echo "$1" >"$(mnt gil)/file" && timeout 60 sync "$(mnt gil)/file" && is "$1" "$(cat "$(mnt gil)/file")"; }
+both_ways() {
+	server_port=$(free_port)
+	printf 'Host 127.0.0.1\n    User %s\n' "$ssh_user" >>"$T/ssh_config"
+	start_server || return
+	new_client gil
+	client_alone gil join "ssh://127.0.0.1:$sshd_port$T/remote/store" && client gil create gils >/dev/null || return
+	client gil mount gils "$(mnt gil)" && over "127.0.0.1:$server_port" && writes direct || return
+	# The port closes under the mount: the bridge starts a nuaged that has none.
+	stop_server
+	wait_for 30 over "ssh://.*over SSH" && writes "by SSH" || return
+	# It is back: not for what works, but for the next connection.  (Or a bridge would be first to take the store.)
+	stop_sshd_and_logins
+	stop_remote
+	start_server
+	start_sshd
+	wait_for 30 over "127.0.0.1:$server_port" && writes "direct again" && client gil umount "$(mnt gil)" || return
+	stop_server
+	client_alone gil mount gils "$(mnt gil)" && over "ssh://" && is "direct again" "$(cat "$(mnt gil)/file")" &&
+		client gil umount "$(mnt gil)" || return
+	stop_remote
+	start_server
+	client gil mount gils "$(mnt gil)" && over "127.0.0.1:$server_port" && client gil umount "$(mnt gil)"
+}
+check_here "directly while the port answers, by SSH while it does not" both_ways
+write_ssh_config
+stop_server
+
 # ---- the host's key ----
 
 unknown_host() {
@@ -191,6 +221,13 @@ agent() {
 	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
 	ssh-add -qD
 	says "has a passphrase" client_alone ann mount "$ssh_store" "$M" || return
+	# One that hangs is passed over.
+	python3 -c 'import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(600)' \
+		"$T/dead_agent" &
+	helper_pids+=($!)
+	wait_for 5 test -S "$T/dead_agent" || return
+	SSH_AUTH_SOCK=$T/dead_agent says "the agent does not answer" timeout 60 setsid -w env NUAGE_HOME="$T/ann.home" \
+		"$NUAGE" mount "$ssh_store" "$M" </dev/null || return
 	write_ssh_config
 	unset SSH_AUTH_SOCK
 }
@@ -218,23 +255,6 @@ write_ssh_config
 
 # ---- what a person knows ----
 
-# In a mount namespace of its own sshd finds an /etc/shadow in which root has a password.
-start_sshd_with_password() {	# LINE...
-	local hash
-	hash=$(openssl passwd -6 "correct horse")
-	sed "s|^root:[^:]*:|root:$hash:|" /etc/shadow >"$T/shadow"
-	chmod 600 "$T/shadow"
-	stop_sshd
-	write_sshd_config
-	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
-	printf '%s\n' "$@" >>"$T/sshd_config"
-	unshare -m --propagation slave setsid sh -c 'mount --bind "$1" /etc/shadow && exec "$2" -D -e -f "$3"' sh \
-		"$T/shadow" "$sshd_program" "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
-	sshd_pid=$!
-	helper_pids+=($sshd_pid)
-	wait_for 10 sshd_answers
-}
-
 by_password() {
 	write_ssh_config "PubkeyAuthentication no"
 	start_sshd_with_password "$@" || return
@@ -243,17 +263,13 @@ by_password() {
 	is 4 $? && cat "$T/said" && grep -q "permission denied" "$T/said" || return
 	client_asked ann "assword: =wrong" "assword: =correct horse" -- mount "$ssh_store" "$M" --log "$T/ann.log" || return
 	is hello "$(cat "$M/file")" || return
-	# Through PAM a login that breaks may take longer than the term to come back: with the long tests only.
-	[ "$1" = "UsePAM no" ] || [ -n "${NUAGE_LONG-}" ] || { umount_ann; return; }
 	# Nobody is there to ask when the connection breaks.
-	# All of a login is killed: a part of one that is under way would leave the rest waiting.
-	pkill -KILL -P "$(sshd_children | paste -sd,)"
-	pkill -KILL -P "$sshd_pid"
+	kill_logins
 	# A mount that is alone goes on without its server, if that takes longer than the term.
 	wait_for 60 sh -c "echo again >'$M/again'" && timeout 60 sync "$M/again" || return
 	umount_ann
 }
-if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; then
+if can_have_password; then
 	check_here "a password, right at the second try, and kept" by_password \
 		"UsePAM no" "PasswordAuthentication yes" "KbdInteractiveAuthentication no"
 	if [ -e /etc/pam.d/sshd ]; then
@@ -313,6 +329,59 @@ proxies() {
 	write_ssh_config
 }
 check_here "a ProxyCommand and a ProxyJump" proxies
+write_ssh_config
+
+# A proxy that says nothing, and takes no notice of its end, holds up nobody for ever.
+silent_proxy() {
+	local began=$SECONDS status=0
+	write_ssh_config "ProxyCommand sh -c 'trap : TERM; while :; do sleep 1; done'" "ConnectTimeout 2"
+	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	is 3 $status && grep -q "no SSH connection: no answer" "$T/said" && [ $((SECONDS - began)) -lt 15 ] || return
+	write_ssh_config "ProxyUseFdpass yes" "ProxyCommand false"
+	says "ProxyUseFdpass is nothing that nuage does" client_alone ann mount "$ssh_store" "$M" || return
+	# Nor does a configuration that hangs.
+	began=$SECONDS
+	{ printf 'Match exec "sleep 100"\n'; cat "$T/ssh_config"; } >"$T/ssh_config.hang"
+	says "is there a Match exec" env NUAGE_SSH_CONFIG="$T/ssh_config.hang" NUAGE_HOME="$T/ann.home" setsid -w "$NUAGE" \
+		mount "$ssh_store" "$M" </dev/null || return
+	[ $((SECONDS - began)) -lt 50 ]
+}
+check_here "a proxy, or a configuration, that hangs" silent_proxy
+write_ssh_config
+
+# ---- algorithms ----
+
+# What the two sides agreed on, as sshd tells.
+agreed() { grep -c "$1" "$T/sshd.log"; }
+algorithms() {
+	restart_sshd "LogLevel DEBUG1"
+	write_ssh_config "Ciphers aes256-ctr" "MACs hmac-sha2-512" "KexAlgorithms ecdh-sha2-nistp384"
+	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	[ "$(agreed "kex: algorithm: ecdh-sha2-nistp384")" -ge 2 ] &&
+		[ "$(agreed "cipher: aes256-ctr MAC: hmac-sha2-512")" -ge 4 ] || return
+	write_ssh_config "Ciphers aes256-gcm@openssh.com"
+	says "of the Ciphers that the configuration of SSH allows libssh2 .* can do none: aes256-gcm" \
+		client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "MACs umac-64-etm@openssh.com"
+	says "of the MACs that" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "KexAlgorithms sntrup761x25519-sha512@openssh.com"
+	says "of the KexAlgorithms that" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "HostKeyAlgorithms sk-ssh-ed25519@openssh.com"
+	says "of the HostKeyAlgorithms that" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "HostKeyAlgorithms ecdsa-sha2-nistp256"
+	says "no algorithms in common" client_alone ann mount "$ssh_store" "$M" || return
+	# Methods that are not preferred are not tried.
+	write_ssh_config "PreferredAuthentications password"
+	says "permission denied" client_alone ann mount "$ssh_store" "$M" || return
+	write_ssh_config "PreferredAuthentications keyboard-interactive,publickey"
+	client_alone ann mount "$ssh_store" "$M" && umount_ann
+}
+if pkg-config --atleast-version=1.11 libssh2; then
+	skip "algorithms are those of the configuration, or refused by name" "this libssh2 can do those that must be refused"
+else
+	check_here "algorithms are those of the configuration, or refused by name" algorithms
+fi
 write_ssh_config
 
 # ---- the far side ----

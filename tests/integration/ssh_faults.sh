@@ -66,13 +66,11 @@ bob_sees() {
 
 connected() { client ann status >"$T/status" && cat "$T/status" && grep -q "over SSH" "$T/status"; }
 
-kill_logins() {
+kill_both_logins() {
 	local killed
 	killed=$(sshd_children | wc -l)
 	[ "$killed" -ge 2 ] || { echo "$killed logins"; return 1; }
-	pkill -KILL -P "$(sshd_children | paste -sd,)"
-	pkill -KILL -P "$sshd_pid"
-	return 0
+	kill_logins
 }
 kill_remote() {
 	local pid
@@ -98,7 +96,7 @@ client() {
 	( export NUAGE_HOME="$T/$name.home" NUAGE_SSH_CONFIG="$config"; in_ns "$client_ns" "$NUAGE" "$@" )
 }
 
-check_here "sshd's children are killed in mid-copy" amid_copy logins kill_logins
+check_here "sshd's children are killed in mid-copy" amid_copy logins kill_both_logins
 check_here "and no passphrase was asked for again" connected
 check_here "the far side's nuaged is killed in mid-copy" amid_copy remote kill_remote
 check_here "it runs again, one of it" is 1 "$(remote_nuaged | wc -l)"
@@ -109,7 +107,7 @@ changed_meanwhile() {
 	cp "$T/known_hosts" "$T/known_hosts.good"
 	new_key "$T/other_key"
 	echo "[$sshd_host]:$sshd_port $(cut -d' ' -f1,2 "$T/other_key.pub")" >"$T/known_hosts"
-	kill_logins || return
+	kill_both_logins || return
 	wait_for 20 says "NOT CONNECTED: .*HAS CHANGED" client ann status || return
 	cp "$T/known_hosts.good" "$T/known_hosts"
 	wait_for 20 connected

@@ -74,8 +74,9 @@ owned 'systemd/[a-z-]*\.h' fs/logind.c
 owned 'libssh2[a-z_]*\.h' fs/ssh_session.h
 owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/noise.c proto/record.c \
     proto/seal.c proto/wrap.c \
-    fs/cmd.c fs/cmd_create.c fs/cmd_invite.c fs/cmd_join.c fs/cmd_recover.c fs/cmd_ssh.c fs/cmd_volumes.c fs/main.c \
-    fs/home.c fs/link.c fs/note.c fs/ssh.c fs/ssh_ask.c fs/ssh_auth.c fs/ssh_known.c fs/serve.c fs/serve_config.c fs/shell.c \
+    fs/cmd.c fs/cmd_create.c fs/cmd_invite.c fs/cmd_join.c fs/cmd_login.c fs/cmd_recover.c fs/cmd_ssh.c fs/cmd_volumes.c fs/main.c \
+    fs/home.c fs/link.c fs/note.c fs/ssh.c fs/ssh_ask.c fs/ssh_auth.c fs/ssh_install.c fs/ssh_known.c fs/ssh_parcel.c \
+    fs/serve.c fs/serve_config.c fs/serve_login.c fs/shell.c \
     server/account.c server/block.c server/commit.c server/engine.c server/session.c server/tally.c \
     server/admin.c server/bridge.c server/daemon.c server/home.c server/link.c server/nuaged.c
 

@@ -7,6 +7,7 @@ stdout; the status is the command's, or 99 when a question never came.
 import os
 import pty
 import select
+import signal
 import sys
 import time
 
@@ -35,6 +36,8 @@ def main():
         if expected and expected[0][0].encode() in seen:
             seen = b""
             os.write(fd, expected.pop(0)[1].encode() + b"\n")
+    if time.monotonic() >= deadline:
+        os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     sys.exit(99 if expected and code == 0 else code)

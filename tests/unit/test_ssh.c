@@ -144,11 +144,14 @@ test_config(void)
 	    "without ssh(1) its defaults");
 	ok(ssh_config_read(&c, "identityfile /a/%h-%p\nhostname real\nport 2222\nuser me\nidentityfile /b\n"
 	    "stricthostkeychecking accept-new\nhashknownhosts yes\nproxyjump none\nproxycommand nc %h %p\n"
-	    "userknownhostsfile /k1 /k2\npasswordauthentication no\n") == 0, "what ssh -G prints");
+	    "userknownhostsfile /k1 /k2\npasswordauthentication no\nciphers aes128-ctr\nmacs m\nkexalgorithms k\n"
+	    "hostkeyalgorithms a,b\npreferredauthentications password\nproxyusefdpass yes\n") == 0, "what ssh -G prints");
 	ok(strcmp(c.host, "real") == 0 && c.port == 2222 && strcmp(c.user, "me") == 0, "host, port, user");
 	ok(c.identities.count == 2 && strcmp(c.identities.path[0], "/a/real-2222") == 0, "files, with what they are named after");
 	ok(c.known.count == 2 && strcmp(c.known.path[1], "/k2") == 0 && c.hash_known && c.strict == SSH_ACCEPT_NEW &&
 	    !c.password && c.interactive, "and the rest");
+	ok(strcmp(c.ciphers, "aes128-ctr") == 0 && strcmp(c.macs, "m") == 0 && strcmp(c.kex, "k") == 0 &&
+	    strcmp(c.host_keys, "a,b") == 0 && strcmp(c.methods, "password") == 0 && c.fdpass, "algorithms");
 	ok(c.proxy_jump[0] == '\0' && ssh_config_expand(&c, &place, c.proxy_command, to, sizeof to) == 0 &&
 	    strcmp(to, "nc real 2222") == 0, "a proxy's command");
 	ok(ssh_config_expand(&c, &place, "%q", to, sizeof to) == -EINVAL &&
@@ -167,8 +170,18 @@ test_kept(void)
 	ok(ssh_kept("me@h", secret) && strcmp(secret, "two") == 0 && !ssh_kept("me@i", secret), "what is kept is given back");
 	ssh_forget("me@h");
 	ok(!ssh_kept("me@h", secret), "and forgotten");
+	ssh_keep("me@h", "three");
+	ssh_doubt("me@h");
+	ssh_doubt("me@h");
+	ok(ssh_kept("me@h", secret), "what was refused twice may be good again");
+	ssh_keep("me@h", "three");
+	ssh_doubt("me@h");
+	ssh_doubt("me@h");
+	ok(ssh_kept("me@h", secret), "and when it was, all is forgiven");
+	ssh_doubt("me@h");
+	ok(!ssh_kept("me@h", secret), "three times in a row is enough");
 	ssh_ask_nobody();
-	ok(ssh_ask_secret("?", secret) == -ENODATA, "nobody is asked any more");
+	ok(ssh_ask_secret(NULL, "?", secret) == -ENODATA, "nobody is asked any more");
 }
 
 int
