@@ -21,91 +21,7 @@
  */
 #include "fs/core.h"
 
-enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000,
-	SPARE_ACTIONS = 64 };
-
-/* ---- actions ---- */
-
-static struct action *
-take_spare(struct engine *e)
-{
-	struct action *a = e->spare;
-
-	if (a == NULL)
-		return NULL;
-	e->spare = a->next;
-	e->spare_count--;
-	a->next = NULL;
-	return a;
-}
-
-/*
- * A message, an answer or a sweep that could not be asked for would never be
- * missed, and somebody wait for it for ever: so there are always some spare.
- */
-static bool
-make_spares(struct engine *e)
-{
-	struct action *a;
-
-	while (e->spare_count < SPARE_ACTIONS && (a = calloc(1, sizeof *a)) != NULL) {
-		a->next = e->spare;
-		e->spare = a;
-		e->spare_count++;
-	}
-	return e->spare_count == SPARE_ACTIONS;
-}
-
-struct action *
-action_add(struct engine *e, enum action_kind kind)
-{
-	struct action *a = calloc(1, sizeof *a);
-
-	if (a == NULL && (a = take_spare(e)) == NULL)
-		return NULL;
-	a->kind = kind;
-	*e->last = a;
-	e->last = &a->next;
-	e->releasing = NULL;
-	return a;
-}
-
-struct action *
-send_message(struct engine *e, uint16_t type, uint64_t id)
-{
-	struct action *a = e->attached ? action_add(e, ACTION_SEND) : NULL;
-
-	if (a == NULL)
-		return NULL;
-	a->message.type = type;
-	a->message.id = id;
-	return a;
-}
-
-struct action *
-engine_next(struct engine *e)
-{
-	struct action *a = e->first;
-
-	if (a == NULL)
-		return NULL;
-	e->first = a->next;
-	if (e->first == NULL)
-		e->last = &e->first;
-	if (e->releasing == a)
-		e->releasing = NULL;
-	a->next = NULL;
-	return a;
-}
-
-void
-action_free(struct action *a)
-{
-	if (a == NULL)
-		return;
-	arena_free(&a->arena);
-	free(a);
-}
+enum { CACHE_MIN = 8 * 1024 * 1024, COMMIT_MAX = 1024 * 1024, BUSY_MIN_MS = 100, BUSY_MAX_MS = 1000 };
 
 /* ---- objects ---- */
 
@@ -685,7 +601,7 @@ engine_tick(struct engine *e)
 {
 	struct action *a;
 
-	make_spares(e);
+	actions_spare(e);
 	wake(e, WAIT_REPLY, 0);
 	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
 		e->keepalive_at = e->keepalive_sent = e->now_ms;
@@ -760,7 +676,7 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 	TAILQ_INIT(&e->unpins);
 	TAILQ_INIT(&e->cell_lru);
 	TAILQ_INIT(&e->fetches);
-	if (e->table == NULL || !make_spares(e)) {
+	if (e->table == NULL || !actions_spare(e)) {
 		engine_free(e);
 		return -ENOMEM;
 	}
@@ -773,18 +689,11 @@ engine_free(struct engine *e)
 {
 	struct commit_state *s;
 	struct flush_state *f;
-	struct action *a;
 	struct object *o;
 
 	if (e == NULL)
 		return;
-	while ((a = engine_next(e)) != NULL) {
-		if (a->kind == ACTION_COMMIT)
-			commit_put(a->commit);
-		action_free(a);
-	}
-	while ((a = take_spare(e)) != NULL)
-		action_free(a);
+	actions_free(e);
 	scout_lost(e);
 	while ((o = TAILQ_FIRST(&e->lru)) != NULL) {
 		data_drop(e, o);

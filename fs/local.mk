@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/action.c \
 	fs/ahead.h \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
