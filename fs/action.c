@@ -1,9 +1,9 @@
 /*
- * action.c - what the engine wants done: a queue that its shell empties.
+ * action.c - what the engine asks of its shell, in order.
  *
  * A message, an answer or a sweep that could not be asked for would never be
- * missed, and somebody wait for it for ever: so some actions are always spare,
- * for when there is no memory.
+ * missed, and somebody wait for it for ever.  So some actions are made ahead,
+ * for when there is no memory, and made up for at each tick.
  */
 #include "fs/core.h"
 
@@ -23,7 +23,7 @@ take_spare(struct engine *e)
 }
 
 bool
-action_spares(struct engine *e)
+actions_spare(struct engine *e)
 {
 	struct action *a;
 
@@ -33,15 +33,6 @@ action_spares(struct engine *e)
 		e->spare_count++;
 	}
 	return e->spare_count == SPARE_ACTIONS;
-}
-
-void
-action_no_spares(struct engine *e)
-{
-	struct action *a;
-
-	while ((a = take_spare(e)) != NULL)
-		action_free(a);
 }
 
 struct action *
@@ -93,4 +84,18 @@ action_free(struct action *a)
 		return;
 	arena_free(&a->arena);
 	free(a);
+}
+
+void
+actions_free(struct engine *e)
+{
+	struct action *a;
+
+	while ((a = engine_next(e)) != NULL) {
+		if (a->kind == ACTION_COMMIT)
+			commit_put(a->commit);
+		action_free(a);
+	}
+	while ((a = take_spare(e)) != NULL)
+		action_free(a);
 }

@@ -298,12 +298,14 @@ struct engine {
 	struct engine_status stats;
 };
 
-/* ---- engine.c ---- */
+/* ---- action.c ---- */
 struct action	*action_add(struct engine *e, enum action_kind kind);
-bool		 action_spares(struct engine *e);	/* as many as there should be; false: not yet */
-void		 action_no_spares(struct engine *e);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
+bool		 actions_spare(struct engine *e);	/* makes some ahead; false when out of memory */
+void		 actions_free(struct engine *e);
+
+/* ---- engine.c ---- */
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
 void		 engine_busy(struct engine *e);		/* the server answered BUSY: back off further */
 int		 park(struct op *op, enum wait_kind wait, uint64_t key);	/* returns -EAGAIN */

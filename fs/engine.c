@@ -620,7 +620,7 @@ engine_tick(struct engine *e)
 {
 	struct action *a;
 
-	action_spares(e);
+	actions_spare(e);
 	wake(e, WAIT_REPLY, 0);
 	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
 		e->keepalive_at = e->keepalive_sent = e->now_ms;
@@ -697,7 +697,7 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 	TAILQ_INIT(&e->unpins);
 	TAILQ_INIT(&e->cell_lru);
 	TAILQ_INIT(&e->fetches);
-	if (e->table == NULL || !action_spares(e)) {
+	if (e->table == NULL || !actions_spare(e)) {
 		engine_free(e);
 		return -ENOMEM;
 	}
@@ -710,17 +710,11 @@ engine_free(struct engine *e)
 {
 	struct commit_state *s;
 	struct flush_state *f;
-	struct action *a;
 	struct object *o;
 
 	if (e == NULL)
 		return;
-	while ((a = engine_next(e)) != NULL) {
-		if (a->kind == ACTION_COMMIT)
-			commit_put(a->commit);
-		action_free(a);
-	}
-	action_no_spares(e);
+	actions_free(e);
 	scout_lost(e);
 	while ((o = TAILQ_FIRST(&e->lru)) != NULL) {
 		data_drop(e, o);

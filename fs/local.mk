@@ -1,6 +1,7 @@
 # The client.
 noinst_LIBRARIES += fs/libfs.a
 fs_libfs_a_SOURCES = \
+	fs/action.c \
 	fs/ahead.h \
 	fs/audit.c \
 	fs/buffer.c fs/buffer.h \
@@ -11,7 +12,6 @@ fs_libfs_a_SOURCES = \
 	fs/core.h \
 	fs/credit.c \
 	fs/data.c \
-	fs/action.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
 	fs/journal.c fs/journal.h \
