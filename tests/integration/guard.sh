@@ -134,7 +134,7 @@ not_mounted() {	# the process ends, the guard with it
 	says 'not empty' client ann mount vol "$A"
 	local refused=$?
 	rm "$A/in-the-way" && kill_server && [ $refused = 0 ] || return
-	! timeout 60 "$NUAGE" mount vol "$A" 2>/dev/null
+	not timeout 60 "$NUAGE" mount vol "$A" 2>/dev/null
 	local status=$?
 	start_server && wait_for 5 guard_is_gone && return $status
 }

@@ -47,7 +47,9 @@ remote_pid() { pgrep -f "nuaged --data $user_home/store"; }
 end_remote() {
 	local pid
 	for pid in $(pgrep -f "nuaged --data $user_home/store"); do
-		[ "$(readlink "/proc/$pid/root")" = / ] && grep -q " $user_home " "/proc/$pid/mountinfo" || continue
+		if [ "$(readlink "/proc/$pid/root")" != / ] || not grep -q " $user_home " "/proc/$pid/mountinfo"; then
+			continue
+		fi
 		kill -KILL "$pid"
 	done
 	ssh_cleanup

@@ -36,7 +36,8 @@ one_line() {	# TEXT COMMAND...
 	shift
 	"$@" >"$T/said" 2>&1 || status=$?
 	cat "$T/said"
-	[ $status != 0 ] && is 1 "$(wc -l <"$T/said")" && grep -q -e "$text" "$T/said" && not is_mounted "$M"
+	test $status != 0 && is 1 "$(wc -l <"$T/said")" && grep -q -e "$text" "$T/said" || return
+	not is_mounted "$M"
 }
 nothing_left() { [ ! -e "$cache" ] || is "" "$(left_there)"; }
 refused() { one_line "$1" client_alone ann mount "$ssh_store" "$M" --create --install-server && nothing_left; }

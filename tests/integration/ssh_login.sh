@@ -142,7 +142,8 @@ umount_amid() {
 	( export NUAGE_HOME="$T/ann.home"; timeout 40 "$NUAGE" umount --timeout 1 "$M" ) || return
 	wait $pid || status=$?
 	cat "$T/said"
-	[ $status != 0 ] && not is_mounted "$M"
+	test $status != 0
+	not is_mounted "$M"
 	know_host
 }
 check_here "an unmount does not wait for an answer" umount_amid
