@@ -188,6 +188,9 @@ mount_interrupt(struct mount *m, struct call *c)
 {
 	if (!c->parked || mount_stalled_us(m) > 0)
 		return;
+	/* It has been done, and EINTR would not undo it: of that the judge cannot tell. */
+	if (c->op.through)
+		return;
 	c->excuses |= EXCUSE_INTR;
 	sim_trace(m->sim, "c%u: interrupt #%" PRIu64, m->client->index, c->number);
 	engine_interrupt(mount_clocked(m), &c->op);
