@@ -193,7 +193,9 @@ trim(void *context, uint64_t upto)
 
 	while (n < d->count && d->notes[n].number < upto)
 		n++;
-	if (n > 0)
+	if (n == d->count)
+		drop_front(d, n);
+	else if (n > 0)
 		drop_front(d, rng_below(&d->sim->misc, n + 1));
 }
 
