@@ -175,6 +175,21 @@ leaving(struct engine *e, struct op *op, uint64_t oid)
 	return true;
 }
 
+/* The second directory, needed from the first look-up on: -EAGAIN while it is missing. */
+static int
+need_second(struct engine *e, struct op *op, struct caller *c)
+{
+	if (op->ino == c->second || need_lease(e, op, c->second, MODE_SHARED) != NULL)
+		return 0;
+	if (op->state->fail != -ESTALE)
+		return -EAGAIN;
+	/* It was removed meanwhile: that pair comes to nothing, and other names have nothing to do with it. */
+	op->state->fail = 0;
+	unhold(e, c);
+	c->wounded = false;
+	return 0;
+}
+
 int
 caller_looks_up(struct engine *e, struct op *op)
 {
@@ -189,8 +204,7 @@ caller_looks_up(struct engine *e, struct op *op)
 		if (again)
 			return -ESTALE;
 	}
-	if (c != NULL && c->wounded && (leaving(e, op, op->ino) ||
-	    (op->ino != c->second && need_lease(e, op, c->second, MODE_SHARED) == NULL)))
+	if (c != NULL && c->wounded && (leaving(e, op, op->ino) || need_second(e, op, c) < 0))
 		return -EAGAIN;
 	if (c != NULL && c->dir != 0) {
 		if (op->ino == c->child)

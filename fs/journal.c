@@ -521,6 +521,22 @@ journal_full(const struct engine *e, const struct op *op)
 	    j->bytes - j->dead_bytes > j->sink->max;
 }
 
+/*
+ * What is in the journal came before something that is on the server now, and
+ * of which it knows nothing: run again it would undo that.
+ */
+static void
+all_dead(struct engine *e)
+{
+	struct journal *j = &e->journal;
+
+	if (!j->broken || j->stranded || j->replaying)
+		return;
+	j->mark_upto = j->next;
+	j->mark_bytes = j->bytes;
+	reached(e);
+}
+
 /* What could not be kept: 0 once the server has it, with all that was done before. */
 int
 journal_through(struct engine *e, struct op *op)
@@ -546,9 +562,10 @@ journal_through(struct engine *e, struct op *op)
 		return e->error;
 	if (!e->freeze_wanted && s->sequence > e->sequence)
 		s->sequence = e->sequence;
-	if (e->acknowledged >= s->sequence)
-		return 0;
-	return e->error != 0 ? e->error : park(op, WAIT_COMMIT, s->sequence);
+	if (e->acknowledged < s->sequence)
+		return e->error != 0 ? e->error : park(op, WAIT_COMMIT, s->sequence);
+	all_dead(e);
+	return 0;
 }
 
 /* ---- replaying ---- */

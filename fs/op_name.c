@@ -524,10 +524,14 @@ op_rename(struct engine *e, struct op *op)
 		return -EINVAL;
 	if ((r = rename_gather(e, op, &n)) < 0)
 		return r;
-	if (n.moved == n.replaced)
-		return 0;	/* two names of one file: nothing to do */
-	if ((r = rename_check(e, op, &n)) < 0)
+	/* Two names of one file: nothing to do. */
+	if (n.moved != n.replaced && (r = rename_check(e, op, &n)) < 0)
 		return r;
+	/* Out of the journal it comes with the one it replaced then. */
+	if (n.moved == n.replaced || n.replaced == NULL)
+		op->victim = 0;
+	if (n.moved == n.replaced)
+		return 0;
 	if ((r = credit_room(e, op, (n.exchange ? 2 : 1) * (NAME_COST + ATTR_BYTES + RECORD_BYTES))) < 0)
 		return r;
 	lease_changed(e, op, n.moved);

@@ -55,6 +55,9 @@ struct call {
 	uint32_t	 tag;			/* WRITE, SETXATTR: data is pattern(tag) from `origin` on */
 	uint64_t	 origin;
 	uint64_t	 victim, victim2;	/* inodes the kernel had looked up under name, name2 */
+	bool		 pair, pair_again;	/* RENAME: the kernel looks both names up and judges first (pair.c) */
+	unsigned	 pair_stage;
+	struct call	*under;			/* LOOKUP: of that one */
 	struct file	*file;			/* open file or directory of the kernel's, or NULL */
 	/* answered */
 	bool		 by_kernel;

@@ -101,6 +101,15 @@ engine_random(void *context, void *to, size_t len)
 
 	rng_fill(&m->sim->engines, to, len);
 }
+
+static enum rename_part
+renames(void *context, uint32_t caller, struct bytes name)
+{
+	const struct mount *m = context;
+
+	return pair_part(m->kernel, caller - 1, name);
+}
+
 static struct mount *
 mount_new(struct client *c, const struct mount *replaced)
 {
@@ -112,7 +121,8 @@ mount_new(struct client *c, const struct mount *replaced)
 		.objects_max = sim->plan.objects_max, .commit_max = sim->plan.commit_max,
 		.offline = sim->options.apart && !replays && (sim->options.seed & 1) ? OFFLINE_ALWAYS : OFFLINE_NEVER,
 		.stocked = c->shelf != NULL, .eager = sim->plan.eager, .redo = sim->options.apart && !replays,
-		.random = engine_random, .context = m, .journal = sim->plan.journal ? diary_sink(c->diary) : NULL,
+		.random = engine_random, .renames = renames, .context = m,
+		.journal = sim->plan.journal ? diary_sink(c->diary) : NULL,
 	};
 
 	*m = (struct mount){ .client = c, .sim = sim, .next = c->mounts };

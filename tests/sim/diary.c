@@ -193,7 +193,9 @@ trim(void *context, uint64_t upto)
 
 	while (n < d->count && d->notes[n].number < upto)
 		n++;
-	if (n > 0)
+	if (n == d->count)
+		drop_front(d, n);
+	else if (n > 0)
 		drop_front(d, rng_below(&d->sim->misc, n + 1));
 }
 
@@ -427,7 +429,13 @@ static bool
 changes_content(const struct call *c)
 {
 	return c->error == 0 && (c->type == OP_WRITE || c->type == OP_FALLOCATE || (c->type == OP_SETATTR && (c->set & SET_SIZE)) ||
-	    (c->type == OP_OPEN && (c->flags & O_TRUNC)));
+	    ((c->type == OP_OPEN || c->type == OP_CREATE) && (c->flags & O_TRUNC)));
+}
+
+static uint64_t
+content_of(const struct call *c)
+{
+	return c->type == OP_CREATE ? c->child : c->ino;
 }
 
 /* Was this piece of a file written by a call that is void now, and had an entry? */
@@ -445,7 +453,7 @@ is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
 	for (size_t i = 0; i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
 
-		if (c->done == 0 || c->ino != ino || !changes_content(c))
+		if (c->done == 0 || content_of(c) != ino || !changes_content(c))
 			continue;
 		if (c->mount == d->dead && c->done > d->death)
 			return false;	/* it wrote there again, on what was left of it */
@@ -496,11 +504,11 @@ watch_content(struct diary *d, const struct call *c)
 	for (size_t i = 0; i < d->theirs_count; i++) {
 		const struct theirs *t = &d->theirs[i];
 
-		if (t->ino != c->ino)
+		if (t->ino != content_of(c))
 			continue;
 		if (ours && !t->ours && !t->by->voided && t->by->mount->state != MOUNT_GONE)
 			sim_fail(d->sim, "client %u: its journal changed %" PRIu64 ", which somebody else had changed",
-			    d->client->index, c->ino);
+			    d->client->index, content_of(c));
 		return;
 	}
 	if (d->theirs_count == d->theirs_size) {
@@ -508,7 +516,7 @@ watch_content(struct diary *d, const struct call *c)
 		if ((d->theirs = realloc(d->theirs, d->theirs_size * sizeof *d->theirs)) == NULL)
 			abort();
 	}
-	d->theirs[d->theirs_count++] = (struct theirs){ c->ino, c, ours };
+	d->theirs[d->theirs_count++] = (struct theirs){ content_of(c), c, ours };
 }
 
 void

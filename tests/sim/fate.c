@@ -401,6 +401,8 @@ fate_excuse(struct call *c)
 
 	if (l->absent && !fate_closes(c))
 		c->voided = true;	/* for now: until it is known what becomes of its work */
+	if (pair_begins_anew(c->mount->kernel, c))
+		c->past = c->voided = true;
 	if (c->by_kernel && mount_overslept(c->mount))
 		c->past = c->voided = true;
 	if ((c->type == OP_SYNC && (l->losses > l->sync_told || c->invoked < l->told_step)) || (c->file != NULL && c->file->doubted &&

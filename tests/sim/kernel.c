@@ -154,9 +154,8 @@ tell(struct sim *sim, void *what, uint64_t number)
 
 static void run_queue(struct kernel *k);
 
-/* The call is over: its locks are free and its caller goes on. */
-static void
-finish(struct kernel *k, struct call *c)
+void
+kernel_finish(struct kernel *k, struct call *c)
 {
 	struct call **at = &k->active;
 
@@ -170,7 +169,7 @@ finish(struct kernel *k, struct call *c)
 }
 
 static void
-start(struct kernel *k, struct call *c)
+start(struct kernel *k, struct call *c, bool again)
 {
 	c->waiting = false;
 	c->invoked = ++k->sim->step;
@@ -183,7 +182,11 @@ start(struct kernel *k, struct call *c)
 	}
 	c->next = k->active;
 	k->active = c;
-	if (!cache_served(k, c)) {
+	if (c->pair) {
+		pair_begin(k, c);
+		return;
+	}
+	if (again || !cache_served(k, c)) {
 		judge_begun(k->sim, c);
 		mount_submit(k->mount, c);
 		return;
@@ -191,7 +194,14 @@ start(struct kernel *k, struct call *c)
 	c->by_kernel = true;
 	judge_done(k->sim, c);
 	judge_responded(k->sim, c);
-	finish(k, c);
+	kernel_finish(k, c);
+}
+
+void
+kernel_start(struct kernel *k, struct call *c, bool again)
+{
+	k->busy++;
+	start(k, c, again);
 }
 
 static void
@@ -212,7 +222,7 @@ run_queue(struct kernel *k)
 				continue;
 			if ((*at = c->next) == NULL)
 				k->waiting_end = at;
-			start(k, c);
+			start(k, c, false);
 			any = true;
 			break;
 		}
@@ -238,7 +248,7 @@ void
 kernel_replied(struct kernel *k, struct call *c)
 {
 	cache_learn(k, c);
-	finish(k, c);
+	kernel_finish(k, c);
 }
 
 void

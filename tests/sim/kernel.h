@@ -49,6 +49,13 @@ void		 kernel_shrink(struct kernel *k, unsigned per_mille);
 bool		 kernel_pages_locked(const struct kernel *k, uint64_t ino);
 /* No file is open, and no call but those that look at names and attributes is under way. */
 bool		 kernel_only_looks(const struct kernel *k);
+/*
+ * Is it a look-up that its system call is to begin anew for?  The same answer may come once more, to who asks for
+ * the same name next: the kernel may take the first for something else.
+ */
+bool		 pair_begins_anew(struct kernel *k, const struct call *c);
+/* Which name of a rename(2) does this process look up? */
+enum rename_part pair_part(const struct kernel *k, uint32_t proc, struct bytes name);
 /* Calls not answered yet. */
 size_t		 kernel_busy(const struct kernel *k);
 /* The mount is dead: no call is answered any more. */

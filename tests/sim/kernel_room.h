@@ -1,4 +1,4 @@
-/* kernel_room.h - what kernel.c and cache.c share.  Not included outside these files. */
+/* kernel_room.h - what kernel.c, cache.c and pair.c share.  Not included outside these files. */
 #ifndef TESTS_SIM_KERNEL_ROOM_H
 #define TESTS_SIM_KERNEL_ROOM_H
 
@@ -20,10 +20,20 @@ struct kernel {
 	struct call		*waiting, **waiting_end, *active;
 	size_t			 busy;
 	bool			 running;
+	struct call		*pairs[PROCS_MAX];	/* renames that are looking names up */
+	bool			 told[PROCS_MAX];	/* its last look-up was to begin anew */
 };
 
 /* The lock that stands for i_rwsem. */
 uint64_t	 kernel_inode_lock(uint64_t ino);
+
+/* Without locks, which somebody holds for it; `again`: whatever the cache says. */
+void		 kernel_start(struct kernel *k, struct call *c, bool again);
+/* The call is over: its locks are free and its caller goes on. */
+void		 kernel_finish(struct kernel *k, struct call *c);
+
+/* pair.c: a rename has its locks. */
+void		 pair_begin(struct kernel *k, struct call *c);
 
 /* True when the kernel needs nobody's help: c has its results. */
 bool		 cache_served(struct kernel *k, struct call *c);

@@ -459,6 +459,7 @@ act_rename(struct proc *p)
 	c->flags = kind == 0 ? RENAME_NOREPLACE : kind == 1 ? RENAME_EXCHANGE : 0;
 	c->victim = from->child;
 	c->victim2 = to->child;
+	c->pair = rng_chance(proc_dice(p), 700);
 	make(p, c);
 }
 

@@ -16,6 +16,7 @@
 
 static struct {
 	unsigned	entries, synced, of_kind[JOURNAL_KINDS];
+	uint64_t	trimmed;
 	int		fails;
 } kept;
 
@@ -35,7 +36,8 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 static void
 trim(void *context, uint64_t upto)
 {
-	(void)context, (void)upto;
+	(void)context;
+	kept.trimmed = upto;
 }
 
 static struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
@@ -222,6 +224,29 @@ test_unjournaled(void)
 	world_submit(&get);
 	ok(get.error == 0 && (get.attr.mode & 07777) == 0640, "before they are made");
 	world_replied(&get);
+	world_teardown();
+}
+
+/* What the journal kept of earlier would undo it. */
+static void
+test_through(void)
+{
+	struct op write = { .type = OP_WRITE, .data = world_text("later") };
+	unsigned kept_before;
+	uint64_t h;
+
+	begin(OFFLINE_NEVER);
+	write.ino = world_create("a", &h);
+	write.handle = h;
+	world_write(write.ino, h, 0, 10);
+	kept_before = kept.entries;
+	kept.fails = -ENOSPC;
+	w.reply_count = 0;
+	ok(!world_submit(&write) && kept.trimmed <= kept_before, "a change that the journal cannot keep waits");
+	world_answer_all();
+	ok(w.reply_count == 1 && write.error == 0 && kept.trimmed > kept_before,
+	    "when it is answered, nothing from before it is left in the journal");
+	world_replied(&write);
 	world_teardown();
 }
 
@@ -712,6 +737,7 @@ main(void)
 	test_who_may();
 	test_changes();
 	test_unjournaled();
+	test_through();
 	test_through_to_full();
 	test_gate();
 	test_open_copy();

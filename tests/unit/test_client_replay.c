@@ -520,6 +520,21 @@ unlinked_and_open(void)
 	unmount();
 }
 
+/* The name is free by now, or it is done under another: what it replaced then has lost no name, and is written on. */
+static void
+replaced_nothing(void)
+{
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT,
+	    .name2 = world_text("b"), .victim = FAR };
+	uint64_t h;
+
+	world_setup();
+	world_create("a", &h);
+	ok(world_submit(&move) && move.error == 0 && move.victim == 0, "a rename to a free name replaces nothing");
+	world_replied(&move);
+	world_teardown();
+}
+
 /* READ and the others say nothing when they are given up. */
 static void
 given_up(void)
@@ -565,6 +580,7 @@ main(void)
 	removed_alive();
 	by_turns();
 	unlinked_and_open();
+	replaced_nothing();
 	given_up();
 	sessions();
 	return tap_done();
