@@ -406,9 +406,3 @@ kv_free_bytes(const struct kv *kv)
 {
 	return kv->free_pages << PAGE_SHIFT;
 }
-
-bool
-kv_broken(const struct kv *kv)
-{
-	return kv->broken;
-}

@@ -8,8 +8,7 @@
  *
  * Not thread-safe: the caller's lock.  Errors: 0 or a negative errno, never
  * an LMDB code; -EBADMSG is a damaged value, and the others but -ENOENT mean
- * that the transaction is lost: kv_broken() is then true and everything is
- * -EIO.
+ * that the transaction is lost, and everything is -EIO from then on.
  */
 #ifndef SERVER_KV_H
 #define SERVER_KV_H
@@ -54,7 +53,6 @@ uint64_t kv_map_bytes(const struct kv *kv);
 /* The size of the file, as of the last commit; and what is free in it, for values to come. */
 uint64_t kv_size_bytes(const struct kv *kv);
 uint64_t kv_free_bytes(const struct kv *kv);
-bool	kv_broken(const struct kv *kv);
 
 /* The checksum that is stored in front of each value. */
 uint64_t kv_sum(struct bytes key, struct bytes value);

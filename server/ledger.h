@@ -5,7 +5,7 @@
  * The ledger is at some position of the log; applying the next entry, now or
  * at recovery, brings it one further by the same code.  No locks of its own:
  * the caller's.  Errors: 0 or a negative errno; -EIO and -ENOSPC from the
- * record store lose its transaction (kv_broken).
+ * record store lose its transaction.
  */
 #ifndef SERVER_LEDGER_H
 #define SERVER_LEDGER_H

@@ -99,7 +99,7 @@ def run(units, seeds, apart):
         done = subprocess.run([f"./{command[0]}", *command[1:]], cwd=BUILD, env=env, capture_output=True, text=True,
                               errors="replace", stdin=subprocess.DEVNULL)
         if done.returncode != 0:
-            failed.append(" ".join(command))
+            failed.append(f"{' '.join(command)} (status {done.returncode})")
             print("\n".join((done.stdout + done.stderr).splitlines()[-20:]), file=sys.stderr)
     return failed
 

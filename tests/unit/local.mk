@@ -236,3 +236,8 @@ check_PROGRAMS += tests/unit/test_client_conflicts
 TESTS += tests/unit/test_client_conflicts
 tests_unit_test_client_conflicts_SOURCES = tests/unit/test_client_conflicts.c $(whole_test_common)
 tests_unit_test_client_conflicts_LDADD = $(WHOLE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_table
+TESTS += tests/unit/test_table
+tests_unit_test_table_SOURCES = tests/unit/test_table.c
+tests_unit_test_table_LDADD = server/libserver.a proto/libproto.a
