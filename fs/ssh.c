@@ -221,7 +221,32 @@ begin_known(const struct ssh *s, struct ssh_known *k)
 		ssh_known_name(k->name, s->config.host, s->config.port);
 }
 
-/* What the configuration allows, as far as libssh2 can; or its name, for a sentence. */
+/*
+ * Of a list with commas, what libssh2 can do; false: nothing.  (It would leave
+ * out the rest itself, but 1.10 moves overlapping memory by memcpy() then.)
+ */
+static bool
+prefer(struct ssh *s, int method, const char *allowed)
+{
+	char list[SSH_LIST] = "", copy[SSH_LIST], *rest = copy, *name;
+	const char **known = NULL;
+	int count = libssh2_session_supported_algs(s->session, method, &known);
+
+	snprintf(copy, sizeof copy, "%s", allowed);
+	while ((name = strsep(&rest, ",")) != NULL)
+		for (int i = 0; i < count; i++)
+			if (strcmp(name, known[i]) == 0) {
+				size_t len = strlen(list);
+
+				snprintf(list + len, sizeof list - len, "%s%s", len > 0 ? "," : "", name);
+				break;
+			}
+	if (count > 0)
+		libssh2_free(s->session, known);
+	return list[0] != '\0' && libssh2_session_method_pref(s->session, method, list) == 0;
+}
+
+/* What the configuration allows. */
 static int
 set_methods(struct ssh *s, char *why, size_t size)
 {
@@ -236,8 +261,8 @@ set_methods(struct ssh *s, char *why, size_t size)
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-		if (table[i].list[0] != '\0' && (libssh2_session_method_pref(s->session, table[i].method, table[i].list) != 0 ||
-		    (table[i].other >= 0 && libssh2_session_method_pref(s->session, table[i].other, table[i].list) != 0))) {
+		if (table[i].list[0] != '\0' && (!prefer(s, table[i].method, table[i].list) ||
+		    (table[i].other >= 0 && !prefer(s, table[i].other, table[i].list)))) {
 			snprintf(why, size, "%s: of the %s that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
 			    " can do none: %.120s", c->host, table[i].name, table[i].list);
 			return -EPROTONOSUPPORT;
@@ -270,7 +295,7 @@ prefer_known(struct ssh *s, char *why, size_t size)
 				snprintf(list + len, sizeof list - len, "%s%s", len > 0 ? "," : "", type);
 		}
 	}
-	if (libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list) == 0)
+	if (prefer(s, LIBSSH2_METHOD_HOSTKEY, list))
 		return 0;
 	snprintf(why, size, "%s: of the HostKeyAlgorithms that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
 	    " can do none: %.120s", s->config.host, allowed);
