@@ -80,7 +80,7 @@ fs_libfs_a_SOURCES += \
 	fs/ssh_place.c fs/ssh_place.h \
 	fs/ssh_session.h
 if SSH
-fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_install.c fs/ssh_pump.c
+fs_libfs_a_SOURCES += fs/ssh_auth.c fs/ssh_host.c fs/ssh_install.c fs/ssh_pump.c
 endif
 
 # The command.

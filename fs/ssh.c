@@ -32,7 +32,6 @@
 #include "fs/resolve.h"
 #include "fs/ssh_ask.h"
 #include "fs/ssh_install.h"
-#include "fs/ssh_known.h"
 #include "fs/ssh_session.h"
 
 enum {
@@ -192,169 +191,6 @@ connect_proxy(struct ssh *s, char *why, size_t size)
 	return r;
 }
 
-/* ---- the host's key ---- */
-
-static int
-read_known(struct ssh *s, struct ssh_known *k, char *why, size_t size)
-{
-	const struct ssh_files *const lists[] = { &s->config.known, &s->config.known_global };
-	int r;
-
-	for (unsigned i = 0; i < 2; i++)
-		for (unsigned j = 0; j < lists[i]->count; j++) {
-			r = ssh_known_file(k, lists[i]->path[j]);
-			if (r < 0) {
-				snprintf(why, size, "%.200s: %s", lists[i]->path[j], strerror(-r));
-				return r;
-			}
-		}
-	return 0;
-}
-
-static void
-begin_known(const struct ssh *s, struct ssh_known *k)
-{
-	memset(k, 0, sizeof *k);
-	if (s->config.alias[0] != '\0')
-		ssh_known_name(k->name, s->config.alias, 22);
-	else
-		ssh_known_name(k->name, s->config.host, s->config.port);
-}
-
-/* What the configuration allows, as far as libssh2 can; or its name, for a sentence. */
-static int
-set_methods(struct ssh *s, char *why, size_t size)
-{
-	const struct ssh_config *c = &s->config;
-	const struct {
-		int		 method, other;
-		const char	*list, *name;
-	} table[] = {
-		{ LIBSSH2_METHOD_KEX, -1, c->kex, "KexAlgorithms" },
-		{ LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC, c->ciphers, "Ciphers" },
-		{ LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC, c->macs, "MACs" },
-	};
-
-	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-		if (table[i].list[0] != '\0' && (libssh2_session_method_pref(s->session, table[i].method, table[i].list) != 0 ||
-		    (table[i].other >= 0 && libssh2_session_method_pref(s->session, table[i].other, table[i].list) != 0))) {
-			snprintf(why, size, "%s: of the %s that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
-			    " can do none: %.120s", c->host, table[i].name, table[i].list);
-			return -EPROTONOSUPPORT;
-		}
-	return 0;
-}
-
-/* Types that we hold keys of come first: another key of the same host would look unknown. */
-static int
-prefer_known(struct ssh *s, char *why, size_t size)
-{
-	static const char usual[] = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
-	    "rsa-sha2-512,rsa-sha2-256";
-	const char *allowed = s->config.host_keys[0] != '\0' ? s->config.host_keys : usual;
-	char list[SSH_LIST] = "", copy[SSH_LIST], *rest, *type;
-	struct ssh_known k;
-	int r;
-
-	begin_known(s, &k);
-	if ((r = read_known(s, &k, why, size)) < 0)
-		return r;
-	for (unsigned unknown = 0; unknown < 2; unknown++) {
-		snprintf(copy, sizeof copy, "%s", allowed);
-		for (rest = copy; (type = strsep(&rest, ",")) != NULL;) {
-			const char *key = strncmp(type, "rsa-sha2-", 9) == 0 ? "ssh-rsa" : type;
-			size_t len = strlen(list);
-
-			/* It could not check a host's certificate. */
-			if (*type != '\0' && strstr(type, "-cert-") == NULL && (strstr(k.types, key) == NULL) == (unknown == 1))
-				snprintf(list + len, sizeof list - len, "%s%s", len > 0 ? "," : "", type);
-		}
-	}
-	if (libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, list) == 0)
-		return 0;
-	snprintf(why, size, "%s: of the HostKeyAlgorithms that the configuration of SSH allows libssh2 " LIBSSH2_VERSION
-	    " can do none: %.120s", s->config.host, allowed);
-	return -EPROTONOSUPPORT;
-}
-
-static int
-accept_unknown(struct ssh *s, const struct ssh_known *k, const char *type, const char *print, char *why, size_t size)
-{
-	const struct ssh_config *c = &s->config;
-	char prompt[1024];
-	bool yes = c->strict == SSH_ACCEPT_NEW;
-	int r = 0;
-
-	if (c->strict == SSH_STRICT) {
-		snprintf(why, size, "%s: its %s key %s is not in known_hosts, and StrictHostKeyChecking is on", k->name, type,
-		    print);
-		return -EACCES;
-	}
-	if (c->strict == SSH_ASK) {
-		snprintf(prompt, sizeof prompt, "The authenticity of host '%s' can't be established.\n"
-		    "Its %s key is %s.\n%s"
-		    "Continue connecting (yes/no)? ", k->name, type, print, k->other_type ?
-		    "Keys of other types are known for it, but this one is not.\n" : "");
-		r = c->batch ? -ENODATA : ssh_ask_yes(prompt, &yes);
-		ssh_more_time(s);
-	}
-	if (r < 0 || !yes) {
-		snprintf(why, size, r < 0 ? "%s: its %s key %s is unknown, and there is no terminal to ask at; log in with ssh "
-		    "once, or add it to known_hosts" : "%s: its %s key %s was not accepted", k->name, type, print);
-		return r < 0 ? -ENOKEY : -EACCES;
-	}
-	r = c->known.count == 0 ? -ENOENT : ssh_known_add(k, c->known.path[0], c->hash_known);
-	if (r < 0)
-		log_warning("the key of %s cannot be added to known_hosts: %s", k->name, strerror(-r));
-	return 0;
-}
-
-static int
-look_up_host(struct ssh *s, struct ssh_known *k, char *why, size_t size)
-{
-	int kind;
-
-	begin_known(s, k);
-	k->key = (const uint8_t *)libssh2_session_hostkey(s->session, &k->key_len, &kind);
-	if (k->key != NULL)
-		return read_known(s, k, why, size);
-	snprintf(why, size, "%s: the server shows no key", k->name);
-	return -EACCES;
-}
-
-static int
-check_host(struct ssh *s, char *why, size_t size)
-{
-	char print[SSH_FINGERPRINT], type[64];
-	struct ssh_known k;
-	int r;
-
-	if ((r = look_up_host(s, &k, why, size)) < 0)
-		return r;
-	/* The other lane may be asking about it just now. */
-	if (!k.same && !k.other && !k.revoked) {
-		ssh_ask_turn();
-		if ((r = look_up_host(s, &k, why, size)) < 0)
-			return r;
-	}
-	ssh_known_type(k.key, k.key_len, type, sizeof type);
-	ssh_known_fingerprint(k.key, k.key_len, print);
-	if (k.revoked)
-		snprintf(why, size, "%s: its %s key %s is REVOKED (%.200s)", k.name, type, print, k.where);
-	else if (k.same)
-		return 0;
-	else if (k.other)
-		snprintf(why, size, "%s: its %s key HAS CHANGED: it is now %s, another is in %.200s. Somebody may be listening in, "
-		    "or the host was set up anew; ask its administrator, and then remove that line with ssh-keygen -R '%s'",
-		    k.name, type, print, k.where, k.name);
-	else if (k.authority)
-		snprintf(why, size, "%s: known_hosts trusts a certificate authority for it, and libssh2 cannot check "
-		    "certificates; add the host's own key (%s, %s) to known_hosts", k.name, type, print);
-	else
-		return accept_unknown(s, &k, type, print, why, size);
-	return -EACCES;
-}
-
 /* ---- the session ---- */
 
 static int
@@ -369,11 +205,11 @@ begin_session(struct ssh *s, char *why, size_t size)
 		return -ENOMEM;
 	}
 	libssh2_session_set_blocking(s->session, 0);
-	if ((r = set_methods(s, why, size)) < 0 || (r = prefer_known(s, why, size)) < 0)
+	if ((r = ssh_host_prefer(s, why, size)) < 0)
 		return r;
 	SSH_DRIVE(r, wait, s, libssh2_session_handshake(s->session, s->fd));
 	if (r == 0)
-		return check_host(s, why, size);
+		return ssh_host_check(s, why, size);
 	if (wait == -ECANCELED)
 		return wait;
 	if (r == LIBSSH2_ERROR_KEX_FAILURE || r == LIBSSH2_ERROR_METHOD_NONE) {
@@ -428,7 +264,7 @@ static int
 start_bridge(struct ssh *s, bool create, char *why, size_t size)
 {
 	char command[SSH_COMMAND];
-	int r = ssh_place_command(&s->place, create, command);
+	int r = (s->restricted ? ssh_place_plain : ssh_place_command)(&s->place, create, command);
 
 	if (r == 0)
 		return ssh_exec(s, command, why, size);
@@ -437,6 +273,14 @@ start_bridge(struct ssh *s, bool create, char *why, size_t size)
 }
 
 /* ---- what the bridge says ---- */
+
+static void
+clean(char *text)
+{
+	for (; *text != '\0'; text++)
+		if (!isprint((unsigned char)*text))
+			*text = '?';
+}
 
 struct talk {
 	char	text[NOISE_MAX + 1];
@@ -475,6 +319,19 @@ hear_rest(struct ssh *s, struct talk *t)
 	} while (!libssh2_channel_eof(s->channel) && ssh_wait(s) == 0);
 }
 
+/* Some shells say on stdout why they are none. */
+static void
+take_last_line(struct talk *t)
+{
+	char *line;
+
+	while (t->len > 0 && strchr("\r\n", t->text[t->len - 1]) != NULL)
+		t->text[--t->len] = '\0';
+	line = strrchr(t->text, '\n');
+	snprintf(t->last, sizeof t->last, "%.*s", LAST_WORDS - 1, line != NULL ? line + 1 : t->text);
+	clean(t->last);
+}
+
 static int
 explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
 {
@@ -484,6 +341,9 @@ explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size
 	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
 	hear_errors(s, t);
 	t->last[strcspn(t->last, "\n")] = '\0';
+	if (t->last[0] == '\0')
+		take_last_line(t);
+	s->restricted = strstr(t->last, "restricted") != NULL;
 	status = libssh2_channel_get_exit_status(s->channel);
 	a->lacking = status == 127 && !named;
 	if (a->lacking)
@@ -546,14 +406,6 @@ take_hex(const char *text, uint8_t *to, size_t len)
 	size_t n;
 
 	return strlen(text) >= 2 * len && sodium_hex2bin(to, len, text, 2 * len, NULL, &n, NULL) == 0 && n == len;
-}
-
-static void
-clean(char *text)
-{
-	for (; *text != '\0'; text++)
-		if (!isprint((unsigned char)*text))
-			*text = '?';
 }
 
 static int
@@ -622,6 +474,22 @@ out:
 
 /* ---- all of it ---- */
 
+/* A restricted shell runs nothing but what its PATH has: nuaged, perhaps. */
+static int
+start_plainly(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
+{
+	int wait = 0, r;
+
+	ssh_more_time(s);
+	SSH_DRIVE(r, wait, s, libssh2_channel_free(s->channel));
+	if (wait < 0)
+		return lost(s, wait, "the SSH server closes no channel", why, size);
+	s->channel = NULL;
+	if ((r = start_bridge(s, a->create, why, size)) < 0)
+		return r;
+	return hear_bridge(s, a, why, size);
+}
+
 static int
 open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 {
@@ -641,9 +509,11 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	    (a->install && s->place.nuaged[0] == '\0' && (r = ssh_install(s, why, size)) < 0))
 		return r;
 	ssh_more_time(s);
-	if ((r = start_bridge(s, a->create, why, size)) < 0)
-		return r;
-	return hear_bridge(s, a, why, size);
+	if ((r = start_bridge(s, a->create, why, size)) == 0)
+		r = hear_bridge(s, a, why, size);
+	if (r == -ENOEXEC && s->restricted)
+		r = start_plainly(s, a, why, size);
+	return r;
 }
 
 int

@@ -236,6 +236,13 @@ ssh_place_script(const char *script, const char *const *arguments, char to[SSH_C
 	return t.full ? -ENAMETOOLONG : 0;
 }
 
+static void
+put_arguments(struct text *t, const struct ssh_place *p, bool create)
+{
+	put_text(t, create ? " bridge --create --data" : " bridge --data");
+	put_quoted(t, p->path);
+}
+
 int
 ssh_place_command(const struct ssh_place *p, bool create, char to[SSH_COMMAND])
 {
@@ -249,10 +256,16 @@ ssh_place_command(const struct ssh_place *p, bool create, char to[SSH_COMMAND])
 
 	put_script(&t, p->nuaged[0] != '\0' ? named : find);
 	put_quoted(&t, p->nuaged[0] != '\0' ? p->nuaged : PACKAGE_VERSION);
-	put_text(&t, " bridge");
-	if (create)
-		put_text(&t, " --create");
-	put_text(&t, " --data");
-	put_quoted(&t, p->path);
+	put_arguments(&t, p, create);
+	return t.full ? -ENAMETOOLONG : 0;
+}
+
+int
+ssh_place_plain(const struct ssh_place *p, bool create, char to[SSH_COMMAND])
+{
+	struct text t = { to, SSH_COMMAND, false };
+
+	put_quoted(&t, p->nuaged[0] != '\0' ? p->nuaged : "nuaged");
+	put_arguments(&t, p, create);
 	return t.full ? -ENAMETOOLONG : 0;
 }

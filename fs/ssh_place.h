@@ -43,6 +43,8 @@ int	ssh_place_print(const struct ssh_place *p, char to[SSH_URL]);
  * of this version, or else of another.  -ENAMETOOLONG.
  */
 int	ssh_place_command(const struct ssh_place *p, bool create, char to[SSH_COMMAND]);
+/* For a shell that runs programs of its PATH, and nothing else. */
+int	ssh_place_plain(const struct ssh_place *p, bool create, char to[SSH_COMMAND]);
 /* The same for a script of sh, and its arguments up to a NULL (or NULL). */
 int	ssh_place_script(const char *script, const char *const *arguments, char to[SSH_COMMAND]);
 

@@ -21,6 +21,7 @@
 struct ssh {
 	LIBSSH2_SESSION	*session;
 	LIBSSH2_CHANNEL	*channel;
+	bool		 restricted;	/* the login's shell is: scripts are nothing for it */
 	bool		 had_channel;	/* this, or another before */
 	int		 fd;		/* to the SSH server, or to a proxy's process */
 	pid_t		 proxy;		/* 0: none */
@@ -41,6 +42,10 @@ int	ssh_wait(struct ssh *s);
 	do									\
 		(r) = (call);							\
 	while ((r) == LIBSSH2_ERROR_EAGAIN && ((wait) = ssh_wait(s)) == 0)
+
+/* Before keys are exchanged, and after (ssh_host.c); 0, or a negative errno and a sentence. */
+int	ssh_host_prefer(struct ssh *s, char *why, size_t size);
+int	ssh_host_check(struct ssh *s, char *why, size_t size);
 
 /* Logs in; 0, or a negative errno and a sentence: -EACCES the server refuses, -ENOKEY somebody must be asked. */
 int	ssh_auth(struct ssh *s, char *why, size_t size);

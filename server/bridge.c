@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,6 +44,8 @@ enum {
 	CHUNK		= 256 * 1024,
 	LOG_MAX		= 1 << 20,		/* a log larger than that is begun anew at a start */
 	PATH_SIZE	= 4096,
+	SAID_SIZE	= 160,
+	FULL		= 1 << 20,
 };
 
 static const char marker[] = "\nnuage-bridge 1 ", enroll[] = "enroll\n";
@@ -67,7 +70,7 @@ write_all(int fd, const void *data, size_t len)
 static int
 refuse(const char *word, const char *text)
 {
-	char line[PATH_SIZE + 128];
+	char line[PATH_SIZE + SAID_SIZE + 256];
 	int n = snprintf(line, sizeof line, "%s%s %s\n", marker, word, text);
 
 	write_all(STDOUT_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
@@ -197,6 +200,35 @@ find(const struct settings *config, const struct home *home)
 	return fd;
 }
 
+/* Too full for a nuaged to start, or even to write into its log why it does not. */
+static bool
+is_full(const struct home *home)
+{
+	struct statvfs space;
+
+	return fstatvfs(home->fd, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < FULL;
+}
+
+/* What the last nuaged that did not start said of it. */
+static void
+last_of_log(const struct home *home, char *to, size_t size)
+{
+	int fd = openat(home->fd, "nuaged.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+	size_t want = end < (off_t)size - 1 ? (size_t)end : size - 1;
+	ssize_t n = fd >= 0 ? pread(fd, to, want, end - (off_t)want) : 0;
+	char *line;
+
+	if (fd >= 0)
+		close(fd);
+	to[n > 0 ? n : 0] = '\0';
+	for (n = n > 0 ? n : 0; n > 0 && to[n - 1] == '\n'; n--)
+		to[n - 1] = '\0';
+	line = strrchr(to, '\n');
+	if (line != NULL)
+		memmove(to, line + 1, strlen(line));
+}
+
 /* ---- joined ---- */
 
 static bool
@@ -302,7 +334,7 @@ join(const struct home *home, int fd)
 int
 bridge(const struct settings *config, bool create)
 {
-	char path[PATH_SIZE], why[PATH_SIZE + 128];
+	char path[PATH_SIZE], why[PATH_SIZE + SAID_SIZE + 128], said[SAID_SIZE];
 	struct home home;
 	int fd, status;
 
@@ -322,12 +354,15 @@ bridge(const struct settings *config, bool create)
 		status = join(&home, fd);
 		exit(status);		/* a thread may still use `home` and the chunk */
 	}
+	last_of_log(&home, said, sizeof said);
 	if (home.foreign)
 		snprintf(why, sizeof why, "%s belongs to another user, and no nuaged runs there", path);
+	else if (is_full(&home))
+		snprintf(why, sizeof why, "no space left on the disk of %s", path);
 	else if (fd == -EACCES)
 		snprintf(why, sizeof why, "%s: only its owner may enter", path);
 	else
-		snprintf(why, sizeof why, "nuaged does not start for %s; its log there, nuaged.log, says why", path);
+		snprintf(why, sizeof why, "nuaged does not start for %s; its log there, nuaged.log, ends with: %s", path, said);
 	home_close(&home);
 	return refuse("error", why);
 }

@@ -80,24 +80,31 @@ write_ssh_config() {	# [LINE...]
 	printf '    %s\n' "$@" >>"$T/ssh_config"
 }
 
-# In a mount namespace of its own sshd finds an /etc/shadow in which root has a password.
-# What the test unmounts must not live on there.
 can_have_password() { [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && grep -q '^root:' /etc/shadow; }
+
+# In a mount namespace of its own sshd finds one file of /etc as another.  What the test unmounts must not live on there.
+start_sshd_seeing() {	# FILE PATH LINE...
+	local file=$1 path=$2
+	shift 2
+	stop_sshd
+	write_sshd_config
+	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
+	printf '%s\n' "$@" >>"$T/sshd_config"
+	mounts_below "$T" >"$T/mounted"
+	unshare -m --propagation slave setsid sh -c 'mount --bind "$1" "$2" && while read -r where; do umount -l "$where"; done <"$3"
+		exec "$4" -D -e -f "$5"' sh "$file" "$path" "$T/mounted" "$sshd_program" "$T/sshd_config" >>"$T/sshd.log" 2>&1 &
+	sshd_pid=$!
+	helper_pids+=($sshd_pid)
+	wait_for 10 sshd_answers
+}
+
+# Root has a password.
 start_sshd_with_password() {	# LINE...
 	local hash
 	hash=$(openssl passwd -6 "${sshd_password:-correct horse}")
 	sed "s|^root:[^:]*:|root:$hash:|" /etc/shadow >"$T/shadow"
 	chmod 600 "$T/shadow"
-	stop_sshd
-	write_sshd_config
-	sed -i '/^PasswordAuthentication\|^KbdInteractive\|^UsePAM/d' "$T/sshd_config"
-	printf '%s\n' "$@" >>"$T/sshd_config"
-	unshare -m --propagation slave setsid sh -c 'mount --bind "$1" /etc/shadow && program=$2 config=$3 && shift 3 &&
-		for where; do umount -l "$where"; done && exec "$program" -D -e -f "$config"' sh \
-		"$T/shadow" "$sshd_program" "$T/sshd_config" $(mounts_below "$T") >>"$T/sshd.log" 2>&1 &
-	sshd_pid=$!
-	helper_pids+=($sshd_pid)
-	wait_for 10 sshd_answers
+	start_sshd_seeing "$T/shadow" /etc/shadow "$@"
 }
 
 know_host() {

@@ -434,6 +434,40 @@ forced() {
 check_here "a forced command, and one that is something else" forced
 write_ssh_config
 
+# Root's login shell is another.
+other_shells() {
+	sed "s|^\(root:.*\):[^:]*$|\1:/bin/rbash|" /etc/passwd >"$T/passwd"
+	start_sshd_seeing "$T/passwd" /etc/passwd "UsePAM no" && ssh -F "$T/ssh_config" box "cd /" 2>&1 | grep restricted || return
+	# It finds nuaged on its PATH, and may do nothing else.
+	client_alone ann mount "$ssh_store" "$M" && is hello "$(cat "$M/file")" && umount_ann || return
+	sed -i "s|:/bin/rbash|:/usr/sbin/nologin|" "$T/passwd"
+	start_sshd_seeing "$T/passwd" /etc/passwd "UsePAM no" || return
+	says "did not start there (status 1): This account is currently not available" \
+		client_alone ann mount "$ssh_store" "$M"
+}
+full_disk() {
+	local size
+	new_client finn
+	mkdir "$T/remote/full"
+	for size in 3m 64k; do
+		mount -t tmpfs -o size=$size,mode=700 none "$T/remote/full" || return
+		[ $size = 3m ] || head -c 60k /dev/zero >"$T/remote/full/fill"
+		client_alone finn mount "ssh://box$T/remote/full/store" "$(mnt finn)" --create >"$T/said" 2>&1 && return 1
+		cat "$T/said"
+		umount "$T/remote/full"
+		is 1 "$(wc -l <"$T/said")" && grep -q "[Nn]o space left on" "$T/said" || return
+	done
+}
+if can_have_password; then
+	check_here "a restricted shell, and one that is none" other_shells
+	restart_sshd
+	check_here "a store on a full disk" full_disk
+	umount "$T/remote/full" 2>/dev/null
+else
+	skip "a restricted shell" "it takes root and a mount namespace"
+	skip "a store on a full disk" "it takes root"
+fi
+
 one_session() {
 	restart_sshd "MaxSessions 1"
 	client_alone ann mount "$ssh_store" "$M" || return

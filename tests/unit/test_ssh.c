@@ -49,6 +49,10 @@ test_place(void)
 	    strpbrk(url, ",' ") == NULL, "a list of addresses does not take it apart");
 	ok(ssh_place_command(&p, true, command) == 0 && strstr(command, "'/it'\\''s,here'") != NULL &&
 	    strstr(command, " bridge --create --data ") != NULL, "the far side's shell gets one word");
+	ok(ssh_place_plain(&p, false, command) == 0 && strcmp(command, " 'nuaged' bridge --data '/it'\\''s,here'") == 0,
+	    "a restricted one gets nothing else");
+	ok(ssh_place_script("echo \"$1\"", (const char *[]){ "it's", NULL }, command) == 0 &&
+	    strcmp(command, "exec sh -c 'echo \"$1\"' sh 'it'\\''s'") == 0, "a script and its argument");
 	memset(word, 'x', sizeof word);
 	memcpy(word, "ssh://h/", 8);
 	word[sizeof word - 1] = '\0';
