@@ -84,7 +84,7 @@ start_bus() {
 manager() { busctl --system "$1" org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager "${@:2}"; }
 
 start_logind() {
-	unshare -m --propagation private bash "$T/logind.sh" >>"$T/logind.log" 2>&1 &
+	unshare -m --propagation slave bash "$T/logind.sh" >>"$T/logind.log" 2>&1 &
 	logind_pid=$!
 	helper_pids+=("$logind_pid")
 	wait_for 5 manager call CanSuspend
