@@ -180,8 +180,10 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		return error;
 	}
 	error = shell_replay(shell, r);
-	if (error == 0)
+	if (error == 0) {
+		shell_journal_end(shell);	/* it may be asked to give something back just now, and write that down */
 		error = journal_file_reset(file);
+	}
 	if (error < 0)
 		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
 		    error == -EINTR ? "the server does not answer" : error == -EBUSY ? "the server is too busy" :

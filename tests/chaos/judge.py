@@ -150,7 +150,8 @@ class Case:
     @staticmethod
     def takes_free_name(key, w, last, read):
         """Another client removed the name, and then came w out of a journal: the last of that, once it is run."""
-        if last.value != ABSENT or last.client == w.client or w.floats is None or w.floats[1] < last.began:
+        if last.client == w.client or w.floats is None or not any(
+                o.value == ABSENT and o.client != w.client and last.began <= o.began <= w.floats[1] for o in key.writes):
             return False
         return read.began <= w.floats[1] or not any(
             o.client == w.client and o.floats == w.floats and o.began >= w.ended for o in key.writes)

@@ -57,6 +57,10 @@ history("a journal that writes over another's change", [INCOHERENT],
 REMOVED = [w("n0", 0, 1, 2, "a"), w("n0", 1, 11, 12, "b"), w("n0", 1, 15, 16, "-")]
 history("a journal that takes a name that is free again", [],
         REMOVED + [r("n0", 1, 17, 18, "a"), r("n0", 1, 21, 22, "a"), r("n0", 1, 21, 22, "-")], FLOAT)
+history("a journal that takes a name whose removal is in another one", [],
+        REMOVED + ["s\tn0\t1\t13\t14", r("n0", 1, 26, 27, "a"), r("n0", 1, 26, 27, "-")], FLOAT + [(1, 17.0, 25.0)])
+history("a journal that takes a name which nobody removed", [SYNCED],
+        REMOVED[:2] + ["s\tn0\t1\t13\t14", r("n0", 1, 26, 27, "a")], FLOAT + [(1, 17.0, 25.0)])
 history("a removal undone without a journal", [INCOHERENT], REMOVED + [r("n0", 1, 17, 18, "b")], FLOAT)
 history("a removal after the journal, undone", [INCOHERENT],
         [w("n0", 0, 1, 2, "a"), w("n0", 1, 25, 26, "-"), r("n0", 1, 27, 28, "a")], FLOAT)
