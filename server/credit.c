@@ -19,9 +19,12 @@
  * A byte of credit takes up to PART bytes of what is ready: a record is in the
  * log and among the records, whose pages are not full; segments of the log end
  * before the next block would fit.  So all credits together are at most that
- * part of it.  The share of a session is an equal one of those connected; when
+ * part of it.  The share of a session is half of what others have not: equal
+ * ones in the end, and there is always one left for who comes next.  When
  * somebody was denied what it wants nobody is given one for a while, and the
- * last of the space goes to who wants it first.
+ * last of the space goes to who wants it first.  Who is connected soon gives
+ * back what he does not need; for what others have who are not, one waits until
+ * they are back, or a term has passed.
  *
  * Removals spend nothing, nor do changes that leave things as large as they
  * were: of these the store's reserve takes care.
@@ -75,8 +78,10 @@ increase(struct server *s, struct session *n, uint64_t want)
 void
 credit_renew(struct server *s, struct session *n)
 {
+	uint64_t all = pool(s), others = s->promised - n->credit;
+
 	if (!n->unstated && (s->denied_ms == 0 || s->now_ms - s->denied_ms > SCARCE_MS))
-		increase(s, n, pool(s) / (s->controls > 1 ? s->controls : 1));
+		increase(s, n, all > others ? (all - others) / 2 : 0);
 }
 
 void
@@ -99,6 +104,22 @@ restore(struct server *s, struct session *n, uint64_t keep)
 	set(s, n, keep < ready ? keep : ready);
 }
 
+/* Has anybody a credit who is not connected? */
+static bool
+some_away(const struct server *s)
+{
+	struct table_node *node = NULL;
+	size_t slot = 0;
+
+	while ((node = table_walk(&s->sessions, &slot, node)) != NULL) {
+		const struct session *n = container_of(node, struct session, node);
+
+		if (n->credit > 0 && n->control == NULL)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Somebody is denied what others have, or may have.  For a while they are given no shares, and what they do not
  * need comes back: true if it may yet.
@@ -109,7 +130,7 @@ deny(struct server *s, const struct session *n)
 	if (s->denied_ms == 0 || s->now_ms - s->denied_ms > SCARCE_MS)
 		s->scarce_ms = s->now_ms;
 	s->denied_ms = s->now_ms;
-	return s->unstated > 0 || (s->promised > n->credit && s->now_ms - s->scarce_ms < GIVE_MS);
+	return s->unstated > 0 || (s->promised > n->credit && (s->now_ms - s->scarce_ms < GIVE_MS || some_away(s)));
 }
 
 bool

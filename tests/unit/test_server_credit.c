@@ -45,33 +45,59 @@ test_shares(void)
 	struct world w;
 	struct client a, b;
 	struct msg_space s;
-	uint64_t one, other;
+	uint64_t all, one = 0, other = 0;
 
 	begin(&w, &a, NULL);
-	ok(a.at.credit <= ready(&w) / PART && a.at.credit > ready(&w) / PART - 1000, "who is alone has all that may be promised");
+	all = ready(&w) / PART;
+	ok(a.at.credit <= all / 2 && a.at.credit > all / 2 - 1000, "who is alone has half of what may be promised");
 	b = client_new(&w, 2);
-	ok(b.at.credit < 1000, "who comes later has to wait for some");
-	s = state(&b, 0, 100 * 1000);
-	ok(s.credit < 1000 && s.more == 1, "the other has all, and will give it back,");
-	ok(state(&a, 0, 0).credit == 0 && state(&b, 0, 100 * 1000).credit == 100 * 1000, "all that it does not need");
+	ok(b.at.credit > all / 4 - 1000, "and who comes later finds half of the rest");
+	s = state(&b, 0, all - 1000);
+	ok(s.credit < all - 1000 && s.more == 1, "what the other has that one will give back,");
+	ok(state(&a, 0, 0).credit == 0 && state(&b, 0, all - 1000).credit == all - 1000, "all that it does not need");
 	world_pass(&w, 6000);
-	state(&b, 0, 0);
-	one = state(&a, 0, 0).credit;
-	ok(one <= ready(&w) / PART / 2 && one > ready(&w) / PART / 2 - 1000, "when nobody is in need it has its share");
-	other = state(&b, 0, 0).credit;
-	ok(other <= one + 1000 && other > one - 1000, "now both have one");
-	s = state(&a, one, one + 2000);
+	for (unsigned i = 0; i < 20; i++) {
+		other = state(&b, 0, 0).credit;
+		one = state(&a, 0, 0).credit;
+	}
+	ok(one <= all / 3 && one > all / 3 - 1000 && other <= one + 1000 && other > one - 1000,
+	    "when nobody is in need both have their share, and there is one for a third");
+	s = state(&a, one, all);
 	world_pass(&w, 2500);
 	state(&b, other, 0);
-	s = state(&a, one, one + 2000);
-	ok(s.credit < one + 2000 && s.more == 0, "what the other needs it does not get");
+	s = state(&a, one, all);
+	ok(s.credit < all && s.more == 0, "what the other needs it does not get");
 	ok((one + credit(&b)) * PART <= ready(&w), "all of it is there");
 	world_pass(&w, TERM_MS + SKEW_MS - 1000);
 	credit(&a);
 	world_pass(&w, 2000);
-	s = state(&a, one, ready(&w) / PART);
-	ok(s.credit > one + other - 1000, "what a session had that was not heard of for a term may be another's");
+	s = state(&a, one, all);
+	ok(s.credit > all - 1000, "what a session had that was not heard of for a term may be another's");
 	ok(state(&b, other, 0).credit < 1000, "and is its no more");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+/* A client that is cut off cannot give back what it does not need. */
+static void
+test_away(void)
+{
+	struct world w;
+	struct client a, b;
+	struct msg_space s;
+	uint64_t all;
+
+	begin(&w, &a, &b);
+	all = ready(&w) / PART;
+	server_disconnected(w.server, a.control);
+	world_pump(&w);
+	for (unsigned ms = 0; ms < TERM_MS + SKEW_MS - 2000; ms += 1000) {
+		s = state(&b, 0, all);
+		world_pass(&w, 1000);
+	}
+	ok(s.credit < all && s.more == 1, "what somebody has who is away may come back, however long that takes");
+	world_pass(&w, 3000);
+	ok(state(&b, 0, all).credit == all, "and does after a term at the latest");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -160,12 +186,12 @@ test_end(void)
 	struct world w;
 	struct client a, b;
 	struct message bye = { .type = MSG_bye };
-	uint64_t had;
+	uint64_t had, other;
 
 	begin(&w, &a, &b);
-	state(&a, 0, 0);
+	other = state(&a, 0, 0).credit;
 	had = state(&b, 0, 0).credit;
-	ok(client_attach(&a) == STATUS_OK && a.at.credit > 0 && a.at.credit <= had + 1000, "a credit outlives the connection");
+	ok(client_attach(&a) == STATUS_OK && other > 0 && a.at.credit >= other, "a credit outlives the connection");
 	world_send(&w, a.control, &bye);
 	ok(state(&b, had, CREDIT_MAX).credit > had + had / 2, "but not the session");
 	ok(world_check(&w), "and all is well");
@@ -176,6 +202,7 @@ int
 main(void)
 {
 	test_shares();
+	test_away();
 	test_promises();
 	test_restart();
 	test_end();
