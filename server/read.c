@@ -260,12 +260,10 @@ pinned_elsewhere(const struct object *o, const struct session *n)
 {
 	struct pin *p;
 
-	if (n->volume->astray > n->astray)
-		return 1;
 	LIST_FOREACH(p, &o->pins, of_object)
 		if (p->session != n)
 			return 1;
-	return 0;
+	return n->volume->astray > n->astray;
 }
 
 /* ---- the wants ---- */

@@ -509,6 +509,20 @@ is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 	return true;
 }
 
+/* By somebody else, in what the judge has not come to yet: then the store may have that already. */
+static bool
+touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
+{
+	for (size_t i = j->verified; i < j->count; i++) {
+		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
+
+		if (c != NULL && c->mount != m && c->error == 0 && fate_changes_something(c) &&
+		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
+			return true;
+	}
+	return false;
+}
+
 /* One boundary between what stayed and what is void: does it explain everything? */
 bool
 fate_try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, size_t size)
@@ -528,6 +542,8 @@ fate_try_boundary(struct judge *j, struct mount *m, uint64_t step, char *why, si
 		struct inode *as = NULL;
 
 		if (is_gone(j->sim, &image, i) || is_gone(j->sim, &image, model_find(facts.now, f->ino)) || f->built_on || (f->changer != m && !(f->doubtful && f->changer == NULL)))
+			continue;
+		if (touched_later(j, m, f->ino))
 			continue;
 		/* It lives on, and has this still. */
 		if (m->ledger->gave_up && !m->ledger->dead && engine_holds_content(m->engine, f->ino))

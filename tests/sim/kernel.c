@@ -180,6 +180,10 @@ start(struct kernel *k, struct call *c, bool again)
 		c->victim = cache_looked_up(k, c->ino, c->name, c->victim);
 		c->victim2 = c->type == OP_RENAME ? cache_looked_up(k, c->ino2, c->name2, c->victim2) : 0;
 	}
+	/* Names that it has forgotten it looks up, whatever the task says. */
+	if (c->type == OP_RENAME)
+		c->pair |= cache_looked_up(k, c->ino, c->name, UINT64_MAX) == UINT64_MAX ||
+		    cache_looked_up(k, c->ino2, c->name2, UINT64_MAX) == UINT64_MAX;
 	c->next = k->active;
 	k->active = c;
 	if (c->pair) {

@@ -74,8 +74,11 @@ looked(struct call *look)
 	} else if (look->error != 0 && look->error != -ENOENT) {
 		fail(k, c, look->error);
 		return;
+	} else if (c->pair_stage == 0 && look->error != 0) {
+		end(k, c, -ENOENT);	/* whatever the other leads to */
+		return;
 	} else if (c->pair_stage++ == 0)
-		c->victim = look->error == 0 ? look->child : 0;
+		c->victim = look->child;
 	else
 		c->victim2 = look->error == 0 ? look->child : 0;
 	next(k, c);

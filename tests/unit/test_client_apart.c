@@ -231,22 +231,25 @@ test_unjournaled(void)
 static void
 test_through(void)
 {
-	struct op write = { .type = OP_WRITE, .data = world_text("later") };
+	struct op first = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 }, second = first;
 	unsigned kept_before;
 	uint64_t h;
 
 	begin(OFFLINE_NEVER);
-	write.ino = world_create("a", &h);
-	write.handle = h;
-	world_write(write.ino, h, 0, 10);
+	second.ino = first.ino = world_create("a", &h);
+	world_sync();
+	now((struct op){ .type = OP_SETATTR, .ino = first.ino, .set = SET_MODE, .attr.mode = 0640 });
 	kept_before = kept.entries;
 	kept.fails = -ENOSPC;
 	w.reply_count = 0;
-	ok(!world_submit(&write) && kept.trimmed <= kept_before, "a change that the journal cannot keep waits");
-	world_answer_all();
-	ok(w.reply_count == 1 && write.error == 0 && kept.trimmed > kept_before,
-	    "when it is answered, nothing from before it is left in the journal");
-	world_replied(&write);
+	ok(!world_submit(&first) && !world_submit(&second) && kept.trimmed <= kept_before && w.commit_count == 2,
+	    "changes that the journal cannot keep wait");
+	world_answer(STATUS_OK);
+	ok(w.reply_count == 1 && first.error == 0 && kept.trimmed > kept_before,
+	    "when one is answered, nothing from before it is left in the journal");
+	world_replied(&first);
+	world_answer(STATUS_OK);
+	world_replied(&second);
 	world_teardown();
 }
 
