@@ -45,6 +45,7 @@ read_config(const char *text)
 	if (ssh_config_read(&c, text) < 0)
 		return;
 	promise(c.host[0] != '\0' && c.host[0] != '-' && c.port >= 1 && c.port <= 65535);
+	promise(c.connect_s <= 10000 && strlen(c.ciphers) < SSH_LIST && strlen(c.host_keys) < SSH_LIST);
 	promise(c.identities.count <= SSH_FILES && c.known.count <= SSH_FILES && c.known_global.count <= SSH_FILES);
 	if (ssh_config_expand(&c, &place, c.proxy_command, command, sizeof command) == 0)
 		promise(strlen(command) < sizeof command);
@@ -64,7 +65,7 @@ read_place(const char *text)
 	promise(strpbrk(printed, ", \t\n#'\"") == NULL);
 	promise(ssh_place_parse(&q, printed) == 0 && ssh_place_print(&q, again) == 0 && strcmp(printed, again) == 0);
 	promise(strcmp(p.path, q.path) == 0 && strcmp(p.user, q.user) == 0 && strcmp(p.nuaged, q.nuaged) == 0);
-	promise(ssh_place_command(&p, true, command) == 0);
+	promise(ssh_place_command(&p, true, command) == 0 && ssh_place_plain(&p, true, command) == 0);
 }
 
 int

@@ -131,6 +131,38 @@ check_here "directly while the port answers, by SSH while it does not" both_ways
 write_ssh_config
 stop_server
 
+# A nuaged of another user's, as a system has one: who logs in as root enrols, and who may become that user.
+system_nuaged() {
+	local data=$T/system port pid status
+	as="setpriv --reuid 65534 --regid 65534 --clear-groups"
+	port=$(free_port)
+	mkdir -m 700 "$data" && chown 65534:65534 "$data" || return
+	$as "$NUAGED" --data "$data" --listen "127.0.0.1:$port" >"$T/system.log" 2>&1 &
+	pid=$!
+	helper_pids+=($pid)
+	wait_for 10 test -S "$data/admin.sock" || return
+	printf 'Host 127.0.0.1\n    User %s\n' "$ssh_user" >>"$T/ssh_config"
+	new_client rob && new_client sue || return
+	client_alone rob join "ssh://127.0.0.1:$sshd_port$data" || return
+	echo "restrict,command=\"$as $NUAGED bridge $data\" $(cat "$T/user_key.pub")" >"$T/authorized_keys"
+	client_alone sue join "ssh://127.0.0.1:$sshd_port/any"
+	status=$?
+	cp "$T/user_key.pub" "$T/authorized_keys"
+	[ $status = 0 ] || return
+	for who in rob sue; do
+		client $who create "of-$who" >/dev/null && client $who mount "of-$who" "$(mnt $who)" &&
+			client $who status | grep "connected to 127.0.0.1:$port" && touch "$(mnt $who)/x" &&
+			client $who umount "$(mnt $who)" || return
+	done
+	kill_and_wait $pid TERM
+}
+if [ "$(id -u)" = 0 ] && setpriv --reuid 65534 --clear-groups "$NUAGED" --version >/dev/null 2>&1; then
+	check_here "a system's nuaged is joined, and then reached directly" system_nuaged
+	write_ssh_config
+else
+	skip "a system's nuaged is joined" "it takes root and setpriv"
+fi
+
 # ---- the host's key ----
 
 unknown_host() {
