@@ -94,7 +94,7 @@ engine_check(struct engine *e, char *why, size_t size)
 	struct flush_state *f;
 	size_t listed = 0, on_dirty = 0, recalling = 0, on_recall = 0;
 	uint64_t sequence = e->sequence - e->inflight_count;
-	uint64_t unsent = 0;
+	uint64_t unsent = 0, orphaned = 0;
 	size_t unsaved = 0, files_ahead = 0, files_old = 0, bytes_ahead = 0;
 
 	TAILQ_FOREACH(o, &e->lru, lru_link) {
@@ -130,7 +130,9 @@ engine_check(struct engine *e, char *why, size_t size)
 		if (S_ISREG(o->attr.mode) && o->attr_known && !o->hold && o->stable_size > o->attr.size)
 			return fail_check(why, size, o, "stable size beyond the end");
 	}
-	if (unsent != e->credit.unsent)
+	TAILQ_FOREACH(f, &e->flushes, all_link)
+		orphaned += f->orphaned;
+	if (unsent != e->credit.unsent || orphaned != e->credit.orphaned)
 		return fail_check(why, size, NULL, "the cost of content is miscounted");
 	if (listed != e->objects || unsaved != e->unsaved)
 		return fail_check(why, size, NULL, "objects are miscounted");

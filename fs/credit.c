@@ -9,7 +9,9 @@
  * Removals never wait.
  *
  *	outstanding	done, and not known to be on the server: spans, the running
- *			transaction, commits under way; what each costs at most
+ *			transaction, commits under way; what each costs at most.  Also
+ *			blocks on their way that nobody needs any more: the server
+ *			does not know that
  *	settled		what the server is known to have taken, summed up
  *	told		the credit as the server last said it, with what was settled
  *			when it can have been computed at the earliest
@@ -64,7 +66,7 @@ less(uint64_t a, uint64_t b)
 static uint64_t
 outstanding(const struct engine *e)
 {
-	return e->credit.unsent + e->running_bytes + e->inflight_bytes;
+	return e->credit.unsent + e->credit.orphaned + e->running_bytes + e->inflight_bytes;
 }
 
 static uint64_t
@@ -104,11 +106,19 @@ ask(struct engine *e, uint64_t want)
 	a->message.statfs.want = want;
 }
 
-/* All that was written is on the server, and all commits; so what is still outstanding costs next to nothing. */
+/*
+ * All that was written is on the server, and all commits; so what is still outstanding costs next to nothing.
+ * What was cut away and is held back, for what replaces it to be there first, may be held back still.
+ */
 static bool
 all_there(const struct engine *e)
 {
-	return TAILQ_EMPTY(&e->with_data) && e->inflight_count == 0 && e->storing == 0;
+	const struct object *o;
+
+	TAILQ_FOREACH(o, &e->with_data, data_link)
+		if (data_dirty(o))
+			return false;
+	return e->inflight_count == 0 && e->storing == 0;
 }
 
 int
@@ -127,13 +137,20 @@ credit_room(struct engine *e, struct op *op, size_t cost)
 	/* A denial is no news while the server has yet to hear of a removal. */
 	if (!all_there(e) || full_freeing(e)) {
 		s->question = 0;
-		data_flush_all(e);
+		data_flush_written(e);
 		e->freeze_wanted = true;
 		return park(op, WAIT_ROOM, 0);
 	}
 	if (s->question != 0 && s->question == c->answered) {
-		if (!c->more)
+		if (!c->more && TAILQ_EMPTY(&e->with_data))
 			return -ENOSPC;
+		if (!c->more) {
+			/* There is no space for what was cut away and for what replaces it. */
+			s->question = 0;
+			data_flush_all(e);
+			e->freeze_wanted = true;
+			return park(op, WAIT_ROOM, 0);
+		}
 		s->question = 0;
 		c->again_at = e->now_ms + AGAIN_MS;
 	}

@@ -115,8 +115,12 @@ span_free(struct engine *e, struct object *o, struct span *s)
 		TAILQ_REMOVE(&s->flushes, f, link);
 		f->span = NULL;
 		f->object = NULL;
-		if (f->stored || f->failed)
+		if (f->stored || f->failed) {
 			flush_free(e, f);	/* else when its action is done */
+		} else if (!f->flush.carried) {
+			f->orphaned = credit_block(f->flush.len);	/* the server takes it, and our credit for it */
+			e->credit.orphaned += f->orphaned;
+		}
 	}
 	buffer_put(s->buffer);
 	free(s);
@@ -294,6 +298,7 @@ void
 flush_free(struct engine *e, struct flush_state *f)
 {
 	txn_uncarry(e, f);
+	e->credit.orphaned -= f->orphaned;
 	TAILQ_REMOVE(&e->flushes, f, all_link);
 	buffer_put(f->flush.buffer);
 	buffer_put(f->flush.sealed);

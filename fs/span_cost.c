@@ -32,6 +32,9 @@ span_recount(struct engine *e, struct object *o, struct span *s)
 {
 	size_t cost = span_cost(o, s, s->region, 0, 0);
 
+	/* What is cut away of a block that is on its way has its price. */
+	if (s->frozen && cost < s->cost)
+		cost = s->cost;
 	e->credit.unsent += cost - s->cost;
 	s->cost = cost;
 }

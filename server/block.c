@@ -1,7 +1,10 @@
 /*
  * block.c - see block.h.
  *
- *	absent -> idle      PUT written, or carried by a COMMIT that does not name it
+ *	absent -> writing   PUT
+ *	writing -> writing  PUT again, of a client that lost the connection: both are answered, one is paid for
+ *	writing -> idle     written; or absent, if that failed
+ *	absent -> idle      carried by a COMMIT that does not name it
  *	absent -> busy      carried by a COMMIT that names it
  *	idle  <-> busy      references come and go with commits
  *	idle   -> absent    the delay passed
@@ -93,9 +96,71 @@ block_busy(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
 		idle_free(s, i);
 }
 
+/* ---- being written ---- */
+
+static struct writing *
+writing_find(const struct server *s, const struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct table_node *n = table_find(&s->writing, block_hash(s, v, id));
+
+	for (; n != NULL; n = table_again(n)) {
+		struct writing *w = container_of(n, struct writing, node);
+
+		if (w->volume == v && memcmp(w->id, id, ID_SIZE) == 0)
+			return w;
+	}
+	return NULL;
+}
+
+static struct writing *
+writing_add(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
+{
+	struct writing *w = calloc(1, sizeof *w);
+
+	if (w == NULL)
+		return NULL;
+	w->volume = v;
+	memcpy(w->id, id, ID_SIZE);
+	table_insert(&s->writing, &w->node, block_hash(s, v, id));
+	return w;
+}
+
+/* NULL is accepted. */
+static void
+writing_free(struct server *s, struct writing *w)
+{
+	struct waiting_put *p;
+
+	if (w == NULL)
+		return;
+	while ((p = w->waiting) != NULL) {
+		w->waiting = p->next;
+		free(p);
+	}
+	table_remove(&s->writing, &w->node);
+	free(w);
+}
+
+static int
+writing_await(struct writing *w, uint64_t conn, uint64_t request)
+{
+	struct waiting_put *p = malloc(sizeof *p);
+
+	if (p == NULL)
+		return -ENOMEM;
+	*p = (struct waiting_put){ w->waiting, conn, request };
+	w->waiting = p;
+	return 0;
+}
+
 void
 block_free_all(struct server *s)
 {
+	struct table_node *n;
+	size_t slot;
+
+	while (slot = 0, (n = table_walk(&s->writing, &slot, NULL)) != NULL)
+		writing_free(s, container_of(n, struct writing, node));
 	while (!TAILQ_EMPTY(&s->idle_fresh))
 		idle_free(s, TAILQ_FIRST(&s->idle_fresh));
 	while (!TAILQ_EMPTY(&s->idle_dead))
@@ -215,6 +280,7 @@ block_put(struct server *s, struct conn *c, const struct message *m)
 	struct volume *v = c->session->volume;
 	const uint8_t *id = m->put.id;
 	struct block_ticket *ticket = NULL;
+	struct writing *w;
 	struct server_action *a;
 	unsigned flags = 0;
 	int r;
@@ -233,14 +299,21 @@ block_put(struct server *s, struct conn *c, const struct message *m)
 		stored(s, c, m->id, STATUS_DENIED, 0);
 		return;
 	}
+	if (r == 0 && (w = writing_find(s, v, id)) != NULL) {
+		if (writing_await(w, conn_id(c), m->id) < 0)
+			stored(s, c, m->id, STATUS_BUSY, 0);
+		return;
+	}
 	a = outbox_message(conn_id(c), MSG_put, m->id);
+	w = r < 0 ? NULL : writing_add(s, v, id);
 	if (r == 0)
-		r = a == NULL ? -ENOMEM : credit_cover(s, c->session, m->payload.len + BLOCK_COST, &flags);
+		r = a == NULL || w == NULL ? -ENOMEM : credit_cover(s, c->session, m->payload.len + BLOCK_COST, &flags);
 	if (r == 0)
 		r = store_block_reserve(s->store, id, m->payload.len, flags, &ticket);
 	if (r == 0)
 		credit_spend(s, c->session, m->payload.len + BLOCK_COST);
 	if (r < 0) {
+		writing_free(s, w);
 		server_action_free(a);
 		if (r == -ENOSPC || r == -EAGAIN)
 			c->session->progress_ms = s->now_ms;	/* as for a COMMIT */
@@ -278,11 +351,24 @@ written_rows(struct server *s, struct volume *v, const uint8_t id[ID_SIZE])
 	return r;
 }
 
+static void
+answer_put(struct server *s, uint64_t conn, uint64_t request, int result, uint64_t pos)
+{
+	struct conn *c = conn_find(s, conn);
+
+	if (c == NULL)
+		return;
+	/* Who uploads what a recall waits for is getting on. */
+	if (result == 0 && c->session != NULL)
+		c->session->progress_ms = s->now_ms;
+	stored(s, c, request, outbox_status(s, result), result == 0 ? pos : 0);
+}
+
 void
 block_written(struct server *s, struct server_action *a, int result)
 {
-	struct conn *c = conn_find(s, a->conn);
 	struct volume *v = container_of(table_find(&s->volumes, a->volume), struct volume, node);
+	struct writing *w = writing_find(s, v, a->message.put.id);
 	uint64_t pos = 0;
 	int r;
 
@@ -292,12 +378,10 @@ block_written(struct server *s, struct server_action *a, int result)
 	a->ticket = NULL;
 	if (result == 0)
 		result = r;
-	if (c == NULL)
-		return;
-	/* Who uploads what a recall waits for is getting on. */
-	if (result == 0 && c->session != NULL)
-		c->session->progress_ms = s->now_ms;
-	stored(s, c, a->request, outbox_status(s, result), result == 0 ? pos : 0);
+	answer_put(s, a->conn, a->request, result, pos);
+	for (const struct waiting_put *p = w->waiting; p != NULL; p = p->next)
+		answer_put(s, p->conn, p->request, result, pos);
+	writing_free(s, w);
 }
 
 void

@@ -264,6 +264,7 @@ server_new(struct server **ret, const struct server_config *config, struct store
 	table_init(&s->conns, seed);
 	table_init(&s->sessions, seed);
 	table_init(&s->volumes, seed);
+	table_init(&s->writing, seed);
 	table_init(&s->idle_table, seed);
 	TAILQ_INIT(&s->kicked);
 	TAILQ_INIT(&s->touched);
@@ -335,6 +336,7 @@ server_free(struct server *s)
 	table_done(&s->conns);
 	table_done(&s->sessions);
 	table_done(&s->volumes);
+	table_done(&s->writing);
 	table_done(&s->idle_table);
 	sodium_memzero(s->hash_key, sizeof s->hash_key);
 	free(s);

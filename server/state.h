@@ -163,6 +163,20 @@ struct idle {
 };
 TAILQ_HEAD(idle_list, idle);
 
+/* A PUT whose block is being written already. */
+struct waiting_put {
+	struct waiting_put	*next;
+	uint64_t		 conn, request;
+};
+
+/* A block that is being written. */
+struct writing {
+	struct table_node	 node;		/* server.writing, as that of an idle one */
+	struct volume		*volume;
+	uint8_t			 id[ID_SIZE];
+	struct waiting_put	*waiting;
+};
+
 TAILQ_HEAD(object_list, object);
 
 /* An action that waits for a log position; or, once due, for the caller. */
@@ -187,9 +201,10 @@ struct server {
 	size_t			 answered;	/* bytes of answers made in this event */
 	struct object_list	 touched;	/* changed and not synced, by position */
 	struct object_list	 dying;		/* to be freed */
+	struct table		 writing;
 	struct table		 idle_table;
 	struct idle_list	 idle_fresh, idle_dead;		/* by due time */
-	uint8_t			 hash_key[16];	/* of idle_table */
+	uint8_t			 hash_key[16];	/* of idle_table and writing */
 	struct outgoing_list	 held;		/* in order of `need` where it matters */
 	struct server_action	*first, **last;	/* due */
 	uint8_t			 strangers[STRANGERS][KEY_SIZE];	/* already in the log */

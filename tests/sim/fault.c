@@ -331,8 +331,8 @@ fault_heal(struct sim *sim)
 	sim->daemon->slow = false;
 	if (sim->daemon->full)
 		daemon_set_full(sim->daemon, false, false);
-	/* A journal whose session lost its credit may wait for space. */
+	/* A journal whose session lost its credit may wait for space: for what its largest call costs, three times. */
 	if (sim->options.tight)
-		memstore_set_capacity(sim->daemon->store, 4 * sim->plan.capacity);
+		memstore_set_capacity(sim->daemon->store, 4 * sim->plan.capacity + (1 << 20));
 	sim_trace(sim, "faults end");
 }

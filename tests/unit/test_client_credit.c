@@ -189,6 +189,81 @@ test_pieces(void)
 	world_teardown();
 }
 
+/* The server takes a block that is on its way whether its bytes are still wanted or not. */
+static void
+test_cut(uint64_t size)
+{
+	static const uint8_t data[100000];
+	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } }, sync = { .type = OP_FSYNC },
+	    cut = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = size };
+	uint64_t h;
+
+	world_setup();
+	write.ino = sync.ino = cut.ino = world_create("a", &h);
+	write.handle = sync.handle = h;
+	world_sync();
+	tell(300000, false);
+	world_submit(&write);
+	world_replied(&write);
+	ok(!world_submit(&sync) && w.store_count > 0, "a block is on its way");
+	ok(world_submit(&cut) && cut.error == 0, "and cut to %u bytes,", (unsigned)size);
+	world_replied(&cut);
+	ok(world_submit(&write) && write.error == 0, "or replaced");
+	world_replied(&write);
+	write.offset = sizeof data;
+	w.reply_count = 0;
+	ok(!world_submit(&write) && world_sane(), "it takes from the credit all the same");
+	w.credit = CREDIT_MAX;
+	for (unsigned i = 0; i < 20 && w.reply_count < 2; i++) {
+		world_answer_all();
+		world_pass(100);
+		tell(CREDIT_MAX, false);
+	}
+	ok(w.reply_count == 2 && write.error == 0 && world_sane(), "until it is there");
+	world_replied(&write);
+	world_replied(&sync);
+	world_teardown();
+}
+
+/* A file that is written anew keeps its old content until the new is there, if there is space for both (R4). */
+static void
+test_written_anew(void)
+{
+	static const uint8_t data[100000];
+	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h;
+
+	world_setup();
+	write.ino = cut.ino = world_create("a", &h);
+	write.handle = h;
+	world_write(write.ino, h, 0, 5000);
+	world_sync();
+	tell(1000, false);
+	world_submit(&cut);
+	world_replied(&cut);
+	w.reply_count = 0;
+	ok(!world_submit(&write) && w.commit_count == 0, "what is to be written waits for space, and so does what it replaces");
+	tell(300000, false);
+	ok(w.reply_count == 1 && write.error == 0 && w.commit_count == 0, "then it comes first");
+	world_replied(&write);
+	w.credit = 1000;
+	world_sync();
+	world_submit(&cut);
+	world_replied(&cut);
+	w.reply_count = 0;
+	world_submit(&write);
+	tell(1000, false);
+	ok(w.reply_count == 0 && w.commit_count == 1 && world_committed_size(w.commits[0], write.ino) == 0,
+	    "if there is no space what it replaces makes some");
+	w.credit = 1000;
+	world_answer_all();
+	world_pass(100);
+	tell(300000, false);
+	ok(w.reply_count == 1 && write.error == 0 && world_sane(), "for it");
+	world_replied(&write);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -197,6 +272,9 @@ main(void)
 	test_credit_crossed();
 	test_settled();
 	test_pieces();
+	test_cut(0);
+	test_cut(10);
+	test_written_anew();
 	volume_keys_free(w.keys);
 	return tap_done();
 }

@@ -1,4 +1,6 @@
 /* test_server_credit.c - space that is promised to sessions: who has how much, what it covers, and when it ends. */
+#include <errno.h>
+
 #include "tests/sim/memstore.h"
 #include "tests/tap.h"
 #include "tests/unit/server_world.h"
@@ -198,6 +200,55 @@ test_end(void)
 	world_done(&w);
 }
 
+/* A client that loses its connection sends its blocks again, maybe before the first of them are written. */
+static void
+test_put_again(void)
+{
+	static const uint8_t data[1024];
+	struct message m = { .type = MSG_put, .put = { .id = { 7 } }, .payload = { data, sizeof data } };
+	struct server_action *a;
+	struct world w;
+	struct client c;
+	uint64_t first, before, end;
+
+	begin(&w, &c, NULL);
+	w.no_write = true;
+	first = c.bulk;
+	before = state(&c, sizeof data + BLOCK_COST, 0).credit;
+	world_send(&w, c.bulk, &m);
+	ok(client_attach(&c) == STATUS_OK && world_closed(&w, first) && c.bulk != first, "a connection is lost while a block is written");
+	before = state(&c, 0, 0).credit;
+	make_ready(&w, 0);
+	end = store_end(w.store);
+	m.id = 0;
+	world_send(&w, c.bulk, &m);
+	a = w.writes;
+	ok(a != NULL && a->next == NULL && store_end(w.store) == end && world_take(&w, c.bulk, MSG_stored) == NULL,
+	    "the same block again is not written twice");
+	ok(state(&c, UINT64_MAX, 0).credit == before, "nor paid twice");
+	w.writes = NULL;
+	server_block_written(w.server, a, store_block_write(a->ticket, data));
+	server_action_free(a);
+	world_pump(&w);
+	ok(world_take(&w, c.bulk, MSG_stored)->stored.status == STATUS_OK, "and is there when the first is");
+	m.put.id[0] = 8;
+	make_ready(&w, 8 * (sizeof data + BLOCK_COST));
+	m.id = 0;
+	world_send(&w, c.bulk, &m);
+	m.id = 0;
+	world_send(&w, c.bulk, &m);
+	a = w.writes;
+	w.writes = NULL;
+	server_block_written(w.server, a, -EIO);
+	server_action_free(a);
+	world_pump(&w);
+	ok(world_take(&w, c.bulk, MSG_stored)->stored.status == STATUS_IO && world_take(&w, c.bulk, MSG_stored)->stored.status == STATUS_IO,
+	    "when it cannot be written all are told");
+	world_send(&w, c.bulk, &m);
+	ok(w.writes != NULL && world_check(&w), "and it may be tried again");
+	world_done(&w);
+}
+
 int
 main(void)
 {
@@ -206,5 +257,6 @@ main(void)
 	test_promises();
 	test_restart();
 	test_end();
+	test_put_again();
 	return tap_done();
 }
