@@ -472,7 +472,8 @@ span_flush(struct engine *e, struct object *o, struct span *s)
 	/* What the record holds moves into the block. */
 	if (s->region == 0 && content_inline(o) && (r = span_fill(e, o, s, INLINE_MAX)) != 0)
 		return r;
-	if (too_many_extents(o, s) && (r = span_fill(e, o, s, REGION_SIZE)) != 0)
+	/* Nor has it anywhere to go offline, and what it is written over may not be here. */
+	if (too_many_extents(o, s) && (r = e->offline ? 1 : span_fill(e, o, s, REGION_SIZE)) != 0)
 		return r;
 	return freeze_span(e, o, s);
 }
