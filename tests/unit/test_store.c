@@ -252,7 +252,7 @@ test_full_opens(void)
 	struct store *s;
 	struct batch b;
 	char path[1024];
-	uint64_t n = 0, synced, total, left;
+	uint64_t n = 0, synced, total, left, least = FULL_TOTAL;
 	int64_t rc = 0;
 	int i, opened = 0;
 
@@ -281,13 +281,14 @@ test_full_opens(void)
 		rc = apply(s, &b, STORE_FREES);
 		batch_done(&b);
 		store_sync(s, &synced);
-		if (i % 1000 != 999 || rc <= 0)
+		space_alone(&f.disk, -1, &total, &left);
+		if (left + FULL_SEGMENT / 2 > least || rc <= 0)
 			continue;
-		if (i % 2000 == 999)
+		least = left;
+		if (opened % 2 == 0)
 			diskstore_abandon(s);
 		else
 			store_close(s);
-		space_alone(&f.disk, -1, &total, &left);
 		if (left < FULL_SEGMENT || diskstore_open(path, &config, &s) != 0) {
 			s = NULL;
 			break;
@@ -295,7 +296,7 @@ test_full_opens(void)
 		opened++;
 	}
 	ok(rc > 0 && i == 6000, "what takes nothing goes on for ever: %d times", i);
-	ok(s != NULL && opened == 6, "and it opens again each time");
+	ok(s != NULL && opened > 3, "and it opens again each time that less is left: %d times", opened);
 	if (s != NULL)
 		store_close(s);
 	faultdisk_done(&f);
