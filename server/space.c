@@ -12,14 +12,18 @@
  *			compaction to move another one to
  *	frees		leave one, which the store needs to be opened again
  *
+ * A reserve that is too small for that, as by default on less than half a
+ * gigabyte, has but one segment: trades leave it, and frees leave nothing.
+ *
  * The records' file never shrinks, but what is free in it is used again.
  */
 #include "server/diskstore_room.h"
 
 enum {
 	SEGMENTS_WANTED	= 64,	/* in a full store, at least, if they need not be too small for that */
-	KEPT_RESERVE	= 4,	/* segments of the reserve, at least by default, */
-	KEPT_TRADES	= 3,	/* and what is left of them */
+	KEPT_RESERVE	= 4,	/* segments of the reserve, */
+	KEPT_TRADES	= 3,	/* and what is left of them, */
+	KEPT_PART	= 8,	/* if by default that is no more than this part of all */
 };
 
 /* What the store takes from its file system now. */
@@ -58,7 +62,10 @@ space_refresh(struct diskstore *d)
 	d->reserve = d->config.reserve;
 	if (d->reserve == 0) {
 		/* What is said above, and what committing those changes takes. */
-		d->reserve = KEPT_RESERVE * (uint64_t)d->config.segment_size + d->config.dirty_max / 4;
+		d->reserve = KEPT_RESERVE * (uint64_t)d->config.segment_size;
+		if (d->reserve > total / KEPT_PART)
+			d->reserve = d->config.segment_size;
+		d->reserve += d->config.dirty_max / 4;
 		if (d->reserve < total / 100)
 			d->reserve = total / 100;
 	}
@@ -83,21 +90,21 @@ space_kept(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flag
 {
 	const struct segment *current = log_current(d->log);
 	uint64_t size = d->config.segment_size, used, spare, tail, kept;
+	bool wide = d->reserve >= KEPT_RESERVE * size;
 
 	/* If others have taken that one, frees are all the more wanted. */
 	if (flags & STORE_FREES)
-		return d->space_left >= size ? size : 0;
+		return wide && d->space_left >= size ? size : 0;
 	if (!(flags & (STORE_TRADES | STORE_PROMISED))) {
-		kept = KEPT_RESERVE * size;
+		kept = wide ? KEPT_RESERVE * size : size;
 		used = kv_dirty_bytes(d->kv) + record_len;
 		spare = kv_free_bytes(d->kv) > used ? kv_free_bytes(d->kv) - used : 0;
 		return d->reserve <= kept ? d->reserve : spare > d->reserve - kept ? kept : d->reserve - spare;
 	}
-	kept = KEPT_TRADES * size;
+	kept = wide ? KEPT_TRADES * size : size;
 	tail = log_growth(d->log, len) > 0 ? size - SEGMENT_HEADER : current->size - current->end;
 	tail -= len < tail ? len : tail;
-	kept -= tail < size ? tail : size;
-	return kept < d->reserve ? kept : d->reserve;
+	return kept - (tail < size ? tail : size);
 }
 
 /*
