@@ -148,6 +148,34 @@ test_locked_pages(void)
 	world_teardown();
 }
 
+/* Nor does it when a WRITE waits for a lease to be shared that is then wanted whole. */
+static void
+test_locked_pages_recalled_again(void)
+{
+	struct op open = { .type = OP_OPEN, .ino = FAR, .flags = O_RDWR }, mode = { .type = OP_SETATTR, .ino = FAR,
+	    .set = SET_MODE, .attr.mode = 0600 }, write = { .type = OP_WRITE, .ino = FAR, .data = world_text("x") };
+
+	world_setup();
+	world_lease_far(MODE_EXCLUSIVE, 7);
+	world_submit(&open);
+	write.handle = open.handle;
+	world_replied(&open);
+	world_submit(&mode);
+	world_replied(&mode);
+	world_recall(FAR, 7, MODE_SHARED, 9);
+	ok(w.commit_count == 1 && !world_submit(&write), "a WRITE waits for a lease that is being shared");
+	w.no_sweep = true;
+	world_forget();
+	world_recall(FAR, 7, MODE_NONE, 9);
+	ok(world_find(ACTION_INVALIDATE, 0, FAR) >= 0, "now all of it is wanted");
+	world_answer(STATUS_OK);
+	ok(released(FAR) >= 0, "and given back without waiting for the sweep");
+	engine_invalidated(w.engine, FAR, 0);
+	world_collect();
+	ok(world_sane(), "and all is well");
+	world_teardown();
+}
+
 /* The kernel may have looked the name up when it led elsewhere. */
 static void
 test_changed_by_name(void)
@@ -759,6 +787,7 @@ main(void)
 	test_moved_name();
 	test_answer_under_way();
 	test_locked_pages();
+	test_locked_pages_recalled_again();
 	test_changed_by_name();
 	test_unpin();
 	test_loss();
