@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "fs/lock.h"
+
+enum { PATIENCE_S = 5 };	/* for a command that does not read: one that is stopped must not hold up the end */
 
 struct control {
 	pthread_mutex_t	 lock;
@@ -126,6 +129,7 @@ request_main(void *argument)
 static void *
 accept_main(void *argument)
 {
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	struct control *c = argument;
 	struct request *r;
 	pthread_t thread;
@@ -143,6 +147,7 @@ accept_main(void *argument)
 			continue;
 		}
 		*r = (struct request){ c, fd };
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 		{
 			LOCK_SCOPE(&c->lock);
 			c->serving++;
