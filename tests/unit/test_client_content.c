@@ -377,6 +377,11 @@ test_pieces_elsewhere(bool asked_before)
 	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
 	world_pass(10000);
 	ok(w.fetch_count == 1, "with the server it comes");
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], -ENOMEM);
+	world_pass(100);
+	engine_status(w.engine, &status);
+	ok(status.lost_objects == 0 && w.fetch_count == 1, "and if there is no memory for it, a little later");
 	b->size = CELL_SIZE;
 	w.fetches[0]->cells[0] = b;
 	w.fetch_count = 0;
