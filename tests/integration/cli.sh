@@ -317,12 +317,14 @@ umount_without_server() {
 	local deep="$M/$(printf '%0250d' 1)"
 	deep=$deep/$(printf '%0250d' 2)/$(printf '%0250d' 3)
 	mkdir -p "$deep"
-	for i in {1..250}; do : >"$deep/$(printf '%0250d' "$i")"; done
+	for i in {1..180}; do : >"$deep/$(printf '%0250d' "$i")"; done
 	cat >"$T/deaf.py" <<-'PY'
 	import glob, socket, sys, time
 	s = socket.socket(socket.AF_UNIX)
 	s.connect(glob.glob(sys.argv[1] + "/*")[0])
 	s.sendall(b"status\n")
+	mute = socket.socket(socket.AF_UNIX)
+	mute.connect(glob.glob(sys.argv[1] + "/*")[0])
 	print("asked", flush=True)
 	time.sleep(300)
 	PY
@@ -335,6 +337,7 @@ umount_without_server() {
 	grep -q "unsaved-file" "$T/stderr"
 	not is_mounted "$M"
 	client ann status | grep -q "wait in the journal"
+	wait_for 30 process_is_gone "${client_pids[ann]}"
 	kill "$DEAF_PID"
 }
 
