@@ -273,7 +273,63 @@ umount_everywhere() {	# a mount namespace keeps a copy of every mount, and nothi
 	wait $pid || :
 }
 
-umount_without_server() {	# it names what is not saved, and leaves it to the journal
+umount_watched() {	# somebody asks for its status all the while, as the next mount does
+	local pids=()
+	cat >"$T/watch.py" <<-'PY'
+	import glob, socket, sys, time
+	end = time.monotonic() + 60
+	while time.monotonic() < end:
+	    for path in glob.glob(sys.argv[1] + "/*"):
+	        try:
+	            with socket.socket(socket.AF_UNIX) as s:
+	                s.settimeout(5)
+	                s.connect(path)
+	                s.sendall(b"status\n")
+	                while s.recv(65536):
+	                    pass
+	        except OSError:
+	            pass
+	PY
+	for _ in 1 2 3; do
+		python3 "$T/watch.py" "$T/ann.home/run" &
+		pids+=($!)
+	done
+	for _ in 1 2 3 4 5 6; do
+		client ann mount vol "$M"
+		client ann umount "$M"
+	done
+	kill "${pids[@]}"
+	wait "${pids[@]}" || :
+}
+
+mount_beside_stopped() {	# one that does not answer: nobody waits for it for ever
+	local pid
+	client ann mount vol "$M"
+	pid=$(client ann status --json "$M" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
+	kill -STOP "$pid"
+	exits 1 "mounted already" timeout -s KILL 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" mount vol "$T/beside" || { kill -CONT "$pid"; false; }
+	kill -CONT "$pid"
+	client ann umount "$M"
+}
+
+# It names what is not saved, and leaves it to the journal; and it does not wait for a command that reads nothing.
+umount_without_server() {
+	local deep="$M/$(printf '%0250d' 1)"
+	deep=$deep/$(printf '%0250d' 2)/$(printf '%0250d' 3)
+	mkdir -p "$deep"
+	for i in {1..180}; do : >"$deep/$(printf '%0250d' "$i")"; done
+	cat >"$T/deaf.py" <<-'PY'
+	import glob, socket, sys, time
+	s = socket.socket(socket.AF_UNIX)
+	s.connect(glob.glob(sys.argv[1] + "/*")[0])
+	s.sendall(b"status\n")
+	mute = socket.socket(socket.AF_UNIX)
+	mute.connect(glob.glob(sys.argv[1] + "/*")[0])
+	print("asked", flush=True)
+	time.sleep(300)
+	PY
+	coproc DEAF { exec python3 "$T/deaf.py" "$T/ann.home/run"; }
+	read -r <&"${DEAF[0]}"
 	echo unsaved >"$M/unsaved-file"
 	timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount -t 2 "$M" 2>"$T/stderr"
 	cat "$T/stderr"
@@ -281,6 +337,8 @@ umount_without_server() {	# it names what is not saved, and leaves it to the jou
 	grep -q "unsaved-file" "$T/stderr"
 	not is_mounted "$M"
 	client ann status | grep -q "wait in the journal"
+	wait_for 30 process_is_gone "${client_pids[ann]}"
+	kill "$DEAF_PID"
 }
 
 check "help of every command" helps
@@ -301,6 +359,9 @@ else
 fi
 check "mount and umount as a person does" daemonizes
 check "-o ro" options_heed
+check "umount while somebody asks how it is" umount_watched
+mkdir "$T/beside"
+check "a mount whose process is stopped" mount_beside_stopped
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 	check "umount while another mount namespace has it" umount_everywhere
 else
