@@ -23,7 +23,9 @@ helps() {
 		grep -qw "$command" "$T/help"
 		client ann "$command" --help >"$T/help.one"
 		grep -q "usage: nuage $command" "$T/help.one"
+		client ann help "$command" | cmp - "$T/help.one"
 	done
+	( in_ns '' "$NUAGED" -h ) | grep -q 'usage: nuaged'
 	( in_ns '' "$NUAGED" --help ) | grep -q 'usage: nuaged'
 	client ann --version | grep -q '^nuage [0-9]'
 }
@@ -31,7 +33,15 @@ helps() {
 usage_errors() {
 	local command
 	exits 2 "usage" client ann
+	exits 2 "no address" client ann invite -a host:99999 vol
 	exits 2 "no command 'frobnicate'" client ann frobnicate
+	not grep -q "did you mean" "$T/stderr"
+	exits 2 "did you mean 'nuage umount'" client ann unmount "$M"
+	exits 2 "did you mean 'nuage status'" client ann stauts
+	exits 2 "did you mean 'nuage mount'" client ann mout
+	exits 2 "did you mean 'nuage join'" client ann joinn
+	exits 2 "^nuage mount: " client ann mount --no-such-option
+	exits 2 "no command 'frobnicate'" in_ns_sub "$NUAGED" frobnicate
 	for command in join create invite mount login sync status volumes umount recover; do
 		exits 2 "help" client ann "$command" --no-such-option
 	done
@@ -153,6 +163,12 @@ in_use() {
 	wait $pid || :
 }
 
+below_a_mount() {	# unmounting more than was asked for would surprise
+	mkdir -p "$M/below"
+	exits 1 "below a mount.*$M" client ann umount "$M/below"
+	is_mounted "$M"
+}
+
 # Homes may know a volume by the same name; what one has mounted is not another's to clear away.
 mounted_by_another_home() {
 	another_client zoe vol ann
@@ -163,6 +179,26 @@ mounted_by_another_home() {
 	is "" "$(client zoe status 2>"$T/stderr")"
 	is_mounted "$M"
 	ls "$M"
+	mkdir -p "$T/first" "$T/second"
+	client zoe mount vol "$T/first"
+	another_client yan vol ann
+	client yan mount vol "$T/second"
+	client zoe umount vol
+	not is_mounted "$T/first"
+	is_mounted "$T/second"
+	client yan umount vol
+}
+
+# Not even a signal ends what waits for a mount that does not answer.
+stopped_elsewhere() {
+	local pid status=0
+	pid=$(client ann status --json | jq '.[0].pid')
+	kill -STOP "$pid"
+	timeout -k 1 20 env NUAGE_HOME="$T/zoe.home" "$NUAGE" status 2>&1 | timeout 20 cat >"$T/stdout" || status=$?
+	kill -CONT "$pid"
+	cat "$T/stdout"
+	is 0 $status
+	is "Nothing is mounted." "$(cat "$T/stdout")"
 }
 
 process_gone() {
@@ -336,7 +372,7 @@ umount_without_server() {
 	grep -q "next mount" "$T/stderr"
 	grep -q "unsaved-file" "$T/stderr"
 	not is_mounted "$M"
-	client ann status | grep -q "wait in the journal"
+	client ann status | grep -q "waits\? in the journal"
 	wait_for 30 process_is_gone "${client_pids[ann]}"
 	kill "$DEAF_PID"
 }
@@ -375,6 +411,8 @@ else
 fi
 check "a mount point in use" in_use
 check "a mount of another home" mounted_by_another_home
+check "a stopped mount of another home holds nobody up" stopped_elsewhere
+check "a directory below a mount" below_a_mount
 check "a mount whose process was killed" process_gone
 check "a member may not make volumes" may_not_create
 check "a device that knows no server" no_server_known
