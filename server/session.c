@@ -593,6 +593,19 @@ session_heard_of(struct server *s, struct session *n)
 		wait_kick_volume(s, n->volume);
 }
 
+/*
+ * The grace is over for it.  Who has come back by then may not know it yet: the
+ * answer waits for our own disk, or is on its way.  He is given as long again,
+ * to reclaim what he holds; and no longer, for all others wait for him.
+ */
+static bool
+lapsed(const struct server *s, const struct session *n)
+{
+	uint64_t more = n->control != NULL ? s->config.term_ms + s->config.skew_ms : 0;
+
+	return s->now_ms >= s->grace_end_ms + more;
+}
+
 /* Rewrites the day a connected session was last seen. */
 static void
 note_day(struct server *s, struct session *n)
@@ -621,12 +634,12 @@ session_tick(struct server *s)
 		uint64_t unseen_s = today_s > n->row.seen_s ? today_s - n->row.seen_s : 0;
 
 		next = table_walk(&s->sessions, &slot, node);
-		if (n->awaited && s->now_ms >= s->grace_end_ms) {
+		if (n->awaited && lapsed(s, n)) {
 			outbox_log(s, "event=lapse volume=%.*s session=%016" PRIx64, n->volume->name_len,
 			    (const char *)n->volume->name, session_id(n));
 			session_heard_of(s, n);
 		}
-		if (n->unstated ? s->now_ms >= s->grace_end_ms : n->credit > 0 && !present(s, n))
+		if (n->unstated ? lapsed(s, n) : n->credit > 0 && !present(s, n))
 			credit_void(s, n);
 		if (n->control != NULL && unseen_s > DAY_S)
 			note_day(s, n);

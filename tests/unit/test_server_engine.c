@@ -593,6 +593,41 @@ test_restart(void)
 	world_done(&w);
 }
 
+/* Who attached in time, and reads the answer late: the server's disk was slow. */
+static void
+test_late_answer(void)
+{
+	struct msg_lease claim = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 5, .base = 0 };
+	struct msg_reclaimed lost;
+	struct world w;
+	struct client a, b;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 1);
+	b = client_new(&w, 2);
+	world_restart(&w, UINT64_MAX);
+	client_attach(&b);
+	client_reclaim(&b, NULL, 0, &lost);
+	client_lease(&b, OID_ROOT, MODE_EXCLUSIVE);
+	world_pass(&w, TERM_MS + SKEW_MS - 1000);
+	client_attach(&a);
+	world_pass(&w, TERM_MS);
+	ok(granted(&b) == NULL, "who is back when the grace ends is waited for");
+	client_reclaim(&a, &claim, 1, &lost);
+	ok(lost.lost.count == 0, "and has lost nothing");
+
+	world_restart(&w, UINT64_MAX);
+	client_attach(&b);
+	client_reclaim(&b, NULL, 0, &lost);
+	client_attach(&a);
+	client_lease(&b, OID_ROOT, MODE_EXCLUSIVE);
+	world_pass(&w, 2 * (TERM_MS + SKEW_MS) + 200);
+	ok(granted(&b) != NULL, "but not for ever");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
 /* A reclaim after somebody changed the object is lost, conflict or not. */
 static void
 test_changed_since(void)
@@ -731,6 +766,7 @@ main(void)
 	test_unsynced();
 	test_reclaim();
 	test_restart();
+	test_late_answer();
 	test_changed_since();
 	test_eviction();
 	test_pinned_elsewhere();
