@@ -355,6 +355,7 @@ void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_refuse(struct engine *e, uint64_t oid, uint64_t grant);	/* was granted, but there is no memory for it */
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
+void		 lease_foretold(struct engine *e, const struct op *op);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */

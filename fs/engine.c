@@ -293,6 +293,7 @@ attempt_once(struct engine *e, struct op *op)
 	if (r == 0 && !journal_op(e, op)) {
 		s->through = op->through = true;
 		e->stats.journal_through++;
+		lease_foretold(e, op);
 		return went_through(e, op);
 	}
 	if (r != -EAGAIN) {

@@ -249,6 +249,26 @@ lease_changed(struct engine *e, const struct op *op, struct object *o)
 }
 
 /*
+ * op is done, and answered once the server has it: who looks meanwhile sees it
+ * in what the kernel asks for.  What the kernel has must not tell of before.
+ */
+void
+lease_foretold(struct engine *e, const struct op *op)
+{
+	const uint64_t oids[] = { op->ino, op->ino2, op->victim, op->moved };
+
+	for (size_t i = 0; i < sizeof oids / sizeof *oids; i++) {
+		struct object *o = oids[i] == 0 ? NULL : object_find(e, oids[i]);
+		struct action *a;
+
+		if (o == NULL || (o->lookups == 0 && o->oid != OID_ROOT) || (a = action_add(e, ACTION_INVALIDATE)) == NULL)
+			continue;
+		o->sweeps++;
+		a->oid = o->oid;
+	}
+}
+
+/*
  * Has a parked request locked pages of o in the kernel?  The sweep waits for
  * them, and the request for leases that others get after our release, or for
  * that itself (R1).

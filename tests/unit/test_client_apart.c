@@ -273,6 +273,26 @@ test_through_to_full(void)
 	world_teardown();
 }
 
+/* Others see what it did before it is answered: the kernel must not go on telling of before. */
+static void
+test_through_seen(void)
+{
+	struct op link = { .type = OP_LINK, .ino2 = OID_ROOT, .name = world_text("b") };
+	uint64_t h;
+
+	begin(OFFLINE_NEVER);
+	link.ino = world_create("a", &h);
+	world_sync();
+	kept.fails = -ENOSPC;
+	world_forget();
+	ok(!world_submit(&link) && link.through && world_find(ACTION_INVALIDATE, 0, link.ino) >= 0 &&
+	    world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0, "what waits for the server is asked for again");
+	world_answer(STATUS_OK);
+	ok(link.error == 0, "and is answered");
+	world_replied(&link);
+	world_teardown();
+}
+
 /* What is refused is lost, and waits for the journal to be run again. */
 static void
 test_gate(void)
@@ -742,6 +762,7 @@ main(void)
 	test_unjournaled();
 	test_through();
 	test_through_to_full();
+	test_through_seen();
 	test_gate();
 	test_open_copy();
 	test_full_while_lost();
