@@ -180,7 +180,29 @@ test_space(void)
 	store_close(s);
 	faultdisk_done(&f);
 
-	/* It cannot be opened so either, but that takes nothing of what others may be about to make free. */
+	/* No space for a new segment changes nothing and fails nothing. */
+	clean("s");
+	faultdisk_init(&f);
+	s = open_small("s", &f.disk);
+	put_large(s, 1, 40000);
+	f.fail_at = f.calls + 1;
+	f.error = -ENOSPC;
+	ok(put_large(s, 2, 40000) == -ENOSPC && store_failed(s) == NULL, "no space for a segment is no failure");
+	f.fail_at = 0;
+	ok(put_large(s, 2, 40000) > 0 && holds_block(s, 2, 40000), "and passes");
+	ok(store_close(s) == 0, "closed");
+	faultdisk_done(&f);
+}
+
+/* A store cannot be opened on a disk that others have filled, but that takes nothing of what is made free there. */
+static void
+test_full_unopened(void)
+{
+	struct faultdisk f;
+	struct store *s;
+	struct batch b;
+	uint64_t n, before, synced;
+
 	clean("s");
 	faultdisk_init(&f);
 	s = open_small("s", &f.disk);
@@ -207,19 +229,6 @@ test_space(void)
 	s = open_small("s", &f.disk);
 	ok(s != NULL && put(s, "a", "1") > 0, "and all is there when there is some");
 	store_close(s);
-	faultdisk_done(&f);
-
-	/* No space for a new segment changes nothing and fails nothing. */
-	clean("s");
-	faultdisk_init(&f);
-	s = open_small("s", &f.disk);
-	put_large(s, 1, 40000);
-	f.fail_at = f.calls + 1;
-	f.error = -ENOSPC;
-	ok(put_large(s, 2, 40000) == -ENOSPC && store_failed(s) == NULL, "no space for a segment is no failure");
-	f.fail_at = 0;
-	ok(put_large(s, 2, 40000) > 0 && holds_block(s, 2, 40000), "and passes");
-	ok(store_close(s) == 0, "closed");
 	faultdisk_done(&f);
 }
 
@@ -651,6 +660,7 @@ main(void)
 	test_script();
 	test_random();
 	test_space();
+	test_full_unopened();
 	test_full_opens();
 	test_full();
 	test_full_records();
