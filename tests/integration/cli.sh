@@ -161,6 +161,13 @@ slow_server() {
 	kill -CONT $server_pid
 }
 
+read_only_home() {
+	exits 1 "journal $T/.*Read-only" unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+		NUAGE_HOME=$0 exec "$1" mount vol "$2"' "$T/ann.home" "$NUAGE" "$M"
+	exits 1 "kept in $T/.*Read-only" unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+		NUAGE_HOME=$0 exec "$1" create another' "$T/ann.home" "$NUAGE"
+}
+
 in_use() {
 	local status=0
 	( cd "$M" && exec sleep 60 ) &
@@ -341,8 +348,10 @@ check "volume names" volume_names
 check "mount points" mount_points
 if [ "$(id -u)" = 0 ]; then
 	check "no /dev/fuse" no_fuse
+	check "a read-only home" read_only_home
 else
 	skip "no /dev/fuse" "not root"
+	skip "a read-only home" "not root"
 fi
 check "mount and umount as a person does" daemonizes
 check "-o ro" options_heed
