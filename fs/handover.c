@@ -46,7 +46,7 @@ handover(struct home *home, const struct home_volume *volume, void (*waiting)(vo
     void *context, int *ret_fd, char *why, size_t size)
 {
 	const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
-	char socket[PATH_MAX];
+	char socket[PATH_MAX], journal[PATH_MAX] = "";
 	sigset_t set;
 	int r = home_socket(home, volume->id, socket, sizeof socket);
 
@@ -64,7 +64,9 @@ handover(struct home *home, const struct home_volume *volume, void (*waiting)(vo
 	if (r == -EBUSY)
 		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
 		    "server; see nuage status", volume->server, volume->name);
-	else if (r < 0)
-		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
+	else if (r < 0) {
+		home_journal(home, volume->id, journal, sizeof journal);
+		snprintf(why, size, "the volume's lock, beside its journal %s, cannot be taken: %s", journal, strerror(-r));
+	}
 	return r;
 }

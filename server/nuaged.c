@@ -174,7 +174,8 @@ parse(struct request *r, int argc, char **argv, int *status)
 		return false;
 	r->command = optind < argc ? argv[optind] : "serve";
 	if (!is_command(r->command)) {
-		fprintf(stderr, "nuaged: no command '%s'; try nuaged --help\n", r->command);
+		fprintf(stderr, "nuaged: no command '%s'; %s\n", r->command, strchr(r->command, '/') != NULL ?
+		    "to serve a directory say nuaged --data DIR" : "try nuaged --help");
 		return false;
 	}
 	if (argc - optind > 2 || (argc - optind == 2 && r->config.data != NULL)) {

@@ -53,6 +53,8 @@ usage_errors() {
 server_errors() {
 	exits 2 "help\|usage" in_ns_sub "$NUAGED" --no-such-option
 	exits 1 . in_ns_sub timeout 5 "$NUAGED" --data /proc/none --listen 127.0.0.1:0
+	exits 1 "not ADDR:PORT" in_ns_sub timeout 5 "$NUAGED" --data "$T/other" --listen 127.0.0.1:65537
+	exits 2 "nuaged --data" in_ns_sub "$NUAGED" "$T/other"
 	# A second daemon on the same data; the first one goes on.
 	exits 1 . in_ns_sub timeout 5 "$NUAGED" --data "$server_data" --listen "127.0.0.1:$(free_port)"
 	echo "no_such_key = 1" >"$T/bad.conf"
@@ -144,12 +146,26 @@ mount_points() {
 	exits 1 "not empty" client ann mount vol "$T/full"
 	exits 1 "no such directory" client ann mount vol "$T/none"
 	exits 1 "not a directory" client ann mount vol "$T/full/file"
+	exits 2 "the volume comes first" client ann mount "$T/full" vol
 }
 
 no_fuse() {	# in a mount namespace of its own where /dev/fuse is missing
 	exits 1 "/dev/fuse" unshare -m bash -c 'mount --bind /dev/null "$0/full/file"
 		mount -t tmpfs tmpfs /dev && shift 0 && NUAGE_HOME=$1 exec "$2" mount vol "$3"' \
 		"$T" "$T/ann.home" "$NUAGE" "$M"
+}
+
+slow_server() {
+	kill -STOP $server_pid
+	exits 3 "waiting for the server" timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" mount vol "$M"
+	kill -CONT $server_pid
+}
+
+read_only_home() {
+	exits 1 "journal $T/.*Read-only" unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+		NUAGE_HOME=$0 exec "$1" mount vol "$2"' "$T/ann.home" "$NUAGE" "$M"
+	exits 1 "kept in $T/.*Read-only" unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+		NUAGE_HOME=$0 exec "$1" create another' "$T/ann.home" "$NUAGE"
 }
 
 in_use() {
@@ -390,14 +406,17 @@ check "volume names" volume_names
 check "mount points" mount_points
 if [ "$(id -u)" = 0 ]; then
 	check "no /dev/fuse" no_fuse
+	check "a read-only home" read_only_home
 else
 	skip "no /dev/fuse" "not root"
+	skip "a read-only home" "not root"
 fi
 check "mount and umount as a person does" daemonizes
 check "-o ro" options_heed
 check "umount while somebody asks how it is" umount_watched
 mkdir "$T/beside"
 check "a mount whose process is stopped" mount_beside_stopped
+check "a mount says that it waits" slow_server
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 	check "umount while another mount namespace has it" umount_everywhere
 else
