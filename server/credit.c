@@ -14,8 +14,9 @@
  *				up to CREDIT_MAX
  *	UNSTATED -> NONE	the grace is over, or as above
  *
- * Credits are not durable.  While a session has yet to state its own, it may be
- * CREDIT_MAX, and nobody is promised that.
+ * Credits are not durable.  A session that has yet to state its own had about
+ * half of what others had not, as below: so much nobody is promised meanwhile.
+ * Should it have had more, that is taken from what PART leaves.
  *
  * A byte of credit takes up to PART bytes of what is ready: a record is in the
  * log and among the records, whose pages are not full; segments of the log end
@@ -23,9 +24,9 @@
  * part of it.  The share of a session is half of what others have not: equal
  * ones in the end, and there is always one left for who comes next.  When
  * somebody was denied what it wants nobody is given one for a while, and the
- * last of the space goes to who wants it first.  Who is connected soon gives
- * back what he does not need; for what others have who are not, one waits until
- * they are back, or a term has passed.
+ * last of the space goes to who wants it first.  Every client says again and
+ * again what it needs, and the rest comes back; for who has not said so yet one
+ * waits, until it has or a term has passed.
  *
  * Removals spend nothing, nor do changes that leave things as large as they
  * were: of these the store's reserve takes care.
@@ -44,17 +45,15 @@
 
 enum {
 	PART		= 3,
-	SCARCE_MS	= 5000,		/* after a denial nobody is given a share for so long; */
-	GIVE_MS		= 2000,		/* in so long others have given back what they do not need */
+	SCARCE_MS	= 5000,		/* after a denial nobody is given a share for so long */
+	UNSTATED_MOST	= 16,
 };
 
 /* What all sessions together may be promised now. */
 static uint64_t
 pool(struct server *s)
 {
-	uint64_t ready = store_ready(s->store) / PART, unstated = s->unstated * (uint64_t)CREDIT_MAX;
-
-	return ready > unstated ? ready - unstated : 0;
+	return (store_ready(s->store) / PART) >> (s->unstated < UNSTATED_MOST ? s->unstated : UNSTATED_MOST);
 }
 
 static void
@@ -105,9 +104,9 @@ restore(struct server *s, struct session *n, uint64_t keep)
 	set(s, n, keep < ready ? keep : ready);
 }
 
-/* Has anybody a credit who is not connected? */
+/* Has anybody else a credit, who has not said what he needs of it since space became scarce? */
 static bool
-some_away(const struct server *s)
+some_silent(const struct server *s, const struct session *but)
 {
 	struct table_node *node = NULL;
 	size_t slot = 0;
@@ -115,7 +114,7 @@ some_away(const struct server *s)
 	while ((node = table_walk(&s->sessions, &slot, node)) != NULL) {
 		const struct session *n = container_of(node, struct session, node);
 
-		if (n->credit > 0 && n->control == NULL)
+		if (n != but && n->credit > 0 && (n->control == NULL || n->stated_ms <= s->scarce_ms))
 			return true;
 	}
 	return false;
@@ -131,7 +130,7 @@ deny(struct server *s, const struct session *n)
 	if (s->denied_ms == 0 || s->now_ms - s->denied_ms > SCARCE_MS)
 		s->scarce_ms = s->now_ms;
 	s->denied_ms = s->now_ms;
-	return s->unstated > 0 || (s->promised > n->credit && (s->now_ms - s->scarce_ms < GIVE_MS || some_away(s)));
+	return s->unstated > 0 || (s->promised > n->credit && some_silent(s, n));
 }
 
 bool
@@ -140,6 +139,7 @@ credit_state(struct server *s, struct session *n, uint64_t keep, uint64_t want)
 	uint64_t others;
 	int r;
 
+	n->stated_ms = s->now_ms;
 	if (n->unstated)
 		restore(s, n, keep);
 	else if (keep < n->credit)
