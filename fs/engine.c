@@ -428,6 +428,7 @@ engine_replied(struct engine *e, struct op *op)
 		return;
 	TAILQ_REMOVE(&e->replying, s, link);
 	free(s);
+	lease_replied(e);
 	if (!TAILQ_EMPTY(&e->recalling)) {
 		lease_step_all(e);
 		engine_settle(e);
