@@ -613,8 +613,11 @@ decide(struct judge *j, struct mount *m)
 	char why[1024] = "", again[1024] = "";
 	bool good;
 
-	/* What it brings now comes later than what others saw meanwhile: see absence.c. */
-	if (l->absent && l->back && !l->dead)
+	/*
+	 * What it brings now comes later than what others saw meanwhile: see absence.c.  But the judge may come to its
+	 * leaving only now that it is back, having brought nothing yet.
+	 */
+	if (l->absent && l->back && !l->dead && (l->back_step != 0 || l->left_bound != UINT64_MAX))
 		return;
 	l->stale = false;
 	good = fate_try_boundary(j, m, step, why, sizeof why);
