@@ -20,8 +20,13 @@
 int
 cmd_option(const struct cmd *cmd, int argc, char **argv, const char *letters, const struct option *options)
 {
-	int c = getopt_long(argc, argv, letters, options, NULL);
+	char *verb = argv[0], name[32];
+	int c;
 
+	snprintf(name, sizeof name, "nuage %s", cmd->name);
+	argv[0] = name;		/* what getopt says begins with it; "mount:" would be mount(8) */
+	c = getopt_long(argc, argv, letters, options, NULL);
+	argv[0] = verb;
 	if (c == 'h') {
 		printf("usage: nuage %s", cmd->usage);
 		exit(CMD_OK);
@@ -328,16 +333,17 @@ cmd_mount_dead(const char *directory)
 	 */
 	fflush(stdout);		/* or the child, as some runtimes have it, writes it too */
 	pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		close_range(0, ~0U, 0);		/* or who reads our output waits for it */
 		_exit(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 && errno == ENOTCONN);
+	}
 	for (int i = 0; pid > 0 && done == 0 && i < 30; i++) {
 		done = waitpid(pid, &status, WNOHANG);
 		if (done == 0)
 			usleep(100 * 1000);
 	}
 	if (pid > 0 && done == 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
+		kill(pid, SIGKILL);	/* it ends when the mount answers; init sees to it */
 		return false;
 	}
 	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
@@ -383,16 +389,35 @@ absolute(const char *text, char *to)
 	return snprintf(to + len, PATH_MAX - len, "%s%s", len > 1 ? "/" : "", slash + 1) < (int)(PATH_MAX - len);
 }
 
+/* Where the volume is mounted by this home, if it is; another home's mount of it has the same name. */
+static void
+ask_directory(struct cmd_mounted *m)
+{
+	char line[CONTROL_LINE];
+	int fd = control_ask(m->socket, "status");
+
+	if (fd < 0)
+		return;
+	while (control_hear(fd, line) && strcmp(line, "ok") != 0)
+		if (strncmp(line, "directory ", strlen("directory ")) == 0)
+			snprintf(m->directory, sizeof m->directory, "%.*s", (int)sizeof m->directory - 1,
+			    line + strlen("directory "));
+	close(fd);
+}
+
 int
 cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to)
 {
 	char path[PATH_MAX], source[16 + 2 * HOME_NAME];
+	bool by_path;
 	int r;
 
 	memset(to, 0, sizeof *to);
 	if (absolute(text, path))
 		cmd_each_mount(compare_mount, &(struct mount_search){ .path = path, .to = to });
-	if (to->directory[0] != '\0') {
+	by_path = to->directory[0] != '\0';
+	if (by_path) {
+		to->below = strcmp(path, to->directory) != 0;
 		r = home_volume_find(home, to->source + strcspn(to->source, ":") + 1, &to->volume);
 		if (r < 0)
 			return cmd_fail(cmd, CMD_FAILED, "%s is a mount of %s, which this home (%s) does not know: "
@@ -405,5 +430,9 @@ cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, str
 		cmd_each_mount(compare_mount, &(struct mount_search){ .source = source, .to = to });
 	}
 	r = home_socket(home, to->volume.id, to->socket, sizeof to->socket);
-	return r < 0 ? cmd_fail(cmd, CMD_FAILED, "the runtime directory cannot be used: %s", strerror(-r)) : 0;
+	if (r < 0)
+		return cmd_fail(cmd, CMD_FAILED, "the runtime directory cannot be used: %s", strerror(-r));
+	if (!by_path)
+		ask_directory(to);
+	return 0;
 }

@@ -109,6 +109,7 @@ struct cmd_mounted {
 	char		source[16 + 2 * HOME_NAME];
 	char		socket[PATH_MAX];
 	struct home_volume volume;
+	bool		below;			/* what was asked for is in it, not the mount point */
 };
 int	cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to);
 /* Its process is gone for good.  A live one may be slow to say that it is not; it gets a few seconds. */

@@ -94,7 +94,8 @@ register_volume(const struct cmd *cmd, struct home *home, const struct home_serv
 	r = home_volume_save(home, v);
 	if (r < 0) {
 		link_close(link);
-		return cmd_fail(cmd, CMD_FAILED, "the volume's key cannot be kept: %s", strerror(-r));
+		return cmd_fail(cmd, CMD_FAILED, "the volume's key cannot be kept in %s: %s",
+		    home_config(home), strerror(-r));
 	}
 	r = cmd_call(link, &m, MSG_done, &call);
 	if (r == -EEXIST)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,8 @@
 #include "fs/log.h"
 #include "fs/serve.h"
 #include "fs/ssh_ask.h"
+
+enum { PATIENCE_MS = 3000 };	/* then a person is told why nothing happens */
 
 struct mount_command {
 	struct serve_options	 serve;
@@ -159,16 +162,22 @@ match_directory(void *context, const char *directory, const char *source)
 }
 
 static int
-check_directory(const struct cmd *cmd, struct mount_command *m, const char *text)
+check_directory(const struct cmd *cmd, struct mount_command *m, const char *volume, const char *text)
 {
+	struct home_volume known;
 	struct dirent *e;
 	struct stat st;
 	DIR *d;
-	int fd;
+	int fd, error;
 
-	if (realpath(text, m->directory) == NULL)
+	if (realpath(text, m->directory) == NULL) {
+		error = errno;
+		if (error == ENOENT && stat(volume, &st) == 0 && S_ISDIR(st.st_mode) &&
+		    home_volume_find(m->serve.home, volume, &known) < 0)
+			return cmd_usage(cmd, "the volume comes first, then the directory");
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s", text,
-		    errno == ENOENT ? "no such directory; make it first" : strerror(errno));
+		    error == ENOENT ? "no such directory; make it first" : strerror(error));
+	}
 	m->source[0] = '\0';
 	cmd_each_mount(match_directory, m);
 	/* A mount whose process died: there is nothing left in it to lose. */
@@ -274,6 +283,9 @@ run_in_background(const struct cmd *cmd, struct mount_command *m)
 		_exit(run(cmd, m, fds[1]));
 	}
 	close(fds[1]);
+	if (poll(&(struct pollfd){ .fd = fds[0], .events = POLLIN }, 1, PATIENCE_MS) == 0)
+		cmd_fail(cmd, 0, "waiting for the server; one that was started just now gives clients from before a minute "
+		    "to come back");
 	while (n > 0 && len < sizeof line - 1) {
 		n = read(fds[0], line + len, sizeof line - 1 - len);
 		len += n > 0 ? (size_t)n : 0;
@@ -338,7 +350,7 @@ mount_volume(int argc, char **argv)
 		goto out;
 	}
 	/* A directory that cannot be mounted on must not leave a store behind. */
-	if ((r = check_directory(cmd, &m, argv[optind + 1])) != 0)
+	if ((r = check_directory(cmd, &m, argv[optind], argv[optind + 1])) != 0)
 		goto out;
 	r = cmd_is_ssh(argv[optind]) ?
 	    cmd_ssh_find(cmd, m.serve.home, argv[optind], &ssh, &m.serve.volume, &m.serve.server) :

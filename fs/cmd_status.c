@@ -9,7 +9,7 @@
 #include "fs/control.h"
 #include "fs/serve_journal.h"
 
-enum { UNSAVED_MAX = 256 };
+enum { UNSAVED_MAX = 256, UNSAVED_SHOWN = 20 };
 
 struct fact {
 	char	word[32];
@@ -167,11 +167,23 @@ show_disk(const struct facts *f)
 }
 
 static void
+show_unsaved(const struct facts *f)
+{
+	for (size_t i = 0; i < f->unsaved_count && i < UNSAVED_SHOWN; i++)
+		printf("%s        %s\n", i > 0 ? "" : "    what waits:\n", f->unsaved[i]);
+	if (f->unsaved_count > UNSAVED_SHOWN)
+		puts("        and more; nuage status --json lists them");
+}
+
+static void
 show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 {
 	unsigned long long dirty = strtoull(fact(f, "dirty_bytes"), NULL, 10);
 	unsigned long long objects = strtoull(fact(f, "dirty_objects"), NULL, 10);
+	unsigned long long parked = strtoull(fact(f, "ops_parked"), NULL, 10);
 
+	if (objects < f->unsaved_count)
+		objects = f->unsaved_count;	/* those on their way are listed, not counted */
 	printf("%s on %s\n", fact(f, "volume"), fact(f, "directory"));
 	if (fact(f, "connected")[0] == '1')
 		printf("    connected to %s%s; mounted %s time%s\n", fact(f, "address"),
@@ -179,6 +191,9 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
 		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
+	if (fact(f, "connected")[0] != '1' && parked > 0)
+		printf("    %llu operation%s of programs wait%s for the server\n", parked, parked == 1 ? "" : "s",
+		    parked == 1 ? "s" : "");
 	if (fact(f, "login")[0] == '1')
 		printf("    it waits for somebody to log in: nuage login %s\n", fact(f, "directory"));
 	if (fact(f, "offline")[0] == '1')
@@ -202,8 +217,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	if (strcmp(fact(f, "journal"), "stranded") == 0)
 		printf("    the server went on without changes of %s files: they wait in the journal, to be done again\n",
 		    fact(f, "waiting_objects"));
-	for (size_t i = 0; i < f->unsaved_count; i++)
-		printf("%s        %s\n", i > 0 ? "" : "    what waits:\n", f->unsaved[i]);
+	show_unsaved(f);
 	if (strcmp(fact(f, "journal"), "full") == 0)
 		printf("    NO ROOM on this machine's disk for the journal: changes are answered when the server has them\n");
 	if (fact(f, "journal_through")[0] != '0')
@@ -295,8 +309,9 @@ show_waiting(void *context, const uint8_t id[VOLUME_ID_SIZE])
 		if (waiting < 0)
 			printf("    its journal cannot be read: %s\n    it is kept in %s\n", strerror((int)-waiting), path);
 		else
-			printf("    %lld operations wait in the journal for the next mount\n    they are kept in %s\n",
-			    (long long)waiting, path);
+			printf("    %lld operation%s in the journal for the next mount\n    %s kept in %s\n",
+			    (long long)waiting, waiting == 1 ? " waits" : "s wait", waiting == 1 ? "it is" : "they are",
+			    path);
 	}
 	s->shown++;
 }

@@ -103,6 +103,8 @@ umount_volume(int argc, char **argv)
 	home_close(home);
 	if (r != 0)
 		return r;
+	if (mounted.below)
+		return cmd_fail(cmd, CMD_FAILED, "%s is below a mount, not one; that is %s", argv[optind], mounted.directory);
 	heard.mounted = &mounted;
 	snprintf(request, sizeof request, "%s%s%s", heard.force ? "discard" : verb,
 	    mounted.directory[0] != '\0' ? " " : "", mounted.directory);

@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "fs/lock.h"
+
+enum { PATIENCE_S = 5 };	/* for a command that says nothing, or does not read: one that is stopped must not hold up the end */
 
 struct control {
 	pthread_mutex_t	 lock;
@@ -76,8 +79,10 @@ control_say(int fd, const char *format, ...)
 	for (int at = 0; at < n;) {
 		ssize_t sent = send(fd, line + at, (size_t)(n - at), MSG_NOSIGNAL);
 
-		if (sent < 0)
+		if (sent < 0) {
+			shutdown(fd, SHUT_RDWR);	/* what comes behind the gap would mislead, and wait in vain, too */
 			return false;
+		}
 		at += (int)sent;
 	}
 	return true;
@@ -106,14 +111,26 @@ control_hear(int fd, char *to)
 	return false;
 }
 
+/* seconds 0: without end. */
+static void
+be_patient(int fd, int option, long seconds)
+{
+	setsockopt(fd, SOL_SOCKET, option, &(struct timeval){ .tv_sec = seconds }, sizeof(struct timeval));
+}
+
 static void *
 request_main(void *argument)
 {
 	struct request *r = argument;
 	struct control *c = r->control;
 	char line[CONTROL_LINE];
+	bool heard;
 
-	if (control_hear(r->fd, line))
+	be_patient(r->fd, SO_SNDTIMEO, PATIENCE_S);
+	be_patient(r->fd, SO_RCVTIMEO, PATIENCE_S);
+	heard = control_hear(r->fd, line);
+	be_patient(r->fd, SO_RCVTIMEO, 0);	/* a person may take her time */
+	if (heard)
 		c->serve(c->context, r->fd, line);
 	close(r->fd);
 	free(r);

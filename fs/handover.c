@@ -11,26 +11,32 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "fs/cmd.h"
 #include "fs/control.h"
 
-enum { MOST_MS = 30 * 1000, SAID_MS = 2 * 1000, STEP_MS = 100 };
+enum { MOST_MS = 30 * 1000, SAID_MS = 2 * 1000, STEP_MS = 100, SILENT_S = 5 };
 
-/* One that does not answer is just beginning or just ending. */
+/* One that refuses to answer is just beginning or just ending; one that keeps silent is stopped, and will go on. */
 static bool
-is_mounted(const char *socket)
+is_mounted(const char *path)
 {
-	int fd = control_ask(socket, "status");
+	const struct timeval patience = { .tv_sec = SILENT_S };
+	int fd = control_ask(path, "status");
 	char line[CONTROL_LINE];
 	bool mounted = false;
 
 	if (fd < 0)
 		return false;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	errno = 0;
 	while (control_hear(fd, line) && strcmp(line, "ok") != 0)
 		if (strncmp(line, "directory ", 10) == 0)
 			mounted = cmd_is_mounted(line + 10);
+	mounted |= errno == EAGAIN;
 	close(fd);
 	return mounted;
 }
@@ -40,7 +46,7 @@ handover(struct home *home, const struct home_volume *volume, void (*waiting)(vo
     void *context, int *ret_fd, char *why, size_t size)
 {
 	const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
-	char socket[PATH_MAX];
+	char socket[PATH_MAX], journal[PATH_MAX] = "";
 	sigset_t set;
 	int r = home_socket(home, volume->id, socket, sizeof socket);
 
@@ -58,7 +64,9 @@ handover(struct home *home, const struct home_volume *volume, void (*waiting)(vo
 	if (r == -EBUSY)
 		snprintf(why, size, "%s/%s is mounted already, or its last mount still brings its changes to the "
 		    "server; see nuage status", volume->server, volume->name);
-	else if (r < 0)
-		snprintf(why, size, "the volume's lock cannot be taken: %s", strerror(-r));
+	else if (r < 0) {
+		home_journal(home, volume->id, journal, sizeof journal);
+		snprintf(why, size, "the volume's lock, beside its journal %s, cannot be taken: %s", journal, strerror(-r));
+	}
 	return r;
 }

@@ -101,7 +101,7 @@ layer_paint(struct canvas *c, struct object *o, uint64_t region, uint32_t from, 
 
 /*
  * Walks the cells of a BLOCK segment.  Calls use() for each part that is here,
- * in order; asks for those that are not.  1: some are missing; else 0, -EIO or -EHOSTDOWN.
+ * in order; asks for those that are not.  1: some are missing; else 0, -EIO, -ENOMEM or -EHOSTDOWN.
  */
 int
 layer_walk(struct engine *e, const struct segment *s,
@@ -116,12 +116,13 @@ layer_walk(struct engine *e, const struct segment *s,
 
 		if (c != NULL && c->error != 0) {
 			bool down = c->error == -EHOSTDOWN;
+			int error = down || c->error == -ENOMEM ? c->error : -EIO;
 
 			cell_forget(e, c);
 			if (down && !e->offline)
 				c = NULL;	/* the server is back */
 			else
-				r = down ? -EHOSTDOWN : -EIO;
+				r = error;
 		}
 		if (c == NULL)
 			missing = true;

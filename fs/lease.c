@@ -272,7 +272,8 @@ lease_foretold(struct engine *e, const struct op *op)
 
 /*
  * Has a parked request locked pages of o in the kernel?  The sweep waits for
- * them, and the request for leases that others get after our release (R1).
+ * them, and the request for leases that others get after our release, or for
+ * that itself (R1).
  */
 static bool
 pages_locked(const struct engine *e, const struct object *o)
@@ -280,8 +281,8 @@ pages_locked(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if ((s->wait == WAIT_READ || s->wait == WAIT_ATTACH || s->wait == WAIT_REDO) && s->op->ino == o->oid &&
-		    (s->op->type == OP_READ || s->op->type == OP_WRITE))
+		if ((s->wait == WAIT_READ || s->wait == WAIT_OBJECT || s->wait == WAIT_ATTACH || s->wait == WAIT_REDO) &&
+		    s->op->ino == o->oid && (s->op->type == OP_READ || s->op->type == OP_WRITE))
 			return true;
 	return false;
 }

@@ -109,6 +109,7 @@ nuage_SOURCES = \
 	fs/serve_config.c fs/serve_config.h \
 	fs/serve_journal.c fs/serve_journal.h \
 	fs/serve_login.c fs/serve_login.h \
+	fs/serve_status.c fs/serve_status.h \
 	fs/suspend.c fs/suspend.h \
 	fs/logind.h
 if LOGIND

@@ -48,7 +48,7 @@ struct pin {
 	char		 path[];
 };
 
-/* A block that is not here. */
+/* A block that is perhaps not here. */
 struct want {
 	struct pin	*pin;
 	struct kept_block block;
@@ -203,7 +203,7 @@ push(struct pinner *p, uint64_t oid)
 	return 0;
 }
 
-/* What a file needs is counted; what of it is not here is wanted. */
+/* What a file needs is counted, and wanted. */
 static int
 count_file(struct pinner *p, struct pin *pin, const struct visit *v, struct pin_report *to)
 {
@@ -214,10 +214,6 @@ count_file(struct pinner *p, struct pin *pin, const struct visit *v, struct pin_
 	for (size_t i = 0; i < v->bytes / sizeof *blocks; i++) {
 		to->blocks++;
 		to->needs += blockcache_charge(blocks[i].bytes + SEAL_BYTES);
-		if (blockcache_mark(p->cache, blocks[i].id, blocks[i].first, blocks[i].count, p->round)) {
-			to->here++;
-			continue;
-		}
 		if (!grow((void **)&p->wants, p->wants_count, &p->wants_size, sizeof *p->wants))
 			return -ENOMEM;
 		p->wants[p->wants_count++] = (struct want){ pin, blocks[i] };
@@ -309,6 +305,23 @@ below_another(struct pinner *p, const struct pin *pin)
 	return false;
 }
 
+/* What of the last wants, from `first` on, is here: it is kept, and wanted no more. */
+static void
+keep_here(struct pinner *p, size_t first, struct pin_report *to)
+{
+	size_t count = first;
+
+	for (size_t i = first; i < p->wants_count; i++) {
+		const struct kept_block *b = &p->wants[i].block;
+
+		if (blockcache_mark(p->cache, b->id, b->first, b->count, p->round))
+			to->here++;
+		else
+			p->wants[count++] = p->wants[i];
+	}
+	p->wants_count = count;
+}
+
 /* What a pin is, in `report`; *left is what the cache has room for beside the pins before. */
 static void
 look_at(struct pinner *p, struct pin *pin, uint64_t all, uint64_t *left)
@@ -326,6 +339,12 @@ look_at(struct pinner *p, struct pin *pin, uint64_t all, uint64_t *left)
 		p->undone = true;
 		return;
 	}
+	/* One that does not fit keeps nothing from those that do. */
+	if (r == -EFBIG)
+		p->wants_count = wants;
+	keep_here(p, wants, &now);
+	if (r < 0)
+		p->wants_count = wants;
 	if (r == -ENOENT)
 		now.state = PIN_MISSING;
 	else if (r == -EFBIG)
@@ -335,9 +354,7 @@ look_at(struct pinner *p, struct pin *pin, uint64_t all, uint64_t *left)
 	else if (now.here == now.blocks)
 		now.state = PIN_COMPLETE;
 	now.error = r < 0 ? r : now.error;
-	if (r < 0)
-		p->wants_count = wants;
-	else if (!counted)
+	if (r == 0 && !counted)
 		*left -= now.needs;
 	LOCK_SCOPE(&p->lock);
 	pin->report = now;

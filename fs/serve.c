@@ -38,6 +38,7 @@
 #include "fs/serve_config.h"
 #include "fs/serve_journal.h"
 #include "fs/serve_login.h"
+#include "fs/serve_status.h"
 #include "fs/suspend.h"
 
 enum {
@@ -49,7 +50,6 @@ enum {
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
 	SLEEP_MS	= 5 * 1000,	/* the longest that a command to go to sleep takes */
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
-	NAMED_MAX	= 200,		/* files named when something is lost */
 	FEATURES_MS	= 1000,		/* between looks at the volume's features */
 	REDO_MS		= 200,		/* between looks whether something was lost */
 	REDO_AGAIN_MS	= 5 * 1000,	/* after one that failed */
@@ -63,10 +63,9 @@ struct serve {
 	enum stage		 stage;
 	bool			 force, released;	/* released: no request comes any more */
 	bool			 leave_it;	/* what is left is left to the journal */
-	char			*lost[NAMED_MAX];
-	size_t			 lost_count, lost_more;
+	struct serve_unsaved	 lost;
 	bool			 kept;		/* they wait in the journal */
-	unsigned		 logins;	/* that use the shell */
+	unsigned		 users;		/* requests that use the shell */
 
 	const struct serve_options *options;
 	void			(*ready)(void *context, int code, const char *why);
@@ -81,7 +80,7 @@ struct serve {
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
 	bool			 redoing, started;	/* started: the kernel sends requests */
-	atomic_bool		 redo_stop, login_stop;
+	atomic_bool		 redo_stop, over;	/* over: no request may use the shell any more */
 };
 
 static void
@@ -176,7 +175,7 @@ flush(struct serve *s, unsigned patience_ms, uint64_t most_ms, int fd)
 		}
 		shell_status(s->shell, &status, trouble, sizeof trouble);
 		away_ms = sync != NULL && status.attached ? 0 : away_ms + STEP_MS;
-		if (away_ms >= patience_ms || clock_ms(CLOCK_BOOTTIME) - began_ms >= most_ms || forced(s))
+		if (away_ms >= patience_ms || clock_ms(CLOCK_BOOTTIME) - began_ms >= most_ms || forced(s) || s->over)
 			break;
 		if (fd >= 0 && !control_say(fd, "progress %zu", status.dirty_bytes))
 			break;
@@ -186,97 +185,33 @@ flush(struct serve *s, unsigned patience_ms, uint64_t most_ms, int fd)
 	return shell_end(s->shell, sync, &op);
 }
 
-/* What is not on the server, copied under the engine's lock. */
-struct unsaved {
-	char	*path[NAMED_MAX];
-	size_t	 count, more;
-};
-
-static void
-add_unsaved(void *context, const char *path, bool lost)
-{
-	struct unsaved *u = context;
-
-	(void)lost;
-	if (u->count == NAMED_MAX || (u->path[u->count] = strdup(path)) == NULL)
-		u->more++;
-	else
-		u->count++;
-}
-
-static void
-say_unsaved(struct serve *s, int fd)
-{
-	struct unsaved u = { .count = 0 };
-
-	shell_unsaved(s->shell, add_unsaved, &u);
-	for (size_t i = 0; i < u.count; i++) {
-		control_say(fd, "unsaved %s", u.path[i]);
-		free(u.path[i]);
-	}
-	if (u.more > 0)
-		control_say(fd, "unsaved ... and %zu more", u.more);
-}
-
 /* ---- the control socket ---- */
 
-static void
-say_status(struct serve *s, int fd)
+/* False: the shell is about to end.  Else it lives until used(). */
+static bool
+use(struct serve *s)
 {
-	const struct serve_options *o = s->options;
-	struct engine_status e;
-	struct shell_lanes lanes;
-	char trouble[256], address[HOME_ADDRESSES];
+	LOCK_SCOPE(&s->lock);
+	s->users += !s->over;
+	return !s->over;
+}
 
-	shell_lanes(s->shell, &lanes);
-	shell_status(s->shell, &e, trouble, sizeof trouble);
-	shell_address(s->shell, address, sizeof address);
-	control_say(fd, "volume %s/%s", o->server.name, o->volume.name);
-	control_say(fd, "directory %s", o->mount.directory);
-	control_say(fd, "address %s", address[0] != '\0' ? address : o->server.addresses);
-	if (address[0] != '\0')
-		control_say(fd, "transport %s", strncmp(address, "ssh:", 4) == 0 ? "ssh" :
-		    strncmp(address, "unix:", 5) == 0 ? "unix" : "tcp");
-	control_say(fd, "pid %d", (int)getpid());
-	control_say(fd, "connected %d", e.attached);
-	control_say(fd, "login %d", lanes.unanswered);
-	control_say(fd, "offline %d", e.offline);
-	if (e.offline)
-		control_say(fd, "offline_since %lld", (long long)e.offline_since.tv_sec);
-	control_say(fd, "lapsed %d", e.lapsed);
-	if (trouble[0] != '\0')
-		control_say(fd, "trouble %s", trouble);
-	if (e.error != 0)
-		control_say(fd, "error %s", strerror(-e.error));
-	control_say(fd, "busy %d", e.busy);
-	control_say(fd, "version %" PRIu64, e.version);
-	control_say(fd, "sessions %" PRIu32, e.sessions);
-	control_say(fd, "dirty_bytes %zu", e.dirty_bytes);
-	control_say(fd, "dirty_objects %zu", e.dirty_objects);
-	control_say(fd, "commits_pending %zu", e.commits_pending);
-	control_say(fd, "objects %zu", e.objects);
-	control_say(fd, "cached_bytes %zu", e.cached_bytes);
-	control_say(fd, "ops_parked %zu", e.ops_parked);
-	control_say(fd, "reads %" PRIu64, e.reads);
-	control_say(fd, "fetches %" PRIu64, e.fetches);
-	control_say(fd, "misses %" PRIu64, e.misses);
-	control_say(fd, "commits %" PRIu64, e.commits);
-	control_say(fd, "recalls %" PRIu64, e.recalls);
-	control_say(fd, "replays %" PRIu64, e.replays);
-	control_say(fd, "rejected %" PRIu64, e.rejected);
-	control_say(fd, "lost_objects %" PRIu64, e.lost_objects);
-	control_say(fd, "waiting_objects %zu", e.waiting_objects);
-	control_say(fd, "journal_bytes %zu", e.journal_bytes);
-	control_say(fd, "journal_through %" PRIu64, e.journal_through);
-	control_say(fd, "asleep %d", e.asleep);
-	control_say(fd, "logind %s", suspend_logind(s->suspend));
-	control_say(fd, "journal %s", s->journal == NULL ? "off" : e.journal_full ? "full" :
-	    e.journal_stranded ? "stranded" : "on");
-	serve_cache_say(s->cache, fd);
-	/* While all goes well they are on their way, and others the next moment. */
-	if (!e.attached || e.journal_stranded)
-		say_unsaved(s, fd);
-	control_say(fd, "ok");
+static void
+used(struct serve *s)
+{
+	LOCK_SCOPE(&s->lock);
+	s->users--;
+	pthread_cond_broadcast(&s->change);
+}
+
+/* The last flush is over: nothing is worth asking for any more. */
+static void
+users_end(struct serve *s)
+{
+	LOCK_SCOPE(&s->lock);
+	s->over = true;
+	while (s->users > 0)
+		pthread_cond_wait(&s->change, &s->lock);
 }
 
 /* Says how a flush ended, unless it went well. */
@@ -335,24 +270,36 @@ end_elsewhere(struct serve *s, unsigned since_ms)
 	advance(s, STAGE_GONE, false);
 }
 
-/* timeout_ms 0: as long as the server takes something. */
-static void
-serve_umount(struct serve *s, int fd, bool force, uint64_t timeout_ms)
+/* timeout_ms 0: as long as the server takes something.  False: it must not end, and it was said why. */
+static bool
+save(struct serve *s, int fd, bool force, uint64_t timeout_ms)
 {
 	int r = 0;
+	bool goes;
 
+	if (!use(s))
+		return true;		/* it ends already */
 	if (force)
 		advance(s, STAGE_MOUNTED, true);
 	else if (timeout_ms > 0)
 		r = flush(s, timeout_ms < UINT_MAX ? (unsigned)timeout_ms : UINT_MAX, timeout_ms, fd);
 	else
 		r = flush(s, TIMEOUT_MS, UINT64_MAX, fd);
-	if (r < 0 && !kept_here(s)) {
-		say_unsaved(s, fd);
+	if ((goes = r == 0 || kept_here(s)))
+		leave_it(s, r < 0);
+	else {
+		serve_unsaved_say(s->shell, fd);
 		say_failure(s, fd, r);
-		return;
 	}
-	leave_it(s, r < 0);
+	used(s);
+	return goes;
+}
+
+static void
+serve_umount(struct serve *s, int fd, bool force, uint64_t timeout_ms)
+{
+	if (!save(s, fd, force, timeout_ms))
+		return;
 	control_say(fd, "ready");
 	if (force) {
 		/* The command detaches the mount; whoever still uses it loses it. */
@@ -366,10 +313,10 @@ serve_umount(struct serve *s, int fd, bool force, uint64_t timeout_ms)
 		}
 		end_elsewhere(s, ms);
 	}
-	for (size_t i = 0; i < s->lost_count; i++)
-		control_say(fd, "%s %s", s->kept ? "kept" : "lost", s->lost[i]);
-	if (s->lost_more > 0)
-		control_say(fd, "%s ... and %zu more", s->kept ? "kept" : "lost", s->lost_more);
+	for (size_t i = 0; i < s->lost.count; i++)
+		control_say(fd, "%s %s", s->kept ? "kept" : "lost", s->lost.path[i]);
+	if (s->lost.more > 0)
+		control_say(fd, "%s ... and %zu more", s->kept ? "kept" : "lost", s->lost.more);
 	control_say(fd, "ok");
 }
 
@@ -384,29 +331,30 @@ serve_sync(struct serve *s, int fd)
 		say_failure(s, fd, r);
 }
 
-static void
-login(struct serve *s, int fd)
+static bool
+is_verb(const char *request, size_t len, const char *verb)
 {
-	{
-		LOCK_SCOPE(&s->lock);
-		if (s->login_stop)
-			return;
-		s->logins++;
-	}
-	serve_login(s->shell, fd, &s->login_stop);
-	LOCK_SCOPE(&s->lock);
-	s->logins--;
-	pthread_cond_broadcast(&s->change);
+	return strlen(verb) == len && memcmp(request, verb, len) == 0;
 }
 
-/* The last flush is over: nothing is worth asking for any more. */
+/* What neither ends the mount nor outlives its shell. */
 static void
-logins_end(struct serve *s)
+serve_other(struct serve *s, int fd, const char *request, size_t verb)
 {
-	LOCK_SCOPE(&s->lock);
-	s->login_stop = true;
-	while (s->logins > 0)
-		pthread_cond_wait(&s->change, &s->lock);
+	if (is_verb(request, verb, "status"))
+		serve_status_say(fd, s->options, s->shell, s->suspend, s->cache, s->journal != NULL);
+	else if (is_verb(request, verb, "sync"))
+		serve_sync(s, fd);
+	else if (is_verb(request, verb, "login"))
+		serve_login(s->shell, fd, &s->over);
+	else if (is_verb(request, verb, "sleep")) {
+		suspend_sleep(s->suspend, SLEEP_MS);
+		control_say(fd, "ok");
+	} else if (is_verb(request, verb, "wake")) {
+		suspend_wake(s->suspend);
+		control_say(fd, "ok");
+	} else if (!serve_cache_request(s->cache, fd, request, verb))
+		control_say(fd, "failed this mount's process does not know that request");
 }
 
 /*
@@ -423,28 +371,18 @@ serve_request(void *context, int fd, const char *request)
 	if (strcmp(directory, s->options->mount.directory) != 0)
 		control_say(fd, "failed this home has mounted the volume on %s: for %s set NUAGE_HOME as it was when "
 		    "that was mounted", s->options->mount.directory, directory);
-	else if (strncmp(request, "status", verb) == 0)
-		say_status(s, fd);
-	else if (strncmp(request, "sync", verb) == 0)
-		serve_sync(s, fd);
-	else if (strncmp(request, "login", verb) == 0)
-		login(s, fd);
-	else if (strncmp(request, "umount", verb) == 0)
+	else if (is_verb(request, verb, "umount"))
 		serve_umount(s, fd, false, 0);
-	else if (serve_cache_request(s->cache, fd, request, verb))
-		return;
 	else if (strncmp(request, "umount:", strlen("umount:")) == 0)
 		serve_umount(s, fd, false, strtoull(request + strlen("umount:"), NULL, 10));
-	else if (strncmp(request, "discard", verb) == 0)
+	else if (is_verb(request, verb, "discard"))
 		serve_umount(s, fd, true, 0);
-	else if (strncmp(request, "sleep", verb) == 0) {
-		suspend_sleep(s->suspend, SLEEP_MS);
-		control_say(fd, "ok");
-	} else if (strncmp(request, "wake", verb) == 0) {
-		suspend_wake(s->suspend);
-		control_say(fd, "ok");
-	} else
-		control_say(fd, "failed this mount's process does not know that request");
+	else if (!use(s))
+		control_say(fd, "failed the volume is being unmounted");
+	else {
+		serve_other(s, fd, request, verb);
+		used(s);
+	}
 }
 
 /* ---- threads ---- */
@@ -693,7 +631,7 @@ end_journal(struct serve *s)
 static void
 finish(struct serve *s)
 {
-	struct unsaved u = { .count = 0 };
+	struct serve_unsaved u = { .count = 0 };
 	struct engine_status status;
 	char trouble[256];
 	bool clean;
@@ -709,10 +647,10 @@ finish(struct serve *s)
 		r = flush(s, LAST_MS, UINT64_MAX, -1);
 	suspend_stop(s->suspend);
 	redo_end(s);
-	logins_end(s);
+	users_end(s);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
-		shell_unsaved(s->shell, add_unsaved, &u);
+		serve_unsaved(s->shell, &u);
 		log_error("ending with changes that are not on the server (%s): %zu files%s",
 		    strerror(-r), u.count + u.more, s->journal != NULL ? "; the journal keeps them for the next mount" : "");
 		for (size_t i = 0; i < u.count; i++)
@@ -720,9 +658,7 @@ finish(struct serve *s)
 	}
 	{
 		LOCK_SCOPE(&s->lock);
-		memcpy(s->lost, u.path, sizeof u.path);
-		s->lost_count = u.count;
-		s->lost_more = u.more;
+		s->lost = u;
 		s->kept = s->journal != NULL && !status.journal_full;
 	}
 	/*
@@ -793,5 +729,5 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		guard_free(s.guard);
 		serve_secrets_done(&secrets);
 	}
-	return s.lost_count > 0 && !s.kept ? CMD_FAILED : CMD_OK;
+	return s.lost.count > 0 && !s.kept ? CMD_FAILED : CMD_OK;
 }

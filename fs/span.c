@@ -118,7 +118,8 @@ span_free(struct engine *e, struct object *o, struct span *s)
 		if (f->stored || f->failed) {
 			flush_free(e, f);	/* else when its action is done */
 		} else if (!f->flush.carried) {
-			f->orphaned = credit_block(f->flush.len);	/* the server takes it, and our credit for it */
+			/* The server takes it, and our credit for it. */
+			f->orphaned = credit_block(f->flush.len);
 			e->credit.orphaned += f->orphaned;
 		}
 	}

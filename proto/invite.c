@@ -61,12 +61,29 @@ address_valid(const char *address, size_t len)
 	return true;
 }
 
+/* A port in figures that is none: of host:port and [host]:port, not of a bare IPv6 address. */
+static bool
+port_impossible(const char *address)
+{
+	const char *colon = strrchr(address, ':');
+	unsigned long port = 0;
+
+	if (colon == NULL || (strchr(address, ':') != colon && colon[-1] != ']') || colon[1] == '\0')
+		return false;
+	for (const char *at = colon + 1; *at != '\0' && port <= UINT16_MAX; at++) {
+		if (*at < '0' || *at > '9')
+			return false;
+		port = 10 * port + (unsigned)(*at - '0');
+	}
+	return port == 0 || port > UINT16_MAX;
+}
+
 static int
 put_address(struct cursor *c, const char address[INVITE_ADDRESS_MAX + 1])
 {
 	size_t len = strnlen(address, INVITE_ADDRESS_MAX + 1);
 
-	if (!address_valid(address, len))
+	if (!address_valid(address, len) || port_impossible(address))
 		return -EINVAL;
 	cursor_put_u8(c, len);
 	cursor_put(c, address, len);

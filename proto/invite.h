@@ -39,7 +39,7 @@ struct recovery_code {
 	uint8_t		secret[RECOVERY_SECRET];
 };
 
-/* 0, or -EINVAL: no such kind, or an address that is empty, too long or unprintable. */
+/* 0, or -EINVAL: no such kind, or an address that is empty, too long, unprintable, or with a port that is none. */
 int	invite_print(const struct invitation *i, char to[INVITE_TEXT]);
 int	invite_print_recovery(const struct recovery_code *r, char to[INVITE_RECOVERY_TEXT]);
 /*

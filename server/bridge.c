@@ -45,7 +45,7 @@ enum {
 	LOG_MAX		= 1 << 20,		/* a log larger than that is begun anew at a start */
 	PATH_SIZE	= 4096,
 	SAID_SIZE	= 160,
-	FULL		= 1 << 20,
+	FULL		= 4 << 20,
 };
 
 static const char marker[] = "\nnuage-bridge 1 ", enroll[] = "enroll\n";
@@ -174,6 +174,15 @@ try_socket(const struct home *home)
 	return -error;
 }
 
+/* Too full for a nuaged to start, or even to write into its log why it does not. */
+static bool
+is_full(const struct home *home)
+{
+	struct statvfs space;
+
+	return fstatvfs(home->fd, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < FULL;
+}
+
 /* The socket of the nuaged that serves the directory, or a negative errno. */
 static int
 find(const struct settings *config, const struct home *home)
@@ -188,8 +197,11 @@ find(const struct settings *config, const struct home *home)
 			return fd;
 		if (home->foreign)
 			return -ENOENT;
-		if (pid > 0 && waitpid(pid, NULL, WNOHANG) == pid)
+		if (pid > 0 && waitpid(pid, NULL, WNOHANG) == pid) {
 			pid = -1;
+			if (is_full(home))
+				return -ENOSPC;
+		}
 		/* The first look is free: most find one.  A start that failed is given time for the other's. */
 		if (pid < 0 && starts < STARTS_MAX && looks >= starts * 1000 / LOOK_MS) {
 			pid = start(config, home);
@@ -198,15 +210,6 @@ find(const struct settings *config, const struct home *home)
 		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000 * 1000 }, NULL);
 	}
 	return fd;
-}
-
-/* Too full for a nuaged to start, or even to write into its log why it does not. */
-static bool
-is_full(const struct home *home)
-{
-	struct statvfs space;
-
-	return fstatvfs(home->fd, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < FULL;
 }
 
 /* What the last nuaged that did not start said of it. */
@@ -357,7 +360,7 @@ bridge(const struct settings *config, bool create)
 	last_of_log(&home, said, sizeof said);
 	if (home.foreign)
 		snprintf(why, sizeof why, "%s belongs to another user, and no nuaged runs there", path);
-	else if (is_full(&home))
+	else if (fd == -ENOSPC)
 		snprintf(why, sizeof why, "no space left on the disk of %s", path);
 	else if (fd == -EACCES)
 		snprintf(why, sizeof why, "%s: only its owner may enter", path);

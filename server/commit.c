@@ -465,8 +465,10 @@ write_changes(struct commit *c, uint64_t *ret_pos)
 	r = cost == 0 ? 0 : credit_cover(c->server, n, cost, &flags);
 	if (r == 0)
 		r = store_apply(c->server->store, &c->batch, flags, ret_pos);
-	if ((r == -ENOSPC || r == -EAGAIN) && cost > 0 && pays(c, cost))
+	if ((r == -ENOSPC || r == -EAGAIN) && cost > 0 && pays(c, cost)) {
 		r = store_apply(c->server->store, &c->batch, STORE_TRADES, ret_pos);
+		cost = 0;	/* paid: the credit is for what the client has yet to send */
+	}
 	if (r < 0)
 		return outbox_status(c->server, r);
 	n->row = row;

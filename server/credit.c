@@ -10,7 +10,8 @@
  *				which its client does not count on it either (R9)
  *	UNSTATED		after a start of the server, as leases: what a stored session had is
  *				known to its client alone
- *	UNSTATED -> PROMISED	its first STATFS says what it keeps; until then what it sends was promised
+ *	UNSTATED -> PROMISED	its first STATFS says what it keeps; until then what it sends was promised,
+ *				up to CREDIT_MAX
  *	UNSTATED -> NONE	the grace is over, or as above
  *
  * Credits are not durable.  While a session has yet to state its own, it may be
@@ -100,7 +101,7 @@ restore(struct server *s, struct session *n, uint64_t keep)
 
 	credit_void(s, n);
 	ready = ready > s->promised ? ready - s->promised : 0;
-	keep = keep < CREDIT_MAX ? keep : CREDIT_MAX;
+	keep = keep < CREDIT_MAX - n->drawn ? keep : CREDIT_MAX - n->drawn;
 	set(s, n, keep < ready ? keep : ready);
 }
 
@@ -163,7 +164,7 @@ credit_cover(struct server *s, const struct session *n, uint64_t cost, unsigned 
 	int r;
 
 	*ret_flags = STORE_PROMISED;
-	if (cost <= n->credit || n->unstated)
+	if (cost <= (n->unstated ? CREDIT_MAX - n->drawn : n->credit))
 		return 0;
 	*ret_flags = 0;
 	r = others + cost <= store_ready(s->store) ? 0 : store_seek(s->store, others + cost);
@@ -173,5 +174,8 @@ credit_cover(struct server *s, const struct session *n, uint64_t cost, unsigned 
 void
 credit_spend(struct server *s, struct session *n, uint64_t cost)
 {
-	set(s, n, cost < n->credit ? n->credit - cost : 0);
+	if (n->unstated)
+		n->drawn += cost < CREDIT_MAX - n->drawn ? cost : CREDIT_MAX - n->drawn;
+	else
+		set(s, n, cost < n->credit ? n->credit - cost : 0);
 }

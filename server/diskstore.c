@@ -134,7 +134,7 @@ disk_checkpoint(struct store *s)
 	if (log_failed(d->log) != NULL)
 		return -EIO;
 	/* Of what this store left for its records others may have taken some: then it waits, and nothing more is taken. */
-	if (!space_for_records(d))
+	if (!space_for_records(d, 0))
 		return -ENOSPC;
 	rc = log_sync(d->log, &synced);
 	if (rc != 0)
@@ -707,7 +707,12 @@ diskstore_open_counted(const char *path, const struct diskstore_config *config, 
 	d->seed = from.seed;
 	if (rc == 0)
 		rc = open_log(d, &from, &pos);
-	/* Whatever is behind the end must never be replayed: go on in a new segment, and say so durably. */
+	/*
+	 * Whatever is behind the end must never be replayed: go on in a new segment, and say so durably.  Each
+	 * start would leave one behind if that could not be said.
+	 */
+	if (rc == 0 && !space_for_records(d, d->config.segment_size))
+		rc = -ENOSPC;
 	if (rc == 0)
 		rc = log_start(d->log, pos);
 	if (rc == 0)

@@ -30,7 +30,8 @@ struct diskstore_config {
 	uint64_t	 map_size;		/* address space for the records: their ceiling */
 	uint64_t	 dirty_max;		/* bytes of changed pages that bring a checkpoint, wherever that happens */
 	uint64_t	 log_max;		/* bytes appended that bring one */
-	uint64_t	 reserve;		/* bytes kept for frees and checkpoints; 0: 1 %, at least a segment and dirty_max / 4 */
+	uint64_t	 reserve;		/* bytes kept for frees and checkpoints; 0: 1 %, at least dirty_max / 4 and four
+					   segments, or one where that would be much */
 	uint64_t	 capacity;		/* bytes that the store may take; 0: what the file system has */
 	struct disk	*disk;			/* borrowed */
 	store_report	*report;		/* told of damage, from any thread and under locks; NULL: nobody */

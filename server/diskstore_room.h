@@ -58,8 +58,8 @@ void	space_refresh(struct diskstore *d);
 bool	space_enough(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags);
 /* What new data may take now: in the log, by whole segments, if the records have theirs too. */
 uint64_t space_ready(struct diskstore *d);
-/* Has the file system what committing the records takes?  Asks it anew. */
-bool space_for_records(struct diskstore *d);
+/* Has the file system what committing the records takes, and so much beside?  Asks it anew. */
+bool space_for_records(struct diskstore *d, uint64_t beside);
 /* True if space will come of what is dead. */
 bool	space_to_come(struct diskstore *d);
 /* A sealed segment without live blocks, which goes with a checkpoint, or once nobody uses it. */

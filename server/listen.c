@@ -38,7 +38,9 @@ split(char *text, char **ret_host, char **ret_port)
 		*colon = '\0';
 		*ret_port = colon + 1;
 	}
-	return **ret_port != '\0';
+	/* getaddrinfo() takes 65537 for 1. */
+	return **ret_port != '\0' && ((*ret_port)[strspn(*ret_port, "0123456789")] != '\0' ||
+	    (strlen(*ret_port) <= 5 && strtoul(*ret_port, NULL, 10) <= UINT16_MAX));
 }
 
 /* A listening socket, or a negative errno. */

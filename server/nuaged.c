@@ -52,7 +52,7 @@ static const char usage[] =
 "says more.\n";
 
 enum { OPT_DATA = 256, OPT_LISTEN, OPT_CONFIG, OPT_LOG_LEVEL, OPT_VALID, OPT_ADDRESS, OPT_JSON,
-	OPT_IDLE, OPT_CREATE, OPT_VERSION, OPT_HELP };
+	OPT_IDLE, OPT_CREATE, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "data", required_argument, NULL, OPT_DATA },
@@ -65,7 +65,7 @@ static const struct option options[] = {
 	{ "idle", required_argument, NULL, OPT_IDLE },
 	{ "create", no_argument, NULL, OPT_CREATE },
 	{ "version", no_argument, NULL, OPT_VERSION },
-	{ "help", no_argument, NULL, OPT_HELP },
+	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -127,6 +127,13 @@ forget_listen(struct settings *c)
 		free(c->listen[--c->listen_count]);
 }
 
+static bool
+is_command(const char *word)
+{
+	return strcmp(word, "serve") == 0 || strcmp(word, "invite") == 0 || strcmp(word, "check") == 0 ||
+	    strcmp(word, "bridge") == 0;
+}
+
 /* The parts of a request; false when an exit status is settled in *status. */
 static bool
 parse(struct request *r, int argc, char **argv, int *status)
@@ -135,7 +142,7 @@ parse(struct request *r, int argc, char **argv, int *status)
 	int c;
 
 	*status = fine ? EXIT_USAGE : EXIT_FAILED;
-	while (fine && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while (fine && (c = getopt_long(argc, argv, "h", options, NULL)) != -1)
 		switch (c) {
 		case OPT_DATA: fine = set_option(r, "data", optarg); break;
 		case OPT_LISTEN:
@@ -155,7 +162,7 @@ parse(struct request *r, int argc, char **argv, int *status)
 			printf("nuaged %s\n", PACKAGE_VERSION);
 			*status = EXIT_FINE;
 			return false;
-		case OPT_HELP:
+		case 'h':
 			fputs(usage, stdout);
 			*status = EXIT_FINE;
 			return false;
@@ -166,6 +173,11 @@ parse(struct request *r, int argc, char **argv, int *status)
 	if (!fine)
 		return false;
 	r->command = optind < argc ? argv[optind] : "serve";
+	if (!is_command(r->command)) {
+		fprintf(stderr, "nuaged: no command '%s'; %s\n", r->command, strchr(r->command, '/') != NULL ?
+		    "to serve a directory say nuaged --data DIR" : "try nuaged --help");
+		return false;
+	}
 	if (argc - optind > 2 || (argc - optind == 2 && r->config.data != NULL)) {
 		fprintf(stderr, "nuaged: unexpected argument '%s'\n", argv[argc - 1]);
 		return false;
@@ -423,11 +435,8 @@ main(int argc, char **argv)
 			status = invite(&r.config, r.valid_days);
 		} else if (strcmp(r.command, "check") == 0) {
 			status = inspect(&r.config, r.json);
-		} else if (strcmp(r.command, "bridge") == 0) {
-			status = bridge(&r.config, r.create);
 		} else {
-			fprintf(stderr, "nuaged: no command '%s'; try nuaged --help\n", r.command);
-			status = EXIT_USAGE;
+			status = bridge(&r.config, r.create);
 		}
 	}
 	settings_done(&r.config);

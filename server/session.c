@@ -514,13 +514,18 @@ session_alloc(struct server *s, struct conn *c, const struct message *m)
 	struct range *range = calloc(1, sizeof *range);
 	struct server_action *a = outbox_message(conn_id(c), MSG_allocated, m->id);
 	struct batch b;
+	unsigned flags = 0;
 	uint64_t pos = 0;
 	int r;
 
 	batch_init(&b);
 	range_rows(&b, n->volume, session_id(n));
-	r = range == NULL || a == NULL || n->volume->state.next_range >= RANGES_MAX ? -ENOMEM :
-	    store_apply(s->store, &b, STORE_FREES, &pos);	/* who has credit for files must get their numbers */
+	r = range == NULL || a == NULL || n->volume->state.next_range >= RANGES_MAX ? -ENOMEM : 0;
+	/* Who has credit for files gets their numbers; else they could use up what removals need. */
+	if (r == 0)
+		r = credit_cover(s, n, OBJECT_COST, &flags);
+	if (r == 0)
+		r = store_apply(s->store, &b, flags, &pos);
 	batch_done(&b);
 	if (r < 0) {
 		free(range);

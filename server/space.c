@@ -6,16 +6,25 @@
  * Of what the file system has, some is kept:
  *
  *	new data	leaves the reserve
- *	trades, and	leave a segment, counting what is free in the current one,
- *	what was	for compaction to move another one to
- *	promised
- *	frees		leave nothing
+ *	trades, and	leave three segments, counting what is free in the current one:
+ *	what was	for frees to fill one and start the next, without which the
+ *	promised	full one cannot go, however little of it is live; or for
+ *			compaction to move another one to
+ *	frees		leave one, which the store needs to be opened again
+ *
+ * A reserve that is too small for that, as by default on less than half a
+ * gigabyte, has but one segment: trades leave it, and frees leave nothing.
  *
  * The records' file never shrinks, but what is free in it is used again.
  */
 #include "server/diskstore_room.h"
 
-enum { SEGMENTS_WANTED = 64 };	/* in a full store, at least, if they need not be too small for that */
+enum {
+	SEGMENTS_WANTED	= 64,	/* in a full store, at least, if they need not be too small for that */
+	KEPT_RESERVE	= 4,	/* segments of the reserve, */
+	KEPT_TRADES	= 3,	/* and what is left of them, */
+	KEPT_PART	= 8,	/* if by default that is no more than this part of all */
+};
 
 /* What the store takes from its file system now. */
 static uint64_t
@@ -52,8 +61,11 @@ space_refresh(struct diskstore *d)
 	d->space_left = left;
 	d->reserve = d->config.reserve;
 	if (d->reserve == 0) {
-		/* A segment for frees, or for compaction to move to; and what committing those changes takes. */
-		d->reserve = d->config.segment_size + d->config.dirty_max / 4;
+		/* What is said above, and what committing those changes takes. */
+		d->reserve = KEPT_RESERVE * (uint64_t)d->config.segment_size;
+		if (d->reserve > total / KEPT_PART)
+			d->reserve = d->config.segment_size;
+		d->reserve += d->config.dirty_max / 4;
 		if (d->reserve < total / 100)
 			d->reserve = total / 100;
 	}
@@ -71,25 +83,28 @@ records_growth(struct diskstore *d, uint64_t len)
 
 /*
  * What is to be left after an entry, beside the current segment, which has its space already.  Of the
- * reserve a segment is for the log; the rest is for the records, and may as well be free in their file.
+ * reserve some segments are for the log; the rest is for the records, and may as well be free in their file.
  */
 static uint64_t
 space_kept(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned flags)
 {
 	const struct segment *current = log_current(d->log);
-	uint64_t size = d->config.segment_size, used, spare, tail;
+	uint64_t size = d->config.segment_size, used, spare, tail, kept;
+	bool wide = d->reserve >= KEPT_RESERVE * size;
 
+	/* If others have taken that one, frees are all the more wanted. */
 	if (flags & STORE_FREES)
-		return 0;
+		return wide && d->space_left >= size ? size : 0;
 	if (!(flags & (STORE_TRADES | STORE_PROMISED))) {
+		kept = wide ? KEPT_RESERVE * size : size;
 		used = kv_dirty_bytes(d->kv) + record_len;
 		spare = kv_free_bytes(d->kv) > used ? kv_free_bytes(d->kv) - used : 0;
-		return d->reserve <= size ? d->reserve : spare > d->reserve - size ? size : d->reserve - spare;
+		return d->reserve <= kept ? d->reserve : spare > d->reserve - kept ? kept : d->reserve - spare;
 	}
-	/* A segment, for compaction to move another one to. */
+	kept = wide ? KEPT_TRADES * size : size;
 	tail = log_growth(d->log, len) > 0 ? size - SEGMENT_HEADER : current->size - current->end;
 	tail -= len < tail ? len : tail;
-	return tail < size ? size - tail : 0;
+	return kept - (tail < size ? tail : size);
 }
 
 /*
@@ -108,11 +123,11 @@ space_enough(struct diskstore *d, uint64_t len, uint64_t record_len, unsigned fl
 }
 
 bool
-space_for_records(struct diskstore *d)
+space_for_records(struct diskstore *d, uint64_t beside)
 {
 	uint64_t total, left, need = records_growth(d, 0);
 
-	return need == 0 || d->config.disk->space(d->config.disk, d->dir, &total, &left) != 0 || need <= left;
+	return need == 0 || d->config.disk->space(d->config.disk, d->dir, &total, &left) != 0 || need + beside <= left;
 }
 
 uint64_t

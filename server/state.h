@@ -96,6 +96,7 @@ struct session {
 	bool			 fenced;	/* made no progress: cut off until nobody can rely on its leases */
 	bool			 unstated;	/* loaded at start: what it was promised before is not known yet */
 	uint64_t		 credit;	/* bytes promised: credit.c */
+	uint64_t		 drawn;		/* spent of what was promised, before that was stated */
 	uint64_t		 seen_ms, progress_ms;
 };
 

@@ -113,7 +113,7 @@ class Case:
             return False
         if w.floats is None or read.ended < w.floats[0]:
             return w.ended < read.began
-        return w.floats[1] < read.began and not dropped
+        return max(w.floats[1], w.ended) < read.began and not dropped
 
     # ---- registers ----
 

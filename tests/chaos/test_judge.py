@@ -43,6 +43,9 @@ history("a listing of what was removed", [INCOHERENT],
 FLOAT = [(0, 10.0, 20.0)]
 history("a write out of sight until the journal is run", [],
         [w("c0", 0, 1, 2, "a"), r("c0", 1, 12, 13, "0.0"), r("c0", 1, 21, 22, "a")], FLOAT)
+history("a write that ends after its journal was run", [],
+        [w("c0", 0, 9, 30, "a"), r("c0", 1, 21, 22, "0.0"), r("c0", 1, 31, 32, "a")], FLOAT)
+history("and that is not there then", [INCOHERENT], [w("c0", 0, 9, 30, "a"), r("c0", 1, 31, 32, "0.0")], FLOAT)
 history("a copy of what nobody else changed", ["SPURIOUS CONFLICT"],
         [w("c0", 1, 0.1, 0.2, "b"), w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "a")], FLOAT, files=[("/c0 (conflict x)", "c0", {"a"})])
 history("a copy of what somebody else did change", [],

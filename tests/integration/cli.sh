@@ -23,7 +23,9 @@ helps() {
 		grep -qw "$command" "$T/help"
 		client ann "$command" --help >"$T/help.one"
 		grep -q "usage: nuage $command" "$T/help.one"
+		client ann help "$command" | cmp - "$T/help.one"
 	done
+	( in_ns '' "$NUAGED" -h ) | grep -q 'usage: nuaged'
 	( in_ns '' "$NUAGED" --help ) | grep -q 'usage: nuaged'
 	client ann --version | grep -q '^nuage [0-9]'
 }
@@ -31,7 +33,15 @@ helps() {
 usage_errors() {
 	local command
 	exits 2 "usage" client ann
+	exits 2 "no address" client ann invite -a host:99999 vol
 	exits 2 "no command 'frobnicate'" client ann frobnicate
+	not grep -q "did you mean" "$T/stderr"
+	exits 2 "did you mean 'nuage umount'" client ann unmount "$M"
+	exits 2 "did you mean 'nuage status'" client ann stauts
+	exits 2 "did you mean 'nuage mount'" client ann mout
+	exits 2 "did you mean 'nuage join'" client ann joinn
+	exits 2 "^nuage mount: " client ann mount --no-such-option
+	exits 2 "no command 'frobnicate'" in_ns_sub "$NUAGED" frobnicate
 	for command in join create invite mount login sync status volumes umount recover; do
 		exits 2 "help" client ann "$command" --no-such-option
 	done
@@ -43,6 +53,8 @@ usage_errors() {
 server_errors() {
 	exits 2 "help\|usage" in_ns_sub "$NUAGED" --no-such-option
 	exits 1 . in_ns_sub timeout 5 "$NUAGED" --data /proc/none --listen 127.0.0.1:0
+	exits 1 "not ADDR:PORT" in_ns_sub timeout 5 "$NUAGED" --data "$T/other" --listen 127.0.0.1:65537
+	exits 2 "nuaged --data" in_ns_sub "$NUAGED" "$T/other"
 	# A second daemon on the same data; the first one goes on.
 	exits 1 . in_ns_sub timeout 5 "$NUAGED" --data "$server_data" --listen "127.0.0.1:$(free_port)"
 	echo "no_such_key = 1" >"$T/bad.conf"
@@ -134,12 +146,26 @@ mount_points() {
 	exits 1 "not empty" client ann mount vol "$T/full"
 	exits 1 "no such directory" client ann mount vol "$T/none"
 	exits 1 "not a directory" client ann mount vol "$T/full/file"
+	exits 2 "the volume comes first" client ann mount "$T/full" vol
 }
 
 no_fuse() {	# in a mount namespace of its own where /dev/fuse is missing
 	exits 1 "/dev/fuse" unshare -m bash -c 'mount --bind /dev/null "$0/full/file"
 		mount -t tmpfs tmpfs /dev && shift 0 && NUAGE_HOME=$1 exec "$2" mount vol "$3"' \
 		"$T" "$T/ann.home" "$NUAGE" "$M"
+}
+
+slow_server() {
+	kill -STOP $server_pid
+	exits 3 "waiting for the server" timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" mount vol "$M"
+	kill -CONT $server_pid
+}
+
+read_only_home() {
+	exits 1 "journal $T/.*Read-only" unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+		NUAGE_HOME=$0 exec "$1" mount vol "$2"' "$T/ann.home" "$NUAGE" "$M"
+	exits 1 "kept in $T/.*Read-only" unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+		NUAGE_HOME=$0 exec "$1" create another' "$T/ann.home" "$NUAGE"
 }
 
 in_use() {
@@ -153,6 +179,12 @@ in_use() {
 	wait $pid || :
 }
 
+below_a_mount() {	# unmounting more than was asked for would surprise
+	mkdir -p "$M/below"
+	exits 1 "below a mount.*$M" client ann umount "$M/below"
+	is_mounted "$M"
+}
+
 # Homes may know a volume by the same name; what one has mounted is not another's to clear away.
 mounted_by_another_home() {
 	another_client zoe vol ann
@@ -163,6 +195,26 @@ mounted_by_another_home() {
 	is "" "$(client zoe status 2>"$T/stderr")"
 	is_mounted "$M"
 	ls "$M"
+	mkdir -p "$T/first" "$T/second"
+	client zoe mount vol "$T/first"
+	another_client yan vol ann
+	client yan mount vol "$T/second"
+	client zoe umount vol
+	not is_mounted "$T/first"
+	is_mounted "$T/second"
+	client yan umount vol
+}
+
+# Not even a signal ends what waits for a mount that does not answer.
+stopped_elsewhere() {
+	local pid status=0
+	pid=$(client ann status --json | jq '.[0].pid')
+	kill -STOP "$pid"
+	timeout -k 1 20 env NUAGE_HOME="$T/zoe.home" "$NUAGE" status 2>&1 | timeout 20 cat >"$T/stdout" || status=$?
+	kill -CONT "$pid"
+	cat "$T/stdout"
+	is 0 $status
+	is "Nothing is mounted." "$(cat "$T/stdout")"
 }
 
 process_gone() {
@@ -273,14 +325,72 @@ umount_everywhere() {	# a mount namespace keeps a copy of every mount, and nothi
 	wait $pid || :
 }
 
-umount_without_server() {	# it names what is not saved, and leaves it to the journal
+umount_watched() {	# somebody asks for its status all the while, as the next mount does
+	local pids=()
+	cat >"$T/watch.py" <<-'PY'
+	import glob, socket, sys, time
+	end = time.monotonic() + 60
+	while time.monotonic() < end:
+	    for path in glob.glob(sys.argv[1] + "/*"):
+	        try:
+	            with socket.socket(socket.AF_UNIX) as s:
+	                s.settimeout(5)
+	                s.connect(path)
+	                s.sendall(b"status\n")
+	                while s.recv(65536):
+	                    pass
+	        except OSError:
+	            pass
+	PY
+	for _ in 1 2 3; do
+		python3 "$T/watch.py" "$T/ann.home/run" &
+		pids+=($!)
+	done
+	for _ in 1 2 3 4 5 6; do
+		client ann mount vol "$M"
+		client ann umount "$M"
+	done
+	kill "${pids[@]}"
+	wait "${pids[@]}" || :
+}
+
+mount_beside_stopped() {	# one that does not answer: nobody waits for it for ever
+	local pid
+	client ann mount vol "$M"
+	pid=$(client ann status --json "$M" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
+	kill -STOP "$pid"
+	exits 1 "mounted already" timeout -s KILL 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" mount vol "$T/beside" || { kill -CONT "$pid"; false; }
+	kill -CONT "$pid"
+	client ann umount "$M"
+}
+
+# It names what is not saved, and leaves it to the journal; and it does not wait for a command that reads nothing.
+umount_without_server() {
+	local deep="$M/$(printf '%0250d' 1)"
+	deep=$deep/$(printf '%0250d' 2)/$(printf '%0250d' 3)
+	mkdir -p "$deep"
+	for i in {1..180}; do : >"$deep/$(printf '%0250d' "$i")"; done
+	cat >"$T/deaf.py" <<-'PY'
+	import glob, socket, sys, time
+	s = socket.socket(socket.AF_UNIX)
+	s.connect(glob.glob(sys.argv[1] + "/*")[0])
+	s.sendall(b"status\n")
+	mute = socket.socket(socket.AF_UNIX)
+	mute.connect(glob.glob(sys.argv[1] + "/*")[0])
+	print("asked", flush=True)
+	time.sleep(300)
+	PY
+	coproc DEAF { exec python3 "$T/deaf.py" "$T/ann.home/run"; }
+	read -r <&"${DEAF[0]}"
 	echo unsaved >"$M/unsaved-file"
 	timeout 90 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount -t 2 "$M" 2>"$T/stderr"
 	cat "$T/stderr"
 	grep -q "next mount" "$T/stderr"
 	grep -q "unsaved-file" "$T/stderr"
 	not is_mounted "$M"
-	client ann status | grep -q "wait in the journal"
+	client ann status | grep -q "waits\? in the journal"
+	wait_for 30 process_is_gone "${client_pids[ann]}"
+	kill "$DEAF_PID"
 }
 
 check "help of every command" helps
@@ -296,11 +406,17 @@ check "volume names" volume_names
 check "mount points" mount_points
 if [ "$(id -u)" = 0 ]; then
 	check "no /dev/fuse" no_fuse
+	check "a read-only home" read_only_home
 else
 	skip "no /dev/fuse" "not root"
+	skip "a read-only home" "not root"
 fi
 check "mount and umount as a person does" daemonizes
 check "-o ro" options_heed
+check "umount while somebody asks how it is" umount_watched
+mkdir "$T/beside"
+check "a mount whose process is stopped" mount_beside_stopped
+check "a mount says that it waits" slow_server
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 	check "umount while another mount namespace has it" umount_everywhere
 else
@@ -314,6 +430,8 @@ else
 fi
 check "a mount point in use" in_use
 check "a mount of another home" mounted_by_another_home
+check "a stopped mount of another home holds nobody up" stopped_elsewhere
+check "a directory below a mount" below_a_mount
 check "a mount whose process was killed" process_gone
 check "a member may not make volumes" may_not_create
 check "a device that knows no server" no_server_known

@@ -158,7 +158,7 @@ waits_for_the_server() {	# no mount without what is in the journal; status tells
 	client ann status --json >"$T/status.json"
 	start_server
 	cat "$T/status"
-	grep -q "vol, not mounted" "$T/status" && grep -q "wait in the journal" "$T/status" || return
+	grep -q "vol, not mounted" "$T/status" && grep -q "waits\? in the journal" "$T/status" || return
 	python3 -c 'import json, sys
 v, = json.load(open(sys.argv[1]))
 assert v["journal"] == "waiting" and v["journal_operations"] > 0, v' "$T/status.json" || return

@@ -19,7 +19,9 @@ INTEGRATION_TESTS = \
 	tests/integration/secrecy.sh \
 	tests/integration/space.sh \
 	tests/integration/ssh.sh \
+	tests/integration/ssh_config.sh \
 	tests/integration/ssh_dropbear.sh \
+	tests/integration/ssh_far.sh \
 	tests/integration/ssh_faults.sh \
 	tests/integration/ssh_install.sh \
 	tests/integration/ssh_login.sh \

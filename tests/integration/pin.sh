@@ -251,6 +251,8 @@ heals() {	# a damaged file of the cache is fetched again before it is needed
 
 refused() {
 	with diskcache=4M && wait_for 30 eval 'client ann pin --json | grep -q too-large' && client ann pin | grep -q "does not fit" || return
+	# It takes nothing from what does fit.
+	client ann pin "$M/unpinned" && client ann unpin "$M/unpinned" || return
 	says "diskcache=" client ann pin "$M/tree" && is '[]' "$(client ann pin --json)" || return
 	says "No such file" client ann pin "$M/none" && says "not pinned" client ann unpin "$M/tree" || return
 	mkdir -p "$T/elsewhere" && says "no nuage volume is mounted there" client ann pin "$T/elsewhere" || return

@@ -98,6 +98,26 @@ pass_over(struct judge *j, const struct mount *m)
 	}
 }
 
+/*
+ * Who has not been heard since the server was started again may have done what does not go with all that: under leases
+ * that were taken from who is back, and which the server does not know of any more.  They are that one's again.
+ */
+static void
+others_leave(struct sim *sim, const struct mount *m)
+{
+	struct engine_status s;
+
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		const struct mount *other = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
+
+		if (other == NULL || other == m || other->engine == NULL)
+			continue;
+		engine_status(other->engine, &s);
+		if (!s.attached)
+			fate_gone(sim, other->session);
+	}
+}
+
 void
 absence_try_all_again(struct judge *j, const struct mount *m, const char *what)
 {
@@ -114,6 +134,12 @@ absence_try_all_again(struct judge *j, const struct mount *m, const char *what)
 			return;
 		j->verified = verified;
 		hold_over(j, m);
+	}
+	if (!l->absent && !l->dead) {
+		if (judge_replay(j, &at, why, sizeof why))
+			return;
+		j->verified = verified;
+		others_leave(j->sim, m);
 	}
 	fate_try_all_again(j, m, what);
 }

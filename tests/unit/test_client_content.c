@@ -293,6 +293,106 @@ test_regions_ahead(void)
 	world_teardown();
 }
 
+/* ---- offline ---- */
+
+static int
+append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
+{
+	(void)context, (void)number, (void)arguments, (void)data, (void)sync;
+	return 0;
+}
+
+static void
+trim(void *context, uint64_t upto)
+{
+	(void)context, (void)upto;
+}
+
+static struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
+
+/* FAR, written to: a file of one region in as many pieces as there may be, so that one more makes it a whole block. */
+static void
+write_in_pieces(void)
+{
+	static const uint8_t subkey[8], ids[1][ID_SIZE] = { { 9 } };
+	static uint8_t value[2000];
+	struct attr attr = { .mode = S_IFREG | 0644, .nlink = 1, .size = CELL_SIZE };
+	struct op op = { .type = OP_WRITE, .ino = FAR, .offset = 50, .data = { (const uint8_t *)"new", 3 } };
+	struct msg_record record = { .kind = KIND_REGION, .subkey = { subkey, sizeof subkey },
+	    .brefs = { (const uint8_t (*)[ID_SIZE])ids, 1 } };
+	struct msg_answer answers[WANTS_MAX];
+	struct extent extents[EXTENTS_MAX];
+
+	for (uint32_t i = 0; i < EXTENTS_MAX; i++)
+		extents[i] = (struct extent){ .offset = 1000 * i, .length = 900, .block_offset = 1000 * i };
+	record.value = (struct bytes){ value, (size_t)region_encode(extents, EXTENTS_MAX, value, sizeof value) };
+	for (bool done = world_submit(&op); !done; done = w.reply_count > 0) {
+		w.reply_count = 0;
+		for (uint32_t i = 0; i < w.read.wants.count; i++) {
+			answers[i] = world_object(w.wants[i].oid, MODE_EXCLUSIVE, 7, 1, &attr);
+			if (w.wants[i].kind == KIND_REGION)
+				answers[i].records.at = &record, answers[i].records.count = 1;
+		}
+		world_grant(w.last_read, 1, answers, w.read.wants.count);
+	}
+	ok(op.error == 0 && op.written == 3, "a file in many pieces is written to");
+	world_replied(&op);
+}
+
+/* What must be read before it can be sent is not here: what was answered waits for the server, and is not lost. */
+static void
+test_pieces_elsewhere(bool asked_before)
+{
+	struct engine_config config = { .journal = &sink, .redo = true, .offline = OFFLINE_ALWAYS, .stocked = true };
+	struct op op = { .type = OP_READ, .ino = FAR, .offset = 50, .size = 3 };
+	struct buffer *b = buffer_new(CELL_SIZE);
+	struct engine_status status;
+
+	world_setup_bare();
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	write_in_pieces();
+	w.fetch_count = 0;
+	if (asked_before)
+		world_pass(10000);
+	engine_detached(w.engine);
+	world_pass(TERM_MS + 1000);
+	world_pass(10000);
+	engine_status(w.engine, &status);
+	ok(status.offline && w.fetch_count <= 1, "offline it is written back");
+	if (w.fetch_count == 1) {
+		w.fetch_count = 0;
+		engine_fetched(w.engine, w.fetches[0], -EHOSTDOWN);
+		world_collect();
+	}
+	engine_status(w.engine, &status);
+	ok(status.lost_objects == 0 && status.dirty_bytes > 0 && world_submit(&op) && op.error == 0 && w.fetch_count == 0,
+	    "and stays here while what it is written over cannot be read");
+	world_replied(&op);
+	world_pass(10000);
+	ok(w.fetch_count == 0, "for which nobody asks meanwhile");
+	world_attach(false, 0, false);
+	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
+	world_pass(10000);
+	ok(w.fetch_count == 1, "with the server it comes");
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], -ENOMEM);
+	world_pass(100);
+	engine_status(w.engine, &status);
+	ok(status.lost_objects == 0 && w.fetch_count == 1, "and if there is no memory for it, a little later");
+	b->size = CELL_SIZE;
+	w.fetches[0]->cells[0] = b;
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], 0);
+	world_collect();
+	ok(w.store_count == 1 && w.stores[0]->len == CELL_SIZE && memcmp(w.stores[0]->buffer->data + w.stores[0]->start + 50, "new", 3) == 0,
+	    "and all of it goes there");
+	world_answer_all();
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -306,5 +406,7 @@ main(void)
 	test_old_tail();
 	test_read_beside_writer();
 	test_regions_ahead();
+	test_pieces_elsewhere(false);
+	test_pieces_elsewhere(true);
 	return tap_done();
 }

@@ -231,18 +231,29 @@ test_written_anew(void)
 {
 	static const uint8_t data[100000];
 	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
-	uint64_t h;
+	uint64_t h, g, other;
+	bool emptied = false;
 
 	world_setup();
 	write.ino = cut.ino = world_create("a", &h);
 	write.handle = h;
 	world_write(write.ino, h, 0, 5000);
+	other = world_create("b", &g);
 	world_sync();
-	tell(1000, false);
+	tell(50000, false);
+	world_write(other, g, 0, 5000);
 	world_submit(&cut);
 	world_replied(&cut);
 	w.reply_count = 0;
-	ok(!world_submit(&write) && w.commit_count == 0, "what is to be written waits for space, and so does what it replaces");
+	ok(!world_submit(&write) && w.store_count == 1, "what is to be written waits for what was, and for space,");
+	world_stored(world_take_store());
+	world_pass(100);
+	for (unsigned i = 0; i < w.commit_count; i++)
+		emptied |= world_committed_size(w.commits[i], write.ino) == 0;
+	ok(w.commit_count > 0 && !emptied, "and so does what it replaces");
+	w.credit = 1000;
+	world_answer_all();
+	world_pass(100);
 	tell(300000, false);
 	ok(w.reply_count == 1 && write.error == 0 && w.commit_count == 0, "then it comes first");
 	world_replied(&write);

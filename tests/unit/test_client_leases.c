@@ -126,11 +126,12 @@ test_answer_under_way(void)
 	world_teardown();
 }
 
-/* The sweep waits for pages that a READ of ours has locked, and the READ for a lease. */
+/* The sweep waits for pages that a READ of ours has locked, and the READ for a lease.  So may a WRITE, for the recall's end. */
 static void
 test_locked_pages(void)
 {
 	struct op open = { .type = OP_OPEN, .ino = FAR, .flags = O_RDWR }, read = { .type = OP_READ, .ino = FAR, .size = 4096 };
+	struct op mode = { .type = OP_SETATTR, .ino = FAR, .set = SET_MODE }, write = { .type = OP_WRITE, .ino = FAR, .data = world_text("x") };
 
 	world_setup();
 	world_lease_far(MODE_SHARED, 7);
@@ -145,6 +146,22 @@ test_locked_pages(void)
 	engine_invalidated(w.engine, FAR, 0);
 	world_collect();
 	ok(world_sane(), "and all is well");
+	world_teardown();
+
+	world_setup();
+	world_lease_far(MODE_EXCLUSIVE, 7);
+	world_submit(&open);
+	write.handle = open.handle;
+	world_replied(&open);
+	world_submit(&mode);
+	world_replied(&mode);
+	world_recall(FAR, 7, MODE_SHARED, 9);
+	ok(w.commit_count == 1 && !world_submit(&write), "a WRITE waits for a lease that is being shared");
+	w.no_sweep = true;
+	world_forget();
+	world_recall(FAR, 7, MODE_NONE, 9);
+	world_answer(STATUS_OK);
+	ok(world_find(ACTION_INVALIDATE, 0, FAR) >= 0 && released(FAR) >= 0 && world_sane(), "all of it is given back so, too");
 	world_teardown();
 }
 

@@ -131,7 +131,9 @@ static void
 test_addresses(void)
 {
 	char text[INVITE_TEXT], recovery_text[INVITE_RECOVERY_TEXT], longest[INVITE_ADDRESS_MAX + 1] = "";
-	const char *bad[] = { "", "-oProxyCommand=x", "host name:1", "host\n:1", "h\xc3\xb6st:1", "host:\x7f" };
+	const char *bad[] = { "", "-oProxyCommand=x", "host name:1", "host\n:1", "h\xc3\xb6st:1", "host:\x7f",
+	    "host:0", "host:65536", "[::1]:99999", "host:18446744073709551617" };
+	const char *good[] = { "host", "host:65535", "[fe80::1]:1", "fe80::0", "unix:/run/s", "ssh://h:22/~/d", "h:nuage" };
 	struct invitation i, back;
 	struct recovery_code r = { 0 }, r_back;
 
@@ -152,6 +154,10 @@ test_addresses(void)
 		strcpy(r.address, bad[k]);
 		ok(invite_print(&i, text) == -EINVAL && invite_print_recovery(&r, recovery_text) == -EINVAL,
 		    "bad address %zu is refused", k + 1);
+	}
+	for (size_t k = 0; k < sizeof good / sizeof *good; k++) {
+		i = sample(INVITE_SERVER, good[k]);
+		ok(invite_print(&i, text) == 0, "%s is taken", good[k]);
 	}
 	i = sample(3, "host:1");
 	ok(invite_print(&i, text) == -EINVAL, "there is no third kind");

@@ -621,6 +621,18 @@ fill_file(struct client *c, unsigned file, uint8_t first, unsigned blocks)
 	}
 }
 
+/* Of the credit, all but `keep` is given back. */
+static uint64_t
+credit(struct client *c, uint64_t keep)
+{
+	struct message m = { .type = MSG_statfs, .statfs = { .keep = keep } };
+	const struct message *back;
+
+	world_send(c->w, c->control, &m);
+	back = world_take(c->w, c->control, MSG_space);
+	return back == NULL ? UINT64_MAX : back->space.credit;
+}
+
 /* Work that leaves together with a removal is taken if the removal makes room for it (R10). */
 static void
 test_trade(void)
@@ -636,7 +648,8 @@ test_trade(void)
 	memstore_set_full(w.store, true);
 	ok(replace(&a, OID_ROOT, 1, E) == STATUS_NOSPC, "a new file is not taken for the removal of a smaller one");
 	a.sequence--;
-	ok(replace(&a, OID_ROOT, 2, E) == STATUS_OK, "but for that of a larger one");
+	ok(credit(&a, 100) == 100 && replace(&a, OID_ROOT, 2, E) == STATUS_OK, "but for that of a larger one");
+	ok(credit(&a, UINT64_MAX) == 100, "at no cost to what was promised space for something else");
 	ok(client_put(&a, 8) == STATUS_BUSY, "what it frees is awaited");
 	world_pass(&w, 5000);
 	ok(client_put(&a, 8) == STATUS_NOSPC, "and then no more");

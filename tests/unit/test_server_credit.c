@@ -1,6 +1,7 @@
 /* test_server_credit.c - space that is promised to sessions: who has how much, what it covers, and when it ends. */
 #include <errno.h>
 
+#include "server/credit.h"
 #include "tests/sim/memstore.h"
 #include "tests/tap.h"
 #include "tests/unit/server_world.h"
@@ -200,6 +201,50 @@ test_end(void)
 	world_done(&w);
 }
 
+/* Numbers for files take space too, and there is no end of them. */
+static void
+test_numbers(void)
+{
+	struct message m = { .type = MSG_alloc };
+	const struct message *back;
+	struct world w;
+	struct client c;
+
+	begin(&w, &c, NULL);
+	state(&c, OBJECT_COST, 0);
+	make_ready(&w, 0);
+	world_send(&w, c.control, &m);
+	ok((back = world_take(&w, c.control, MSG_allocated)) != NULL && back->allocated.oid_count > 0,
+	    "who has credit for a file gets numbers on a full server");
+	state(&c, 0, 0);
+	m.id = 0;
+	world_send(&w, c.control, &m);
+	ok(world_take(&w, c.control, MSG_allocated) == NULL && (back = world_take(&w, c.control, MSG_done)) != NULL &&
+	    back->done.status != STATUS_OK, "who has none does not");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+/* Who has yet to state its credit cannot have had more than there is for one. */
+static void
+test_unstated(void)
+{
+	struct world w;
+	struct client a;
+	struct session *n;
+	unsigned flags;
+
+	begin(&w, &a, NULL);
+	world_restart(&w, UINT64_MAX);
+	ok(client_attach(&a) == STATUS_OK && a.at.credit == UINT64_MAX, "a new server does not know what was promised");
+	n = container_of(table_find(&w.server->sessions, a.at.session), struct session, node);
+	ok(credit_cover(w.server, n, CREDIT_MAX, &flags) == 0 && flags == STORE_PROMISED, "what comes may have been");
+	credit_spend(w.server, n, CREDIT_MAX - 100);
+	ok(credit_cover(w.server, n, 100, &flags) == 0 && credit_cover(w.server, n, 101, &flags) != 0, "but no more than CREDIT_MAX");
+	ok(state(&a, UINT64_MAX, 0).credit == 100 && world_check(&w), "of which it has the rest");
+	world_done(&w);
+}
+
 /* A client that loses its connection sends its blocks again, maybe before the first of them are written. */
 static void
 test_put_again(void)
@@ -258,5 +303,7 @@ main(void)
 	test_restart();
 	test_end();
 	test_put_again();
+	test_numbers();
+	test_unstated();
 	return tap_done();
 }

@@ -194,6 +194,123 @@ test_space(void)
 	faultdisk_done(&f);
 }
 
+/* A store cannot be opened on a disk that others have filled, but that takes nothing of what is made free there. */
+static void
+test_full_unopened(void)
+{
+	struct faultdisk f;
+	struct store *s;
+	struct batch b;
+	uint64_t n, before, synced;
+
+	clean("s");
+	faultdisk_init(&f);
+	s = open_small("s", &f.disk);
+	f.space_total = f.space_free = 10 << 20;
+	for (n = 0; n < 300; n++) {
+		static const uint8_t value[1000];
+		char key[16];
+
+		snprintf(key, sizeof key, "%u", (unsigned)n);
+		batch_init(&b);
+		batch_put(&b, (struct bytes){ (uint8_t *)key, strlen(key) }, (struct bytes){ value, sizeof value });
+		apply(s, &b, 0);
+		batch_done(&b);
+	}
+	store_sync(s, &synced);
+	diskstore_abandon(s);
+	f.space_free = 100 << 10;
+	before = segments("s");
+	ok(open_small("s", &f.disk) == NULL && open_small("s", &f.disk) == NULL && open_small("s", &f.disk) == NULL,
+	    "what the log holds needs space when it is opened");
+	ok((uint64_t)segments("s") <= before + 1, "which is not taken by opening it: %u segments, then %u", (unsigned)before,
+	    (unsigned)segments("s"));
+	f.space_free = 10 << 20;
+	s = open_small("s", &f.disk);
+	ok(s != NULL && put(s, "a", "1") > 0, "and all is there when there is some");
+	store_close(s);
+	faultdisk_done(&f);
+}
+
+enum { FULL_SEGMENT = 512 << 10, FULL_TOTAL = 24 << 20 };
+
+/* Of a disk that has nothing else on it. */
+static int
+space_alone(struct disk *disk, int fd, uint64_t *ret_total, uint64_t *ret_free)
+{
+	char path[1024];
+	struct stat st = { 0 };
+	uint64_t used;
+
+	(void)disk;
+	(void)fd;
+	stat(path_of(path, "s", "records.mdb"), &st);
+	used = (uint64_t)segments("s") * FULL_SEGMENT + (uint64_t)st.st_blocks * 512;
+	*ret_total = FULL_TOTAL;
+	*ret_free = used < FULL_TOTAL ? FULL_TOTAL - used : 0;
+	return 0;
+}
+
+/* On a full disk changes that take nothing go on for ever, and the store opens again. */
+static void
+test_full_opens(void)
+{
+	static uint8_t value[3000];
+	struct diskstore_config config;
+	struct faultdisk f;
+	struct store *s;
+	struct batch b;
+	char path[1024];
+	uint64_t n = 0, synced, total, left, least = FULL_TOTAL;
+	int64_t rc = 0;
+	int i, opened = 0;
+
+	clean("s");
+	faultdisk_init(&f);
+	config = small_config(&f.disk);
+	config.reserve = 0;
+	config.segment_size = FULL_SEGMENT;
+	config.dirty_max = 1 << 20;
+	f.disk.space = space_alone;
+	if (diskstore_open(path_of(path, "s", ""), &config, &s) != 0)
+		abort();
+	for (int again = 0; again < 20; again += rc < 0) {
+		rc = put_large(s, n, 10 * LARGE);
+		n += rc > 0;
+		store_sync(s, &synced);
+	}
+	ok(rc == -ENOSPC && n > 80, "%u blocks fill it", (unsigned)n);
+	for (i = 0, rc = 1; i < 6000 && rc > 0; i++) {
+		char key[16];
+
+		snprintf(key, sizeof key, "%d", i % 20);
+		value[0] = (uint8_t)i;
+		batch_init(&b);
+		batch_put(&b, text(key), (struct bytes){ value, sizeof value });
+		rc = apply(s, &b, STORE_FREES);
+		batch_done(&b);
+		store_sync(s, &synced);
+		space_alone(&f.disk, -1, &total, &left);
+		if (left + FULL_SEGMENT / 2 > least || rc <= 0)
+			continue;
+		least = left;
+		if (opened % 2 == 0)
+			diskstore_abandon(s);
+		else
+			store_close(s);
+		if (left < FULL_SEGMENT || diskstore_open(path, &config, &s) != 0) {
+			s = NULL;
+			break;
+		}
+		opened++;
+	}
+	ok(rc > 0 && i == 6000, "what takes nothing goes on for ever: %d times", i);
+	ok(s != NULL && opened > 3, "and it opens again each time that less is left: %d times", opened);
+	if (s != NULL)
+		store_close(s);
+	faultdisk_done(&f);
+}
+
 /* Compacts all there is. */
 static void
 compact(struct store *s)
@@ -543,6 +660,8 @@ main(void)
 	test_script();
 	test_random();
 	test_space();
+	test_full_unopened();
+	test_full_opens();
 	test_full();
 	test_full_records();
 	test_due();

@@ -1,0 +1,141 @@
+#!/bin/bash
+# ssh_far.sh - a mount over SSH, and what the far side can lack or be: no nuaged, a shell that
+# talks or is restricted, a forced command, a full disk, one session only.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
+. "$top_srcdir/tests/sshd.sh" || exit 1
+needs fuse python3 ssh ssh-keygen
+needs_sshd
+start_sshd
+new_client ann
+M=$(mnt ann)
+
+umount_ann() { client ann umount "$M"; }
+restart_sshd() { stop_sshd; start_sshd "$@"; }
+
+must client_alone ann mount "$ssh_store" "$M" --create
+echo hello >"$M/file"
+must umount_ann
+
+# ---- the far side ----
+
+absent_nuaged() {
+	local status=0
+	sed -i "s|PATH=[^:]*:|PATH=|" "$T/sshd_config"
+	kill -HUP "$sshd_pid"
+	sleep 0.3
+	wait_for 10 sshd_answers
+	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	grep -q "there is no nuaged on its PATH" "$T/said" && is 1 "$(wc -l <"$T/said")" && is 1 $status || return
+	new_client nina
+	client_alone nina mount "ssh://box$T/remote/nina" "$(mnt nina)" --create --nuaged "$(realpath "$NUAGED")" || return
+	client nina umount "$(mnt nina)" || return
+	client_alone nina mount box/drive "$(mnt nina)" && client nina umount "$(mnt nina)"
+}
+if [ -x /usr/sbin/nuaged ] || [ -x /usr/local/sbin/nuaged ]; then
+	skip "no nuaged on the far side, or one elsewhere" "nuaged is installed here"
+else
+	check_here "no nuaged on the far side, or one elsewhere" absent_nuaged
+fi
+
+noisy_shell() {
+	restart_sshd
+	printf 'echo "Welcome, you have mail"\nprintf "no newline nuage-bridge 1 ok"\nhead -c 200000 /dev/zero | tr "\\0" x\necho oops >&2\n' \
+		>"$T/login/.bashrc"
+	cp "$T/login/.bashrc" "$T/login/.profile"
+	ssh -F "$T/ssh_config" box true | grep -q Welcome || { echo "the shell is not noisy"; rm "$T/login/.bashrc"; return 1; }
+	client_alone ann mount "$ssh_store" "$M" && is hello "$(cat "$M/file")" && umount_ann
+	local status=$?
+	rm "$T/login/.bashrc" "$T/login/.profile"
+	return $status
+}
+check_here "start-up files that print" noisy_shell
+
+forced() {
+	new_key "$T/forced_key"
+	echo "restrict,command=\"nuaged bridge --create $T/remote/forced\" $(cat "$T/forced_key.pub")" >>"$T/authorized_keys"
+	sed -i "s|$T/user_key|$T/forced_key|" "$T/ssh_config"
+	new_client fred
+	client_alone fred mount "ssh://box/whatever" "$(mnt fred)" --create || return
+	[ -d "$T/remote/forced/store" ] && not test -e /whatever && client fred umount "$(mnt fred)" || return
+	echo "restrict,command=\"echo no nuage here\" $(cat "$T/forced_key.pub")" >"$T/authorized_keys"
+	says "did not start there" client_alone fred mount box/drive "$(mnt fred)" || return
+	cat "$T"/user_key.pub >"$T/authorized_keys"
+	write_ssh_config
+}
+check_here "a forced command, and one that is something else" forced
+write_ssh_config
+
+# Root's login shell is another.
+other_shells() {
+	sed "s|^\(root:.*\):[^:]*$|\1:/bin/rbash|" /etc/passwd >"$T/passwd"
+	start_sshd_seeing "$T/passwd" /etc/passwd "UsePAM no" && ssh -F "$T/ssh_config" box "cd /" 2>&1 | grep restricted || return
+	# It finds nuaged on its PATH, and may do nothing else.
+	client_alone ann mount "$ssh_store" "$M" && is hello "$(cat "$M/file")" && umount_ann || return
+	sed -i "s|:/bin/rbash|:/usr/sbin/nologin|" "$T/passwd"
+	start_sshd_seeing "$T/passwd" /etc/passwd "UsePAM no" || return
+	says "did not start there (status 1): This account is currently not available" \
+		client_alone ann mount "$ssh_store" "$M"
+}
+full_disk() {
+	local size
+	new_client finn
+	mkdir "$T/remote/full"
+	for size in 3m 64k; do
+		mount -t tmpfs -o size=$size,mode=700 none "$T/remote/full" || return
+		[ $size = 3m ] || head -c 60k /dev/zero >"$T/remote/full/fill"
+		client_alone finn mount "ssh://box$T/remote/full/store" "$(mnt finn)" --create >"$T/said" 2>&1 && return 1
+		cat "$T/said"
+		umount "$T/remote/full"
+		is 1 "$(wc -l <"$T/said")" && grep -q "[Nn]o space left on" "$T/said" || return
+	done
+}
+if can_have_password; then
+	check_here "a restricted shell, and one that is none" other_shells
+	restart_sshd
+	check_here "a store on a full disk" full_disk
+	umount "$T/remote/full" 2>/dev/null
+else
+	skip "a restricted shell" "it takes root and a mount namespace"
+	skip "a store on a full disk" "it takes root"
+fi
+
+one_session() {
+	restart_sshd "MaxSessions 1"
+	client_alone ann mount "$ssh_store" "$M" || return
+	random_file "$M/blocks" 8M && client ann sync "$M" && umount_ann || return
+	client_alone ann mount "$ssh_store" "$M" && drop_caches && is 8388608 "$(wc -c <"$M/blocks")" && umount_ann
+}
+check_here "MaxSessions 1" one_session
+
+other_owner() {
+	mkdir "$T/remote/foreign"
+	chmod 777 "$T/remote/foreign"
+	touch "$T/remote/foreign/x"
+	new_client olga
+	says "cannot be used by this user: .*others may write" \
+		client_alone olga mount "ssh://box$T/remote/foreign" "$(mnt olga)" --create
+}
+check "a directory that others may write to" other_owner
+
+nobody_listens() {
+	local status=0
+	stop_sshd
+	client_alone ann volumes >"$T/said" 2>&1 || status=$?
+	cat "$T/said"
+	is 3 $status && grep -q "no SSH server listens there" "$T/said"
+}
+check_here "nobody listens" nobody_listens
+
+leaves() {
+	start_sshd
+	new_client ida
+	client_alone ida mount "ssh://box$T/remote/ida" "$(mnt ida)" --create || return
+	client ida umount "$(mnt ida)" || return
+	stop_remote
+	"$NUAGED" bridge --data "$T/remote/ida" --idle 1 </dev/null >/dev/null
+	wait_for 5 grep -q "event=stop idle" "$T/remote/ida/nuaged.log"
+}
+check_here "the far side's nuaged leaves when idle" leaves
+
+tap_done
