@@ -124,7 +124,7 @@ struct flush_state {
 	uint64_t	 frees;			/* engine.frees when it was last on its way */
 	bool		 stored, failed, kept;
 	bool		 reserved;		/* its bytes are in engine.carrying */
-	size_t		 orphaned;		/* what it costs though nobody needs it; in engine.credit.orphaned */
+	size_t		 orphaned;		/* what it costs though no span does; in engine.credit.orphaned */
 	TAILQ_ENTRY(flush_state) link;		/* span, then the transaction */
 	TAILQ_ENTRY(flush_state) all_link;
 };
@@ -163,7 +163,7 @@ struct credit {
 	uint64_t	 told, told_at;		/* by the server, when at least so much was settled */
 	uint64_t	 settled;		/* cost of all that the server has taken, at most */
 	uint64_t	 unsent;		/* cost of all spans */
-	uint64_t	 orphaned;		/* of blocks on their way whose bytes were cut away since */
+	uint64_t	 orphaned;		/* of blocks on their way whose bytes were cut away since, or that may be lost */
 	bool		 asking;		/* a question is under way: */
 	uint64_t	 keep, keep_at, request;
 	uint64_t	 asks, answered;	/* so many; the last one that was answered, */
@@ -222,6 +222,7 @@ struct engine {
 	uint32_t	 releasing_size;
 
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
+	uint64_t	 late_after;		/* objects are to be swept when replies up to this number have left; 0: none */
 	size_t		 parked_count;
 	uint64_t	 next_request, replies;
 	uint64_t	 leases_taken;		/* so far: numbers them */
@@ -355,6 +356,7 @@ void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_refuse(struct engine *e, uint64_t oid, uint64_t grant);	/* was granted, but there is no memory for it */
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
+void		 lease_replied(struct engine *e);	/* replies have left: what was lost meanwhile is swept again */
 void		 lease_foretold(struct engine *e, const struct op *op);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
@@ -569,7 +571,9 @@ void		 credit_tick(struct engine *e);
 void		 credit_heard(struct engine *e, uint64_t request, const struct msg_space *m);
 void		 credit_sent(struct engine *e, struct commit_state *s);
 void		 credit_committed(struct engine *e, const struct commit_state *s, uint64_t credit);
+void		 credit_stored(struct engine *e, struct flush_state *f);
 void		 credit_attached(struct engine *e, uint64_t credit, bool fresh);
+void		 credit_restarted(struct engine *e);
 void		 credit_detached(struct engine *e);
 
 /* ---- full.c ---- */

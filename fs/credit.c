@@ -11,7 +11,8 @@
  *	outstanding	done, and not known to be on the server: spans, the running
  *			transaction, commits under way; what each costs at most.  Also
  *			blocks on their way that nobody needs any more: the server
- *			does not know that
+ *			does not know that; and those of commits under way that it
+ *			had when it was started anew, and may have lost
  *	settled		what the server is known to have taken, summed up
  *	told		the credit as the server last said it, with what was settled
  *			when it can have been computed at the earliest
@@ -223,6 +224,14 @@ credit_committed(struct engine *e, const struct commit_state *s, uint64_t credit
 }
 
 void
+credit_stored(struct engine *e, struct flush_state *f)
+{
+	e->credit.settled += f->flush.carried ? 0 : credit_block(f->flush.len);
+	e->credit.orphaned -= f->orphaned;
+	f->orphaned = 0;
+}
+
+void
 credit_attached(struct engine *e, uint64_t credit, bool fresh)
 {
 	uint64_t has = fresh || !lease_valid(e) ? UINT64_MAX : held(e);
@@ -231,6 +240,22 @@ credit_attached(struct engine *e, uint64_t credit, bool fresh)
 		credit = 0;
 	tell(e, credit < has ? credit : has, e->credit.settled);
 	e->credit.asking = false;
+}
+
+/*
+ * A server that was killed may have lost blocks that no commit names yet: they
+ * are stored again if it misses them, and until then the space is wanted.
+ */
+void
+credit_restarted(struct engine *e)
+{
+	struct flush_state *f;
+
+	TAILQ_FOREACH(f, &e->flushes, all_link)
+		if (f->stored && f->span == NULL && !f->flush.carried && f->orphaned == 0) {
+			f->orphaned = credit_block(f->flush.len);
+			e->credit.orphaned += f->orphaned;
+		}
 }
 
 void

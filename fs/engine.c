@@ -428,6 +428,7 @@ engine_replied(struct engine *e, struct op *op)
 		return;
 	TAILQ_REMOVE(&e->replying, s, link);
 	free(s);
+	lease_replied(e);
 	if (!TAILQ_EMPTY(&e->recalling)) {
 		lease_step_all(e);
 		engine_settle(e);
@@ -510,6 +511,8 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	take_range(e, a->first_oid, a->oid_count);
 	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
+		if (a->boot != boot)
+			credit_restarted(e);
 		lease_reclaim(e, a->boot != boot);
 		if (a->rejected && (TAILQ_EMPTY(&e->inflight) ||
 		    TAILQ_FIRST(&e->inflight)->commit->sequence > a->sequence))

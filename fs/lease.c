@@ -8,6 +8,8 @@
  *    one sweep is enough for names and attributes; but pages, and names that
  *    a RENAME moved, are swept again while such replies left meanwhile.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
+ * 4. What is lost is swept at once, and again when the replies have left that
+ *    were made before: the kernel may have got names by them in between.
  *
  * A process that is stopped cannot make the kernel forget anything.  So in
  * company it keeps names and attributes no longer than the term, and what it
@@ -624,11 +626,32 @@ lease_lost(struct engine *e, struct object *o)
 	o->born = o->adopted = false;
 	o->gone = false;	/* unless the server says so, too */
 	recall_set(e, o, RECALL_NONE);
-	if (o->lookups > 0 || o->oid == OID_ROOT)
+	if (o->lookups > 0 || o->oid == OID_ROOT) {
 		lease_sweep(e, o);
+		if (!TAILQ_EMPTY(&e->replying)) {
+			o->swept_late = true;
+			e->late_after = e->replies;
+		}
+	}
 	scout_forgotten(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
+}
+
+/* Replies that were on their way when an object was lost bring the kernel names after its sweep: it is swept again. */
+void
+lease_replied(struct engine *e)
+{
+	struct object *o;
+
+	if (e->late_after == 0 || !replies_left(e, e->late_after))
+		return;
+	e->late_after = 0;
+	TAILQ_FOREACH(o, &e->lru, lru_link) {
+		if (o->swept_late && (o->lookups > 0 || o->oid == OID_ROOT))
+			lease_sweep(e, o);
+		o->swept_late = false;
+	}
 }
 
 void

@@ -90,6 +90,7 @@ struct object {
 	uint8_t		 early_mode;
 	uint64_t	 early_ticket;
 	uint32_t	 sweeps;		/* INVALIDATE actions under way */
+	bool		 swept_late;		/* once more when the replies of when it was lost have left */
 	uint32_t	 unknown;		/* times in a row that the kernel did not know it then */
 	uint64_t	 cached_replies;	/* that leave pages or moved names in the kernel, since the DRAIN began */
 

@@ -616,7 +616,8 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	e->storing--;
 	f->failed = error != 0;
 	f->stored = error == 0;
-	e->credit.settled += f->stored && !f->flush.carried ? credit_block(f->flush.len) : 0;
+	if (f->stored)
+		credit_stored(e, f);
 	if (s == NULL && !f->kept) {
 		flush_free(e, f);	/* its bytes were cut away meanwhile */
 		return;

@@ -175,6 +175,8 @@ lose(struct mount *m, const struct engine_status *s)
 		step = l->made[s->sequence - 1].step;
 	l->open = s->commits_pending > 0 ? s->sequence : 0;
 	l->gave_up = true;
+	/* The kernel is told at once, and again when replies that were on their way have left: each takes its time. */
+	l->swept_us = j->sim->now_us + 2 * j->sim->plan.invalidate_max_us + j->sim->plan.reply_max_us;
 	for (size_t i = 0; i < j->calls_count; i++) {
 		struct call *c = j->calls[i];
 
@@ -403,7 +405,7 @@ fate_excuse(struct call *c)
 		c->voided = true;	/* for now: until it is known what becomes of its work */
 	if (pair_begins_anew(c->mount->kernel, c))
 		c->past = c->voided = true;
-	if (c->by_kernel && mount_overslept(c->mount))
+	if (c->by_kernel && (mount_overslept(c->mount) || c->mount->sim->now_us <= l->swept_us))
 		c->past = c->voided = true;
 	if ((c->type == OP_SYNC && (l->losses > l->sync_told || c->invoked < l->told_step)) || (c->file != NULL && c->file->doubted &&
 	    (c->type == OP_FSYNC || c->type == OP_FSYNCDIR || c->type == OP_FLUSH)))
@@ -611,8 +613,11 @@ decide(struct judge *j, struct mount *m)
 	char why[1024] = "", again[1024] = "";
 	bool good;
 
-	/* What it brings now comes later than what others saw meanwhile: see absence.c. */
-	if (l->absent && l->back && !l->dead)
+	/*
+	 * What it brings now comes later than what others saw meanwhile: see absence.c.  But the judge may come to its
+	 * leaving only now that it is back, having brought nothing yet.
+	 */
+	if (l->absent && l->back && !l->dead && (l->back_step != 0 || l->left_bound != UINT64_MAX))
 		return;
 	l->stale = false;
 	good = fate_try_boundary(j, m, step, why, sizeof why);

@@ -34,6 +34,7 @@ struct ledger {
 	bool		 gave_up, was_absent;
 	uint64_t	 losses, open;		/* that its engine told of; the last commit under way at the last one */
 	uint64_t	 sync_told, told_step;	/* ... and a SYNC of it, when */
+	uint64_t	 swept_us;		/* until then the kernel may still have what was lost */
 	/* Of the last absence; what was in a commit then; when the first after it landed, or it was over. */
 	uint64_t	 left_step, left_bound, back_step;
 	uint64_t	 unlanded[UNLANDED_MAX];	/* inodes of which not all content was there then */

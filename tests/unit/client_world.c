@@ -48,8 +48,10 @@ note_message(const struct message *m)
 	w.sent[m->type]++;
 	if (m->type == MSG_alloc)
 		w.last_alloc = m->id;
-	else if (m->type == MSG_statfs)
+	else if (m->type == MSG_statfs) {
 		w.last_statfs = m->id;
+		w.kept_credit = m->statfs.keep;
+	}
 	else if (m->type == MSG_keepalive)
 		w.last_keepalive = m->id;
 	else if (m->type == MSG_read) {

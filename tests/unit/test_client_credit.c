@@ -275,6 +275,37 @@ test_written_anew(void)
 	world_teardown();
 }
 
+/* A block that no commit names yet dies with the server, and needs its space again. */
+static void
+test_restarted(void)
+{
+	struct msg_attached again = { .session = 1, .boot = 2, .term_ms = TERM_MS, .sessions = 1, .credit = UINT64_MAX };
+	struct op sync = { .type = OP_SYNC };
+	uint64_t h, a;
+
+	world_setup();
+	a = world_create("a", &h);
+	world_sync();
+	tell(70000, false);
+	world_write(a, h, 0, 50000);
+	world_submit(&sync);
+	world_stored(world_take_store());
+	ok(w.commit_count == 1, "the block is there, and its commit under way");
+	again.sequence = w.commits[0]->sequence - 1;
+	engine_detached(w.engine);
+	engine_attached(w.engine, &again, false);
+	world_collect();
+	ok(w.kept_credit >= 50000 && world_sane(), "a server that was killed is asked to keep space for it");
+	w.credit = 1000;
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
+	tell(1000, false);
+	world_pass(10000);
+	ok(w.kept_credit < 50000 && world_sane(), "until that is answered");
+	world_replied(&sync);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -286,6 +317,7 @@ main(void)
 	test_cut(0);
 	test_cut(10);
 	test_written_anew();
+	test_restarted();
 	volume_keys_free(w.keys);
 	return tap_done();
 }

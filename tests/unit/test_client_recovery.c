@@ -41,6 +41,29 @@ test_lost_reset(void)
 	world_teardown();
 }
 
+/* The kernel learns a name from an answer after the sweep that was to take it away. */
+static void
+test_lost_before_told(void)
+{
+	struct op make = { .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("d"), .attr.mode = 0755 };
+	struct op sync = { .type = OP_SYNC };
+
+	world_setup();
+	world_sync();
+	world_submit(&make);
+	world_submit(&sync);
+	world_forget();
+	world_answer(STATUS_REJECTED);
+	ok(make.error == 0 && world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0, "what is lost is swept");
+	world_forget();
+	world_replied(&sync);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) < 0, "once");
+	world_replied(&make);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0 && world_find(ACTION_INVALIDATE, 0, make.child) >= 0,
+	    "and again when answers from before it have left");
+	world_teardown();
+}
+
 /* What arrives last was frozen first, when the file was shorter; and somebody writes on below it. */
 static void
 test_fsync_out_of_order(void)
@@ -656,6 +679,7 @@ main(void)
 {
 	world_begin();
 	test_lost_reset();
+	test_lost_before_told();
 	test_fsync_out_of_order();
 	test_fsync_held_back();
 	test_fresh_session();
