@@ -210,6 +210,7 @@ client_disk_full() {
 	umount_client ann
 	mkdir "$small"
 	mount -t tmpfs -o size=6m none "$small"
+	rm -rf "$home/cache"		# it would fill that disk
 	cp -a "$home/." "$small/"
 	mount --bind "$small" "$home"
 	mount_client ann vol -o commit=3600
