@@ -470,6 +470,56 @@ move_effect(struct judge *j)
 	return false;
 }
 
+/* The letters [to, at] with the last of them first: does all fit then, and what follows? */
+static bool
+fits_ahead(const struct judge *j, size_t to, size_t at)
+{
+	struct model *m = model_copy(j->before[to % SNAPSHOTS]);
+	char why[256];
+	bool fits = apply(m, &j->letters[at], why, sizeof why);
+
+	for (size_t i = to; i <= j->verified && fits; i++)
+		fits = i == at || apply(m, &j->letters[i], why, sizeof why);
+	model_free(m);
+	return fits;
+}
+
+/* The same, when it was answered before this was seen: others that were done meanwhile came behind it. */
+static bool
+move_ahead(struct judge *j)
+{
+	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0;
+
+	for (size_t at = j->verified, to; at-- > bound; ) {
+		struct letter moved = j->letters[at];
+
+		if (moved.kind != LETTER_CALL || moved.call->effect == 0)
+			continue;
+		for (to = at; to > bound; to--) {
+			const struct letter *l = &j->letters[to - 1];
+
+			if (l->kind != LETTER_CALL || l->call->done < moved.call->effect || ends(l) < begins(&moved))
+				break;
+		}
+		if (to == at || !fits_ahead(j, to, at))
+			continue;
+		memmove(j->letters + to + 1, j->letters + to, (at - to) * sizeof *j->letters);
+		j->letters[to] = moved;
+		model_free(j->model);
+		j->model = model_copy(j->before[to % SNAPSHOTS]);
+		for (size_t end = j->verified, i = j->verified = to; i < end; i++) {
+			struct model *before = model_copy(j->model);
+			char why[256];
+
+			apply(j->model, &j->letters[i], why, sizeof why);
+			remember(j, before);
+		}
+		j->sim->report.searched++;
+		return true;
+	}
+	return false;
+}
+
 /* The first letter that may have come after something in [low, verified] began. */
 static size_t
 reach_back(const struct judge *j, size_t low)
@@ -497,7 +547,7 @@ reorder(struct judge *j)
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_effect(j) || move_behind(j))
+	if (move_effect(j) || move_ahead(j) || move_behind(j))
 		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;
