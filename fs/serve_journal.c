@@ -181,6 +181,7 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 	}
 	error = shell_replay(shell, r);
 	if (error == 0) {
+		keep_conflicts(home, id, r);	/* before the journal forgets them */
 		shell_journal_end(shell);	/* it may be asked to give something back just now, and write that down */
 		error = journal_file_reset(file);
 	}
@@ -196,7 +197,6 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 	log_info("of the last mount's journal %" PRIu64 " operations were run again, %" PRIu64 " had arrived; %" PRIu64
 	    " did not fit any more, %" PRIu64 " conflicts, %" PRIu64 " equal", report.run, report.landed, report.unfit,
 	    report.conflicts, report.equal);
-	keep_conflicts(home, id, r);
 	return 0;
 }
 
