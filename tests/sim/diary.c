@@ -443,7 +443,7 @@ static bool
 is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
 {
 	const struct judge *j = d->sim->judge;
-	bool any = false;
+	uint64_t written = 0, changed = 0;
 
 	/*
 	 * Some tags are used more than once: then it cannot be told whose bytes
@@ -452,20 +452,18 @@ is_owed(const struct diary *d, uint64_t ino, uint32_t tag)
 	 */
 	for (size_t i = 0; i < j->calls_count; i++) {
 		const struct call *c = j->calls[i];
+		bool it = c->type == OP_WRITE && c->tag == tag;
 
 		if (c->done == 0 || content_of(c) != ino || !changes_content(c))
 			continue;
-		if (c->mount == d->dead && c->done > d->death)
-			return false;	/* it wrote there again, on what was left of it */
-		if (c->mount != d->dead && (any || (c->type == OP_WRITE && c->tag == tag)))
-			return false;
-		if (c->type != OP_WRITE || c->tag != tag)
-			continue;
-		if (c->done > d->cutoff)
-			return false;
-		any = true;
+		if (c->mount != d->dead ? it : c->done > d->death || (it && c->done > d->cutoff))
+			return false;	/* or it wrote there again, on what was left of it */
+		if (c->mount != d->dead)
+			changed = c->done > changed ? c->done : changed;
+		else if (it)
+			written = c->done > written ? c->done : written;
 	}
-	return any;
+	return written > changed;
 }
 
 /* What the dead mount's processes saw that is not in the volume by itself. */
