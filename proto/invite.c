@@ -121,7 +121,7 @@ get_address(struct cursor *c, char address[INVITE_ADDRESS_MAX + 1])
 		return -EBADMSG;
 	memcpy(address, b.data, b.len);
 	address[b.len] = '\0';
-	return 0;
+	return port_impossible(address) ? -EBADMSG : 0;
 }
 
 /* What follows the prefix, in any case; or NULL. */
