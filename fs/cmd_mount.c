@@ -48,6 +48,13 @@ parse_size(const char *text, size_t *to)
 	return true;
 }
 
+/* Words of fstab(5) that are for anybody to use, with a value or without. */
+static bool
+is_comment(const char *name)
+{
+	return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0 || strcmp(name, "comment") == 0;
+}
+
 /* What fstab(5) says to others, and what is so in any case. */
 static bool
 no_option_of_ours(const char *name)
@@ -61,7 +68,7 @@ no_option_of_ours(const char *name)
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(name, names[i]) == 0)
 			return true;
-	return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0;
+	return is_comment(name);
 }
 
 /* Options of every file system.  Those that undo another stand last, as mount(8) has it. */
@@ -113,8 +120,7 @@ take_option(struct mount_command *m, const char *name, const char *value)
 			return "locks= takes local";
 		o->local_locks = true;
 	} else if (value != NULL) {
-		return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0 || strcmp(name, "comment") == 0 ? NULL :
-		    "no such option, or it takes no value";
+		return is_comment(name) ? NULL : "no such option, or it takes no value";
 	} else if (strcmp(name, "allow_other") == 0) {
 		o->allow_other = true;
 	} else if (strcmp(name, "nojournal") == 0) {

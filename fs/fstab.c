@@ -37,10 +37,10 @@ fstab_mount(int argc, char **argv)
 		}
 		if (c == 'v')
 			call[n++] = "-v";
-		if (c == 'r' || c == 'o')
+		if (c == 'r' || c == 'w' || c == 'o') {
 			call[n++] = "-o";
-		if (c == 'r' || c == 'o')
-			call[n++] = c == 'r' ? "ro" : optarg;
+			call[n++] = c == 'r' ? "ro" : c == 'w' ? "rw" : optarg;
+		}
 	}
 	if (argc - optind != 2) {
 		fprintf(stderr, "usage: %s VOLUME DIRECTORY [-o OPTIONS]; see nuage(1)\n", FSTAB_NAME);
