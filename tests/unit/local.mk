@@ -195,7 +195,7 @@ whole_test_common = tests/unit/whole_world.c tests/unit/whole_world.h tests/unit
 
 check_PROGRAMS += tests/unit/test_client_memory
 TESTS += tests/unit/test_client_memory
-tests_unit_test_client_memory_SOURCES = tests/unit/test_client_memory.c $(whole_test_common)
+tests_unit_test_client_memory_SOURCES = tests/unit/test_client_memory.c tests/unit/wrap_alloc.h $(whole_test_common)
 tests_unit_test_client_memory_LDADD = $(WHOLE_TEST_LIBS)
 tests_unit_test_client_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strndup
 

@@ -41,32 +41,10 @@ fails(void)
 	return whole_in_engine && (allocator.none || (allocator.armed && ++allocator.count == allocator.fail_at)) && failing();
 }
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
+#include "tests/unit/wrap_alloc.h"
+
 char *__real_strndup(const char *s, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
 char *__wrap_strndup(const char *s, size_t size);
-
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 char *
 __wrap_strndup(const char *s, size_t size)

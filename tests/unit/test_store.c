@@ -5,6 +5,24 @@
 
 #include "tests/unit/store_script.h"
 
+/* `count` records of 1000 bytes, each in a batch of its own. */
+static void
+put_records(struct store *s, unsigned count)
+{
+	static const uint8_t value[1000];
+	char key[16];
+
+	for (unsigned n = 0; n < count; n++) {
+		struct batch b = { 0 };
+
+		snprintf(key, sizeof key, "%u", n);
+		batch_init(&b);
+		batch_put(&b, (struct bytes){ (uint8_t *)key, strlen(key) }, (struct bytes){ value, sizeof value });
+		apply(s, &b, 0);
+		batch_done(&b);
+	}
+}
+
 static void
 test_conform(void)
 {
@@ -160,16 +178,7 @@ test_space(void)
 	faultdisk_init(&f);
 	s = open_small("s", &f.disk);
 	f.space_total = f.space_free = 10 << 20;
-	for (n = 0; n < 1000; n++) {
-		static const uint8_t value[1000];
-		char key[16];
-
-		snprintf(key, sizeof key, "%u", (unsigned)n);
-		batch_init(&b);
-		batch_put(&b, (struct bytes){ (uint8_t *)key, strlen(key) }, (struct bytes){ value, sizeof value });
-		apply(s, &b, 0);
-		batch_done(&b);
-	}
+	put_records(s, 1000);
 	f.space_free = 0;
 	ok(store_checkpoint(s) == -ENOSPC && store_failed(s) == NULL, "a disk that others have filled fails nothing");
 	for (n = 0; n < 100000 && (rc = put(s, "a", "1")) > 0; n++)
@@ -200,23 +209,13 @@ test_full_unopened(void)
 {
 	struct faultdisk f;
 	struct store *s;
-	struct batch b;
-	uint64_t n, before, synced;
+	uint64_t before, synced;
 
 	clean("s");
 	faultdisk_init(&f);
 	s = open_small("s", &f.disk);
 	f.space_total = f.space_free = 10 << 20;
-	for (n = 0; n < 300; n++) {
-		static const uint8_t value[1000];
-		char key[16];
-
-		snprintf(key, sizeof key, "%u", (unsigned)n);
-		batch_init(&b);
-		batch_put(&b, (struct bytes){ (uint8_t *)key, strlen(key) }, (struct bytes){ value, sizeof value });
-		apply(s, &b, 0);
-		batch_done(&b);
-	}
+	put_records(s, 300);
 	store_sync(s, &synced);
 	diskstore_abandon(s);
 	f.space_free = 100 << 10;
