@@ -177,3 +177,19 @@ client_asked() {	# NAME QUESTION=ANSWER... -- ARG...
 mount_ssh() {	# NAME ADDRESS [OPTION...]
 	mount_client "$@"
 }
+
+# ---- a drive over it ----
+
+umount_ann() { client ann umount "$M"; }
+restart_sshd() { stop_sshd; start_sshd "$@"; }
+
+# An sshd, and a store behind it with a drive of ann's, in which is a file; not mounted.
+sshd_with_drive() {
+	needs_sshd
+	start_sshd
+	new_client ann
+	M=$(mnt ann)
+	must client_alone ann mount "$ssh_store" "$M" --create
+	echo hello >"$M/file"
+	must umount_ann
+}

@@ -9,8 +9,6 @@ start_sshd
 new_client ann
 M=$(mnt ann)
 
-umount_ann() { client ann umount "$M"; }
-restart_sshd() { stop_sshd; start_sshd "$@"; }
 
 # ---- from nothing ----
 

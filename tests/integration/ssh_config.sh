@@ -4,17 +4,7 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 . "$top_srcdir/tests/sshd.sh" || exit 1
 needs fuse python3 ssh ssh-keygen
-needs_sshd
-start_sshd
-new_client ann
-M=$(mnt ann)
-
-umount_ann() { client ann umount "$M"; }
-restart_sshd() { stop_sshd; start_sshd "$@"; }
-
-must client_alone ann mount "$ssh_store" "$M" --create
-echo hello >"$M/file"
-must umount_ann
+sshd_with_drive
 
 # ---- by way of others ----
 

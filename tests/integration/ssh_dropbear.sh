@@ -58,7 +58,6 @@ trap 'status=$?; end_remote; (exit $status); cleanup' EXIT
 new_client ann
 new_client bob
 M=$(mnt ann)
-umount_ann() { client ann umount "$M"; }
 
 host_keys() {
 	local type

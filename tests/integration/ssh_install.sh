@@ -24,7 +24,6 @@ start_sshd "$sftp"
 new_client ann
 M=$(mnt ann)
 
-restart_sshd() { stop_sshd; start_sshd "$@"; }
 forget() { rm -rf "$cache"; }
 left_there() { ls -A "$cache"; }
 # A program of the far side that says something else than it should.

@@ -12,7 +12,6 @@ M=$(mnt ann)
 waits() { client ann status | grep -q "it waits for somebody to log in: nuage login $M"; }
 connected() { client ann status >"$T/status" && grep -q "connected to ssh:.*over SSH" "$T/status"; }
 works() { echo "$1" >"$M/file" && timeout 30 sync "$M/file" && is "$1" "$(cat "$M/file")"; }
-umount_ann() { client ann umount "$M"; }
 # One line, and a status.
 refused() {	# STATUS TEXT COMMAND...
 	local expected=$1 text=$2 status=0
