@@ -12,6 +12,7 @@
 #include "fs/cmd.h"
 #include "fs/control.h"
 #include "fs/mount.h"
+#include "fs/mounts.h"
 
 enum { TIMEOUT_MAX_S = 100 * 24 * 60 * 60 };
 
@@ -61,7 +62,7 @@ clear_dead(const struct cmd *cmd, const struct cmd_mounted *m)
 {
 	int r;
 
-	if (m->directory[0] == '\0' || !cmd_mount_dead(m->directory))
+	if (m->directory[0] == '\0' || !mounts_dead(m->directory))
 		return cmd_unserved(cmd, m);
 	r = mount_unmount(m->directory, true);
 	if (r < 0)

@@ -15,8 +15,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "fs/cmd.h"
 #include "fs/control.h"
+#include "fs/mounts.h"
 
 enum { MOST_MS = 30 * 1000, SAID_MS = 2 * 1000, STEP_MS = 100, SILENT_S = 5 };
 
@@ -35,7 +35,7 @@ is_mounted(const char *path)
 	errno = 0;
 	while (control_hear(fd, line) && strcmp(line, "ok") != 0)
 		if (strncmp(line, "directory ", 10) == 0)
-			mounted = cmd_is_mounted(line + 10);
+			mounted = mounts_has(line + 10);
 	mounted |= errno == EAGAIN;
 	close(fd);
 	return mounted;

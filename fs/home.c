@@ -574,13 +574,50 @@ home_session_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const struct
 	return r;
 }
 
+static int
+state_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *name)
+{
+	char path[PATH_MAX];
+	int r = state_path(h, id, name, path);
+
+	return r < 0 ? r : unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int
 home_session_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
 {
-	char path[PATH_MAX];
-	int r = state_path(h, id, "session", path);
+	return state_remove(h, id, "session");
+}
 
-	return r < 0 ? r : unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+dev_t
+home_mount(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
+{
+	char path[PATH_MAX];
+	uint64_t device;
+	struct note n;
+
+	return state_path(h, id, "mount", path) == 0 && note_load(&n, path, "mount") == 0 &&
+	    note_get_number(&n, "device", &device) == 0 ? (dev_t)device : 0;
+}
+
+int
+home_mount_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], dev_t device)
+{
+	char path[PATH_MAX];
+	struct note n;
+	int r = state_path(h, id, "mount", path);
+
+	if (r < 0)
+		return r;
+	note_begin(&n, "mount");
+	note_add_number(&n, "device", device);
+	return note_save(&n, path);
+}
+
+int
+home_mount_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
+{
+	return state_remove(h, id, "mount");
 }
 
 int
