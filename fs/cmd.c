@@ -359,3 +359,27 @@ cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, str
 		ask_directory(to);
 	return 0;
 }
+
+int
+cmd_only_mounted(const struct cmd *cmd, int argc, char **argv, struct cmd_mounted *to)
+{
+	struct home *home;
+	int r;
+
+	if (argc - optind != 1)
+		return cmd_usage(cmd, "say one directory or volume");
+	if ((r = cmd_home(cmd, &home)) != 0)
+		return r;
+	r = cmd_find_mounted(cmd, home, argv[optind], to);
+	home_close(home);
+	return r;
+}
+
+int
+cmd_ask(const struct cmd_mounted *m, const char *verb)
+{
+	char request[PATH_MAX + 48];
+
+	snprintf(request, sizeof request, "%s%s%s", verb, m->directory[0] != '\0' ? " " : "", m->directory);
+	return control_ask(m->socket, request);
+}

@@ -112,6 +112,10 @@ struct cmd_mounted {
 	bool		below;			/* what was asked for is in it, not the mount point */
 };
 int	cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to);
+/* The same, when the one argument left names it. */
+int	cmd_only_mounted(const struct cmd *cmd, int argc, char **argv, struct cmd_mounted *to);
+/* Sends its process a request of up to 40 bytes: a descriptor to hear the answer from, or -errno. */
+int	cmd_ask(const struct cmd_mounted *m, const char *verb);
 /* Nobody answers on m's socket: says why, CMD_FAILED. */
 int	cmd_unserved(const struct cmd *cmd, const struct cmd_mounted *m);
 

@@ -348,10 +348,7 @@ test_pieces_elsewhere(bool asked_before)
 	struct buffer *b = buffer_new(CELL_SIZE);
 	struct engine_status status;
 
-	world_setup_bare();
-	engine_free(w.engine);
-	engine_new(&w.engine, &config, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_setup_unattached(&config);
 	world_attach(true, 0, false);
 	write_in_pieces();
 	w.fetch_count = 0;
