@@ -361,9 +361,9 @@ void		 lease_foretold(struct engine *e, const struct op *op);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
-void		 lease_swept(struct engine *e, struct object *o);
+void		 lease_swept(struct engine *e, struct object *o, bool pages);
 /* The kernel did not know it.  True: it will, and is told again; or has forgotten, and is about to say so. */
-bool		 lease_sweep_again(struct engine *e, struct object *o);
+bool		 lease_sweep_again(struct engine *e, struct object *o, bool pages);
 void		 lease_reclaim(struct engine *e, bool restarted);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
