@@ -597,6 +597,7 @@ void		 supply_step(struct engine *e);		/* a block was stored, or a commit acknow
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);
 int		 data_read(struct engine *e, struct op *op, struct object *o, uint64_t offset, size_t size);
 int		 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size);
+void		 data_reorder(struct engine *e, struct object *o);	/* emptied, or found to be so in a commit that came back */
 int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, uint64_t len);
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */

@@ -124,6 +124,7 @@ struct object {
 	/* transaction */
 	bool		 dirty;			/* on the engine's dirty list */
 	bool		 ordered;		/* its data goes into the same commit (renamed over another) */
+	uint64_t	 over;			/* the commit that renames it over another; 0: none */
 	TAILQ_ENTRY(object) dirty_link;
 	uint64_t	 sequence;		/* last commit that changed it */
 	uint32_t	 inflight;		/* commits under way that change it */
