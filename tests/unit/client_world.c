@@ -76,7 +76,7 @@ world_collect(void)
 		else if (a->kind == ACTION_FETCH && w.fetch_count < QUEUE_MAX)
 			w.fetches[w.fetch_count++] = a->fetch;
 		else if (a->kind == ACTION_INVALIDATE && !w.no_sweep)
-			engine_invalidated(w.engine, a->oid, 0);
+			engine_invalidated(w.engine, a->oid, a->pages, 0);
 		else if (a->kind == ACTION_REPLY)
 			w.reply_count++;
 		else if (a->kind == ACTION_SEND)
