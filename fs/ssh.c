@@ -459,7 +459,7 @@ hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	} else if (strncmp(line, "ok ", 3) != 0 || !take_hex(line + 3, a->server_key, KEY_SIZE)) {
 		hear_rest(s, t);
 		t->last[strcspn(t->last, "\n")] = '\0';
-		snprintf(why, size, "%s: %.200s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
+		snprintf(why, size, "%s: %.400s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
 		    t->last[0] != '\0' ? ": " : "", t->last);
 		r = -EIO;
 	} else if (a->enroll) {

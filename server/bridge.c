@@ -6,8 +6,10 @@
  * Two bridges that start at once may both start a nuaged; the store's lock
  * lets one live, the other ends, and both bridges find the socket of the one
  * that lives.  A socket that refuses is one whose nuaged is gone, or is
- * leaving: it is looked at again, and another nuaged is started when the last
- * that we started has ended.
+ * leaving: it is looked at again.  When a nuaged that we started has ended and
+ * nobody holds the store, another is started, STARTS_MAX in all; then what the
+ * last one said is the answer, at once.  While somebody holds it he is waited
+ * for: he may have a log to recover from.
  *
  * Joined: the main thread carries from the socket to stdout, a second one from
  * stdin to the socket.  The end of stdin closes the socket's sending side, upon
@@ -38,7 +40,7 @@
 
 enum {
 	LOOK_MS		= 50,
-	LOOKS_MAX	= 25 * 1000 / LOOK_MS,	/* a start may have a log to recover from */
+	LOOKS_MAX	= 25 * 1000 / LOOK_MS,
 	STARTS_MAX	= 3,
 	ENROLL_S	= 600,			/* a token lives so long */
 	CHUNK		= 256 * 1024,
@@ -118,29 +120,34 @@ is_store(const char *path)
 
 /* ---- finding or starting nuaged ---- */
 
+/* A negative errno, or where the next nuaged writes what it has to say; and how much is there, or -1. */
 static int
-open_log(const struct home *home)
+open_log(const struct home *home, off_t *ret_size)
 {
 	struct stat st;
 	int fd = openat(home->fd, "nuaged.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > LOG_MAX && ftruncate(fd, 0) < 0)
-		fprintf(stderr, "nuaged: the log cannot be cut: %s\n", strerror(errno));
+	*ret_size = -1;
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || (st.st_size > LOG_MAX && ftruncate(fd, 0) == 0))
+		st.st_size = 0;
+	*ret_size = st.st_size;
 	return fd;
 }
 
-/* A nuaged of its own session, holding nothing of ours: sshd waits for whoever holds the channel. */
+/* A nuaged of its own session, holding nothing of ours: sshd waits for whoever holds the channel.  Or a negative errno. */
 static pid_t
-start(const struct settings *config, const struct home *home)
+start(const struct settings *config, const struct home *home, off_t *ret_log_size)
 {
 	char idle[16], path[PATH_SIZE];
 	char *argv[] = { "nuaged", "--data", path, "--listen", "none", "--idle", idle, NULL };
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), log = open_log(home);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), log = open_log(home, ret_log_size);
 	pid_t pid;
 
 	snprintf(idle, sizeof idle, "%u", (unsigned)(config->idle_s != 0 ? config->idle_s : BRIDGE_IDLE_S));
 	snprintf(path, sizeof path, "%s", home->path);
-	pid = null < 0 || log < 0 ? -1 : fork();
+	pid = log < 0 ? log : null < 0 || (pid = fork()) < 0 ? -errno : pid;
 	if (pid == 0) {
 		signal(SIGPIPE, SIG_DFL);
 		setsid();
@@ -183,12 +190,51 @@ is_full(const struct home *home)
 	return fstatvfs(home->fd, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < FULL;
 }
 
-/* The socket of the nuaged that serves the directory, or a negative errno. */
-static int
-find(const struct settings *config, const struct home *home)
+/* A nuaged that we started. */
+struct attempt {
+	pid_t	pid;		/* -1: none runs */
+	off_t	log_at;		/* how long the log was before; -1: there is none */
+	int	status;		/* of the last that ended, as waitpid() has it */
+};
+
+/* What the last nuaged that did not start said of it, or how it ended. */
+static void
+last_words(const struct home *home, const struct attempt *last, char *to, size_t size)
 {
+	static const char own_name[] = "nuaged: ";
+	int fd = openat(home->fd, "nuaged.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0, from = last->log_at;
+	ssize_t n;
+	char *line;
+
+	if (end - from > (off_t)size - 1)
+		from = end - ((off_t)size - 1);
+	n = fd >= 0 && end > from ? pread(fd, to, end - from, from) : 0;
+	if (fd >= 0)
+		close(fd);
+	to[n > 0 ? n : 0] = '\0';
+	for (n = n > 0 ? n : 0; n > 0 && to[n - 1] == '\n'; n--)
+		to[n - 1] = '\0';
+	line = strrchr(to, '\n');
+	line = line != NULL ? line + 1 : to;
+	if (strncmp(line, own_name, strlen(own_name)) == 0)
+		line += strlen(own_name);
+	memmove(to, line, strlen(line) + 1);
+	if (*to == '\0' && WIFSIGNALED(last->status))
+		snprintf(to, size, "it was killed: %s", strsignal(WTERMSIG(last->status)));
+	else if (*to == '\0')
+		snprintf(to, size, "it ended with status %d", WEXITSTATUS(last->status));
+}
+
+/*
+ * The socket of the nuaged that serves the directory; or a negative errno, and in
+ * `said` why that of -ECHILD did not start.
+ */
+static int
+find(const struct settings *config, const struct home *home, char *said, size_t size)
+{
+	struct attempt last = { .pid = -1 };
 	unsigned starts = 0;
-	pid_t pid = -1;
 	int fd = -1;
 
 	for (unsigned looks = 0; looks < LOOKS_MAX; looks++) {
@@ -197,39 +243,25 @@ find(const struct settings *config, const struct home *home)
 			return fd;
 		if (home->foreign)
 			return -ENOENT;
-		if (pid > 0 && waitpid(pid, NULL, WNOHANG) == pid) {
-			pid = -1;
+		if (last.pid > 0 && waitpid(last.pid, &last.status, WNOHANG) != 0) {
+			last.pid = -1;
 			if (is_full(home))
 				return -ENOSPC;
 		}
-		/* The first look is free: most find one.  A start that failed is given time for the other's. */
-		if (pid < 0 && starts < STARTS_MAX && looks >= starts * 1000 / LOOK_MS) {
-			pid = start(config, home);
-			starts++;
+		if (last.pid < 0 && !home_store_held(home)) {
+			if (starts++ == STARTS_MAX) {
+				last_words(home, &last, said, size);
+				return -ECHILD;
+			}
+			if ((last.pid = start(config, home, &last.log_at)) < 0) {
+				snprintf(said, size, "%s%s", last.log_at < 0 ? "its log cannot be written: " : "",
+				    strerror(-last.pid));
+				return -ECHILD;
+			}
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000 * 1000 }, NULL);
 	}
-	return fd;
-}
-
-/* What the last nuaged that did not start said of it. */
-static void
-last_of_log(const struct home *home, char *to, size_t size)
-{
-	int fd = openat(home->fd, "nuaged.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
-	size_t want = end < (off_t)size - 1 ? (size_t)end : size - 1;
-	ssize_t n = fd >= 0 ? pread(fd, to, want, end - (off_t)want) : 0;
-	char *line;
-
-	if (fd >= 0)
-		close(fd);
-	to[n > 0 ? n : 0] = '\0';
-	for (n = n > 0 ? n : 0; n > 0 && to[n - 1] == '\n'; n--)
-		to[n - 1] = '\0';
-	line = strrchr(to, '\n');
-	if (line != NULL)
-		memmove(to, line + 1, strlen(line));
+	return -ETIMEDOUT;
 }
 
 /* ---- joined ---- */
@@ -352,20 +384,21 @@ bridge(const struct settings *config, bool create)
 		snprintf(why, sizeof why, "%s cannot be used by this user", path);
 		return refuse("error", why);
 	}
-	fd = find(config, &home);
+	fd = find(config, &home, said, sizeof said);
 	if (fd >= 0) {
 		status = join(&home, fd);
 		exit(status);		/* a thread may still use `home` and the chunk */
 	}
-	last_of_log(&home, said, sizeof said);
 	if (home.foreign)
 		snprintf(why, sizeof why, "%s belongs to another user, and no nuaged runs there", path);
 	else if (fd == -ENOSPC)
 		snprintf(why, sizeof why, "no space left on the disk of %s", path);
 	else if (fd == -EACCES)
 		snprintf(why, sizeof why, "%s: only its owner may enter", path);
+	else if (fd == -ETIMEDOUT)
+		snprintf(why, sizeof why, "the nuaged that has %s does not get ready; its log there is nuaged.log", path);
 	else
-		snprintf(why, sizeof why, "nuaged does not start for %s; its log there, nuaged.log, ends with: %s", path, said);
+		snprintf(why, sizeof why, "nuaged does not start for %s: %s", path, fd == -ECHILD ? said : strerror(-fd));
 	home_close(&home);
 	return refuse("error", why);
 }

@@ -9,8 +9,6 @@
  * Exit status: 0; 1 failed; 2 wrong usage.  Of check: 0 clean; 1 damage; 2 it
  * could not look.
  */
-#include <fcntl.h>
-#include <sys/file.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -340,18 +338,6 @@ serve(const struct settings *config)
 
 enum { START_TRIES = 100 };	/* a tenth of a second each, for one that is just starting */
 
-/* Is there a nuaged that has the store, but not its admin socket yet (or no longer)? */
-static bool
-store_is_held(const struct home *home)
-{
-	int fd = openat(home->fd, "store/lock", O_RDONLY | O_CLOEXEC);
-	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-
-	if (fd >= 0)
-		close(fd);
-	return held;
-}
-
 /* Through the running daemon, or else with the store to ourselves; the address to print, unless one was given. */
 static bool
 enter_invitation(const struct settings *config, const struct home *home, const uint8_t hash[KEY_SIZE],
@@ -362,7 +348,7 @@ enter_invitation(const struct settings *config, const struct home *home, const u
 
 	for (unsigned tries = 0;; tries++) {
 		r = admin_invite(home, hash, valid_s, address, size);
-		if ((r != -ENOENT && r != -ECONNREFUSED) || tries == START_TRIES || !store_is_held(home))
+		if ((r != -ENOENT && r != -ECONNREFUSED) || tries == START_TRIES || !home_store_held(home))
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
 	}

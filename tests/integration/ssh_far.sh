@@ -90,6 +90,33 @@ else
 	skip "a store on a full disk" "it takes root"
 fi
 
+# Why, in the far side's words, and soon: not when all that might still come has been waited for.
+soon() {	# TEXT
+	local began=$EPOCHREALTIME status=0
+	client_alone bert mount box/drive "$(mnt bert)" >"$T/said" 2>&1 || status=$?
+	echo "$(cat "$T/said"): $(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) ms"
+	is 1 $status && is 1 "$(wc -l <"$T/said")" && grep -q "nuaged does not start for $T/remote/broken: $1" "$T/said" &&
+		[ $(((${EPOCHREALTIME/./} - ${began/./}) / 1000000)) -lt 10 ]
+}
+does_not_start() {
+	local store=$T/remote/broken/store status=0
+	new_client bert
+	client_alone bert mount "ssh://box$T/remote/broken" "$(mnt bert)" --create && client bert umount "$(mnt bert)" || return
+	stop_remote
+	mv "$store/records.mdb" "$T/records" && head -c 65536 /dev/zero >"$store/records.mdb" || return
+	soon ".*store: damaged" || return
+	mv "$T/records" "$store/records.mdb"
+	if [ "$(id -u)" = 0 ]; then
+		mount --bind "$T/remote/broken" "$T/remote/broken" && mount -o remount,bind,ro "$T/remote/broken" || return
+		soon "its log cannot be written: Read-only file system"
+		status=$?
+		umount "$T/remote/broken"
+		[ $status = 0 ] || return
+	fi
+	client_alone bert mount box/drive "$(mnt bert)" && client bert umount "$(mnt bert)"
+}
+check_here "a nuaged that does not start says why, at once" does_not_start
+
 one_session() {
 	restart_sshd "MaxSessions 1"
 	client_alone ann mount "$ssh_store" "$M" || return
