@@ -73,6 +73,14 @@ invited_meanwhile() {
 	grep -q '^nuage-invite-' "$T/invitation"
 }
 
+# And the other way round: a nuaged that starts waits for an invite that has the store just then.
+started_meanwhile() {
+	flock "$server_data/store/lock" sh -c "touch $T/held-again; sleep 1" &
+	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol &&
+		! in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
+		grep "another nuaged has it" "$T/stderr" && stop_server
+}
+
 never_invited() {
 	new_client eve
 	exits 1 "invitation" client eve create vol2
@@ -460,4 +468,5 @@ check "umount without the server" umount_without_server
 kill_and_wait "${client_pids[ann]}" TERM
 check "no route to the server" no_route
 check "an invitation while nuaged is just starting" invited_meanwhile
+check_here "nuaged starting while somebody just has the store" started_meanwhile
 tap_done
