@@ -77,7 +77,7 @@ invited_meanwhile() {
 started_meanwhile() {
 	flock "$server_data/store/lock" sh -c "touch $T/held-again; sleep 1" &
 	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol &&
-		! in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
+		not in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
 		grep "another nuaged has it" "$T/stderr" && stop_server
 }
 
