@@ -530,8 +530,8 @@ move_ahead(struct judge *j)
 }
 
 /*
- * One that changed nothing, and took long, may belong as far to the front as its beginning.  So many others may have
- * been done since that they are not to be permuted; but none of them cares.
+ * One that changed nothing may belong as far to the front as its beginning.  So many others may have been done since
+ * that they are not to be permuted; but none of them cares, nor will those whose answers are still to come.
  */
 static bool
 move_look(struct judge *j)
@@ -576,12 +576,14 @@ reorder(struct judge *j)
 	const struct call *c = j->letters[j->verified].call;
 	size_t low = j->verified, last;
 
+	if (move_look(j))
+		return 1;
 	if (c->responded == 0)
 		return 0;
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_effect(j) || move_ahead(j) || move_behind(j) || move_look(j))
+	if (move_effect(j) || move_ahead(j) || move_behind(j))
 		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;
