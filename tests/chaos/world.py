@@ -69,7 +69,7 @@ def resident_mb(pid):
     """What is its own; not the file that LMDB maps."""
     try:
         with open(f"/proc/{pid}/status") as f:
-            return next(int(line.split()[1]) // 1024 for line in f if line.startswith("RssAnon"))
+            return next(int(line.split()[1]) / 1024 for line in f if line.startswith("RssAnon"))
     except (OSError, StopIteration):
         return 0
 
