@@ -5,7 +5,7 @@ A real server, two real mounts, each over a link of its own.  Workers on both
 do what programs do, on names of their own and on shared ones, while server,
 clients, links, disk and power fail by a seed: killed at any moment, also
 while a journal is run again; cut off, slowed, losing; stopped beyond the
-term; out of space.  It is checked that
+term; out of space, the server or a client.  It is checked that
 
   - nothing that was fsynced is lost,
   - nothing that was answered is lost: it is in place, or in a conflict copy
