@@ -8,6 +8,7 @@ import tempfile
 from judge import Case
 from model import Model, compare, partly
 from shared import name_of, record_of, records_in, size_of, value_of
+from watch import grown
 from worker import write_all
 
 HISTORIES = []
@@ -173,6 +174,9 @@ def main():
         right = len(found) == len(due) and all(f.startswith(d) for f, d in zip(found, due))
         results.append((text, right, f"due {due}, found {found}"))
     results += [(text, right, "") for text, right in model_cases()]
+    leak = [30 + n / 20 for n in range(1000)]
+    results += [("memory that is flat after a while", not grown([10] * 200 + [50, 52] * 400)[2], ""),
+                ("memory that grows", grown(leak)[2], "")]
     results.append(("a short write ends with the error of what follows", short_write() == (errno.EFBIG, 1000), ""))
     for n, (text, right, why) in enumerate(results, 1):
         print(f"{'ok' if right else 'not ok'} {n} - {text}")
