@@ -35,8 +35,8 @@ if [ "$(id -u)" = 0 ] && ! apart && [ ${#BASH_SOURCE[@]} -gt 1 ] &&
 fi
 if apart; then
 	ip link set lo up
-	# A copy of somebody's mount would keep it alive when he unmounts it.
-	awk '/ - fuse\.nuage / { print $5 }' /proc/self/mountinfo | tac | while read -r where; do
+	# A copy of somebody's mount, or network namespace, would keep it alive when he removes it.
+	awk '/ - fuse\.nuage / || / - nsfs / { print $5 }' /proc/self/mountinfo | tac | while read -r where; do
 		umount -l "$(printf %b "$where")" 2>/dev/null
 	done
 fi
@@ -205,6 +205,7 @@ left_processes() {
 }
 no_process_is_left() { [ -z "$(left_processes)" ]; }
 
+left_netns() { ! apart || awk '/ - nsfs / { sub(/.*\//, "", $5); print $5 }' /proc/self/mountinfo; }
 left_loops() { grep -lsF "$T/" /sys/block/loop*/loop/backing_file | cut -d/ -f4; }
 
 unmount_all() {
@@ -233,8 +234,9 @@ look_for_what_is_left() {
 		left+=("loop device $what")
 		losetup -d "/dev/$what"
 	done
-	for what in $server_ns $client_ns; do
-		ip netns del "$what" || left+=("network namespace $what")
+	for what in $(left_netns); do
+		left+=("network namespace $what")
+		ip netns del "$what"
 	done
 	[ ${#memory_groups[@]} = 0 ] || rmdir "${memory_groups[@]}" || left+=("cgroups ${memory_groups[*]}")
 	if [ -n "${NUAGE_KEEP-}" ]; then
@@ -245,11 +247,14 @@ look_for_what_is_left() {
 }
 
 cleanup() {
-	local status=$? pid
+	local status=$? pid where
 	trap - EXIT INT TERM
 	abort_mounts
 	for pid in $server_pid "${client_pids[@]}" $link_pid "${helper_pids[@]}"; do
 		kill_and_wait "$pid"
+	done
+	for where in $server_ns $client_ns; do
+		ip netns del "$where"
 	done
 	unmount_all
 	look_for_what_is_left

@@ -58,6 +58,10 @@ if run_file 'needs apart; echo is apart; tap_done' | grep -q 'is apart'; then
 	grep -q '^# mount .*/m$' <<<"$out" && grep -q 'status 1' <<<"$out"
 	ok $? "and a mount that comes late"
 
+	out=$(run_file 'needs netns; ip netns add nuage-left$$; tap_done')
+	grep -q '^# network namespace nuage-left' <<<"$out" && ! ip netns list | grep -q nuage-left || grep -q SKIP <<<"$out"
+	ok $? "and a network namespace"
+
 	out=$(run_file 'mkdir "$T/m"; mount -t tmpfs none "$T/m"; echo "dir $T"; mountpoint -q "$T/m" && echo is mounted; kill -9 $$')
 	dir=$(sed -n 's/^dir //p' <<<"$out")
 	grep -q 'is mounted' <<<"$out" && grep -q 'status 137' <<<"$out" && ! grep -q "$dir" /proc/self/mountinfo && rm -r "$dir"
@@ -69,6 +73,7 @@ if run_file 'needs apart; echo is apart; tap_done' | grep -q 'is apart'; then
 else
 	skip_apart "also one that bears no mark of it"
 	skip_apart "and a mount that comes late"
+	skip_apart "and a network namespace"
 	skip_apart "a script that is killed leaves no mount"
 	skip_apart "its ports are its own"
 fi
