@@ -20,6 +20,7 @@ INTEGRATION_TESTS = \
 	tests/integration/space.sh \
 	tests/integration/ssh.sh \
 	tests/integration/ssh_config.sh \
+	tests/integration/ssh_door.sh \
 	tests/integration/ssh_dropbear.sh \
 	tests/integration/ssh_far.sh \
 	tests/integration/ssh_faults.sh \
