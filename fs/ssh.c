@@ -458,10 +458,14 @@ hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 		    s->config.host, line + 7);
 		r = -ENOENT;
 	} else if (strncmp(line, "ok ", 3) != 0 || !take_hex(line + 3, a->server_key, KEY_SIZE)) {
+		bool more;
+
+		/* On stderr it may have said more; but so does whoever started it. */
 		hear_rest(s, t);
 		t->last[strcspn(t->last, "\n")] = '\0';
+		more = strncmp(t->last, "nuaged: ", 8) == 0;
 		snprintf(why, size, "%s: %.400s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
-		    t->last[0] != '\0' ? ": " : "", t->last);
+		    more ? ": " : "", more ? t->last + 8 : "");
 		r = -EIO;
 	} else if (a->enroll) {
 		r = ask_token(s, t, a, why, size);
@@ -502,6 +506,7 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	proxied = s->config.proxy_command[0] != '\0' || s->config.proxy_jump[0] != '\0';
 	if ((r = proxied ? connect_proxy(s, why, size) : connect_host(s, why, size)) < 0)
 		return r;
+	snprintf(a->host, sizeof a->host, "%s", proxied ? "" : s->config.host);
 	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + (s->config.connect_s != 0 ? s->config.connect_s * UINT64_C(1000) : OPEN_MS);
 	if ((r = begin_session(s, why, size)) < 0)
 		return r;

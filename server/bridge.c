@@ -11,6 +11,9 @@
  * last one said is the answer, at once.  While somebody holds it he is waited
  * for: he may have a log to recover from.
  *
+ * A directory that is somebody else's is not entered: the nuaged that serves it
+ * may have a door (door.h), and then all goes on by the sockets there.
+ *
  * Joined: the main thread carries from the socket to stdout, a second one from
  * stdin to the socket.  The end of stdin closes the socket's sending side, upon
  * which nuaged hangs up; the end of the socket ends the process.  No lock.
@@ -20,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -35,6 +39,7 @@
 
 #include "proto/wrap.h"
 #include "server/admin.h"
+#include "server/door.h"
 #include "server/home.h"
 #include "server/listen.h"
 
@@ -173,7 +178,7 @@ try_socket(const struct home *home)
 
 	if (fd < 0)
 		return -errno;
-	listen_local_address(home, &to);
+	listen_address_beside(home->fd, LISTEN_SOCKET, &to);
 	if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
 		return fd;
 	error = errno;
@@ -366,30 +371,16 @@ join(const struct home *home, int fd)
 	return 0;
 }
 
-int
-bridge(const struct settings *config, bool create)
+/* Joins, and ends with that; or says why not. */
+static int
+join_or_refuse(const struct settings *config, struct home *home, const char *path)
 {
-	char path[PATH_SIZE], why[PATH_SIZE + SAID_SIZE + 128], said[SAID_SIZE];
-	struct home home;
-	int fd, status;
+	char why[PATH_SIZE + SAID_SIZE + 128], said[SAID_SIZE];
+	int fd = find(config, home, said, sizeof said);
 
-	signal(SIGPIPE, SIG_IGN);
-	if (!expand(config->data, path))
-		return refuse("error", "the store's path is too long, or HOME is not set");
-	if (!create && !is_store(path))
-		return refuse("absent", path);
-	if (create)
-		make_above(path);
-	if (!home_open(&home, path, create && !is_store(path))) {
-		snprintf(why, sizeof why, "%s cannot be used by this user", path);
-		return refuse("error", why);
-	}
-	fd = find(config, &home, said, sizeof said);
-	if (fd >= 0) {
-		status = join(&home, fd);
-		exit(status);		/* a thread may still use `home` and the chunk */
-	}
-	if (home.foreign)
+	if (fd >= 0)
+		exit(join(home, fd));		/* a thread may still use `home` and the chunk */
+	if (home->foreign)
 		snprintf(why, sizeof why, "%s belongs to another user, and no nuaged runs there", path);
 	else if (fd == -ENOSPC)
 		snprintf(why, sizeof why, "no space left on the disk of %s", path);
@@ -399,6 +390,76 @@ bridge(const struct settings *config, bool create)
 		snprintf(why, sizeof why, "the nuaged that has %s does not get ready; its log there is nuaged.log", path);
 	else
 		snprintf(why, sizeof why, "nuaged does not start for %s: %s", path, fd == -ECHILD ? said : strerror(-fd));
-	home_close(&home);
+	home_close(home);
 	return refuse("error", why);
+}
+
+/* ---- the door ---- */
+
+/* Another user's, or behind what we may not enter.  Root goes in all the same. */
+static bool
+is_foreign(const char *path)
+{
+	struct stat st;
+
+	if (geteuid() == 0)
+		return false;
+	return stat(path, &st) == 0 ? st.st_uid != geteuid() : errno == EACCES;
+}
+
+static int
+refuse_foreign(const char *path, const char *why)
+{
+	const struct passwd *user = getpwuid(geteuid());
+	char text[PATH_SIZE + SAID_SIZE + 512];
+
+	snprintf(text, sizeof text, "%s is not open to %s: %s", path, user != NULL ? user->pw_name : "this user", why);
+	return refuse("error", text);
+}
+
+/* Its socket in the door stands for that in the directory. */
+static int
+by_door(const struct settings *config, char *path)
+{
+	struct home door = { .fd = open(door_path(config), O_PATH | O_DIRECTORY | O_CLOEXEC), .foreign = true };
+	char said[PATH_SIZE + 128], why[PATH_SIZE + 256];
+	int r = door.fd < 0 ? -errno : admin_who(&door, door.public, said, sizeof said);
+
+	for (size_t len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
+		path[len - 1] = '\0';
+	if (r == 0 && strcmp(said, path) == 0)
+		return join_or_refuse(config, &door, path);
+	if (r == 0)
+		snprintf(why, sizeof why, "the nuaged of this machine serves %s", said);
+	else if (r == -EPROTO || r == -EIO)
+		snprintf(why, sizeof why, "%s", said);
+	else if (r == -EACCES)
+		snprintf(why, sizeof why, "nor is %s, where its nuaged would be", door_path(config));
+	else
+		snprintf(why, sizeof why, "it belongs to another user, whose nuaged does not run or admits nobody "
+		    "(admit in nuaged.conf)");
+	home_close(&door);
+	return refuse_foreign(path, why);
+}
+
+int
+bridge(const struct settings *config, bool create)
+{
+	char path[PATH_SIZE], why[PATH_SIZE + 64];
+	struct home home;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (!expand(config->data, path))
+		return refuse("error", "the store's path is too long, or HOME is not set");
+	if (is_foreign(path))
+		return by_door(config, path);
+	if (!create && !is_store(path))
+		return refuse("absent", path);
+	if (create)
+		make_above(path);
+	if (!home_open(&home, path, create && !is_store(path))) {
+		snprintf(why, sizeof why, "%s cannot be used by this user", path);
+		return refuse("error", why);
+	}
+	return join_or_refuse(config, &home, path);
 }
