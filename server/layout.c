@@ -162,7 +162,7 @@ key_split(struct bytes key, uint32_t *ret_vol, uint64_t *ret_n, struct bytes *re
 		*ret_n = cursor_get_u64(&c);
 	if (ret_rest != NULL)
 		*ret_rest = cursor_get_bytes(&c, cursor_left(&c));
-	return cursor_ok(&c) ? 0 : -EBADMSG;
+	return cursor_done(&c) ? 0 : -EBADMSG;
 }
 
 void

@@ -71,7 +71,7 @@ struct key key_block(enum row row, uint32_t vol, const uint8_t id[ID_SIZE]);	/* 
 struct key key_header(uint32_t vol, uint64_t oid);
 struct key key_record(uint32_t vol, uint64_t oid, uint8_t kind, struct bytes subkey);
 struct key key_object_last(uint32_t vol, uint64_t oid);
-/* The parts after the table byte of a key met in a scan. */
+/* The parts after the table byte of a key met in a scan; one that has more than what is asked for is damaged. */
 int	key_split(struct bytes key, uint32_t *ret_vol, uint64_t *ret_n, struct bytes *ret_rest);
 
 /* What is kept about an object besides its records. */

@@ -108,7 +108,7 @@ tests_unit_test_server_memory_SOURCES = tests/unit/test_server_memory.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_memory_LDADD = $(SERVER_TEST_LIBS)
 tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
-	-Wl,--wrap=server_received,--wrap=server_tick
+	-Wl,--wrap=server_received,--wrap=server_tick,--wrap=server_connected
 # For a build inside a mount, which cannot run what mounts.
 .PHONY: print-unit-tests
 print-unit-tests:

@@ -166,7 +166,8 @@ world_send(struct world *w, uint64_t conn, struct message *m)
 		abort();
 	back.payload = m->payload;
 	server_received(w->server, conn, &back);
-	world_pump(w);
+	if (!w->no_pump)
+		world_pump(w);
 	arena_free(&arena);
 	free(wire);
 	return m->id;

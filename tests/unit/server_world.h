@@ -21,6 +21,7 @@ struct world {
 	struct server_config	 config;
 	uint64_t		 now_ms, boot, random, next_conn, next_request;
 	bool			 no_sync;	/* sync only when told */
+	bool			 no_pump;	/* leave all actions in the engine */
 	bool			 no_write;	/* leave WRITE_BLOCKs in `writes` */
 	struct mail		*mail;
 	struct server_action	*writes;
