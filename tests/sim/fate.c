@@ -139,7 +139,7 @@ give_up(struct mount *m, struct call *c)
 {
 	if (!c->lost && c->error == 0 && facts_changes_content(c)) {
 		sim_trace(m->sim, "judge: #%" PRIu64 " is lost", c->number);
-		kernel_lost(m->kernel, c->ino);
+		kernel_lost(m->kernel, c->ino, c->done);
 	}
 	m->sim->report.given_up += !c->lost;
 	c->lost = c->voided = true;
@@ -150,7 +150,7 @@ excuse_errors(struct mount *m)
 {
 	const struct judge *j = m->sim->judge;
 
-	kernel_lost(m->kernel, 0);
+	kernel_lost(m->kernel, 0, 0);
 	for (size_t i = 0; i < j->calls_count; i++)
 		if (j->calls[i]->mount == m && j->calls[i]->in_engine)
 			j->calls[i]->excuses |= EXCUSE_LOST;
@@ -426,6 +426,7 @@ fate_done(struct sim *sim, struct call *c)
 	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL) {
 		c->file->doubted = c->file->owes = false;
 		c->file->told = true;
+		c->file->told_step = sim->step;
 	}
 	if (c->error == 0 && c->type == OP_FSYNC && c->file != NULL && c->file->owes)
 		sim_fail(sim, "client %u gave up what was written to %" PRIu64 ", and fsync does not say so", c->client, c->ino);

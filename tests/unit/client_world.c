@@ -435,6 +435,22 @@ world_find(enum action_kind kind, uint16_t type, uint64_t oid)
 	return -1;
 }
 
+bool
+world_swept(uint64_t oid, unsigned what)
+{
+	for (unsigned i = 0; i < w.said_count; i++)
+		if (w.said[i].kind == ACTION_INVALIDATE && w.said[i].oid == oid && w.said[i].mode == what)
+			return true;
+	return false;
+}
+
+void
+world_invalidated(uint64_t oid, bool pages, int error)
+{
+	engine_invalidated(w.engine, oid, pages, error);
+	world_collect();
+}
+
 void
 world_forget(void)
 {

@@ -76,6 +76,9 @@ uint64_t world_committed_size(const struct commit *c, uint64_t oid);
 bool	world_commit_has(const struct commit *c, uint64_t oid, uint8_t kind);
 /* Position of the first such thing since world_forget(), or -1. */
 int	world_find(enum action_kind kind, uint16_t type, uint64_t oid);
+/* Is the kernel to forget what it has of an object, since then: 0 attributes alone, 1 names, 2 pages? */
+bool	world_swept(uint64_t oid, unsigned what);
+void	world_invalidated(uint64_t oid, bool pages, int error);	/* it did, if there is no_sweep */
 void	world_forget(void);
 
 /* For short. */
