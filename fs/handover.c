@@ -15,8 +15,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "fs/cmd.h"
 #include "fs/control.h"
+#include "fs/mounts.h"
 
 enum { MOST_MS = 30 * 1000, SAID_MS = 2 * 1000, STEP_MS = 100, SILENT_S = 5 };
 
@@ -37,7 +37,7 @@ is_mounted(const char *path, char directory[CONTROL_LINE])
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	errno = 0;
 	while (control_hear(fd, line) && strcmp(line, "ok") != 0)
-		if (strncmp(line, "directory ", 10) == 0 && cmd_is_mounted(line + 10)) {
+		if (strncmp(line, "directory ", 10) == 0 && mounts_has(line + 10)) {
 			snprintf(directory, CONTROL_LINE, "%s", line + 10);
 			mounted = true;
 		}

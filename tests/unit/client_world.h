@@ -43,8 +43,9 @@ void	world_begin(void);			/* once: the keys */
 /* An engine with a formatted volume, all of it committed; and one that knows nothing. */
 void	world_setup(void);
 void	world_setup_bare(void);
-/* One that has yet to attach, with a journal or NULL. */
-void	world_setup_unattached(const struct engine_journal *journal);
+/* The first, configured so; and one that has yet to attach, NULL: as it comes. */
+void	world_setup_as(const struct engine_config *config);
+void	world_setup_unattached(const struct engine_config *config);
 void	world_teardown(void);
 void	world_attach(bool fresh, uint64_t sequence, bool rejected);
 void	world_collect(void);

@@ -47,7 +47,7 @@ collect(void)
 			engine_received(engine, &m);
 			commit_put(a->commit);
 		} else if (a->kind == ACTION_INVALIDATE)
-			engine_invalidated(engine, a->oid, 0);
+			engine_invalidated(engine, a->oid, a->pages, 0);
 		else if (a->kind == ACTION_SEND && a->message.type == MSG_release)
 			releases++;
 		else if (a->kind == ACTION_SEND && a->message.type == MSG_read) {

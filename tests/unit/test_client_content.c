@@ -114,6 +114,45 @@ test_held_and_refused(void)
 	world_teardown();
 }
 
+/* What was renamed over another, and is written anew, would have content of before that; refused: by a commit that came back. */
+static void
+test_renamed_and_emptied(bool fresh, bool refused)
+{
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("b") };
+	struct op op = { .type = OP_FSYNCDIR, .ino = OID_ROOT }, again = op, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, g, a;
+
+	world_setup();
+	world_create("b", &g);
+	world_sync();
+	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, REGION_SIZE);
+	world_stored(world_take_store_of(REGION_SIZE));
+	if (!fresh)
+		world_sync();
+	world_submit(&move);
+	world_replied(&move);
+	if (refused)
+		world_submit(&op);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, 0, 5000);
+	if (refused) {
+		ok(w.commit_count == 1, "a file is renamed over another, and is written anew");
+		world_answer(STATUS_NOSPC);
+		world_replied(&op);
+		world_pass(1500);
+	}
+	world_submit(&again);
+	ok(w.commit_count == 0 && w.store_count == 1, "the name waits for the new content: what it had then is gone");
+	world_stored(world_take_store());
+	world_pass(100);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 5000, "and goes with it");
+	world_answer_all();
+	world_replied(&again);
+	world_teardown();
+}
+
 /* A SYNC waits for what was written before it, while others write on. */
 static void
 test_sync_beside_writers(void)
@@ -367,10 +406,7 @@ test_pieces_elsewhere(bool asked_before)
 	struct buffer *b = buffer_new(CELL_SIZE);
 	struct engine_status status;
 
-	world_setup_bare();
-	engine_free(w.engine);
-	engine_new(&w.engine, &config, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_setup_unattached(&config);
 	world_attach(true, 0, false);
 	write_in_pieces();
 	w.fetch_count = 0;
@@ -420,6 +456,9 @@ main(void)
 	test_held_size();
 	test_held_over();
 	test_held_and_refused();
+	test_renamed_and_emptied(false, false);
+	test_renamed_and_emptied(true, false);
+	test_renamed_and_emptied(false, true);
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
