@@ -7,6 +7,8 @@
  * 2. Replies that leave during a recall have zero timeouts, so after DRAIN
  *    one sweep is enough for names and attributes; but pages, and names that
  *    a RENAME moved, are swept again while such replies left meanwhile.
+ *    RELEASE waits for that sweep; but not for pages that a parked request of
+ *    ours has locked.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
  * 4. What is lost is swept at once, and again when the replies have left that
  *    were made before: the kernel may have got names by them in between.

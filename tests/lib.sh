@@ -205,7 +205,8 @@ left_processes() {
 }
 no_process_is_left() { [ -z "$(left_processes)" ]; }
 
-left_netns() { ! apart || awk '/ - nsfs / { sub(/.*\//, "", $5); print $5 }' /proc/self/mountinfo; }
+# Its own: others' come and go here too, as their mounts do.
+left_netns() { awk -v own="-[a-z]*$$\$" '/ - nsfs / { sub(/.*\//, "", $5) } / - nsfs / && $5 ~ own { print $5 }' /proc/self/mountinfo; }
 left_loops() { grep -lsF "$T/" /sys/block/loop*/loop/backing_file | cut -d/ -f4; }
 
 unmount_all() {

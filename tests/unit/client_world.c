@@ -10,6 +10,7 @@
 
 struct client_world w;
 const struct attr world_file = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100 };
+const struct attr world_directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
 static const uint8_t bytes[2 * REGION_SIZE];
 
 static void

@@ -79,7 +79,7 @@ int	world_find(enum action_kind kind, uint16_t type, uint64_t oid);
 void	world_forget(void);
 
 /* For short. */
-extern const struct attr world_file;			/* of 100 bytes */
+extern const struct attr world_file, world_directory;	/* the file is of 100 bytes */
 struct bytes world_text(const char *s);
 bool	world_sane(void);				/* engine_check(), and its text as a TAP comment */
 bool	world_wanted(uint64_t oid, uint8_t mode);	/* by the last READ */

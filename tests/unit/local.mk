@@ -168,6 +168,12 @@ tests_unit_test_client_leases_SOURCES = tests/unit/test_client_leases.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_leases_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_names
+TESTS += tests/unit/test_client_names
+tests_unit_test_client_names_SOURCES = tests/unit/test_client_names.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_names_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 check_PROGRAMS += tests/unit/test_segments
 TESTS += tests/unit/test_segments
 tests_unit_test_segments_SOURCES = tests/unit/test_segments.c $(store_test_common)
