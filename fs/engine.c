@@ -603,12 +603,12 @@ engine_fetched(struct engine *e, struct fetch *f, int error)
 }
 
 void
-engine_invalidated(struct engine *e, uint64_t oid, int error)
+engine_invalidated(struct engine *e, uint64_t oid, bool pages, int error)
 {
 	struct object *o = object_find(e, oid);
 
-	if (o != NULL && !(error == -ENOENT && lease_sweep_again(e, o)))
-		lease_swept(e, o);
+	if (o != NULL && !(error == -ENOENT && lease_sweep_again(e, o, pages)))
+		lease_swept(e, o, pages);
 	engine_settle(e);
 }
 

@@ -236,7 +236,7 @@ void	engine_received(struct engine *e, const struct message *m);
 /* Outcomes of actions: 0 or a negative errno. */
 void	engine_stored(struct engine *e, struct flush *f, int error);
 void	engine_fetched(struct engine *e, struct fetch *f, int error);
-void	engine_invalidated(struct engine *e, uint64_t oid, int error);
+void	engine_invalidated(struct engine *e, uint64_t oid, bool pages, int error);
 /*
  * The machine is about to sleep: from now on nobody in the kernel waits for a
  * server that does not answer (-EHOSTDOWN).  Off: it woke up.

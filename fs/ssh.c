@@ -45,6 +45,7 @@ enum {
 	PROXY_END_MS	= 1000,
 	PROXY_LOOK_MS	= 10,
 	FREE_TRIES	= 1000,
+	TRIES		= 3,
 	REST_MS		= 1000,
 };
 
@@ -529,6 +530,48 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	return r;
 }
 
+/* It may take no notice. */
+static void
+end_proxy(pid_t pid)
+{
+	pid_t done = 0;
+
+	kill(pid, SIGTERM);
+	for (unsigned ms = 0; done == 0 && ms < PROXY_END_MS; ms += PROXY_LOOK_MS) {
+		done = waitpid(pid, NULL, WNOHANG);
+		if (done == 0)
+			usleep(PROXY_LOOK_MS * 1000);
+	}
+	if (done != 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* For another session, or none. */
+static void
+disconnect(struct ssh *s)
+{
+	if (s->session != NULL) {
+		/* Not worth waiting for: closing the socket says the same. */
+		libssh2_session_disconnect_ex(s->session, SSH_DISCONNECT_BY_APPLICATION, "", "");
+		if (s->fd >= 0)
+			shutdown(s->fd, SHUT_RDWR);
+		/* Over a closed socket it ends at once; were it not so, a leak is better than a spin. */
+		for (unsigned i = 0; i < FREE_TRIES && libssh2_session_free(s->session) == LIBSSH2_ERROR_EAGAIN; i++)
+			continue;
+	}
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->proxy > 0)
+		end_proxy(s->proxy);
+	s->session = NULL;
+	s->channel = NULL;
+	s->had_channel = false;
+	s->fd = -1;
+	s->proxy = 0;
+}
+
 int
 ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
     char *why, size_t size)
@@ -547,7 +590,17 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 		r = -EINVAL;
 		goto out;
 	}
-	if ((r = open_session(s, answer != NULL ? answer : &none, why, size)) < 0)
+	/*
+	 * dropbear, up to 2024.86, may take a command for ended when it begins as
+	 * another one ends, and breaks the connection (its issue 321).
+	 */
+	for (unsigned tries = 1;; tries++) {
+		r = open_session(s, answer != NULL ? answer : &none, why, size);
+		if (r != -ECONNRESET || !s->had_channel || tries == TRIES)
+			break;
+		disconnect(s);
+	}
+	if (r < 0)
 		goto out;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
 		r = -errno;
@@ -570,24 +623,6 @@ out:
 	return 0;
 }
 
-/* It may take no notice. */
-static void
-end_proxy(pid_t pid)
-{
-	pid_t done = 0;
-
-	kill(pid, SIGTERM);
-	for (unsigned ms = 0; done == 0 && ms < PROXY_END_MS; ms += PROXY_LOOK_MS) {
-		done = waitpid(pid, NULL, WNOHANG);
-		if (done == 0)
-			usleep(PROXY_LOOK_MS * 1000);
-	}
-	if (done != 0)
-		return;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
 void
 ssh_close(struct ssh *s)
 {
@@ -595,21 +630,9 @@ ssh_close(struct ssh *s)
 		return;
 	if (s->pumping)
 		pthread_join(s->pump, NULL);
-	if (s->session != NULL) {
-		/* Not worth waiting for: closing the socket says the same. */
-		libssh2_session_disconnect_ex(s->session, SSH_DISCONNECT_BY_APPLICATION, "", "");
-		if (s->fd >= 0)
-			shutdown(s->fd, SHUT_RDWR);
-		/* Over a closed socket it ends at once; were it not so, a leak is better than a spin. */
-		for (unsigned i = 0; i < FREE_TRIES && libssh2_session_free(s->session) == LIBSSH2_ERROR_EAGAIN; i++)
-			continue;
-	}
-	if (s->fd >= 0)
-		close(s->fd);
+	disconnect(s);
 	if (s->local_fd >= 0)
 		close(s->local_fd);
-	if (s->proxy > 0)
-		end_proxy(s->proxy);
 	free(s);
 }
 

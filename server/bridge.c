@@ -15,13 +15,15 @@
  * may have a door (door.h), and then all goes on by the sockets there.
  *
  * Joined: the main thread carries from the socket to stdout, a second one from
- * stdin to the socket.  The end of stdin closes the socket's sending side, upon
- * which nuaged hangs up; the end of the socket ends the process.  No lock.
+ * stdin to the socket; by splice() where stdin and stdout are pipes, as sshd's
+ * are.  The end of stdin closes the socket's sending side, upon which nuaged
+ * hangs up; the end of the socket ends the process.  No lock.
  */
 #include "server/bridge.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
@@ -49,6 +51,7 @@ enum {
 	STARTS_MAX	= 3,
 	ENROLL_S	= 600,			/* a token lives so long */
 	CHUNK		= 256 * 1024,
+	PIPE		= 256 * 1024,		/* of 64 MiB that all of a user's may hold */
 	LOG_MAX		= 1 << 20,		/* a log larger than that is begun anew at a start */
 	PATH_SIZE	= 4096,
 	SAID_SIZE	= 160,
@@ -56,6 +59,14 @@ enum {
 };
 
 static const char marker[] = "\nnuage-bridge 1 ", enroll[] = "enroll\n";
+
+static void
+wait_for(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	poll(&p, 1, -1);
+}
 
 static bool
 write_all(int fd, const void *data, size_t len)
@@ -65,10 +76,12 @@ write_all(int fd, const void *data, size_t len)
 
 	for (; len > 0; at += n, len -= n) {
 		n = write(fd, at, len);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		if (n < 0)
+		if (n < 0 && errno == EAGAIN)
+			wait_for(fd, POLLOUT);
+		else if (n < 0 && errno != EINTR)
 			return false;
+		if (n < 0)
+			n = 0;
 	}
 	return true;
 }
@@ -325,15 +338,51 @@ struct joint {
 	ssize_t	len;		/* of what is in it already */
 };
 
+/*
+ * Moves the pages of a pipe, which nobody copies; false when the two are of a
+ * kind that is only read and written.  The socket does not block: splice(),
+ * which holds the pipe, would wait for it, so sshd for us, and with it the other
+ * direction.
+ */
+static bool
+move_all(int from, int to)
+{
+	ssize_t n;
+
+	do {
+		n = splice(from, NULL, to, NULL, PIPE, SPLICE_F_MOVE);
+		if (n < 0 && errno == EAGAIN) {
+			wait_for(from, POLLIN);
+			wait_for(to, POLLOUT);
+		}
+	} while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
+	return n == 0 || errno != EINVAL;
+}
+
+/* Until the end of either. */
+static void
+carry(int from, int to, char *chunk)
+{
+	ssize_t n = -1;
+
+	if (move_all(from, to))
+		return;
+	while (n != 0) {
+		n = read(from, chunk, CHUNK);
+		if (n < 0 && errno == EAGAIN)
+			wait_for(from, POLLIN);
+		else if (n < 0 ? errno != EINTR : !write_all(to, chunk, n))
+			break;
+	}
+}
+
 static void *
 carry_in(void *argument)
 {
 	struct joint *j = argument;
 
-	do
-		if (j->len > 0 && !write_all(j->fd, j->chunk, j->len))
-			break;
-	while ((j->len = read(STDIN_FILENO, j->chunk, CHUNK)) > 0 || (j->len < 0 && errno == EINTR));
+	if (write_all(j->fd, j->chunk, j->len))
+		carry(STDIN_FILENO, j->fd, j->chunk);
 	shutdown(j->fd, SHUT_WR);
 	return NULL;
 }
@@ -342,11 +391,9 @@ static void
 carry_out(int fd)
 {
 	char *chunk = malloc(CHUNK);
-	ssize_t n;
 
-	while (chunk != NULL && ((n = read(fd, chunk, CHUNK)) > 0 || (n < 0 && errno == EINTR)))
-		if (n > 0 && !write_all(STDOUT_FILENO, chunk, n))
-			break;
+	if (chunk != NULL)
+		carry(fd, STDOUT_FILENO, chunk);
 	free(chunk);
 }
 
@@ -358,6 +405,10 @@ join(const struct home *home, int fd)
 	pthread_t thread;
 	int n;
 
+	/* Better, and no condition: stdin and stdout may be no pipes. */
+	fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIPE);
+	fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
 	n = snprintf(line, sizeof line, "%sok %s\n", marker,
 	    sodium_bin2hex(hex, sizeof hex, home->public, KEY_SIZE));
 	if (in.chunk == NULL || !write_all(STDOUT_FILENO, line, n) ||

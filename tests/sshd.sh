@@ -145,10 +145,8 @@ stop_remote() {
 }
 
 ssh_cleanup() {
-	local pid where
-	for where in $(mounts_below "$T"); do
-		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
-	done
+	local pid
+	unmount_all
 	for pid in $(pgrep -f "nuaged --data $T/remote") $(pgrep -f "nuage mount .*$T/"); do
 		kill -KILL "$pid" 2>/dev/null
 	done

@@ -73,6 +73,14 @@ invited_meanwhile() {
 	grep -q '^nuage-invite-' "$T/invitation"
 }
 
+# And the other way round: a nuaged that starts waits for an invite that has the store just then.
+started_meanwhile() {
+	flock "$server_data/store/lock" sh -c "touch $T/held-again; sleep 1" &
+	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol &&
+		not in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
+		grep "another nuaged has it" "$T/stderr" && stop_server
+}
+
 never_invited() {
 	new_client eve
 	exits 1 "invitation" client eve create vol2
@@ -85,7 +93,8 @@ invitation_used() {
 	invitation=$( ( server_invitation ) )
 	new_client one; new_client two
 	client one join "$invitation"
-	exits 4 "used before.*ask for a new one" client two join "$invitation"
+	exits 4 "used before.*ask for a new one$" client two join "$invitation"
+	exits 4 "used before.*nuage volumes" client one join "$invitation"
 }
 
 # Another with the same server and address: of a secret that nobody registered,
@@ -237,6 +246,22 @@ process_gone() {
 	ls "$T/gone"
 	client zoe umount "$T/gone"
 	is "Nothing is mounted." "$(client zoe status 2>&1)"
+}
+
+# A volume of another home may have the same name, and its dead mount is for that home to clear away.
+process_gone_elsewhere() {
+	client zoe mount vol "$T/gone"
+	kill -KILL "$(client zoe status --json | jq '.[0].pid')"
+	wait_for 10 eval '! ls "$T/gone"'
+	is "Nothing is mounted." "$(client yan status 2>&1)"
+	exits 1 "not mounted\|another home" client yan umount vol
+	is_mounted "$T/gone"
+	mkdir -p "$T/second"
+	client yan mount vol "$T/second"
+	client yan umount vol
+	is_mounted "$T/gone"
+	exits 1 "next mount brings" client zoe umount vol
+	not is_mounted "$T/gone"
 }
 
 may_not_create() {	# nuage invite lets a device into a volume, not make others
@@ -433,6 +458,7 @@ check "a mount of another home" mounted_by_another_home
 check "a stopped mount of another home holds nobody up" stopped_elsewhere
 check "a directory below a mount" below_a_mount
 check "a mount whose process was killed" process_gone
+check "one that another home has of it" process_gone_elsewhere
 check "a member may not make volumes" may_not_create
 check "a device that knows no server" no_server_known
 check "secrets are typed without echo" prompts
@@ -443,4 +469,5 @@ check "umount without the server" umount_without_server
 kill_and_wait "${client_pids[ann]}" TERM
 check "no route to the server" no_route
 check "an invitation while nuaged is just starting" invited_meanwhile
+check_here "nuaged starting while somebody just has the store" started_meanwhile
 tap_done

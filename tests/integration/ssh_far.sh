@@ -138,6 +138,31 @@ one_session() {
 }
 check_here "MaxSessions 1" one_session
 
+# sshd gives a command pipes; some other may give it a socket.
+on_a_socket() {
+	restart_sshd
+	cat >"$T/on_a_socket" <<-END
+	#!/usr/bin/python3
+	import os, socket, subprocess, sys, threading
+	ours, theirs = socket.socketpair()
+	subprocess.Popen(["$(realpath "$NUAGED")", *sys.argv[1:]], stdin=theirs, stdout=theirs)
+	theirs.close()
+	def carry_in():
+	    while data := os.read(0, 65536):
+	        ours.sendall(data)
+	    ours.shutdown(socket.SHUT_WR)
+	threading.Thread(target=carry_in, daemon=True).start()
+	while data := ours.recv(65536):
+	    while data:
+	        data = data[os.write(1, data):]
+	END
+	chmod +x "$T/on_a_socket"
+	client_alone ann mount "$ssh_store" "$M" --nuaged "$T/on_a_socket" || return
+	random_file "$T/sent" 8M && cp "$T/sent" "$M/sent" && client ann sync "$M" && umount_ann || return
+	client_alone ann mount "$ssh_store" "$M" --nuaged "$T/on_a_socket" && cmp "$T/sent" "$M/sent" && umount_ann
+}
+check_here "a bridge on sockets" on_a_socket
+
 other_owner() {
 	mkdir "$T/remote/foreign"
 	chmod 777 "$T/remote/foreign"

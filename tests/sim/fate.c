@@ -447,6 +447,20 @@ fate_done(struct sim *sim, struct call *c)
 
 /* ---- deciding ---- */
 
+/* By somebody else, in what the judge has not come to yet: then the store may have that already. */
+static bool
+touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
+{
+	for (size_t i = j->verified; i < j->count; i++) {
+		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
+
+		if (c != NULL && c->mount != m && c->error == 0 && fate_changes_something(c) &&
+		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
+			return true;
+	}
+	return false;
+}
+
 static void
 remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 {
@@ -457,7 +471,7 @@ remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 		bool mine = l->kind == LETTER_ADOPT && l->mount == m && !l->over;
 
 		for (size_t n = 0; mine && n < f->count; n++)
-			if (f->at[n].ino == l->as->ino && f->at[n].built_on)
+			if (f->at[n].ino == l->as->ino && (f->at[n].built_on || touched_later(j, m, l->as->ino)))
 				mine = false;
 		if (!mine) {
 			j->letters[count++] = *l;
@@ -509,20 +523,6 @@ is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 		    !sim->clients[c]->mount->ledger->was_absent))
 			return false;
 	return true;
-}
-
-/* By somebody else, in what the judge has not come to yet: then the store may have that already. */
-static bool
-touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
-{
-	for (size_t i = j->verified; i < j->count; i++) {
-		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
-
-		if (c != NULL && c->mount != m && c->error == 0 && fate_changes_something(c) &&
-		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
-			return true;
-	}
-	return false;
 }
 
 /* One boundary between what stayed and what is void: does it explain everything? */

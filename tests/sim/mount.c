@@ -251,7 +251,7 @@ swept(struct sim *sim, void *what, uint64_t number)
 		sim_after(sim, PAGES_US, swept, m, number);
 		return;
 	}
-	engine_invalidated(mount_clocked(m), oid, 0);
+	engine_invalidated(mount_clocked(m), oid, number & SWEEP_PAGES, 0);
 	mount_drain(m);
 }
 
@@ -268,7 +268,7 @@ sweep(struct sim *sim, void *what, uint64_t number)
 	r = kernel_invalidate(m->kernel, oid, number & SWEEP_DIRECTORY, number & SWEEP_PAGES);
 	sim_trace(sim, "c%u: invalidated %" PRIu64 "%s", m->client->index, oid, r < 0 ? ", unknown" : "");
 	if (r < 0) {
-		engine_invalidated(mount_clocked(m), oid, r);
+		engine_invalidated(mount_clocked(m), oid, number & SWEEP_PAGES, r);
 		mount_drain(m);
 	} else
 		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, number);

@@ -10,6 +10,7 @@
 
 struct client_world w;
 const struct attr world_file = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100 };
+const struct attr world_directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
 static const uint8_t bytes[2 * REGION_SIZE];
 
 static void
@@ -76,7 +77,7 @@ world_collect(void)
 		else if (a->kind == ACTION_FETCH && w.fetch_count < QUEUE_MAX)
 			w.fetches[w.fetch_count++] = a->fetch;
 		else if (a->kind == ACTION_INVALIDATE && !w.no_sweep)
-			engine_invalidated(w.engine, a->oid, 0);
+			engine_invalidated(w.engine, a->oid, a->pages, 0);
 		else if (a->kind == ACTION_REPLY)
 			w.reply_count++;
 		else if (a->kind == ACTION_SEND)
@@ -180,16 +181,23 @@ world_attach(bool fresh, uint64_t sequence, bool rejected)
 }
 
 void
-world_setup_unattached(const struct engine_journal *journal)
+world_setup_unattached(const struct engine_config *config)
 {
-	struct engine_config config = { .journal = journal };
-
 	w.now_ms = 100000;
 	w.credit = CREDIT_MAX;
 	w.store_count = w.commit_count = w.reply_count = w.pins = 0;
 	w.no_sweep = false;
-	engine_new(&w.engine, &config, w.keys);
+	engine_new(&w.engine, config != NULL ? config : &(struct engine_config){ 0 }, w.keys);
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	memset(w.sent, 0, sizeof w.sent);
+	world_forget();
+}
+
+static void
+setup_bare(const struct engine_config *config)
+{
+	world_setup_unattached(config);
+	world_attach(true, 0, false);
 	memset(w.sent, 0, sizeof w.sent);
 	world_forget();
 }
@@ -197,16 +205,19 @@ world_setup_unattached(const struct engine_journal *journal)
 void
 world_setup_bare(void)
 {
-	world_setup_unattached(NULL);
-	world_attach(true, 0, false);
-	memset(w.sent, 0, sizeof w.sent);
-	world_forget();
+	setup_bare(NULL);
 }
 
 void
 world_setup(void)
 {
-	world_setup_bare();
+	world_setup_as(NULL);
+}
+
+void
+world_setup_as(const struct engine_config *config)
+{
+	setup_bare(config);
 	engine_format(w.engine, 0, 0, 0755);
 	world_sync();
 	memset(w.sent, 0, sizeof w.sent);

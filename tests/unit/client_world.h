@@ -43,8 +43,9 @@ void	world_begin(void);			/* once: the keys */
 /* An engine with a formatted volume, all of it committed; and one that knows nothing. */
 void	world_setup(void);
 void	world_setup_bare(void);
-/* One that has yet to attach, with a journal or NULL. */
-void	world_setup_unattached(const struct engine_journal *journal);
+/* The first, configured so; and one that has yet to attach, NULL: as it comes. */
+void	world_setup_as(const struct engine_config *config);
+void	world_setup_unattached(const struct engine_config *config);
 void	world_teardown(void);
 void	world_attach(bool fresh, uint64_t sequence, bool rejected);
 void	world_collect(void);
@@ -78,7 +79,7 @@ int	world_find(enum action_kind kind, uint16_t type, uint64_t oid);
 void	world_forget(void);
 
 /* For short. */
-extern const struct attr world_file;			/* of 100 bytes */
+extern const struct attr world_file, world_directory;	/* the file is of 100 bytes */
 struct bytes world_text(const char *s);
 bool	world_sane(void);				/* engine_check(), and its text as a TAP comment */
 bool	world_wanted(uint64_t oid, uint8_t mode);	/* by the last READ */

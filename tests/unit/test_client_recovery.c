@@ -550,15 +550,11 @@ trim(void *context, uint64_t upto)
 	(void)context, (void)upto;
 }
 
-/* Instead of the world's engine, one that is new. */
+/* One that has yet to attach. */
 static void
 new_engine(struct engine_journal *journal)
 {
-	world_setup_bare();
-	engine_detached(w.engine);
-	engine_free(w.engine);
-	engine_new(&w.engine, &(struct engine_config){ .journal = journal }, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_setup_unattached(&(struct engine_config){ .journal = journal });
 }
 
 /* Of one file, while another's content is still on its way. */
@@ -661,11 +657,7 @@ test_hostile_range(uint64_t first_oid)
 	struct msg_attached hostile = { .session = 1, .credit = CREDIT_MAX, .term_ms = TERM_MS, .first_oid = first_oid, .oid_count = 3, .sessions = 1 };
 	uint64_t h;
 
-	world_setup_bare();
-	engine_detached(w.engine);
-	engine_free(w.engine);
-	engine_new(&w.engine, &(struct engine_config){ 0 }, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_setup_unattached(NULL);
 	engine_attached(w.engine, &hostile, true);
 	engine_format(w.engine, 0, 0, 0755);
 	world_collect();

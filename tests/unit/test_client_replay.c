@@ -119,7 +119,7 @@ static void
 mount(uint64_t landed)
 {
 	sink.next = notes_count + 1;
-	world_setup_unattached(&sink);
+	world_setup_unattached(&(struct engine_config){ .journal = &sink });
 	replay_new(&replay, "here", true);
 	for (size_t i = 0; i < notes_count; i++)
 		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
@@ -555,7 +555,7 @@ sessions(void)
 {
 	notes_count = 0;
 	sink.next = 1;
-	world_setup_unattached(&sink);
+	world_setup_unattached(&(struct engine_config){ .journal = &sink });
 	world_attach(true, 0, false);
 	ok(noted(JOURNAL_SESSION, SESSION), "the journal says whose it is");
 	notes_count = 0;
