@@ -18,7 +18,6 @@ INTEGRATION_TESTS = \
 	tests/integration/suspend.sh \
 	tests/integration/stranger.sh \
 	tests/integration/ssh_far.sh \
-	tests/integration/ssh_door.sh \
 	tests/integration/ssh_dropbear.sh \
 	tests/integration/ssh_door.sh \
 	tests/integration/guard.sh \
