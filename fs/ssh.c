@@ -337,6 +337,7 @@ static int
 explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
 {
 	bool named = s->place.nuaged[0] != '\0';
+	const char *said = t->last, *shell;
 	int wait = 0, r, status;
 
 	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
@@ -347,15 +348,19 @@ explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size
 	s->restricted = strstr(t->last, "restricted") != NULL;
 	status = libssh2_channel_get_exit_status(s->channel);
 	a->lacking = status == 127 && !named;
-	if (a->lacking)
+	if (a->lacking) {
 		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, say where it is with --nuaged "
 		    "COMMAND, or have it copied by nuage mount --install-server", s->config.host);
-	else if (status == 127 || status == 126)
+	} else if (status == 127 || status == 126) {
+		/* The shell that could not calls itself what our script is called. */
+		if ((shell = strstr(said, "exec: ")) != NULL)
+			said = shell + strlen("exec: ");
 		snprintf(why, size, "%s: %s cannot be run there%s%s", s->config.host, named ? s->place.nuaged : "its nuaged",
-		    t->last[0] != '\0' ? ": " : "", t->last);
-	else
+		    *said != '\0' ? ": " : "", said);
+	} else {
 		snprintf(why, size, "%s: `nuaged bridge` did not start there (status %d)%s%s", s->config.host, status,
-		    t->last[0] != '\0' ? ": " : "", t->last);
+		    *said != '\0' ? ": " : "", said);
+	}
 	return -ENOEXEC;
 }
 
@@ -381,7 +386,7 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a
 			t->len = sizeof marker;
 			t->text[t->len] = '\0';
 		} else if (t->len == NOISE_MAX)
-			return lost(s, -EBADMSG, "what came is not the answer of a nuaged", why, size);
+			goto noise;
 		n = libssh2_channel_read_ex(s->channel, 0, t->text + t->len, NOISE_MAX - t->len);
 		if (n > 0) {
 			for (ssize_t i = 0; i < n; i++)
@@ -399,6 +404,9 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a
 		if ((wait = ssh_wait(s)) < 0)
 			return lost(s, wait, "waiting for nuaged", why, size);
 	}
+noise:
+	snprintf(why, size, "%s: what came is not the answer of a nuaged, but what a login shell says", s->config.host);
+	return -EBADMSG;
 }
 
 static bool

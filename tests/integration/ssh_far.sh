@@ -28,6 +28,19 @@ else
 	check_here "no nuaged on the far side, or one elsewhere" absent_nuaged
 fi
 
+# The only one on its PATH.
+other_machine() {
+	mkdir -p "$T/far" && cp "$(realpath "$NUAGED")" "$T/far/nuaged" || return
+	printf '\377\377' | dd of="$T/far/nuaged" bs=1 seek=18 conv=notrunc 2>/dev/null	# e_machine
+	local programs=$sshd_path
+	sshd_path=$T/far
+	restart_sshd
+	sshd_path=$programs
+	says "its nuaged cannot be run there: .*nuaged: .*Exec format error" client_alone ann mount "$ssh_store" "$M"
+}
+check_here "a nuaged for another machine" other_machine
+rm -rf "$T/far"
+
 noisy_shell() {
 	restart_sshd
 	printf 'echo "Welcome, you have mail"\nprintf "no newline nuage-bridge 1 ok"\nhead -c 200000 /dev/zero | tr "\\0" x\necho oops >&2\n' \
