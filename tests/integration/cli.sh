@@ -70,7 +70,7 @@ options_over_the_file() {
 	in_ns_sub timeout 30 "$NUAGED" --config "$T/over.conf" --data "$T/over" --listen none --idle 1 2>"$T/over.log"
 	[ $((${EPOCHREALTIME/./} - begun)) -ge 1000000 ]
 	grep event=stop "$T/over.log"
-	! grep 127.0.0.1 "$T/over.log"
+	not grep 127.0.0.1 "$T/over.log"
 }
 
 # Who holds the store has its admin socket soon, or is about to leave.
