@@ -38,7 +38,7 @@ mount_again() {	# umount(8) leaves what is unsaved to the process, and the next 
 	bare umount "$M"
 	bare mount -t nuage vol "$M"
 	cmp "$T/big" "$M/big"
-	says "is mounted already" bare "$NUAGE" mount vol "$T/other"
+	says "is mounted already, on $M" bare "$NUAGE" mount vol "$T/other"
 	bare umount "$M"
 }
 

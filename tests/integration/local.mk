@@ -1,5 +1,6 @@
 # Scripts on real mounts, each on its own server; the longest first, as several may run at a time.
 INTEGRATION_TESTS = \
+	tests/integration/ssh_life.sh \
 	tests/integration/pin.sh \
 	tests/integration/offline.sh \
 	tests/integration/space.sh \
@@ -18,6 +19,7 @@ INTEGRATION_TESTS = \
 	tests/integration/stranger.sh \
 	tests/integration/ssh_far.sh \
 	tests/integration/ssh_dropbear.sh \
+	tests/integration/ssh_door.sh \
 	tests/integration/guard.sh \
 	tests/integration/cli.sh \
 	tests/integration/ssh_config.sh \

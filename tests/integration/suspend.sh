@@ -119,6 +119,7 @@ slept_within() {
 heard() { [ "$(json ann logind)" = heard ]; }
 json() { client "$1" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0][sys.argv[1]])' "$2"; }
 freeze_along() { echo "$1" >"$group/cgroup.procs"; }	# PID
+awaits_mount() { grep -q "fuse_\|folio_wait" "/proc/$1/stack"; }	# PID
 log_says() { grep -q "$1" "$T/ann.log"; }
 
 # The group outlives the mount it was made through.
@@ -151,16 +152,12 @@ unseen() {
 	freeze_along "${client_pids[ann]}" && wait_for 10 heard && ls "$M" >/dev/null
 }
 
-# As far as the kernel tells.
-waits_in_mount() { [ ! -r "/proc/$1/stack" ] || grep -q "fuse\|folio_wait\|request_wait" "/proc/$1/stack"; }
-
 # reader FILE: in the cgroup; $reader.
 reader() {
 	cat "$M/$1" >"$T/read" 2>"$T/read.err" &
 	reader=$!
 	freeze_along $reader
-	sleep 0.3
-	wait_for 10 waits_in_mount $reader
+	wait_for 20 awaits_mount $reader
 }
 
 inhibits() {
@@ -225,7 +222,6 @@ locks() {	# nor does who waits for a lock keep it awake
 	flock 8 || return
 	python3 - "$M/locked" >"$T/lock" 8>&- <<-'PY' &
 	import fcntl, sys
-	print("waits", flush=True)
 	try:
 	    fcntl.lockf(open(sys.argv[1], "w"), fcntl.LOCK_EX)
 	    fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX)
@@ -235,7 +231,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	PY
 	local waiter=$!
 	freeze_along $waiter
-	wait_for 10 grep -q waits "$T/lock" && sleep 0.3 && wait_for 10 waits_in_mount $waiter || return
+	wait_for 20 awaits_mount $waiter || return
 	suspend 1
 	local status=$?
 	exec 8>&-
@@ -267,7 +263,7 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	PY
 	local looker=$! changer
 	freeze_along $looker
-	wait_for 10 eval '[ "$(wc -l <"$T/looks")" -gt 15 ]' || return
+	wait_for 20 eval '[ "$(wc -l <"$T/looks")" -gt 20 ]' || return
 	( wait_for 10 grep -q FROZEN "$T/slept"; printf "brand-new" >"$B/shared" && sync "$B/shared" && date +%s.%N ) >"$T/changed" &
 	changer=$!
 	: >"$T/slept"
