@@ -8,12 +8,13 @@ sshd_with_drive
 
 # ---- the far side ----
 
+sshd_starts() { grep -c "Server listening" "$T/sshd.log"; }
 absent_nuaged() {
-	local status=0
+	local status=0 starts
 	sed -i "s|PATH=[^:]*:|PATH=|" "$T/sshd_config"
+	starts=$(sshd_starts)
 	kill -HUP "$sshd_pid"
-	sleep 0.3
-	wait_for 10 sshd_answers
+	wait_for 10 eval "[ \"\$(sshd_starts)\" -gt $starts ]" && wait_for 10 sshd_answers || return
 	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
 	cat "$T/said"
 	grep -q "there is no nuaged on its PATH" "$T/said" && is 1 "$(wc -l <"$T/said")" && is 1 $status || return
