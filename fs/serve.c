@@ -770,6 +770,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		guard_free(s.guard);
 		serve_secrets_done(&secrets);
 		sodium_memzero(&s.session, sizeof s.session);
-	}
+	} else
+		pthread_detach(s.waiter);
 	return s.lost.count > 0 && !s.kept ? CMD_FAILED : CMD_OK;
 }
