@@ -188,6 +188,18 @@ adopt(struct shell *s, const struct msg_attached *a)
 		s->config.keeper->session(s->config.keeper_context, a->session, a->secret, generation);
 }
 
+/* The next generation that is tried is further away each time; false: there is none. */
+static bool
+step_up(struct shell *s, uint32_t *step)
+{
+	LOCK_SCOPE(&s->lock);
+	if (*step == 0 || *step > UINT32_MAX - 1 - s->generation)
+		return false;
+	s->generation += *step - 1;
+	*step *= 2;
+	return true;
+}
+
 static int
 control_attach(void *context, struct link *link, char *why, size_t size)
 {
@@ -196,6 +208,7 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 	struct buffer *frame;
 	struct arena arena;
 	char said[200];
+	uint32_t step = 1;
 	int r;
 
 	for (unsigned tries = 0;; tries++) {
@@ -217,7 +230,8 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 			memset(s->secret, 0, SECRET_SIZE);
 			continue;
 		}
-		if (r == -ESTALE && answer.type == MSG_done && tries < ATTACH_TRIES)
+		/* Or this device's note of it is behind, for want of room: by any number of connections. */
+		if (r == -ESTALE && answer.type == MSG_done && step_up(s, &step))
 			continue;
 		if (r == -EBUSY && strcmp(why, status_text(STATUS_BUSY)) != 0) {
 			snprintf(said, sizeof said, "%s", why);
