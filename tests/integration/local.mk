@@ -24,6 +24,7 @@ INTEGRATION_TESTS = \
 	tests/integration/ssh_far.sh \
 	tests/integration/ssh_faults.sh \
 	tests/integration/ssh_install.sh \
+	tests/integration/ssh_lanes.sh \
 	tests/integration/ssh_login.sh \
 	tests/integration/stranger.sh \
 	tests/integration/suspend.sh \
