@@ -232,6 +232,8 @@ struct engine {
 
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
+	uint64_t	 attached_oid;		/* first_oid of the last ATTACHED */
+	uint64_t	 known_oid;		/* that of the last one of which it is known what is held, or 0: more is pretended */
 	bool		 kept_long;		/* the kernel was told to keep things for longer than the term */
 	bool		 expired;		/* the kernel has been told that the term is over */
 	bool		 offline;
@@ -361,9 +363,9 @@ void		 lease_foretold(struct engine *e, const struct op *op);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
 void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
-void		 lease_swept(struct engine *e, struct object *o);
+void		 lease_swept(struct engine *e, struct object *o, bool pages);
 /* The kernel did not know it.  True: it will, and is told again; or has forgotten, and is about to say so. */
-bool		 lease_sweep_again(struct engine *e, struct object *o);
+bool		 lease_sweep_again(struct engine *e, struct object *o, bool pages);
 void		 lease_reclaim(struct engine *e, bool restarted);
 void		 lease_reclaimed(struct engine *e, const struct msg_reclaimed *m);
 void		 lease_lost(struct engine *e, struct object *o);
@@ -499,7 +501,7 @@ void		 redo_done(struct engine *e, const struct journal_entry *n);
 /* ---- offline.c ---- */
 bool		 offline_tick(struct engine *e);	/* is it? */
 void		 offline_end(struct engine *e);
-bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
+bool		 offline_has(struct engine *e, struct object *o, enum mode mode);
 int		 offline_error(const struct engine *e, const struct op *op);
 int		 offline_room(struct engine *e, const struct op *op);
 int		 offline_sync(struct engine *e);
@@ -597,6 +599,7 @@ void		 supply_step(struct engine *e);		/* a block was stored, or a commit acknow
 int		 data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, struct bytes data);
 int		 data_read(struct engine *e, struct op *op, struct object *o, uint64_t offset, size_t size);
 int		 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size);
+void		 data_reorder(struct engine *e, struct object *o);	/* emptied, or found to be so in a commit that came back */
 int		 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, uint64_t len);
 int		 data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, int whence);
 void		 data_flush(struct engine *e, struct object *o);	/* starts; see flush_done */

@@ -330,6 +330,14 @@ is_committed(const struct object *o)
 	return !data_dirty(o) && o->attr.size == o->stated_size && o->stable_size == o->stated_size;
 }
 
+/* If a commit to come renames it over another, the content it had then is gone: that goes with what is written now (R4). */
+void
+data_reorder(struct engine *e, struct object *o)
+{
+	if (o->over > e->sequence)
+		txn_order(e, o);
+}
+
 int
 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 {
@@ -362,6 +370,8 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		txn_touch(e, o);
 	}
 	o->hold_ms = e->now_ms;
+	if (size == 0)
+		data_reorder(e, o);
 	if (size < o->attr.size) {
 		o->tail_tidy = true;
 		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);

@@ -7,6 +7,8 @@
  * 2. Replies that leave during a recall have zero timeouts, so after DRAIN
  *    one sweep is enough for names and attributes; but pages, and names that
  *    a RENAME moved, are swept again while such replies left meanwhile.
+ *    RELEASE waits for that sweep; but not for pages that a parked request of
+ *    ours has locked.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
  * 4. What is lost is swept at once, and again when the replies have left that
  *    were made before: the kernel may have got names by them in between.
@@ -219,20 +221,31 @@ drain(struct engine *e, struct object *o)
 	recall_set(e, o, RECALL_DRAIN);
 	o->recall_after = e->replies;
 	o->cached_replies = 0;
+	o->light_asked = false;
 	lease_step(e, o);
+}
+
+static bool
+sweep(struct engine *e, struct object *o, bool directory, bool pages)
+{
+	struct action *a = action_add(e, ACTION_INVALIDATE);
+
+	if (a == NULL)
+		return false;
+	o->sweeps++;
+	o->light_sweeps += !pages;
+	a->oid = o->oid;
+	a->directory = directory;
+	a->pages = pages;
+	return true;
 }
 
 void
 lease_sweep(struct engine *e, struct object *o)
 {
-	struct action *a = action_add(e, ACTION_INVALIDATE);
+	bool directory = !o->attr_known || S_ISDIR(o->attr.mode);
 
-	if (a == NULL)
-		return;
-	o->sweeps++;
-	a->oid = o->oid;
-	a->directory = !o->attr_known || S_ISDIR(o->attr.mode);
-	a->pages = !a->directory;
+	sweep(e, o, directory, !directory);
 }
 
 /*
@@ -242,12 +255,8 @@ lease_sweep(struct engine *e, struct object *o)
 void
 lease_changed(struct engine *e, const struct op *op, struct object *o)
 {
-	struct action *a;
-
-	if (op->state->ticket == 0 || o->lookups == 0 || (a = action_add(e, ACTION_INVALIDATE)) == NULL)
-		return;
-	o->sweeps++;
-	a->oid = o->oid;
+	if (op->state->ticket != 0 && o->lookups > 0)
+		sweep(e, o, false, false);
 }
 
 /*
@@ -261,12 +270,9 @@ lease_foretold(struct engine *e, const struct op *op)
 
 	for (size_t i = 0; i < sizeof oids / sizeof *oids; i++) {
 		struct object *o = oids[i] == 0 ? NULL : object_find(e, oids[i]);
-		struct action *a;
 
-		if (o == NULL || (o->lookups == 0 && o->oid != OID_ROOT) || (a = action_add(e, ACTION_INVALIDATE)) == NULL)
-			continue;
-		o->sweeps++;
-		a->oid = o->oid;
+		if (o != NULL && (o->lookups > 0 || o->oid == OID_ROOT))
+			sweep(e, o, false, false);
 	}
 }
 
@@ -285,6 +291,14 @@ pages_locked(const struct engine *e, const struct object *o)
 		    s->op->ino == o->oid && (s->op->type == OP_READ || s->op->type == OP_WRITE))
 			return true;
 	return false;
+}
+
+static bool
+attributes_swept(struct engine *e, struct object *o)
+{
+	if (!o->light_asked)
+		o->light_asked = sweep(e, o, false, false);
+	return o->light_asked && o->light_sweeps == 0;
 }
 
 void
@@ -312,9 +326,10 @@ lease_step(struct engine *e, struct object *o)
 	/*
 	 * The release does not wait for that sweep; it ends when the request is
 	 * answered.  Files opened while others mount the volume have no pages, so
-	 * only older handles may see old bytes until then.
+	 * only older handles may see old bytes until then.  Attributes are asked
+	 * for by anybody, and have no lock: a sweep of them alone is waited for.
 	 */
-	if (o->recall == RECALL_SWEEP && pages_locked(e, o))
+	if (o->recall == RECALL_SWEEP && pages_locked(e, o) && attributes_swept(e, o))
 		recall_set(e, o, RECALL_FLUSH);
 	if (o->recall != RECALL_FLUSH)
 		return;
@@ -361,7 +376,7 @@ engine_hurry(struct engine *e)
  * has run: told before, it knows nothing, and keeps what the reply says of it.
  */
 bool
-lease_sweep_again(struct engine *e, struct object *o)
+lease_sweep_again(struct engine *e, struct object *o, bool pages)
 {
 	struct action *a;
 
@@ -370,15 +385,16 @@ lease_sweep_again(struct engine *e, struct object *o)
 		return false;
 	o->unknown++;
 	a->oid = o->oid;
-	a->pages = o->attr_known && !S_ISDIR(o->attr.mode);	/* names went with the first */
+	a->pages = pages;	/* names went with the first */
 	a->again = true;
 	return true;
 }
 
 void
-lease_swept(struct engine *e, struct object *o)
+lease_swept(struct engine *e, struct object *o, bool pages)
 {
 	o->unknown = 0;
+	o->light_sweeps -= !pages && o->light_sweeps > 0;
 	if (o->sweeps > 0 && --o->sweeps > 0)
 		return;
 	if (o->recall != RECALL_SWEEP)
@@ -599,6 +615,7 @@ lease_reclaim(struct engine *e, bool restarted)
 		a->message.reclaim.leases.at = at;
 		a->message.reclaim.leases.count = count;
 		a->message.reclaim.last = o == NULL;
+		a->message.reclaim.known = e->known_oid;
 		e->reclaims++;
 	} while (o != NULL);
 }
@@ -710,17 +727,10 @@ void
 lease_forget_names(struct engine *e)
 {
 	struct object *o;
-	struct action *a;
 
-	TAILQ_FOREACH(o, &e->lru, lru_link) {
-		if (o->lookups == 0 && o->oid != OID_ROOT)
-			continue;
-		if ((a = action_add(e, ACTION_INVALIDATE)) == NULL)
-			return;
-		o->sweeps++;
-		a->oid = o->oid;
-		a->directory = !o->attr_known || S_ISDIR(o->attr.mode);
-	}
+	TAILQ_FOREACH(o, &e->lru, lru_link)
+		if (o->lookups > 0 || o->oid == OID_ROOT)
+			sweep(e, o, !o->attr_known || S_ISDIR(o->attr.mode), false);
 }
 
 uint32_t

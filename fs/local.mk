@@ -105,6 +105,7 @@ nuage_SOURCES = \
 	fs/guard.c fs/guard.h \
 	fs/handover.c fs/handover.h \
 	fs/main.c \
+	fs/mounts.c fs/mounts.h \
 	fs/serve.c fs/serve.h \
 	fs/serve_cache.c fs/serve_cache.h \
 	fs/serve_config.c fs/serve_config.h \

@@ -8,7 +8,7 @@
 #include "fs/delay.h"
 #include "fs/lock.h"
 
-enum { THREADS = 3, AGAIN_US = 1000 };
+enum { THREADS = 4, LIGHT = 1, AGAIN_US = 1000 };	/* LIGHT: which of them makes no call that can be stuck */
 
 struct notice {
 	uint64_t	 oid;
@@ -28,16 +28,16 @@ struct notifier {
 	pthread_t	 threads[THREADS];
 };
 
-/* The first notice; when it is of a directory, all of directories that are queued. */
+/* The first notice, of those without pages if `light`; when it is of a directory, all of directories that are queued. */
 static struct notice *
-take(struct notifier *n)
+take(struct notifier *n, bool light)
 {
 	struct notice *taken = NULL, **tail = &taken, **at, *notice;
 
 	for (at = &n->first; (notice = *at) != NULL;) {
-		if (taken != NULL && !(taken->directory && notice->directory)) {
-			if (!taken->directory)
-				break;
+		if (taken != NULL && !taken->directory)
+			break;
+		if (taken == NULL ? light && notice->pages : !notice->directory) {
 			at = &notice->next;
 			continue;
 		}
@@ -51,21 +51,19 @@ take(struct notifier *n)
 	return taken;
 }
 
-static void *
-notifier_main(void *argument)
+static void
+carry_out(struct notifier *n, bool light)
 {
-	struct notifier *n = argument;
-	struct notice *list, *notice;
+	struct notice *list = NULL, *notice;
 	int r, names;
 
 	for (;;) {
 		{
 			LOCK_SCOPE(&n->lock);
-			while (n->first == NULL && !n->stopping)
+			while (!n->stopping && (list = take(n, light)) == NULL)
 				pthread_cond_wait(&n->added, &n->lock);
 			if (n->stopping)
-				return NULL;
-			list = take(n);
+				return;
 		}
 		DELAY_POINT("sweep");
 		names = list->directory ? n->calls->forget_names(n->context) : 0;
@@ -75,10 +73,24 @@ notifier_main(void *argument)
 				usleep(AGAIN_US);
 			r = n->calls->forget_inode(n->context, notice->oid, notice->pages);
 			DELAY_POINT("swept");
-			n->calls->done(n->context, notice->oid, names < 0 ? names : r);
+			n->calls->done(n->context, notice->oid, notice->pages, names < 0 ? names : r);
 			free(notice);
 		}
 	}
+}
+
+static void *
+notifier_main(void *argument)
+{
+	carry_out(argument, false);
+	return NULL;
+}
+
+static void *
+light_main(void *argument)
+{
+	carry_out(argument, true);
+	return NULL;
 }
 
 int
@@ -94,7 +106,7 @@ notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *co
 	n->calls = calls;
 	n->context = context;
 	for (; n->count < THREADS; n->count++)
-		if (pthread_create(&n->threads[n->count], NULL, notifier_main, n) != 0)
+		if (pthread_create(&n->threads[n->count], NULL, n->count == LIGHT ? light_main : notifier_main, n) != 0)
 			break;
 	if (n->count == 0) {
 		notifier_free(n);
@@ -140,6 +152,6 @@ notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages, bool 
 		*n->last = notice;
 		n->last = &notice->next;
 	}
-	pthread_cond_signal(&n->added);
+	pthread_cond_broadcast(&n->added);	/* not every thread takes every notice */
 	return 0;
 }

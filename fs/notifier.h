@@ -3,8 +3,9 @@
  *
  * Such a call can block on a lock of the kernel that one of our own parked
  * requests holds (DESIGN R1), so it is made by no thread that anybody waits
- * for, and a call that is stuck does not hold up the next.  Forgetting names
- * is one call for all that were asked for together.
+ * for.  Only one for pages can be stuck, and one thread makes none of those: so
+ * names and attributes never wait for pages.  Forgetting names is one call for
+ * all that were asked for together.
  */
 #ifndef FS_NOTIFIER_H
 #define FS_NOTIFIER_H
@@ -16,7 +17,7 @@ struct notifier;
 struct notifier_calls {
 	int	(*forget_names)(void *context);
 	int	(*forget_inode)(void *context, uint64_t oid, bool pages);
-	void	(*done)(void *context, uint64_t oid, int error);
+	void	(*done)(void *context, uint64_t oid, bool pages, int error);
 };
 
 int	notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *context);

@@ -89,7 +89,8 @@ struct object {
 	uint64_t	 early_grant;		/* a RECALL that overtook its grant */
 	uint8_t		 early_mode;
 	uint64_t	 early_ticket;
-	uint32_t	 sweeps;		/* INVALIDATE actions under way */
+	uint32_t	 sweeps, light_sweeps;	/* INVALIDATE actions under way; those of them without pages */
+	bool		 light_asked;		/* one was added since the DRAIN */
 	bool		 swept_late;		/* once more when the replies of when it was lost have left */
 	uint32_t	 unknown;		/* times in a row that the kernel did not know it then */
 	uint64_t	 cached_replies;	/* that leave pages or moved names in the kernel, since the DRAIN began */
@@ -123,6 +124,7 @@ struct object {
 	/* transaction */
 	bool		 dirty;			/* on the engine's dirty list */
 	bool		 ordered;		/* its data goes into the same commit (renamed over another) */
+	uint64_t	 over;			/* the commit that renames it over another; 0: none */
 	TAILQ_ENTRY(object) dirty_link;
 	uint64_t	 sequence;		/* last commit that changed it */
 	uint32_t	 inflight;		/* commits under way that change it */

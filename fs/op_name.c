@@ -568,6 +568,7 @@ op_rename(struct engine *e, struct op *op)
 	drop_name(e, n.replaced);
 	note_victim(op, n.replaced);
 	/* The old content must not go before the new has arrived (R4). */
+	n.moved->over = e->sequence + 1;
 	if (data_dirty(n.moved) || n.moved->hold)
 		txn_order(e, n.moved);
 	return 0;

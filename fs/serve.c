@@ -33,6 +33,7 @@
 #include "fs/journal_file.h"
 #include "fs/lock.h"
 #include "fs/log.h"
+#include "fs/mounts.h"
 #include "fs/peek.h"
 #include "fs/serve_cache.h"
 #include "fs/serve_config.h"
@@ -264,7 +265,7 @@ end_elsewhere(struct serve *s, unsigned since_ms)
 {
 	const char *directory = s->options->mount.directory;
 
-	if (since_ms < LINGER_MS || wait_stage(s, STAGE_GONE, 0) || cmd_is_mounted(directory))
+	if (since_ms < LINGER_MS || wait_stage(s, STAGE_GONE, 0) || mounts_has(directory))
 		return;
 	log_warning("%s is unmounted, but not in another mount namespace (a container?): ended there too", directory);
 	advance(s, STAGE_GONE, false);
@@ -602,6 +603,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	if (stat(o->mount.directory, &st) < 0)
 		return -errno;
 	watch(s, st.st_dev);
+	if ((r = home_mount_save(o->home, o->volume.id, st.st_dev)) < 0)
+		log_warning("what would be left of this mount should its process be killed cannot be noted: %s", strerror(-r));
 	mount_read_ahead(st.st_dev);
 	return 0;
 }
@@ -675,6 +678,7 @@ finish(struct serve *s)
 		end_journal(s);
 	else
 		shell_journal_end(s->shell);
+	home_mount_remove(s->options->home, s->options->volume.id);
 	control_hide(s->control);
 	close(s->lock_fd);
 	advance(s, STAGE_FLUSHED, false);

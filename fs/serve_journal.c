@@ -113,33 +113,68 @@ is_listed(const struct listed *l, const char *path)
 	return false;
 }
 
-static void
+/* Appends what is not listed yet, by an attempt that was cut short; all of it or nothing. */
+static int
+list_conflicts(int fd, const struct replay *r, const struct listed *listed)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	const char *copy;
+	int error = end < 0 ? -errno : 0;
+
+	for (size_t i = 0; error == 0 && i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++)
+		if (!is_listed(listed, copy) && dprintf(fd, "%s\n", copy) < 0)
+			error = -errno;
+	if (error == 0 && fsync(fd) < 0)
+		error = -errno;
+	if (error < 0 && end >= 0 && ftruncate(fd, end) < 0)
+		log_error("the list of conflicts cannot be cut back: %s", strerror(errno));
+	return error;
+}
+
+/* They are listed nowhere else: the journal is not forgotten before. */
+static int
 keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct replay *r)
 {
 	struct listed listed = { .list = NULL };
 	char path[PATH_MAX];
 	const char *copy;
-	int error = home_conflicts(home, id, path, sizeof path), fd = -1;
+	int error, fd;
 
 	if (!replay_conflict(r, 0, &copy))
-		return;
+		return 0;
+	if ((error = home_conflicts(home, id, path, sizeof path)) < 0)
+		return error;
 	serve_journal_conflicts(home, id, remember, &listed);
-	if (error == 0 && (fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
-		error = -errno;
-	for (size_t i = 0; i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++) {
-		if (is_listed(&listed, copy))
-			continue;	/* by an attempt that was cut short */
-		log_warning("changed here and elsewhere: this device's version is %s", copy);
-		if (fd >= 0 && dprintf(fd, "%s\n", copy) < 0)
-			error = -errno;
-	}
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	error = fd < 0 ? -errno : list_conflicts(fd, r, &listed);
 	if (fd >= 0)
 		close(fd);
+	for (size_t i = 0; error == 0 && i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++)
+		if (!is_listed(&listed, copy))
+			log_warning("changed here and elsewhere: this device's version is %s", copy);
 	for (size_t i = 0; i < listed.count; i++)
 		free(listed.list[i]);
 	free(listed.list);
-	if (error < 0)
-		log_error("the list of conflicts cannot be kept: %s", strerror(-error));
+	return error == -ENOSPC ? -ENOBUFS : error;	/* here, not there */
+}
+
+static const char *
+reason(int error)
+{
+	switch (error) {
+	case -EINTR:
+		return "the server does not answer";
+	case -EBUSY:
+		return "the server is too busy";
+	case -EAGAIN:
+		return "others took what it had begun to change, so it must begin again";
+	case -ENOSPC:
+		return "the server is out of space";
+	case -ENOBUFS:
+		return "this machine's disk is full";
+	default:
+		return strerror(-error);
+	}
 }
 
 static void
@@ -180,16 +215,14 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		return error;
 	}
 	error = shell_replay(shell, r);
+	if (error == 0)
+		error = keep_conflicts(home, id, r);
 	if (error == 0) {
-		keep_conflicts(home, id, r);	/* before the journal forgets them */
 		shell_journal_end(shell);	/* it may be asked to give something back just now, and write that down */
 		error = journal_file_reset(file);
 	}
 	if (error < 0)
-		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
-		    error == -EINTR ? "the server does not answer" : error == -EBUSY ? "the server is too busy" :
-		    error == -EAGAIN ? "others took what it had begun to change, so it must begin again" : error == -ENOSPC ? "the server is out of space" :
-		    error == -ENOBUFS ? "this machine's disk is full" : strerror(-error));
+		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s", reason(error));
 	shell_free(shell, error == 0);
 	if (error < 0)
 		return error;
@@ -239,17 +272,18 @@ serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct j
 	error = load(file, &r);
 	if (error == 0)
 		error = shell_redo(shell, r, losses, keep, stop);
+	if (error == 0)
+		error = keep_conflicts(home, id, r);
 	if (error == 0) {
 		replay_report(r, &report);
 		log_info("%" PRIu64 " operations that were lost with their leases were done again, %" PRIu64
 		    " did not fit any more; %" PRIu64 " conflicts, %" PRIu64 " equal", report.run, report.unfit, report.conflicts,
 		    report.equal);
-		keep_conflicts(home, id, r);	/* the end forgets them */
 	}
 	error = shell_redo_end(shell, losses, error);
 	replay_free(r);
 	if (error < 0 && error != -EAGAIN && error != -EINTR)
-		log_warning("what was lost with its leases waits in the journal: %s", strerror(-error));
+		log_warning("what was lost with its leases waits in the journal: %s", reason(error));
 	return error;
 }
 

@@ -158,7 +158,7 @@ shell_carry_out(struct shell *s, struct outcome *o)
 			r = s->notifier == NULL ? 0 :
 			    notifier_add(s->notifier, a->oid, a->directory, a->pages, a->again);
 			if (s->notifier == NULL || r < 0)
-				AGAIN(s, o, engine_invalidated(s->engine, a->oid, r));
+				AGAIN(s, o, engine_invalidated(s->engine, a->oid, a->pages, r));
 			break;
 		case ACTION_REPLY:
 			c = (struct call *)a->op;
@@ -242,11 +242,11 @@ kick_bulk(void *context, bool light)
 }
 
 static void
-invalidated(void *context, uint64_t oid, int error)
+invalidated(void *context, uint64_t oid, bool pages, int error)
 {
 	struct shell *s = context;
 
-	EVENT(s, engine_invalidated(s->engine, oid, error));
+	EVENT(s, engine_invalidated(s->engine, oid, pages, error));
 }
 
 static int

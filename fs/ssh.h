@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fs/ssh_place.h"
 #include "proto/limits.h"
 
 enum { SSH_ANSWER_ADDRESS = 256 };
@@ -33,6 +34,7 @@ struct ssh_answer {
 	uint8_t		server_key[KEY_SIZE];
 	uint8_t		token[SECRET_SIZE];
 	char		address[SSH_ANSWER_ADDRESS];	/* where it listens, as it thinks */
+	char		host[SSH_HOST];		/* where SSH connected to, if not by a proxy; else empty */
 };
 
 /*

@@ -139,6 +139,7 @@ txn_clean(struct engine *e, struct object *o)
 	}
 	o->attr_dirty = false;
 	o->hold = o->wipe = false;
+	o->over = 0;
 	undirty(e, o);
 }
 
@@ -635,6 +636,8 @@ thaw(struct engine *e, struct commit_state *s)
 			continue;
 		}
 		if (m->kind == KIND_ATTR) {
+			if (o->hold)
+				data_reorder(e, o);
 			data_thawed(e, o);
 			txn_touch_attr(e, o);
 		} else if (m->op == CHANGE_DELETE_RANGE) {

@@ -15,11 +15,32 @@
 # whatever happens, the exit trap unmounts, kills and removes all.  A client is
 # a NUAGE_HOME of its own, so several run on one machine.
 #
+# Scripts run beside each other.  As root each has a mount and a network
+# namespace of its own: it sees no mount of another, takes no port of another,
+# and what it mounts goes with its last process, even if it is killed.  A script
+# of which something is left after its exit trap has failed.
+#
 # NUAGE and NUAGED name other programs to test, NUAGE_KEEP=1 keeps $T,
 # NUAGE_LONG=1 runs the scripts that take long.
 # shellcheck shell=bash disable=SC2154
 
 set -u
+
+apart() { [ "${NUAGE_APART-}" = $$ ]; }		# and a script that another one starts is so anew
+
+# Not of a text that bash -c runs.
+if [ "$(id -u)" = 0 ] && ! apart && [ ${#BASH_SOURCE[@]} -gt 1 ] &&
+	unshare -mn ip link set lo up 2>/dev/null; then
+	NUAGE_APART=$$ exec unshare -mn --propagation slave "$BASH" "$0" "$@"
+fi
+if apart; then
+	ip link set lo up
+	# A copy of somebody's mount, or network namespace, would keep it alive when he removes it.
+	awk '/ - fuse\.nuage / || / - nsfs / { print $5 }' /proc/self/mountinfo | tac | while read -r where; do
+		umount -l "$(printf %b "$where")" 2>/dev/null
+	done
+fi
+
 : "${top_srcdir:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
 : "${top_builddir:=$top_srcdir/build}"
 tools=$top_builddir/tests/tools
@@ -35,7 +56,6 @@ helper_pids=() memory_groups=()
 # All of the script is one skipped case.
 skip_all() {
 	echo "1..0 # SKIP $*"
-	trap - EXIT
 	exit 0
 }
 
@@ -134,7 +154,7 @@ tap_done() {
 
 # ---- the surroundings ----
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline.
+# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline, which is one for a busy machine.
 wait_for() {
 	local deadline=$((SECONDS + $1 + 1))
 	shift
@@ -169,30 +189,87 @@ abort_mounts() {
 	done
 }
 
+# Processes in its mount namespace, or marked by their environment or their arguments; and who looks.
+marked_processes() {
+	grep -lsaF -e "$T" /proc/[0-9]*/environ /proc/[0-9]*/cmdline | cut -d/ -f3
+	! apart || find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/ns/mnt' \
+		-lname "$(readlink /proc/self/ns/mnt | sed 's/[][]/\\&/g')" 2>/dev/null | cut -d/ -f3
+}
+
+# Those it started, and theirs.  Who looked is gone by then.
+left_processes() {
+	local pid
+	for pid in $(marked_processes | sort -un); do
+		[ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ] || ! grep -qs . "/proc/$pid/cmdline" || echo "$pid"
+	done
+}
+no_process_is_left() { [ -z "$(left_processes)" ]; }
+
+# Its own: others' come and go here too, as their mounts do.
+left_netns() { awk -v own="-[a-z]*$$\$" '/ - nsfs / { sub(/.*\//, "", $5) } / - nsfs / && $5 ~ own { print $5 }' /proc/self/mountinfo; }
+left_loops() { grep -lsF "$T/" /sys/block/loop*/loop/backing_file | cut -d/ -f4; }
+
+unmount_all() {
+	local where
+	for where in $(mounts_below "$T"); do
+		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
+	done
+}
+
+left=()			# behind, by a script that ends
+leaving_s=10		# what its processes may take to end by themselves
+
+# Ends that, too.  What its processes still held, or made at the last moment, is among it.
+look_for_what_is_left() {
+	local what
+	wait_for $leaving_s no_process_is_left >/dev/null
+	for what in $(left_processes); do
+		left+=("process $what: $(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")")
+		kill -KILL "$what" 2>/dev/null
+	done
+	for what in $(mounts_below "$T"); do
+		left+=("mount $what")
+	done
+	unmount_all
+	for what in $(left_loops); do
+		left+=("loop device $what")
+		losetup -d "/dev/$what"
+	done
+	for what in $(left_netns); do
+		left+=("network namespace $what")
+		ip netns del "$what"
+	done
+	[ ${#memory_groups[@]} = 0 ] || rmdir "${memory_groups[@]}" || left+=("cgroups ${memory_groups[*]}")
+	if [ -n "${NUAGE_KEEP-}" ]; then
+		echo "# kept: $T"
+	else
+		rm -rf --one-file-system "$T" || left+=("files in $T")
+	fi
+}
+
 cleanup() {
 	local status=$? pid where
 	trap - EXIT INT TERM
 	abort_mounts
-	for where in $(mounts_below "$T"); do
-		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
-	done
 	for pid in $server_pid "${client_pids[@]}" $link_pid "${helper_pids[@]}"; do
 		kill_and_wait "$pid"
 	done
 	for where in $server_ns $client_ns; do
 		ip netns del "$where"
 	done
-	[ ${#memory_groups[@]} = 0 ] || rmdir "${memory_groups[@]}"
-	if [ -n "${NUAGE_KEEP-}" ]; then
-		echo "# kept: $T"
-	else
-		rm -rf --one-file-system "$T"
+	unmount_all
+	look_for_what_is_left
+	if [ ${#left[@]} != 0 ]; then
+		echo "Bail out! left behind: ${left[0]}"
+		printf '%s\n' "${left[@]}" | note
+		status=1
 	fi
 	exit $status
 }
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/nuage-test.XXXXXX") || exit 1
 chmod 755 "$T"
+export NUAGE_TEST=$T	# by which its processes are known
 trap cleanup EXIT
 trap 'exit 143' INT TERM
 
@@ -205,7 +282,7 @@ program() {	# where the build leaves it
 NUAGE=${NUAGE:-$(program nuage fs)}
 NUAGED=${NUAGED:-$(program nuaged server)}
 
-# needs THING...: skips all without one of fuse, netns, root, long, or a program.
+# needs THING...: skips all without one of fuse, netns, root, apart, long, or a program.
 needs() {
 	local thing
 	[ -n "$NUAGE" ] && [ -n "$NUAGED" ] || skip_all "nuage and nuaged are not built"
@@ -218,6 +295,7 @@ needs() {
 			ip netns del "nuage-try-$$"
 			[ -c /dev/net/tun ] || skip_all "no /dev/net/tun"
 			;;
+		apart) apart || skip_all "no namespaces of its own" ;;
 		long) [ -n "${NUAGE_LONG-}" ] || skip_all "takes long; make check-long runs it" ;;
 		*) command -v "$thing" >/dev/null || skip_all "no $thing" ;;
 		esac
@@ -266,7 +344,7 @@ start_server() {
 	( in_ns "$server_ns" "$NUAGED" --data "$server_data" --listen "$server_host:$server_port" \
 		"${config[@]}" "${server_args[@]}" ) >>"$server_log" 2>&1 &
 	server_pid=$!
-	wait_for 10 server_is_up_or_gone && kill -0 $server_pid 2>/dev/null && return
+	wait_for 30 server_is_up_or_gone && kill -0 $server_pid 2>/dev/null && return
 	bail "the server does not start" "$server_log"
 }
 
@@ -278,7 +356,7 @@ server_is_up_or_gone() {
 stop_server() {
 	[ -n "$server_pid" ] || return 0
 	kill -TERM "$server_pid"
-	wait_for 20 process_is_gone "$server_pid" || kill -KILL "$server_pid"
+	wait_for 60 process_is_gone "$server_pid" || kill -KILL "$server_pid"
 	wait "$server_pid"
 	local status=$?
 	server_pid=
@@ -339,7 +417,7 @@ mount_client() {
 	( export NUAGE_HOME="$T/$name.home"
 	  in_ns "$client_ns" "$NUAGE" mount "$volume" "$where" -f "$@" ) >>"$T/$name.log" 2>&1 &
 	client_pids[$name]=$!
-	wait_for 20 mounted_or_gone "$where" "${client_pids[$name]}" && is_mounted "$where" ||
+	wait_for 60 mounted_or_gone "$where" "${client_pids[$name]}" && is_mounted "$where" ||
 		bail "$name does not mount $volume" "$T/$name.log"
 }
 
@@ -357,7 +435,7 @@ two_clients() {
 umount_client() {
 	local name=$1
 	client "$name" umount "$(mnt "$name")" || return
-	wait_for 20 process_is_gone "${client_pids[$name]}" || return
+	wait_for 60 process_is_gone "${client_pids[$name]}" || return
 	wait "${client_pids[$name]}"
 	unset "client_pids[$name]"
 }
@@ -403,7 +481,7 @@ link_up() {
 	must ip netns add $server_ns
 	"$tools/wanlink" "$@" $client_ns 10.99.0.1/30 $server_ns 10.99.0.2/30 >"$T/link.out" 2>"$T/link.log" &
 	link_pid=$!
-	must wait_for 5 grep -q ready "$T/link.out"
+	must wait_for 20 grep -q ready "$T/link.out"
 }
 
 link_cut() { link_signal USR1 cut; }
@@ -412,7 +490,7 @@ link_restore() { link_signal USR2 restore; }
 link_signal() {
 	: >"$T/link.out"
 	kill -"$1" "$link_pid"
-	wait_for 5 grep -q "$2" "$T/link.out"
+	wait_for 20 grep -q "$2" "$T/link.out"
 }
 
 # ---- material ----

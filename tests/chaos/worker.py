@@ -150,11 +150,15 @@ class Worker:
 
 
 def write_all(path, flags, data, offset=None, sync=False):
+    """As programs do: what a short write left out is written too, or says why not."""
     fd = os.open(path, flags)
     try:
-        n = os.write(fd, data) if offset is None else os.pwrite(fd, data, offset)
-        if n != len(data):
-            raise OSError(errno.EIO, f"{n} of {len(data)} bytes were written")
+        done = 0
+        while done < len(data):
+            n = os.write(fd, data[done:]) if offset is None else os.pwrite(fd, data[done:], offset + done)
+            if n == 0:
+                raise OSError(errno.EIO, f"{done} of {len(data)} bytes were written")
+            done += n
         if sync:
             os.fsync(fd)
     finally:

@@ -332,6 +332,23 @@ full_disk() {	# without room for a journal changes are answered when the server 
 	grep -q "did not fit" "$T/status" && grep -q "the journal cannot grow" "$T/ann.log" && return $status
 }
 
+unlisted() {	# while a conflict cannot be listed, the journal that tells of it is kept
+	local home="$T/ann.home" small="$T/small" status
+	mount -t tmpfs -o size=64m none "$small" && cp -a "$home/." "$small/" && mount --bind "$small" "$home" || return
+	mount_client ann vol && printf original >"$M/listed" && flush_client ann && client ann umount "$M" || return
+	mount_lazily ann && printf "from ann" >"$M/listed" && kill_client ann || return
+	bob_writes listed "from bob" || return
+	find "$home" -name conflicts -delete
+	head -c 100000000 /dev/zero >"$small/filler"
+	says "this machine's disk is full" client ann mount vol "$M" && says "disk is full" client ann mount vol "$M" &&
+		rm "$small/filler" && mount_client ann vol && is "from bob" "$(cat "$M/listed")" &&
+		grep "/listed (conflict" <<<"$(client ann status)"
+	status=$?
+	rm -f "$small/filler" "$M/listed"*
+	client ann umount "$M"
+	umount "$home" && umount "$small" && return $status
+}
+
 lost_volume() {	# a journal of a volume that is not known any more is kept, and told of
 	mount_lazily ann && echo orphan >"$M/orphan" && kill_client ann || return
 	rm -r "$T/ann.home/config/volumes" || return
@@ -356,8 +373,10 @@ check_here "a client that lost its leases, and is unmounted" evicted unmounted
 check_here "without a journal" without_journal
 if [ "$(id -u)" = 0 ]; then
 	check_here "no room for a journal" full_disk
+	check_here "no room for the list of conflicts" unlisted
 else
 	skip "no room for a journal" "not root"
+	skip "no room for the list of conflicts" "not root"
 	client ann umount "$M"
 fi
 check_here "the journal of a lost volume" lost_volume

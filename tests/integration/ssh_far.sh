@@ -28,6 +28,19 @@ else
 	check_here "no nuaged on the far side, or one elsewhere" absent_nuaged
 fi
 
+# The only one on its PATH.
+other_machine() {
+	mkdir -p "$T/far" && cp "$(realpath "$NUAGED")" "$T/far/nuaged" || return
+	printf '\377\377' | dd of="$T/far/nuaged" bs=1 seek=18 conv=notrunc 2>/dev/null	# e_machine
+	local programs=$sshd_path
+	sshd_path=$T/far
+	restart_sshd
+	sshd_path=$programs
+	says "its nuaged cannot be run there: .*nuaged: .*Exec format error" client_alone ann mount "$ssh_store" "$M"
+}
+check_here "a nuaged for another machine" other_machine
+rm -rf "$T/far"
+
 noisy_shell() {
 	restart_sshd
 	printf 'echo "Welcome, you have mail"\nprintf "no newline nuage-bridge 1 ok"\nhead -c 200000 /dev/zero | tr "\\0" x\necho oops >&2\n' \
@@ -89,6 +102,33 @@ else
 	skip "a restricted shell" "it takes root and a mount namespace"
 	skip "a store on a full disk" "it takes root"
 fi
+
+# Why, in the far side's words, and soon: not when all that might still come has been waited for.
+soon() {	# TEXT
+	local began=$EPOCHREALTIME status=0
+	client_alone bert mount box/drive "$(mnt bert)" >"$T/said" 2>&1 || status=$?
+	echo "$(cat "$T/said"): $(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) ms"
+	is 1 $status && is 1 "$(wc -l <"$T/said")" && grep -q "nuaged does not start for $T/remote/broken: $1" "$T/said" &&
+		[ $(((${EPOCHREALTIME/./} - ${began/./}) / 1000000)) -lt 10 ]
+}
+does_not_start() {
+	local store=$T/remote/broken/store status=0
+	new_client bert
+	client_alone bert mount "ssh://box$T/remote/broken" "$(mnt bert)" --create && client bert umount "$(mnt bert)" || return
+	stop_remote
+	mv "$store/records.mdb" "$T/records" && head -c 65536 /dev/zero >"$store/records.mdb" || return
+	soon ".*store: damaged" || return
+	mv "$T/records" "$store/records.mdb"
+	if [ "$(id -u)" = 0 ]; then
+		mount --bind "$T/remote/broken" "$T/remote/broken" && mount -o remount,bind,ro "$T/remote/broken" || return
+		soon "its log cannot be written: Read-only file system"
+		status=$?
+		umount "$T/remote/broken"
+		[ $status = 0 ] || return
+	fi
+	client_alone bert mount box/drive "$(mnt bert)" && client bert umount "$(mnt bert)"
+}
+check_here "a nuaged that does not start says why, at once" does_not_start
 
 one_session() {
 	restart_sshd "MaxSessions 1"

@@ -116,6 +116,7 @@ slept_within() {
 heard() { [ "$(json ann logind)" = heard ]; }
 json() { client "$1" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0][sys.argv[1]])' "$2"; }
 freeze_along() { echo "$1" >"$group/cgroup.procs"; }	# PID
+awaits_mount() { grep -q "fuse_\|folio_wait" "/proc/$1/stack"; }	# PID
 log_says() { grep -q "$1" "$T/ann.log"; }
 
 # The group outlives the mount it was made through.
@@ -153,7 +154,7 @@ reader() {
 	cat "$M/$1" >"$T/read" 2>"$T/read.err" &
 	reader=$!
 	freeze_along $reader
-	sleep 0.3
+	wait_for 20 awaits_mount $reader
 }
 
 inhibits() {
@@ -216,7 +217,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	: >"$M/locked"
 	exec 8>"$M/locked"
 	flock 8 || return
-	python3 - "$M/locked" >"$T/lock" <<-'PY' &
+	python3 - "$M/locked" >"$T/lock" 8>&- <<-'PY' &
 	import fcntl, sys
 	try:
 	    fcntl.lockf(open(sys.argv[1], "w"), fcntl.LOCK_EX)
@@ -227,7 +228,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	PY
 	local waiter=$!
 	freeze_along $waiter
-	sleep 0.3
+	wait_for 20 awaits_mount $waiter || return
 	suspend 1
 	local status=$?
 	exec 8>&-
@@ -257,7 +258,7 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	PY
 	local looker=$! changer
 	freeze_along $looker
-	sleep 0.5
+	wait_for 20 eval '[ "$(wc -l <"$T/looks")" -gt 20 ]' || return
 	( wait_for 10 grep -q FROZEN "$T/slept"; printf "brand-new" >"$B/shared" && sync "$B/shared" && date +%s.%N ) >"$T/changed" &
 	changer=$!
 	: >"$T/slept"

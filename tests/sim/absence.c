@@ -13,16 +13,17 @@
 
 #include "tests/sim/diary.h"
 
-/* It came back with all it had: it never was away. */
+/* It came back with all it had: it never was away.  Or with some content that it has still: as if that had been there. */
 static void
-forget_absence(struct judge *j, struct mount *m)
+forget_absence(struct judge *j, struct mount *m, bool all)
 {
 	size_t count = 0, verified = j->verified;
 
 	for (size_t i = 0; i < j->count; i++) {
 		struct letter *l = &j->letters[i];
 
-		if ((l->kind != LETTER_ABSENCE && l->kind != LETTER_ADOPT) || l->mount != m || l->over) {
+		if ((l->kind != LETTER_ABSENCE && l->kind != LETTER_ADOPT) || l->mount != m || l->over ||
+		    (!all && (l->kind != LETTER_ADOPT || !engine_holds_content(m->engine, l->as->ino)))) {
 			j->letters[count++] = *l;
 			continue;
 		}
@@ -99,8 +100,8 @@ pass_over(struct judge *j, const struct mount *m)
 }
 
 /*
- * Who has not been heard since the server was started again may have done what does not go with all that: under leases
- * that were taken from who is back, and which the server does not know of any more.  They are that one's again.
+ * Who has not been answered since the server was started again may have done what does not go with all that: under
+ * leases that were taken from who is back, and which the server does not know of any more.  They are that one's again.
  */
 static void
 others_leave(struct sim *sim, const struct mount *m)
@@ -108,13 +109,13 @@ others_leave(struct sim *sim, const struct mount *m)
 	struct engine_status s;
 
 	for (unsigned i = 0; i < sim->plan.clients; i++) {
-		const struct mount *other = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
+		struct mount *other = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
 
 		if (other == NULL || other == m || other->engine == NULL)
 			continue;
 		engine_status(other->engine, &s);
-		if (!s.attached)
-			fate_gone(sim, other->session);
+		if (!s.attached || s.reclaiming)
+			fate_gone(other);
 	}
 }
 
@@ -154,24 +155,40 @@ leaving_verified(const struct judge *j, const struct mount *m)
 	return true;
 }
 
+/* What it gave up is void, and of content the store has what it may; the rest comes as in absence_try_all_again(). */
+static void
+give_up(struct judge *j, struct mount *m)
+{
+	char why[1024] = "";
+
+	forget_absence(j, m, false);
+	if (fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
+		return;
+	pass_over(j, m);
+	if (fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
+		return;
+	hold_over(j, m);
+	if (!fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
+		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
+}
+
 /* What it gave up is void for good; the rest stays, also what it did since. */
 void
 absence_over(struct mount *m)
 {
 	struct judge *j = m->sim->judge;
 	struct ledger *l = m->ledger;
-	char why[1024] = "";
 
 	if (l->back_step == 0)
 		l->back_step = ++j->sim->step;
 	l->absent = l->stale = false;
 	if (!l->gave_up || !leaving_verified(j, m)) {
 		fate_void_after(j, m, UINT64_MAX);
-		forget_absence(j, m);
+		forget_absence(j, m, true);
 		if (!l->gave_up)
 			diary_returned(m->client->diary);
-	} else if (!fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
-		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
+	} else
+		give_up(j, m);
 	for (size_t i = 0; i < j->count; i++)
 		if (j->letters[i].mount == m)
 			j->letters[i].over = true;

@@ -500,7 +500,7 @@ in_use(const struct kernel *k, const struct node *n)
 	if (n->ino == OID_ROOT || n->holds > 0 || n->files > 0)
 		return true;
 	for (const struct call *c = k->active; c != NULL; c = c->next)
-		if (c->ino == n->ino || c->ino2 == n->ino || c->child == n->ino)
+		if (c->ino == n->ino || c->ino2 == n->ino || c->child == n->ino || c->victim == n->ino || c->victim2 == n->ino)
 			return true;
 	for (const struct call *c = k->waiting; c != NULL; c = c->next)
 		if (c->ino == n->ino || c->ino2 == n->ino)

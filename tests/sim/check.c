@@ -484,6 +484,26 @@ fits_ahead(const struct judge *j, size_t to, size_t at)
 	return fits;
 }
 
+/* The letter `at` is to be the one `to`; all that were verified are so again. */
+static void
+move_ahead_to(struct judge *j, size_t to, size_t at)
+{
+	struct letter moved = j->letters[at];
+
+	memmove(j->letters + to + 1, j->letters + to, (at - to) * sizeof *j->letters);
+	j->letters[to] = moved;
+	model_free(j->model);
+	j->model = model_copy(j->before[to % SNAPSHOTS]);
+	for (size_t end = j->verified, i = j->verified = to; i < end; i++) {
+		struct model *before = model_copy(j->model);
+		char why[256];
+
+		apply(j->model, &j->letters[i], why, sizeof why);
+		remember(j, before);
+	}
+	j->sim->report.searched++;
+}
+
 /* The same, when it was answered before this was seen: others that were done meanwhile came behind it. */
 static bool
 move_ahead(struct judge *j)
@@ -503,18 +523,32 @@ move_ahead(struct judge *j)
 		}
 		if (to == at || !fits_ahead(j, to, at))
 			continue;
-		memmove(j->letters + to + 1, j->letters + to, (at - to) * sizeof *j->letters);
-		j->letters[to] = moved;
-		model_free(j->model);
-		j->model = model_copy(j->before[to % SNAPSHOTS]);
-		for (size_t end = j->verified, i = j->verified = to; i < end; i++) {
-			struct model *before = model_copy(j->model);
-			char why[256];
+		move_ahead_to(j, to, at);
+		return true;
+	}
+	return false;
+}
 
-			apply(j->model, &j->letters[i], why, sizeof why);
-			remember(j, before);
-		}
-		j->sim->report.searched++;
+/*
+ * One that changed nothing may belong as far to the front as its beginning.  So many others may have been done since
+ * that they are not to be permuted; but none of them cares, nor will those whose answers are still to come.
+ */
+static bool
+move_look(struct judge *j)
+{
+	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0;
+	struct letter moved = j->letters[j->verified];
+
+	for (size_t to = j->verified; to-- > bound && ends(&j->letters[to]) >= begins(&moved); ) {
+		struct model *before = j->before[to % SNAPSHOTS], *after = model_copy(before);
+		char why[256];
+		bool fits = apply(after, &moved, why, sizeof why) && model_hash(after) == model_hash(before);
+
+		model_free(after);
+		if (!fits)
+			continue;
+		j->verified++;
+		move_ahead_to(j, to, j->verified - 1);
 		return true;
 	}
 	return false;
@@ -542,12 +576,14 @@ reorder(struct judge *j)
 	const struct call *c = j->letters[j->verified].call;
 	size_t low = j->verified, last;
 
+	if (move_look(j) || move_behind(j))
+		return 1;
 	if (c->responded == 0)
 		return 0;
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_effect(j) || move_ahead(j) || move_behind(j))
+	if (move_effect(j) || move_ahead(j))
 		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;

@@ -15,6 +15,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/rivals.h"
 #include "tests/sim/through.h"
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
@@ -23,6 +24,18 @@ enum {
 	UNSAVED_TEXT = 200,
 	DOZE_US = 300 * 1000,		/* from the notice to the sleep */
 };
+
+struct mount *
+client_of(struct sim *sim, uint64_t session)
+{
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
+
+		if (m != NULL && m->session == session)
+			return m;
+	}
+	return NULL;
+}
 
 unsigned
 mount_client(const struct mount *m)
@@ -90,6 +103,7 @@ mount_check(struct mount *m)
 	m->unchecked = 0;
 	if (m->engine != NULL && !engine_check(m->engine, why, sizeof why))
 		sim_fail(m->sim, "engine_check of client %u: %s", m->client->index, why);
+	rivals_check(m);
 }
 
 /* ---- lives ---- */

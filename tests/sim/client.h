@@ -77,6 +77,8 @@ struct client {
 void	clients_start(struct sim *sim);
 /* The volume is made and every client has mounted it. */
 bool	client_volume_ready(struct sim *sim);
+/* The mount that lives in this session, or NULL. */
+struct mount	*client_of(struct sim *sim, uint64_t session);
 /* All are attached, with nothing unsaved and nothing under way. */
 bool	client_all_clean(struct sim *sim);
 void	clients_unmount(struct sim *sim);

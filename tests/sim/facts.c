@@ -72,6 +72,8 @@ touches(const struct model *m, const struct call *c, uint64_t to[TOUCHED_MAX])
 		touch(to, &count, named(m, c->ino, c->name));
 		break;
 	case OP_RENAME:
+		if (named(m, c->ino, c->name) == named(m, c->ino2, c->name2))
+			break;		/* done, and nothing of it */
 		touch(to, &count, c->ino);
 		touch(to, &count, c->ino2);
 		touch(to, &count, named(m, c->ino, c->name));

@@ -116,14 +116,9 @@ leave(struct mount *m)
 }
 
 void
-fate_gone(struct sim *sim, uint64_t session)
+fate_gone(struct mount *m)
 {
-	for (unsigned i = 0; i < sim->plan.clients; i++) {
-		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
-
-		if (m != NULL && m->session == session)
-			leave(m);
-	}
+	leave(m);
 }
 
 void
@@ -139,7 +134,7 @@ give_up(struct mount *m, struct call *c)
 {
 	if (!c->lost && c->error == 0 && facts_changes_content(c)) {
 		sim_trace(m->sim, "judge: #%" PRIu64 " is lost", c->number);
-		kernel_lost(m->kernel, c->ino);
+		kernel_lost(m->kernel, c->ino, c->done);
 	}
 	m->sim->report.given_up += !c->lost;
 	c->lost = c->voided = true;
@@ -150,7 +145,7 @@ excuse_errors(struct mount *m)
 {
 	const struct judge *j = m->sim->judge;
 
-	kernel_lost(m->kernel, 0);
+	kernel_lost(m->kernel, 0, 0);
 	for (size_t i = 0; i < j->calls_count; i++)
 		if (j->calls[i]->mount == m && j->calls[i]->in_engine)
 			j->calls[i]->excuses |= EXCUSE_LOST;
@@ -426,6 +421,7 @@ fate_done(struct sim *sim, struct call *c)
 	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL) {
 		c->file->doubted = c->file->owes = false;
 		c->file->told = true;
+		c->file->told_step = sim->step;
 	}
 	if (c->error == 0 && c->type == OP_FSYNC && c->file != NULL && c->file->owes)
 		sim_fail(sim, "client %u gave up what was written to %" PRIu64 ", and fsync does not say so", c->client, c->ino);
@@ -447,6 +443,20 @@ fate_done(struct sim *sim, struct call *c)
 
 /* ---- deciding ---- */
 
+/* By somebody else, in what the judge has not come to yet: then the store may have that already. */
+static bool
+touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
+{
+	for (size_t i = j->verified; i < j->count; i++) {
+		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
+
+		if (c != NULL && c->mount != m && c->error == 0 && fate_changes_something(c) &&
+		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
+			return true;
+	}
+	return false;
+}
+
 static void
 remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 {
@@ -457,7 +467,7 @@ remove_adopted(struct judge *j, const struct mount *m, const struct facts *f)
 		bool mine = l->kind == LETTER_ADOPT && l->mount == m && !l->over;
 
 		for (size_t n = 0; mine && n < f->count; n++)
-			if (f->at[n].ino == l->as->ino && f->at[n].built_on)
+			if (f->at[n].ino == l->as->ino && (f->at[n].built_on || touched_later(j, m, l->as->ino)))
 				mine = false;
 		if (!mine) {
 			j->letters[count++] = *l;
@@ -509,20 +519,6 @@ is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 		    !sim->clients[c]->mount->ledger->was_absent))
 			return false;
 	return true;
-}
-
-/* By somebody else, in what the judge has not come to yet: then the store may have that already. */
-static bool
-touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
-{
-	for (size_t i = j->verified; i < j->count; i++) {
-		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
-
-		if (c != NULL && c->mount != m && c->error == 0 && fate_changes_something(c) &&
-		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
-			return true;
-	}
-	return false;
 }
 
 /* One boundary between what stayed and what is void: does it explain everything? */

@@ -256,11 +256,11 @@ kernel_replied(struct kernel *k, struct call *c)
 }
 
 void
-kernel_lost(struct kernel *k, uint64_t ino)
+kernel_lost(struct kernel *k, uint64_t ino, uint64_t step)
 {
 	for (struct file *f = k->files; f != NULL; f = f->next) {
 		f->doubted |= ino == 0;
-		f->owes |= f->ino == ino;
+		f->owes |= f->ino == ino && f->told_step < step;
 	}
 }
 

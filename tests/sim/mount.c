@@ -14,6 +14,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/fault.h"
 #include "tests/sim/through.h"
 #include "tests/sim/transfer.h"
 
@@ -251,7 +252,7 @@ swept(struct sim *sim, void *what, uint64_t number)
 		sim_after(sim, PAGES_US, swept, m, number);
 		return;
 	}
-	engine_invalidated(mount_clocked(m), oid, 0);
+	engine_invalidated(mount_clocked(m), oid, number & SWEEP_PAGES, 0);
 	mount_drain(m);
 }
 
@@ -268,7 +269,7 @@ sweep(struct sim *sim, void *what, uint64_t number)
 	r = kernel_invalidate(m->kernel, oid, number & SWEEP_DIRECTORY, number & SWEEP_PAGES);
 	sim_trace(sim, "c%u: invalidated %" PRIu64 "%s", m->client->index, oid, r < 0 ? ", unknown" : "");
 	if (r < 0) {
-		engine_invalidated(mount_clocked(m), oid, r);
+		engine_invalidated(mount_clocked(m), oid, number & SWEEP_PAGES, r);
 		mount_drain(m);
 	} else
 		sim_after(sim, 1 + rng_below(&sim->misc, sim->plan.invalidate_max_us), swept, m, number);
@@ -356,6 +357,8 @@ count_offline(struct mount *m)
 
 	engine_status(m->engine, &s);
 	m->sim->report.offline += s.offline && !m->offline;
+	if (s.offline && !m->offline)
+		fault_alone(m->sim, m->client);
 	m->offline = s.offline;
 }
 

@@ -114,6 +114,45 @@ test_held_and_refused(void)
 	world_teardown();
 }
 
+/* What was renamed over another, and is written anew, would have content of before that; refused: by a commit that came back. */
+static void
+test_renamed_and_emptied(bool fresh, bool refused)
+{
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("b") };
+	struct op op = { .type = OP_FSYNCDIR, .ino = OID_ROOT }, again = op, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, g, a;
+
+	world_setup();
+	world_create("b", &g);
+	world_sync();
+	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, REGION_SIZE);
+	world_stored(world_take_store_of(REGION_SIZE));
+	if (!fresh)
+		world_sync();
+	world_submit(&move);
+	world_replied(&move);
+	if (refused)
+		world_submit(&op);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, 0, 5000);
+	if (refused) {
+		ok(w.commit_count == 1, "a file is renamed over another, and is written anew");
+		world_answer(STATUS_NOSPC);
+		world_replied(&op);
+		world_pass(1500);
+	}
+	world_submit(&again);
+	ok(w.commit_count == 0 && w.store_count == 1, "the name waits for the new content: what it had then is gone");
+	world_stored(world_take_store());
+	world_pass(100);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 5000, "and goes with it");
+	world_answer_all();
+	world_replied(&again);
+	world_teardown();
+}
+
 /* A SYNC waits for what was written before it, while others write on. */
 static void
 test_sync_beside_writers(void)
@@ -248,12 +287,25 @@ regions_wanted(void)
 	return count;
 }
 
+/* Who waits for content gives up before the server says that it cannot be read. */
+static void
+fetch_for_nobody(struct op *op)
+{
+	engine_interrupt(w.engine, op);
+	world_collect();
+	world_replied(op);
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], -EIO);
+	world_collect();
+}
+
 /* The server tells of the first region, and that there are more. */
 static void
 test_regions_ahead(void)
 {
 	struct attr large = { .mode = S_IFREG | 0644, .nlink = 1, .size = UINT64_C(100) * REGION_SIZE };
 	struct op read = { .type = OP_READ, .ino = FAR, .size = 10 };
+	struct op again = { .type = OP_READ, .ino = FAR, .size = 10 }, last = again;
 	struct op far = { .type = OP_READ, .ino = FAR, .size = 10, .offset = UINT64_C(60) * REGION_SIZE };
 	struct op next = { .type = OP_READ, .ino = FAR, .size = 10, .offset = REGION_SIZE };
 	struct msg_answer answers[WANTS_MAX];
@@ -278,6 +330,7 @@ test_regions_ahead(void)
 	ok(w.fetch_count == 1, "and then for content");
 	engine_fetched(w.engine, w.fetches[0], -EIO);
 	world_collect();
+	ok(read.error == -EIO, "without which there is nothing to read");
 	world_replied(&read);
 	w.fetch_count = 0;
 	world_submit(&far);
@@ -290,6 +343,11 @@ test_regions_ahead(void)
 	world_collect();
 	world_replied(&far);
 	world_replied(&next);
+	world_submit(&again);
+	fetch_for_nobody(&again);
+	world_submit(&last);
+	ok(w.fetch_count == 1 && last.error == 0, "what failed for nobody fails nobody later");
+	fetch_for_nobody(&last);
 	world_teardown();
 }
 
@@ -348,10 +406,7 @@ test_pieces_elsewhere(bool asked_before)
 	struct buffer *b = buffer_new(CELL_SIZE);
 	struct engine_status status;
 
-	world_setup_bare();
-	engine_free(w.engine);
-	engine_new(&w.engine, &config, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_setup_unattached(&config);
 	world_attach(true, 0, false);
 	write_in_pieces();
 	w.fetch_count = 0;
@@ -401,6 +456,9 @@ main(void)
 	test_held_size();
 	test_held_over();
 	test_held_and_refused();
+	test_renamed_and_emptied(false, false);
+	test_renamed_and_emptied(true, false);
+	test_renamed_and_emptied(false, true);
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();

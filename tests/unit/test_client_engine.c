@@ -148,7 +148,7 @@ pump(const struct op *op)
 			do_fetch(a->fetch);
 			break;
 		case ACTION_INVALIDATE:
-			engine_invalidated(engine, a->oid, 0);
+			engine_invalidated(engine, a->oid, a->pages, 0);
 			break;
 		case ACTION_REPLY:
 			replied |= a->op == op;

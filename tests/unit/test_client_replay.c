@@ -119,7 +119,7 @@ static void
 mount(uint64_t landed)
 {
 	sink.next = notes_count + 1;
-	world_setup_unattached(&sink);
+	world_setup_unattached(&(struct engine_config){ .journal = &sink });
 	replay_new(&replay, "here", true);
 	for (size_t i = 0; i < notes_count; i++)
 		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
@@ -555,12 +555,51 @@ sessions(void)
 {
 	notes_count = 0;
 	sink.next = 1;
-	world_setup_unattached(&sink);
+	world_setup_unattached(&(struct engine_config){ .journal = &sink });
 	world_attach(true, 0, false);
 	ok(noted(JOURNAL_SESSION, SESSION), "the journal says whose it is");
 	notes_count = 0;
 	world_attach(false, 0, false);
 	ok(!noted(JOURNAL_SESSION, SESSION), "and again only when that changes");
+	world_teardown();
+}
+
+/* An engine that has more objects than it may, all of them in use: what is needed together stays until all of it is here. */
+static void
+crowded(void)
+{
+	struct engine_config config = { .objects_max = 4, .commit_ms = 1000000 };
+	struct journal_entry entry = { .kind = JOURNAL_OP, .type = OP_MKNOD, .ino = FAR, .child = FAR + 1, .name = world_text("x") };
+	struct replaying p = { .entry = &entry, .keep_oids = true, .again = true, .beside = world_text("y") };
+	struct op op = { .type = OP_MKNOD, .ino = FAR, .name = world_text("x"), .attr.mode = S_IFREG | 0644, .replay = &p };
+	struct attr directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
+	struct msg_answer answers[WANTS_MAX];
+	uint64_t h;
+
+	world_setup_bare();
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	engine_format(w.engine, 0, 0, 0755);
+	for (char name[] = "a"; name[0] < 'i'; name[0]++)
+		world_create(name, &h);
+	world_sync();
+	w.reply_count = 0;
+	ok(!world_submit(&op), "what is done again looks whether it is there, and for its directory");
+	for (unsigned n = 0; n < 8 && w.reply_count == 0; n++) {
+		world_pass(100);
+		for (uint32_t i = 0; i < w.read.wants.count; i++) {
+			answers[i] = world_object(w.wants[i].oid, MODE_EXCLUSIVE, 7, 1, &directory);
+			if (w.wants[i].kind != KIND_ATTR)
+				answers[i].records.count = 0;
+			if (w.wants[i].oid == FAR + 1)
+				answers[i] = (struct msg_answer){ .oid = FAR + 1, .status = STATUS_NOENT };
+		}
+		world_grant(w.last_read, 1, answers, w.read.wants.count);
+	}
+	ok(w.reply_count == 1 && op.error == 0 && p.verdict == REPLAY_DONE, "and is done, though each alone would be forgotten for the other");
+	world_replied(&op);
 	world_teardown();
 }
 
@@ -583,5 +622,6 @@ main(void)
 	replaced_nothing();
 	given_up();
 	sessions();
+	crowded();
 	return tap_done();
 }

@@ -147,7 +147,7 @@ carry_out(struct mount *m, struct action *a)
 		break;
 	case ACTION_STORE: store(m, a->flush); break;
 	case ACTION_FETCH: fetch(m, a->fetch); break;
-	case ACTION_INVALIDATE: EVENT(m, engine_invalidated(m->engine, a->oid, 0)); break;
+	case ACTION_INVALIDATE: EVENT(m, engine_invalidated(m->engine, a->oid, a->pages, 0)); break;
 	case ACTION_REPLY: op->next = op; break;	/* a mark: answered */
 	}
 	action_free(a);
