@@ -45,6 +45,7 @@ fs_libfs_a_SOURCES += \
 	fs/blockfile.c fs/blockfile.h \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
+	fs/conflicts.c fs/conflicts.h \
 	fs/delay.h \
 	fs/errand.c \
 	fs/features.c fs/features.h \
