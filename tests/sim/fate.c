@@ -176,7 +176,8 @@ lose(struct mount *m, const struct engine_status *s)
 	l->open = s->commits_pending > 0 ? s->sequence : 0;
 	l->gave_up = true;
 	/* The kernel is told at once, and again when replies that were on their way have left: each takes its time. */
-	l->swept_us = j->sim->now_us + 2 * j->sim->plan.invalidate_max_us + j->sim->plan.reply_max_us;
+	l->swept_us = (m->late_until_us > j->sim->now_us ? m->late_until_us : j->sim->now_us) +
+	    2 * j->sim->plan.invalidate_max_us + j->sim->plan.reply_max_us;
 	for (size_t i = 0; i < j->calls_count; i++) {
 		struct call *c = j->calls[i];
 
