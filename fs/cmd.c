@@ -2,7 +2,6 @@
 #include "fs/cmd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "fs/control.h"
+#include "fs/mounts.h"
 
 int
 cmd_option(const struct cmd *cmd, int argc, char **argv, const char *letters, const struct option *options)
@@ -234,119 +233,41 @@ cmd_hear(const struct cmd *cmd, int fd, bool (*each)(void *context, const char *
 
 /* ---- mounted volumes ---- */
 
-/* \040 and the like, as /proc/self/mountinfo writes them. */
-static void
-unescape(char *text)
-{
-	char *to = text;
-	unsigned c;
-
-	for (char *at = text; *at != '\0'; to++) {
-		if (at[0] == '\\' && sscanf(at + 1, "%3o", &c) == 1 && strlen(at) >= 4) {
-			*to = (char)c;
-			at += 4;
-		} else {
-			*to = *at++;
-		}
-	}
-	*to = '\0';
-}
-
-int
-cmd_each_mount(void (*each)(void *context, const char *directory, const char *source), void *context)
-{
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *line = NULL, *directory, *source, *tail, *save;
-	size_t size = 0;
-
-	if (f == NULL)
-		return -errno;
-	while (getline(&line, &size, f) > 0) {
-		tail = strstr(line, " - fuse.nuage ");
-		if (tail == NULL)
-			continue;
-		*tail = '\0';
-		source = strtok_r(tail + strlen(" - fuse.nuage "), " \n", &save);
-		directory = strtok_r(line, " ", &save);
-		for (int i = 0; directory != NULL && i < 4; i++)
-			directory = strtok_r(NULL, " ", &save);
-		if (directory == NULL || source == NULL)
-			continue;
-		unescape(directory);
-		unescape(source);
-		each(context, directory, source);
-	}
-	free(line);
-	fclose(f);
-	return 0;
-}
-
-static void
-look_for(void *context, const char *directory, const char *source)
-{
-	const char **wanted = context;
-
-	(void)source;
-	if (*wanted != NULL && strcmp(directory, *wanted) == 0)
-		*wanted = NULL;
-}
-
-bool
-cmd_is_mounted(const char *directory)
-{
-	const char *wanted = directory;
-
-	return cmd_each_mount(look_for, &wanted) < 0 || wanted == NULL;
-}
-
 struct mount_search {
 	const char	*path;		/* absolute, or NULL */
-	const char	*source;	/* or this */
+	const char	*source;	/* or this, */
+	dev_t		 device;	/* best on this device */
 	struct cmd_mounted *to;
 };
 
-/* The mount whose directory is the longest beginning of the path; the last wins, being on top. */
 static void
-compare_mount(void *context, const char *directory, const char *source)
+found(struct mount_search *search, const struct mounts_entry *e)
 {
-	struct mount_search *search = context;
-	size_t len = strlen(directory);
-
-	if (search->path != NULL && (strncmp(search->path, directory, len) != 0 ||
-	    (search->path[len] != '\0' && search->path[len] != '/') || len < strlen(search->to->directory)))
-		return;
-	if (search->path == NULL && strcmp(source, search->source) != 0)
-		return;
-	snprintf(search->to->directory, sizeof search->to->directory, "%s", directory);
-	snprintf(search->to->source, sizeof search->to->source, "%s", source);
+	snprintf(search->to->directory, sizeof search->to->directory, "%s", e->directory);
+	snprintf(search->to->source, sizeof search->to->source, "%s", e->source);
 }
 
-bool
-cmd_mount_dead(const char *directory)
+/* The mount whose directory is the longest beginning of the path; the last wins, being on top. */
+static void
+compare_path(void *context, const struct mounts_entry *e)
 {
-	int status = 0;
-	pid_t pid, done = 0;
+	struct mount_search *search = context;
+	size_t len = strlen(e->directory);
 
-	/*
-	 * A child, because a live mount may not answer for long, and nothing else
-	 * can be given up.  Attributes the kernel may still remember.
-	 */
-	fflush(stdout);		/* or the child, as some runtimes have it, writes it too */
-	pid = fork();
-	if (pid == 0) {
-		close_range(0, ~0U, 0);		/* or who reads our output waits for it */
-		_exit(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 && errno == ENOTCONN);
-	}
-	for (int i = 0; pid > 0 && done == 0 && i < 30; i++) {
-		done = waitpid(pid, &status, WNOHANG);
-		if (done == 0)
-			usleep(100 * 1000);
-	}
-	if (pid > 0 && done == 0) {
-		kill(pid, SIGKILL);	/* it ends when the mount answers; init sees to it */
-		return false;
-	}
-	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+	if (strncmp(search->path, e->directory, len) == 0 && (search->path[len] == '\0' || search->path[len] == '/') &&
+	    len >= strlen(search->to->directory))
+		found(search, e);
+}
+
+/* Our own, or a live one of another home; what died in another home is not ours to find. */
+static void
+compare_source(void *context, const struct mounts_entry *e)
+{
+	struct mount_search *search = context;
+
+	if (strcmp(e->source, search->source) == 0 && (e->device == search->device ||
+	    (search->to->directory[0] == '\0' && !mounts_dead(e->directory))))
+		found(search, e);
 }
 
 int
@@ -354,7 +275,7 @@ cmd_unserved(const struct cmd *cmd, const struct cmd_mounted *m)
 {
 	if (m->directory[0] == '\0')
 		return cmd_fail(cmd, CMD_FAILED, "%s/%s is not mounted", m->volume.server, m->volume.name);
-	if (cmd_mount_dead(m->directory))
+	if (mounts_dead(m->directory))
 		return cmd_fail(cmd, CMD_FAILED, "%s: its process is gone; nuage umount %s clears it", m->directory,
 		    m->directory);
 	return cmd_fail(cmd, CMD_FAILED, "%s is a mount of another home: set NUAGE_HOME as it was when that was mounted, "
@@ -409,12 +330,13 @@ int
 cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to)
 {
 	char path[PATH_MAX], source[16 + 2 * HOME_NAME];
+	struct mount_search search = { .path = path, .source = source, .to = to };
 	bool by_path;
 	int r;
 
 	memset(to, 0, sizeof *to);
 	if (absolute(text, path))
-		cmd_each_mount(compare_mount, &(struct mount_search){ .path = path, .to = to });
+		mounts_each(compare_path, &search);
 	by_path = to->directory[0] != '\0';
 	if (by_path) {
 		to->below = strcmp(path, to->directory) != 0;
@@ -427,7 +349,8 @@ cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, str
 		if (r < 0)
 			return cmd_fail(cmd, CMD_FAILED, "%s: no nuage volume is mounted there, and none has that name", text);
 		snprintf(source, sizeof source, "nuage:%s/%s", to->volume.server, to->volume.name);
-		cmd_each_mount(compare_mount, &(struct mount_search){ .source = source, .to = to });
+		search.device = home_mount(home, to->volume.id);
+		mounts_each(compare_source, &search);
 	}
 	r = home_socket(home, to->volume.id, to->socket, sizeof to->socket);
 	if (r < 0)
@@ -435,4 +358,28 @@ cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, str
 	if (!by_path)
 		ask_directory(to);
 	return 0;
+}
+
+int
+cmd_only_mounted(const struct cmd *cmd, int argc, char **argv, struct cmd_mounted *to)
+{
+	struct home *home;
+	int r;
+
+	if (argc - optind != 1)
+		return cmd_usage(cmd, "say one directory or volume");
+	if ((r = cmd_home(cmd, &home)) != 0)
+		return r;
+	r = cmd_find_mounted(cmd, home, argv[optind], to);
+	home_close(home);
+	return r;
+}
+
+int
+cmd_ask(const struct cmd_mounted *m, const char *verb)
+{
+	char request[PATH_MAX + 48];
+
+	snprintf(request, sizeof request, "%s%s%s", verb, m->directory[0] != '\0' ? " " : "", m->directory);
+	return control_ask(m->socket, request);
 }

@@ -112,13 +112,11 @@ struct cmd_mounted {
 	bool		below;			/* what was asked for is in it, not the mount point */
 };
 int	cmd_find_mounted(const struct cmd *cmd, struct home *home, const char *text, struct cmd_mounted *to);
-/* Its process is gone for good.  A live one may be slow to say that it is not; it gets a few seconds. */
-bool	cmd_mount_dead(const char *directory);
+/* The same, when the one argument left names it. */
+int	cmd_only_mounted(const struct cmd *cmd, int argc, char **argv, struct cmd_mounted *to);
+/* Sends its process a request of up to 40 bytes: a descriptor to hear the answer from, or -errno. */
+int	cmd_ask(const struct cmd_mounted *m, const char *verb);
 /* Nobody answers on m's socket: says why, CMD_FAILED. */
 int	cmd_unserved(const struct cmd *cmd, const struct cmd_mounted *m);
-/* In this mount namespace: a mount of nuage, or there is no telling. */
-bool	cmd_is_mounted(const char *directory);
-/* Calls each() for every nuage mount of the machine. */
-int	cmd_each_mount(void (*each)(void *context, const char *directory, const char *source), void *context);
 
 #endif

@@ -66,6 +66,7 @@ redeem(const struct cmd *cmd, struct home *home, struct join_secrets *s, const u
 {
 	static const uint8_t none[VOLUME_ID_SIZE];
 	struct message m = { .type = MSG_redeem };
+	struct home_server known;
 	struct link *link = NULL;
 	struct cmd_call call;
 	char why[640];
@@ -78,7 +79,9 @@ redeem(const struct cmd *cmd, struct home *home, struct join_secrets *s, const u
 	r = cmd_call(link, &m, MSG_redeemed, &call);
 	sodium_memzero(&m, sizeof m);
 	if (r == -EKEYEXPIRED || r == -EACCES || r == -ENOENT)
-		r = cmd_fail(cmd, CMD_REFUSED, "the invitation cannot be used, %s: ask for a new one", call.why);
+		r = cmd_fail(cmd, CMD_REFUSED, "the invitation cannot be used, %s: ask for a new one%s", call.why,
+		    home_server_by_key(home, server->key, &known) == 0 ?
+		    "; this device knows the server already, and nuage volumes says what it may mount" : "");
 	else if (r < 0)
 		r = cmd_fail(cmd, cmd_exit_of(r), "the server refused: %s", call.why);
 	if (r != 0)
@@ -207,7 +210,8 @@ const struct cmd cmd_join = {
 	"from now on. Without INVITATION, or with '-', it is read from standard input.\n"
 	"\n"
 	"With ssh:// the login takes the place of an invitation: the store is the one at\n"
-	"PATH, /var/lib/nuage unless given, and must be the login's own.\n"
+	"PATH, /var/lib/nuage unless given, and must be the login's own, or served by a\n"
+	"nuaged that admits it.\n"
 	"\n"
 	"  -c, --create        make the store if there is none, without asking\n"
 	"  -N, --nuaged COMMAND  what to run there; default: nuaged, by its PATH\n"

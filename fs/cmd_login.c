@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "fs/cmd.h"
-#include "fs/control.h"
 #include "fs/ssh_ask.h"
 
 enum { WORD = 8 };	/* "answer " */
@@ -56,23 +55,14 @@ login_volume(int argc, char **argv)
 {
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
 	const struct cmd *cmd = &cmd_login;
-	char request[PATH_MAX + 16];
 	struct cmd_mounted mounted;
-	struct home *home = NULL;
 	int r, fd;
 
 	while (cmd_option(cmd, argc, argv, "h", options) != -1)
 		return cmd_usage(cmd, NULL);
-	if (argc - optind != 1)
-		return cmd_usage(cmd, "say one directory or volume");
-	if ((r = cmd_home(cmd, &home)) != 0)
+	if ((r = cmd_only_mounted(cmd, argc, argv, &mounted)) != 0)
 		return r;
-	r = cmd_find_mounted(cmd, home, argv[optind], &mounted);
-	home_close(home);
-	if (r != 0)
-		return r;
-	snprintf(request, sizeof request, "login%s%s", mounted.directory[0] != '\0' ? " " : "", mounted.directory);
-	fd = control_ask(mounted.socket, request);
+	fd = cmd_ask(&mounted, "login");
 	if (fd < 0)
 		return cmd_unserved(cmd, &mounted);
 	ssh_ask_while(fd);

@@ -15,6 +15,7 @@
 
 #include "fs/cmd.h"
 #include "fs/log.h"
+#include "fs/mounts.h"
 #include "fs/serve.h"
 #include "fs/ssh_ask.h"
 
@@ -159,12 +160,12 @@ take_options(const struct cmd *cmd, struct mount_command *m, char *list)
 /* ---- what can be wrong with the directory ---- */
 
 static void
-match_directory(void *context, const char *directory, const char *source)
+match_directory(void *context, const struct mounts_entry *e)
 {
 	struct mount_command *m = context;
 
-	if (strcmp(directory, m->directory) == 0)
-		snprintf(m->source, sizeof m->source, "%s", source);
+	if (strcmp(e->directory, m->directory) == 0)
+		snprintf(m->source, sizeof m->source, "%s", e->source);
 }
 
 static int
@@ -185,9 +186,9 @@ check_directory(const struct cmd *cmd, struct mount_command *m, const char *volu
 		    error == ENOENT ? "no such directory; make it first" : strerror(error));
 	}
 	m->source[0] = '\0';
-	cmd_each_mount(match_directory, m);
+	mounts_each(match_directory, m);
 	/* A mount whose process died: there is nothing left in it to lose. */
-	if (m->source[0] != '\0' && cmd_mount_dead(m->directory) && mount_unmount(m->directory, true) == 0)
+	if (m->source[0] != '\0' && mounts_dead(m->directory) && mount_unmount(m->directory, true) == 0)
 		m->source[0] = '\0';
 	if (m->source[0] != '\0')
 		return cmd_fail(cmd, CMD_FAILED, "%s: %s is mounted there already", text, m->source);

@@ -51,16 +51,16 @@ compare_url(void *context, const struct home_server *s)
 	return 1;
 }
 
-/* Where it says it listens, under the name by which we reached it; then by SSH. */
+/* Where it says it listens, on the host that SSH connected to (the address's own name may be for SSH alone); then by SSH. */
 static int
-make_addresses(struct home_server *server, const struct ssh_place *place, const char *url, const char *listens)
+make_addresses(struct home_server *server, const struct ssh_place *place, const char *url, const struct ssh_answer *a)
 {
-	const char *colon = strrchr(listens, ':');
-	bool direct = colon != NULL && strncmp(listens, "unix:", 5) != 0;
+	const char *colon = strrchr(a->address, ':'), *host = a->host[0] != '\0' ? a->host : place->host;
+	bool direct = colon != NULL && strncmp(a->address, "unix:", 5) != 0;
 	char address[HOME_ADDRESSES] = "";
 
 	if (direct)
-		snprintf(address, sizeof address, strchr(place->host, ':') != NULL ? "[%s]%s," : "%s%s,", place->host, colon);
+		snprintf(address, sizeof address, strchr(host, ':') != NULL ? "[%s]%s," : "%s%s,", host, colon);
 	return snprintf(server->addresses, sizeof server->addresses, "%s%s", address, url) <
 	    (int)sizeof server->addresses ? 0 : -ENAMETOOLONG;
 }
@@ -190,7 +190,7 @@ cmd_ssh_join(const struct cmd *cmd, struct home *home, const char *text, const s
 	if (r != 0)
 		return r;
 	memcpy(server->key, a.server_key, KEY_SIZE);
-	r = make_addresses(server, &place, url, a.address);
+	r = make_addresses(server, &place, url, &a);
 	/* Known by another address: this one is added. */
 	if (r == 0 && home_server_by_key(home, a.server_key, &there) == 0)
 		r = add_address(server, there.addresses, url);

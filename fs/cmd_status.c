@@ -7,6 +7,7 @@
 
 #include "fs/cmd.h"
 #include "fs/control.h"
+#include "fs/mounts.h"
 #include "fs/serve_journal.h"
 
 enum { UNSAVED_MAX = 256, UNSAVED_SHOWN = 20 };
@@ -190,7 +191,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    strcmp(fact(f, "transport"), "ssh") == 0 ? " (over SSH)" : "", fact(f, "sessions"),
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
-		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
+		printf("    NOT CONNECTED: %s\n", *fact(f, "trouble") != '\0' ? fact(f, "trouble") : "it is connecting");
 	if (fact(f, "connected")[0] != '1' && parked > 0)
 		printf("    %llu operation%s of programs wait%s for the server\n", parked, parked == 1 ? "" : "s",
 		    parked == 1 ? "s" : "");
@@ -228,22 +229,22 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 
 /* A mount of the volume at hand that no process serves any more. */
 static void
-show_dead(void *context, const char *directory, const char *source)
+show_dead(void *context, const struct mounts_entry *e)
 {
 	struct listing *s = context;
 	char name[2 * HOME_NAME];
 
 	snprintf(name, sizeof name, "%s/%s", s->volume->server, s->volume->name);
-	if (strcmp(source + strcspn(source, ":") + (strchr(source, ':') != NULL), name) != 0 || !cmd_mount_dead(directory))
+	if (e->device != home_mount(s->home, s->volume->id) || !mounts_dead(e->directory))
 		return;
 	if (s->json) {
 		fputs(s->shown > 0 ? ",\n  { \"volume\": " : "\n  { \"volume\": ", stdout);
 		cmd_json(stdout, name);
 		fputs(", \"directory\": ", stdout);
-		cmd_json(stdout, directory);
+		cmd_json(stdout, e->directory);
 		fputs(", \"dead\": true }", stdout);
 	} else {
-		printf("%s on %s\n    ITS PROCESS IS GONE: nuage umount %s clears it\n", name, directory, directory);
+		printf("%s on %s\n    ITS PROCESS IS GONE: nuage umount %s clears it\n", name, e->directory, e->directory);
 	}
 	s->shown++;
 	s->dead++;
@@ -259,7 +260,7 @@ show(void *context, const struct home_volume *v)
 
 	s->volume = v;
 	if (home_socket(s->home, v->id, path, sizeof path) < 0 || (fd = control_ask(path, "status")) < 0) {
-		cmd_each_mount(show_dead, s);
+		mounts_each(show_dead, s);
 		return 0;
 	}
 	if (hear_facts(fd, &f)) {
@@ -271,7 +272,7 @@ show(void *context, const struct home_volume *v)
 		s->shown++;
 		s->troubled += fact(&f, "connected")[0] != '1';
 	} else
-		cmd_each_mount(show_dead, s);
+		mounts_each(show_dead, s);
 	facts_done(&f);
 	close(fd);
 	return 0;

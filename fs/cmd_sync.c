@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "fs/cmd.h"
-#include "fs/control.h"
 
 static int
 sync_volume(int argc, char **argv)
@@ -14,9 +13,7 @@ sync_volume(int argc, char **argv)
 	};
 	const struct cmd *cmd = &cmd_sync;
 	const char *verb = "sync";
-	char request[PATH_MAX + 16];
 	struct cmd_mounted mounted;
-	struct home *home = NULL;
 	int c, r, fd;
 
 	while ((c = cmd_option(cmd, argc, argv, "swh", options)) != -1) {
@@ -24,16 +21,9 @@ sync_volume(int argc, char **argv)
 			return cmd_usage(cmd, NULL);
 		verb = c == 's' ? "sleep" : "wake";
 	}
-	if (argc - optind != 1)
-		return cmd_usage(cmd, "say one directory or volume");
-	if ((r = cmd_home(cmd, &home)) != 0)
+	if ((r = cmd_only_mounted(cmd, argc, argv, &mounted)) != 0)
 		return r;
-	r = cmd_find_mounted(cmd, home, argv[optind], &mounted);
-	home_close(home);
-	if (r != 0)
-		return r;
-	snprintf(request, sizeof request, "%s%s%s", verb, mounted.directory[0] != '\0' ? " " : "", mounted.directory);
-	fd = control_ask(mounted.socket, request);
+	fd = cmd_ask(&mounted, verb);
 	if (fd < 0)
 		return cmd_unserved(cmd, &mounted);
 	r = cmd_hear(cmd, fd, NULL, NULL);

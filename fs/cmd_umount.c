@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "fs/cmd.h"
-#include "fs/control.h"
 #include "fs/mount.h"
+#include "fs/mounts.h"
 
 enum { TIMEOUT_MAX_S = 100 * 24 * 60 * 60 };
 
@@ -61,7 +61,7 @@ clear_dead(const struct cmd *cmd, const struct cmd_mounted *m)
 {
 	int r;
 
-	if (m->directory[0] == '\0' || !cmd_mount_dead(m->directory))
+	if (m->directory[0] == '\0' || !mounts_dead(m->directory))
 		return cmd_unserved(cmd, m);
 	r = mount_unmount(m->directory, true);
 	if (r < 0)
@@ -79,10 +79,9 @@ umount_volume(int argc, char **argv)
 	};
 	const struct cmd *cmd = &cmd_umount;
 	struct heard heard = { .cmd = cmd };
-	char request[PATH_MAX + 48], verb[40] = "umount", *end;
+	char verb[40] = "umount", *end;
 	unsigned long timeout_s;
 	struct cmd_mounted mounted;
-	struct home *home = NULL;
 	int c, r, fd;
 
 	while ((c = cmd_option(cmd, argc, argv, "ft:h", options)) != -1)
@@ -95,20 +94,12 @@ umount_volume(int argc, char **argv)
 			snprintf(verb, sizeof verb, "umount:%lu", timeout_s * 1000 + (timeout_s == 0));
 		} else
 			return cmd_usage(cmd, NULL);
-	if (argc - optind != 1)
-		return cmd_usage(cmd, "say one directory or volume");
-	if ((r = cmd_home(cmd, &home)) != 0)
-		return r;
-	r = cmd_find_mounted(cmd, home, argv[optind], &mounted);
-	home_close(home);
-	if (r != 0)
+	if ((r = cmd_only_mounted(cmd, argc, argv, &mounted)) != 0)
 		return r;
 	if (mounted.below)
 		return cmd_fail(cmd, CMD_FAILED, "%s is below a mount, not one; that is %s", argv[optind], mounted.directory);
 	heard.mounted = &mounted;
-	snprintf(request, sizeof request, "%s%s%s", heard.force ? "discard" : verb,
-	    mounted.directory[0] != '\0' ? " " : "", mounted.directory);
-	fd = control_ask(mounted.socket, request);
+	fd = cmd_ask(&mounted, heard.force ? "discard" : verb);
 	if (fd < 0)
 		return clear_dead(cmd, &mounted);
 	/* A busy mount stays: closing the connection calls the process off. */

@@ -300,21 +300,21 @@ home_server_by_key(struct home *h, const uint8_t key[KEY_SIZE], struct home_serv
 	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
 }
 
-/* The host of the first address, as a name. */
+/* The host of the address by SSH, as a person wrote that, or of the first one; as a name. */
 static void
 name_after_host(const char *addresses, char *to)
 {
-	const char *from = addresses;
+	const char *ssh = strstr(addresses, "ssh://"), *from = addresses;
 	size_t n = 0, authority;
 
-	if (strncmp(from, "ssh://", 6) == 0) {
-		from += 6;
+	if (ssh != NULL) {
+		from = ssh + 6;
 		authority = strcspn(from, "/,");
 		if (memchr(from, '@', authority) != NULL)
 			from = strchr(from, '@') + 1;
 	}
 	for (const char *at = from; *at != '\0' && *at != ',' && *at != '/' && n < VOLUME_NAME_MAX - 4; at++) {
-		if (*at == ':' && strchr(addresses, ']') == NULL && n > 0)
+		if (*at == ':' && strchr(from, ']') == NULL && n > 0)
 			break;
 		if (isalnum((unsigned char)*at) || (n > 0 && strchr(".-", *at) != NULL))
 			to[n++] = *at;
@@ -574,43 +574,82 @@ home_session_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const struct
 	return r;
 }
 
-int
-home_session_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
+static int
+state_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *name)
 {
 	char path[PATH_MAX];
-	int r = state_path(h, id, "session", path);
+	int r = state_path(h, id, name, path);
 
 	return r < 0 ? r : unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int
-home_version_load(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t *to)
+home_session_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
+{
+	return state_remove(h, id, "session");
+}
+
+/* One number under that key, 0 when there is no such file. */
+static int
+number_load(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *name, const char *key, uint64_t *to)
 {
 	char path[PATH_MAX];
 	struct note n;
-	int r = state_path(h, id, "version", path);
+	int r = state_path(h, id, name, path);
 
 	if (r == 0)
-		r = note_load(&n, path, "version");
+		r = note_load(&n, path, name);
 	if (r == -ENOENT) {
 		*to = 0;
 		return 0;
 	}
-	return r < 0 ? r : note_get_number(&n, "highest", to);
+	return r < 0 ? r : note_get_number(&n, key, to);
+}
+
+static int
+number_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char *name, const char *key, uint64_t number)
+{
+	char path[PATH_MAX];
+	struct note n;
+	int r = state_path(h, id, name, path);
+
+	if (r < 0)
+		return r;
+	note_begin(&n, name);
+	note_add_number(&n, key, number);
+	return note_save(&n, path);
+}
+
+int
+home_version_load(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t *to)
+{
+	return number_load(h, id, "version", "highest", to);
 }
 
 int
 home_version_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], uint64_t version)
 {
-	char path[PATH_MAX];
-	struct note n;
-	int r = state_path(h, id, "version", path);
+	return number_save(h, id, "version", "highest", version);
+}
 
-	if (r < 0)
-		return r;
-	note_begin(&n, "version");
-	note_add_number(&n, "highest", version);
-	return note_save(&n, path);
+dev_t
+home_mount(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
+{
+	uint64_t device;
+
+	return number_load(h, id, "mount", "device", &device) == 0 ? (dev_t)device : 0;
+}
+
+int
+home_mount_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], dev_t device)
+{
+	return number_save(h, id, "mount", "device", device);
+}
+
+int
+home_mount_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE])
+{
+	return state_remove(h, id, "mount");
 }
 
 static int

@@ -6,6 +6,7 @@
  *	config/volumes/SERVER/NAME	id, the volume key wrapped for the device
  *	state/ID/lock			held (flock) while the volume is mounted
  *	state/ID/session		of the present or the last, killed mount
+ *	state/ID/mount			the live or killed mount's device
  *	state/ID/version		highest version of the volume seen
  *	state/ID/journal/		what a mount did and the server may not have (journal.h)
  *	state/ID/conflicts		copies that its running again made: a path a line
@@ -28,6 +29,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "proto/limits.h"
 #include "proto/wrap.h"
@@ -103,6 +105,13 @@ int	home_pin_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE], const char
 /* In no order; unreadable ones are passed over. */
 int	home_each_pin(struct home *h, const uint8_t id[VOLUME_ID_SIZE], void (*each)(void *context, const char *path),
 	    void *context);
+/*
+ * The device of the volume's mount, until it has ended: so a home knows its own
+ * from another's, also when its process was killed.  0: there is none.
+ */
+dev_t	home_mount(struct home *h, const uint8_t id[VOLUME_ID_SIZE]);
+int	home_mount_save(struct home *h, const uint8_t id[VOLUME_ID_SIZE], dev_t device);
+int	home_mount_remove(struct home *h, const uint8_t id[VOLUME_ID_SIZE]);
 /* Calls each() with the id of every volume that something is kept of. */
 int	home_each_state(struct home *h, void (*each)(void *context, const uint8_t id[VOLUME_ID_SIZE]), void *context);
 /* Path of the control socket; its directory exists afterwards. */

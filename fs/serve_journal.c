@@ -15,13 +15,13 @@
 #include "fs/serve_journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/conflicts.h"
 #include "fs/features.h"
 #include "fs/journal_file.h"
 #include "fs/log.h"
@@ -74,72 +74,57 @@ void
 serve_journal_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE],
     void (*each)(void *context, const char *path), void *context)
 {
-	char path[PATH_MAX], line[PATH_MAX];
-	FILE *f = home_conflicts(home, id, path, sizeof path) < 0 ? NULL : fopen(path, "re");
+	char file[PATH_MAX];
 
-	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-		line[strcspn(line, "\n")] = '\0';
-		if (line[0] == '/')
-			each(context, line);
-	}
-	if (f != NULL)
-		fclose(f);
-}
-
-struct listed {
-	char	**list;
-	size_t	 count;
-};
-
-static void
-remember(void *context, const char *path)
-{
-	struct listed *l = context;
-	char **more = realloc(l->list, (l->count + 1) * sizeof *more);
-
-	if (more == NULL)
-		return;
-	l->list = more;
-	if ((l->list[l->count] = strdup(path)) != NULL)
-		l->count++;
-}
-
-static bool
-is_listed(const struct listed *l, const char *path)
-{
-	for (size_t i = 0; i < l->count; i++)
-		if (strcmp(l->list[i], path) == 0)
-			return true;
-	return false;
+	if (home_conflicts(home, id, file, sizeof file) == 0)
+		conflicts_each(file, each, context);
 }
 
 static void
+tell(const char *path)
+{
+	log_warning("changed here and elsewhere: this device's version is %s", path);
+}
+
+/* They are listed nowhere else: the journal is not forgotten before. */
+static int
 keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct replay *r)
 {
-	struct listed listed = { .list = NULL };
-	char path[PATH_MAX];
-	const char *copy;
-	int error = home_conflicts(home, id, path, sizeof path), fd = -1;
+	const char **copies, *copy;
+	char file[PATH_MAX];
+	size_t count = 0;
+	int error;
 
 	if (!replay_conflict(r, 0, &copy))
-		return;
-	serve_journal_conflicts(home, id, remember, &listed);
-	if (error == 0 && (fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
-		error = -errno;
-	for (size_t i = 0; i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++) {
-		if (is_listed(&listed, copy))
-			continue;	/* by an attempt that was cut short */
-		log_warning("changed here and elsewhere: this device's version is %s", copy);
-		if (fd >= 0 && dprintf(fd, "%s\n", copy) < 0)
-			error = -errno;
+		return 0;
+	if ((error = home_conflicts(home, id, file, sizeof file)) < 0)
+		return error;
+	if ((copies = malloc(CONFLICTS_MAX * sizeof *copies)) == NULL)
+		return -ENOMEM;
+	while (count < CONFLICTS_MAX && replay_conflict(r, count, &copies[count]))
+		count++;
+	error = conflicts_add(file, copies, count, tell);
+	free(copies);
+	return error == -ENOSPC ? -ENOBUFS : error;	/* here, not there */
+}
+
+static const char *
+reason(int error)
+{
+	switch (error) {
+	case -EINTR:
+		return "the server does not answer";
+	case -EBUSY:
+		return "the server is too busy";
+	case -EAGAIN:
+		return "others took what it had begun to change, so it must begin again";
+	case -ENOSPC:
+		return "the server is out of space";
+	case -ENOBUFS:
+		return "this machine's disk is full";
+	default:
+		return strerror(-error);
 	}
-	if (fd >= 0)
-		close(fd);
-	for (size_t i = 0; i < listed.count; i++)
-		free(listed.list[i]);
-	free(listed.list);
-	if (error < 0)
-		log_error("the list of conflicts cannot be kept: %s", strerror(-error));
 }
 
 static void
@@ -180,16 +165,14 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		return error;
 	}
 	error = shell_replay(shell, r);
+	if (error == 0)
+		error = keep_conflicts(home, id, r);
 	if (error == 0) {
-		keep_conflicts(home, id, r);	/* before the journal forgets them */
 		shell_journal_end(shell);	/* it may be asked to give something back just now, and write that down */
 		error = journal_file_reset(file);
 	}
 	if (error < 0)
-		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
-		    error == -EINTR ? "the server does not answer" : error == -EBUSY ? "the server is too busy" :
-		    error == -EAGAIN ? "others took what it had begun to change, so it must begin again" : error == -ENOSPC ? "the server is out of space" :
-		    error == -ENOBUFS ? "this machine's disk is full" : strerror(-error));
+		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s", reason(error));
 	shell_free(shell, error == 0);
 	if (error < 0)
 		return error;
@@ -239,17 +222,18 @@ serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct j
 	error = load(file, &r);
 	if (error == 0)
 		error = shell_redo(shell, r, losses, keep, stop);
+	if (error == 0)
+		error = keep_conflicts(home, id, r);
 	if (error == 0) {
 		replay_report(r, &report);
 		log_info("%" PRIu64 " operations that were lost with their leases were done again, %" PRIu64
 		    " did not fit any more; %" PRIu64 " conflicts, %" PRIu64 " equal", report.run, report.unfit, report.conflicts,
 		    report.equal);
-		keep_conflicts(home, id, r);	/* the end forgets them */
 	}
 	error = shell_redo_end(shell, losses, error);
 	replay_free(r);
 	if (error < 0 && error != -EAGAIN && error != -EINTR)
-		log_warning("what was lost with its leases waits in the journal: %s", strerror(-error));
+		log_warning("what was lost with its leases waits in the journal: %s", reason(error));
 	return error;
 }
 

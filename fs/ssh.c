@@ -45,6 +45,7 @@ enum {
 	PROXY_END_MS	= 1000,
 	PROXY_LOOK_MS	= 10,
 	FREE_TRIES	= 1000,
+	TRIES		= 3,
 	REST_MS		= 1000,
 };
 
@@ -336,6 +337,7 @@ static int
 explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
 {
 	bool named = s->place.nuaged[0] != '\0';
+	const char *said = t->last, *shell;
 	int wait = 0, r, status;
 
 	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
@@ -346,15 +348,19 @@ explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size
 	s->restricted = strstr(t->last, "restricted") != NULL;
 	status = libssh2_channel_get_exit_status(s->channel);
 	a->lacking = status == 127 && !named;
-	if (a->lacking)
+	if (a->lacking) {
 		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, say where it is with --nuaged "
 		    "COMMAND, or have it copied by nuage mount --install-server", s->config.host);
-	else if (status == 127 || status == 126)
+	} else if (status == 127 || status == 126) {
+		/* The shell that could not calls itself what our script is called. */
+		if ((shell = strstr(said, "exec: ")) != NULL)
+			said = shell + strlen("exec: ");
 		snprintf(why, size, "%s: %s cannot be run there%s%s", s->config.host, named ? s->place.nuaged : "its nuaged",
-		    t->last[0] != '\0' ? ": " : "", t->last);
-	else
+		    *said != '\0' ? ": " : "", said);
+	} else {
 		snprintf(why, size, "%s: `nuaged bridge` did not start there (status %d)%s%s", s->config.host, status,
-		    t->last[0] != '\0' ? ": " : "", t->last);
+		    *said != '\0' ? ": " : "", said);
+	}
 	return -ENOEXEC;
 }
 
@@ -380,7 +386,7 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a
 			t->len = sizeof marker;
 			t->text[t->len] = '\0';
 		} else if (t->len == NOISE_MAX)
-			return lost(s, -EBADMSG, "what came is not the answer of a nuaged", why, size);
+			goto noise;
 		n = libssh2_channel_read_ex(s->channel, 0, t->text + t->len, NOISE_MAX - t->len);
 		if (n > 0) {
 			for (ssize_t i = 0; i < n; i++)
@@ -398,6 +404,9 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a
 		if ((wait = ssh_wait(s)) < 0)
 			return lost(s, wait, "waiting for nuaged", why, size);
 	}
+noise:
+	snprintf(why, size, "%s: what came is not the answer of a nuaged, but what a login shell says", s->config.host);
+	return -EBADMSG;
 }
 
 static bool
@@ -457,10 +466,14 @@ hear_bridge(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 		    s->config.host, line + 7);
 		r = -ENOENT;
 	} else if (strncmp(line, "ok ", 3) != 0 || !take_hex(line + 3, a->server_key, KEY_SIZE)) {
+		bool more;
+
+		/* On stderr it may have said more; but so does whoever started it. */
 		hear_rest(s, t);
 		t->last[strcspn(t->last, "\n")] = '\0';
-		snprintf(why, size, "%s: %.200s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
-		    t->last[0] != '\0' ? ": " : "", t->last);
+		more = strncmp(t->last, "nuaged: ", 8) == 0;
+		snprintf(why, size, "%s: %.400s%s%.150s", s->config.host, strncmp(line, "error ", 6) == 0 ? line + 6 : line,
+		    more ? ": " : "", more ? t->last + 8 : "");
 		r = -EIO;
 	} else if (a->enroll) {
 		r = ask_token(s, t, a, why, size);
@@ -501,6 +514,7 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	proxied = s->config.proxy_command[0] != '\0' || s->config.proxy_jump[0] != '\0';
 	if ((r = proxied ? connect_proxy(s, why, size) : connect_host(s, why, size)) < 0)
 		return r;
+	snprintf(a->host, sizeof a->host, "%s", proxied ? "" : s->config.host);
 	s->deadline_ms = clock_ms(CLOCK_MONOTONIC) + (s->config.connect_s != 0 ? s->config.connect_s * UINT64_C(1000) : OPEN_MS);
 	if ((r = begin_session(s, why, size)) < 0)
 		return r;
@@ -514,47 +528,6 @@ open_session(struct ssh *s, struct ssh_answer *a, char *why, size_t size)
 	if (r == -ENOEXEC && s->restricted)
 		r = start_plainly(s, a, why, size);
 	return r;
-}
-
-int
-ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
-    char *why, size_t size)
-{
-	struct ssh_answer none = { .create = false };
-	struct ssh *s = calloc(1, sizeof *s);
-	int fds[2] = { -1, -1 }, r;
-
-	if (s == NULL)
-		return -ENOMEM;
-	s->fd = s->local_fd = -1;
-	s->cancel_fd = cancel_fd;
-	why[0] = '\0';
-	if ((r = ssh_place_parse(&s->place, url)) < 0 || s->place.path[0] == '\0') {
-		snprintf(why, size, "%.200s: it should be ssh://[USER@]HOST[:PORT]/PATH", url);
-		r = -EINVAL;
-		goto out;
-	}
-	if ((r = open_session(s, answer != NULL ? answer : &none, why, size)) < 0)
-		goto out;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
-		r = -errno;
-		goto out;
-	}
-	s->local_fd = fds[0];
-	libssh2_channel_handle_extended_data2(s->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_IGNORE);
-	if ((r = ssh_pump_start(s)) < 0)
-		close(fds[1]);
-out:
-	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
-		snprintf(why, size, "%.200s: %s", url, strerror(-r));
-	ssh_ask_done(r, why);
-	if (r < 0) {
-		ssh_close(s);
-		return r;
-	}
-	*ret_fd = fds[1];
-	*ret = s;
-	return 0;
 }
 
 /* It may take no notice. */
@@ -575,13 +548,10 @@ end_proxy(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-void
-ssh_close(struct ssh *s)
+/* For another session, or none. */
+static void
+disconnect(struct ssh *s)
 {
-	if (s == NULL)
-		return;
-	if (s->pumping)
-		pthread_join(s->pump, NULL);
 	if (s->session != NULL) {
 		/* Not worth waiting for: closing the socket says the same. */
 		libssh2_session_disconnect_ex(s->session, SSH_DISCONNECT_BY_APPLICATION, "", "");
@@ -593,10 +563,84 @@ ssh_close(struct ssh *s)
 	}
 	if (s->fd >= 0)
 		close(s->fd);
-	if (s->local_fd >= 0)
-		close(s->local_fd);
 	if (s->proxy > 0)
 		end_proxy(s->proxy);
+	s->session = NULL;
+	s->channel = NULL;
+	s->had_channel = false;
+	s->fd = -1;
+	s->proxy = 0;
+}
+
+int
+ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
+    char *why, size_t size)
+{
+	struct ssh_answer none = { .create = false };
+	struct ssh *s = calloc(1, sizeof *s);
+	int fds[2] = { -1, -1 }, r;
+
+	if (s == NULL)
+		return -ENOMEM;
+	ssh_ask_quietly(answer != NULL && answer->quiet);
+	s->fd = s->local_fd = -1;
+	s->cancel_fd = cancel_fd;
+	why[0] = '\0';
+	if ((r = ssh_place_parse(&s->place, url)) < 0 || s->place.path[0] == '\0') {
+		snprintf(why, size, "%.200s: it should be ssh://[USER@]HOST[:PORT]/PATH", url);
+		r = -EINVAL;
+		goto out;
+	}
+	/*
+	 * dropbear, up to 2024.86, may take a command for ended when it begins as
+	 * another one ends, and breaks the connection (its issue 321).
+	 */
+	for (unsigned tries = 1;; tries++) {
+		r = open_session(s, answer != NULL ? answer : &none, why, size);
+		if (r != -ECONNRESET || !s->had_channel || tries == TRIES)
+			break;
+		disconnect(s);
+	}
+	if (r < 0)
+		goto out;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+		r = -errno;
+		goto out;
+	}
+	s->local_fd = fds[0];
+	libssh2_channel_handle_extended_data2(s->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_IGNORE);
+	if ((r = ssh_pump_start(s)) < 0)
+		close(fds[1]);
+out:
+	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
+		snprintf(why, size, "%.200s: %s", url, strerror(-r));
+	ssh_ask_done(r, why);
+	ssh_ask_quietly(false);
+	if (r < 0) {
+		ssh_close(s);
+		return r;
+	}
+	*ret_fd = fds[1];
+	*ret = s;
+	return 0;
+}
+
+bool
+ssh_strained(const struct ssh *s)
+{
+	return s->strained;
+}
+
+void
+ssh_close(struct ssh *s)
+{
+	if (s == NULL)
+		return;
+	if (s->pumping)
+		pthread_join(s->pump, NULL);
+	disconnect(s);
+	if (s->local_fd >= 0)
+		close(s->local_fd);
 	free(s);
 }
 
@@ -612,6 +656,13 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 	(void)ret_fd;
 	snprintf(why, size, "%.200s: this nuage was built without libssh2", url);
 	return -EPROTONOSUPPORT;
+}
+
+bool
+ssh_strained(const struct ssh *s)
+{
+	(void)s;
+	return false;
 }
 
 void

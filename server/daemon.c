@@ -556,10 +556,12 @@ report_damage(void *arg, const char *text)
 	event_log(EVENT_ERROR, "event=damage what=store text=\"%s\"", text);
 }
 
+/* Who has the store may be a `nuaged invite`, or a nuaged that just leaves: it is given two seconds. */
 static bool
 open_store(struct daemon *d, const struct settings *config, const struct home *home)
 {
 	struct diskstore_config store;
+	unsigned patience = 20;
 	int r;
 
 	diskstore_config_init(&store);
@@ -572,7 +574,8 @@ open_store(struct daemon *d, const struct settings *config, const struct home *h
 	if (config->capacity_bytes != 0)
 		store.capacity = config->capacity_bytes;
 	store.report = report_damage;
-	r = diskstore_open(home->store, &store, &d->store);
+	while ((r = diskstore_open(home->store, &store, &d->store)) == -EBUSY && patience-- > 0)
+		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
 	if (r == -EBUSY)
 		fprintf(stderr, "nuaged: %s: another nuaged has it\n", home->path);
 	else if (r == -EBADMSG)

@@ -156,3 +156,14 @@ home_close(struct home *h)
 	free(h->path);
 	*h = (struct home){ .fd = -1 };
 }
+
+bool
+home_store_held(const struct home *h)
+{
+	int fd = openat(h->fd, "store/lock", O_RDONLY | O_CLOEXEC);
+	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return held;
+}

@@ -32,5 +32,7 @@ struct home {
  */
 bool	home_open(struct home *h, const char *path, bool create);
 void	home_close(struct home *h);
+/* Is there a nuaged that has the store, though perhaps not its sockets yet, or no longer? */
+bool	home_store_held(const struct home *h);
 
 #endif

@@ -136,38 +136,63 @@ bind_all(struct listener *l, const char *text, bool lenient)
 
 /* By way of /proc: a socket's own path may have 107 bytes only. */
 void
-listen_local_address(const struct home *home, struct sockaddr_un *to)
+listen_address_beside(int dir, const char *name, struct sockaddr_un *to)
 {
 	*to = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(to->sun_path, sizeof to->sun_path, "/proc/self/fd/%d/nuaged.sock", home->fd);
+	snprintf(to->sun_path, sizeof to->sun_path, "/proc/self/fd/%d/%s", dir, name);
+}
+
+bool
+listen_probe(int dir, const char *name)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un to;
+	bool answers;
+
+	listen_address_beside(dir, name, &to);
+	answers = fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
+	if (fd >= 0)
+		close(fd);
+	return answers;
+}
+
+int
+listen_beside(int dir, const char *name, mode_t mode)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error = 0;
+	struct sockaddr_un address;
+	mode_t mask;
+
+	if (fd < 0)
+		return -errno;
+	listen_address_beside(dir, name, &address);
+	unlinkat(dir, name, 0);
+	mask = umask(0777 & ~mode);
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0)
+		error = errno;
+	umask(mask);
+	if (error == 0)
+		return fd;
+	close(fd);
+	return -error;
 }
 
 void
 listen_local_unlink(const struct home *home)
 {
-	unlinkat(home->fd, "nuaged.sock", 0);
+	unlinkat(home->fd, LISTEN_SOCKET, 0);
 }
 
 static bool
 bind_local(struct listener *l, const struct home *home)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error = 0;
-	struct sockaddr_un address;
-	mode_t mask = umask(0177);
+	int r = listen_beside(home->fd, LISTEN_SOCKET, 0600);
 
-	listen_local_address(home, &address);
-	listen_local_unlink(home);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0)
-		error = errno;
-	umask(mask);
-	if (error == 0) {
-		l->fds[l->count++] = fd;
-		return true;
-	}
-	fprintf(stderr, "nuaged: %s/nuaged.sock: %s\n", home->path, strerror(error));
-	if (fd >= 0)
-		close(fd);
-	return false;
+	if (r >= 0)
+		l->fds[l->count++] = r;
+	else
+		fprintf(stderr, "nuaged: %s/%s: %s\n", home->path, LISTEN_SOCKET, strerror(-r));
+	return r >= 0;
 }
 
 bool

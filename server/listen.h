@@ -6,11 +6,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "server/settings.h"
 
 struct home;
 struct sockaddr_un;
+
+#define LISTEN_SOCKET "nuaged.sock"
 
 enum { LISTEN_SOCKETS = SETTINGS_LISTEN_MAX * 4 + 1 };
 
@@ -27,9 +30,16 @@ struct listener {
  */
 bool	listen_open(struct listener *l, const struct settings *config, const struct home *home);
 void	listen_close(struct listener *l);
-/* Where the owner's socket is, by way of home's descriptor; and its end. */
-void	listen_local_address(const struct home *home, struct sockaddr_un *to);
-void	listen_local_unlink(const struct home *home);
+void	listen_local_unlink(const struct home *home);	/* the end of that one */
+
+/*
+ * A Unix socket in a directory that is open, whose path may be longer than a
+ * socket's: what to connect to, whether somebody answers there, and listening,
+ * made anew (the descriptor or a negative errno; sets the umask for a moment).
+ */
+void	listen_address_beside(int dir, const char *name, struct sockaddr_un *to);
+bool	listen_probe(int dir, const char *name);
+int	listen_beside(int dir, const char *name, mode_t mode);
 /* The next connection of a socket that is ready, and its peer's address as text; or a negative errno. */
 int	listen_accept(int fd, char *peer, size_t size);
 /*

@@ -41,6 +41,7 @@ nuaged_SOURCES = \
 	server/admin.c server/admin.h \
 	server/bridge.c server/bridge.h \
 	server/daemon.c server/daemon.h \
+	server/door.c server/door.h \
 	server/event.c server/event.h \
 	server/fetch.c server/fetch.h \
 	server/home.c server/home.h \

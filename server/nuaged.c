@@ -9,8 +9,6 @@
  * Exit status: 0; 1 failed; 2 wrong usage.  Of check: 0 clean; 1 damage; 2 it
  * could not look.
  */
-#include <fcntl.h>
-#include <sys/file.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -31,6 +29,7 @@
 #include "server/bridge.h"
 #include "server/settings.h"
 #include "server/daemon.h"
+#include "server/door.h"
 #include "server/event.h"
 #include "server/home.h"
 #include "server/inspect.h"
@@ -40,10 +39,10 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TICK_MS = 100, DAY_S = 24
 
 static const char usage[] =
 "usage: nuaged --data DIR [--listen ADDR:PORT]... [--config FILE] [--log-level LEVEL]\n"
-"              [--idle SECONDS]\n"
+"              [--idle SECONDS] [--admit USER|@GROUP]... [--door DIR]\n"
 "       nuaged invite DIR [--valid DAYS] [--address HOST:PORT] [--config FILE]\n"
 "       nuaged check DIR [--json] [--config FILE]\n"
-"       nuaged bridge DIR [--create] [--idle SECONDS]\n"
+"       nuaged bridge DIR [--create] [--idle SECONDS] [--door DIR]\n"
 "       nuaged --version | --help\n"
 "\n"
 "nuaged stores the encrypted volumes of nuage.  Without a command it serves; invite\n"
@@ -52,7 +51,7 @@ static const char usage[] =
 "says more.\n";
 
 enum { OPT_DATA = 256, OPT_LISTEN, OPT_CONFIG, OPT_LOG_LEVEL, OPT_VALID, OPT_ADDRESS, OPT_JSON,
-	OPT_IDLE, OPT_CREATE, OPT_VERSION };
+	OPT_IDLE, OPT_CREATE, OPT_ADMIT, OPT_DOOR, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "data", required_argument, NULL, OPT_DATA },
@@ -64,6 +63,8 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "idle", required_argument, NULL, OPT_IDLE },
 	{ "create", no_argument, NULL, OPT_CREATE },
+	{ "admit", required_argument, NULL, OPT_ADMIT },
+	{ "door", required_argument, NULL, OPT_DOOR },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -123,8 +124,10 @@ load_file(struct request *r, int argc, char **argv)
 static void
 forget_listen(struct settings *c)
 {
-	while (c->listen_count > 0)
+	while (c->listen_count > 0) {
 		free(c->listen[--c->listen_count]);
+		c->listen[c->listen_count] = NULL;
+	}
 }
 
 static bool
@@ -158,6 +161,8 @@ parse(struct request *r, int argc, char **argv, int *status)
 		case OPT_JSON: r->json = true; break;
 		case OPT_IDLE: fine = set_option(r, "idle_s", optarg); break;
 		case OPT_CREATE: r->create = true; break;
+		case OPT_ADMIT: fine = set_option(r, "admit", optarg); break;
+		case OPT_DOOR: fine = set_option(r, "door", optarg); break;
 		case OPT_VERSION:
 			printf("nuaged %s\n", PACKAGE_VERSION);
 			*status = EXIT_FINE;
@@ -219,53 +224,71 @@ raise_files(void)
 }
 
 static uint64_t
-now_s(void)
+now_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return now.tv_sec;
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What a serving nuaged has open. */
+struct service {
+	struct home	 home;
+	struct listener	 listener;
+	struct door	 door;
+	struct admin	*admin;
+	struct daemon	*daemon;
+	int		 signals;
+};
+
+static void
+take(struct service *s, int listening)
+{
+	char peer[64];
+	uid_t uid;
+	int fd = listen_accept(listening, peer, sizeof peer);
+
+	if (fd >= 0 && listening == s->door.serving && !door_admits(&s->door, fd, &uid))
+		close(fd);
+	else if (fd >= 0)
+		daemon_accept(s->daemon, fd, peer);
+	else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+		pause_accepting(fd);
 }
 
 /*
- * Accepts, ticks and serves the admin socket until a signal comes, the store
+ * Accepts, ticks and serves the admin sockets until a signal comes, the store
  * fails, or nobody has been connected for idle_s (0: that is no reason).  Who
  * connects just then is refused, and comes again to the next nuaged.
  */
 static void
-run(struct daemon *d, const struct listener *l, int admin, int signals, uint32_t idle_s)
+run(struct service *s, uint32_t idle_s)
 {
-	uint64_t busy_s = now_s();
-	struct pollfd p[LISTEN_SOCKETS + 2];
+	struct pollfd p[1 + LISTEN_SOCKETS + 1 + ADMIN_POLLS];
 	struct signalfd_siginfo info;
-	char peer[64];
-	int fd;
+	uint64_t busy_ms = now_ms();
+	unsigned count = 1;
 
-	for (unsigned i = 0; i < l->count; i++)
-		p[i] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
-	p[l->count] = (struct pollfd){ .fd = admin, .events = POLLIN };
-	p[l->count + 1] = (struct pollfd){ .fd = signals, .events = POLLIN };
-	while (!daemon_failed(d)) {
-		if (poll(p, l->count + 2, TICK_MS) > 0) {
-			for (unsigned i = 0; i < l->count; i++)
-				if (p[i].revents != 0) {
-					fd = listen_accept(l->fds[i], peer, sizeof peer);
-					if (fd >= 0)
-						daemon_accept(d, fd, peer);
-					else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
-						pause_accepting(fd);
-				}
-			if (p[l->count].revents != 0)
-				admin_serve(admin, d);
-			if (p[l->count + 1].revents != 0 && read(signals, &info, sizeof info) == sizeof info) {
+	p[0] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
+	for (unsigned i = 0; i < s->listener.count; i++)
+		p[count++] = (struct pollfd){ .fd = s->listener.fds[i], .events = POLLIN };
+	p[count++] = (struct pollfd){ .fd = s->door.serving, .events = POLLIN };
+	while (!daemon_failed(s->daemon)) {
+		if (poll(p, count + admin_poll(s->admin, p + count), TICK_MS) > 0) {
+			for (unsigned i = 1; i < count; i++)
+				if (p[i].revents != 0)
+					take(s, p[i].fd);
+			if (p[0].revents != 0 && read(s->signals, &info, sizeof info) == sizeof info) {
 				event_log(EVENT_INFO, "event=stop signal=%s", strsignal(info.ssi_signo));
 				return;
 			}
 		}
-		daemon_tick(d);
-		if (idle_s != 0 && daemon_links(d) > 0)
-			busy_s = now_s();
-		if (idle_s != 0 && now_s() - busy_s >= idle_s) {
+		admin_serve(s->admin, s->daemon);
+		daemon_tick(s->daemon);
+		if (idle_s != 0 && daemon_links(s->daemon) > 0)
+			busy_ms = now_ms();
+		if (idle_s != 0 && now_ms() - busy_ms >= idle_s * UINT64_C(1000)) {
 			event_log(EVENT_INFO, "event=stop idle=%us", (unsigned)idle_s);
 			return;
 		}
@@ -286,71 +309,58 @@ block_signals(void)
 }
 
 static void
-announce(const struct home *home, const struct listener *l)
+announce(const struct service *s, const struct settings *config)
 {
 	char key[KEY_SIZE * 2 + 1], name[64];
 
-	sodium_bin2hex(key, sizeof key, home->public, KEY_SIZE);
-	event_log(EVENT_INFO, "event=start version=%s data=%s key=%s", PACKAGE_VERSION, home->path, key);
-	for (unsigned i = 0; i < l->count; i++) {
-		listen_name(l->fds[i], name, sizeof name);
+	sodium_bin2hex(key, sizeof key, s->home.public, KEY_SIZE);
+	event_log(EVENT_INFO, "event=start version=%s data=%s key=%s", PACKAGE_VERSION, s->home.path, key);
+	for (unsigned i = 0; i < s->listener.count; i++) {
+		listen_name(s->listener.fds[i], name, sizeof name);
 		event_log(EVENT_INFO, "event=listen address=%s", name);
 	}
+	if (s->door.fd >= 0)
+		event_log(EVENT_INFO, "event=door path=%s admits=\"%s\"", door_path(config), s->door.admitted);
 }
 
 static int
 serve(const struct settings *config)
 {
-	struct listener listener = { .count = 0 };
-	struct daemon *d = NULL;
-	struct home home;
-	int signals, admin = -1, status = EXIT_FAILED;
+	struct service s = { .door = { .fd = -1, .serving = -1 } };
+	int status = EXIT_FAILED, r;
 
 	event_set_level(config->log_level);
-	if (!home_open(&home, config->data, true))
+	if (!home_open(&s.home, config->data, true))
 		return EXIT_FAILED;
 	raise_files();
-	signals = block_signals();
+	s.signals = block_signals();
 	/* Whoever reaches the port finds the admin socket too. */
-	if (daemon_open(&d, config, &home)) {
-		admin = admin_listen(&home);
-		if (admin < 0)
-			fprintf(stderr, "nuaged: %s/admin.sock: %s\n", home.path, strerror(-admin));
+	if (daemon_open(&s.daemon, config, &s.home) && door_open(&s.door, config)) {
+		r = admin_open(&s.admin, &s.home, &s.door);
+		if (r < 0)
+			fprintf(stderr, "nuaged: %s/%s: %s\n", s.home.path, ADMIN_SOCKET, strerror(-r));
 	}
-	if (admin >= 0 && listen_open(&listener, config, &home)) {
-		announce(&home, &listener);
-		run(d, &listener, admin, signals, config->idle_s);
+	if (s.admin != NULL && listen_open(&s.listener, config, &s.home)) {
+		announce(&s, config);
+		run(&s, config->idle_s);
 		status = EXIT_FINE;
 	}
-	listen_close(&listener);
-	if (admin >= 0) {
-		close(admin);
-		admin_unlink(&home);
-		listen_local_unlink(&home);
-	}
-	if (d != NULL && !daemon_close(d))
+	listen_close(&s.listener);
+	if (s.admin != NULL)
+		listen_local_unlink(&s.home);
+	admin_close(s.admin);
+	door_close(&s.door);
+	if (s.daemon != NULL && !daemon_close(s.daemon))
 		status = EXIT_FAILED;
 	if (status == EXIT_FINE)
 		event_log(EVENT_INFO, "event=stopped");
-	home_close(&home);
+	home_close(&s.home);
 	return status;
 }
 
 /* ---- inviting ---- */
 
 enum { START_TRIES = 100 };	/* a tenth of a second each, for one that is just starting */
-
-/* Is there a nuaged that has the store, but not its admin socket yet (or no longer)? */
-static bool
-store_is_held(const struct home *home)
-{
-	int fd = openat(home->fd, "store/lock", O_RDONLY | O_CLOEXEC);
-	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-
-	if (fd >= 0)
-		close(fd);
-	return held;
-}
 
 /* Through the running daemon, or else with the store to ourselves; the address to print, unless one was given. */
 static bool
@@ -362,7 +372,7 @@ enter_invitation(const struct settings *config, const struct home *home, const u
 
 	for (unsigned tries = 0;; tries++) {
 		r = admin_invite(home, hash, valid_s, address, size);
-		if ((r != -ENOENT && r != -ECONNREFUSED) || tries == START_TRIES || !store_is_held(home))
+		if ((r != -ENOENT && r != -ECONNREFUSED) || tries == START_TRIES || !home_store_held(home))
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
 	}

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum field { FIELD_TEXT, FIELD_LISTEN, FIELD_U32, FIELD_U64, FIELD_LEVEL };
+enum field { FIELD_TEXT, FIELD_LISTEN, FIELD_ADMIT, FIELD_U32, FIELD_U64, FIELD_LEVEL };
 
 static const struct key {
 	const char	*name;
@@ -20,6 +20,8 @@ static const struct key {
 	{ "data", FIELD_TEXT, offsetof(struct settings, data), 0, 0 },
 	{ "listen", FIELD_LISTEN, 0, 0, 0 },
 	{ "address", FIELD_TEXT, offsetof(struct settings, address), 0, 0 },
+	{ "door", FIELD_TEXT, offsetof(struct settings, door), 0, 0 },
+	{ "admit", FIELD_ADMIT, 0, 0, 0 },
 	{ "term_ms", FIELD_U32, offsetof(struct settings, term_ms), 1000, 3600 * 1000 },
 	{ "skew_ms", FIELD_U32, offsetof(struct settings, skew_ms), 1, 3600 * 1000 },
 	{ "block_delay_ms", FIELD_U32, offsetof(struct settings, block_delay_ms), 1, 24 * 3600 * 1000 },
@@ -43,8 +45,11 @@ settings_done(struct settings *c)
 {
 	free(c->data);
 	free(c->address);
+	free(c->door);
 	for (unsigned i = 0; i < c->listen_count; i++)
 		free(c->listen[i]);
+	for (unsigned i = 0; i < c->admit_count; i++)
+		free(c->admit[i]);
 	settings_init(c);
 }
 
@@ -58,6 +63,19 @@ set_text(char **to, const char *value)
 	free(*to);
 	*to = copy;
 	return true;
+}
+
+/* One more of what may be there several times. */
+static bool
+add_text(char **list, unsigned *count, unsigned max, const char *value, const char *what, char *why, unsigned size)
+{
+	if (*count == max)
+		snprintf(why, size, "more than %u %s", max, what);
+	else if (set_text(&list[*count], value))
+		(*count)++;
+	else
+		snprintf(why, size, "out of memory");
+	return why[0] == '\0';
 }
 
 /* A number with an optional K, M, G or T of 1024. */
@@ -116,6 +134,7 @@ settings_set(struct settings *c, const char *name, const char *value, char *why,
 		snprintf(why, size, "unknown key '%s'", name);
 		return false;
 	}
+	why[0] = '\0';
 	if (*value == '\0') {
 		snprintf(why, size, "%s needs a value", name);
 		return false;
@@ -126,15 +145,9 @@ settings_set(struct settings *c, const char *name, const char *value, char *why,
 			return true;
 		break;
 	case FIELD_LISTEN:
-		if (c->listen_count == SETTINGS_LISTEN_MAX) {
-			snprintf(why, size, "more than %d listen addresses", SETTINGS_LISTEN_MAX);
-			return false;
-		}
-		if (set_text(&c->listen[c->listen_count], value)) {
-			c->listen_count++;
-			return true;
-		}
-		break;
+		return add_text(c->listen, &c->listen_count, SETTINGS_LISTEN_MAX, value, "listen addresses", why, size);
+	case FIELD_ADMIT:
+		return add_text(c->admit, &c->admit_count, SETTINGS_ADMIT_MAX, value, "names to admit", why, size);
 	case FIELD_U32:
 	case FIELD_U64:
 		return set_number(c, key, value, why, size);

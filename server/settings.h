@@ -12,13 +12,16 @@
 
 #include "server/event.h"
 
-enum { SETTINGS_LISTEN_MAX = 16, SETTINGS_PORT = 7440 };
+enum { SETTINGS_LISTEN_MAX = 16, SETTINGS_PORT = 7440, SETTINGS_ADMIT_MAX = 32 };
 
 struct settings {
 	char		*data;				/* directory; NULL until given */
 	char		*listen[SETTINGS_LISTEN_MAX];	/* ADDR:PORT */
 	unsigned	 listen_count;
 	char		*address;			/* HOST:PORT put into invitations, or NULL */
+	char		*door;				/* directory (door.h), or NULL */
+	char		*admit[SETTINGS_ADMIT_MAX];	/* there: USER, @GROUP or * */
+	unsigned	 admit_count;
 	uint32_t	 term_ms, skew_ms, block_delay_ms, sessions_max, connections_max;
 	uint64_t	 reserve_bytes, capacity_bytes;
 	uint32_t	 segment_bytes;

@@ -15,11 +15,32 @@
 # whatever happens, the exit trap unmounts, kills and removes all.  A client is
 # a NUAGE_HOME of its own, so several run on one machine.
 #
+# Scripts run beside each other.  As root each has a mount and a network
+# namespace of its own: it sees no mount of another, takes no port of another,
+# and what it mounts goes with its last process, even if it is killed.  A script
+# of which something is left after its exit trap has failed.
+#
 # NUAGE and NUAGED name other programs to test, NUAGE_KEEP=1 keeps $T,
 # NUAGE_LONG=1 runs the scripts that take long.
 # shellcheck shell=bash disable=SC2154
 
 set -u
+
+apart() { [ "${NUAGE_APART-}" = $$ ]; }		# and a script that another one starts is so anew
+
+# Not of a text that bash -c runs.
+if [ "$(id -u)" = 0 ] && ! apart && [ ${#BASH_SOURCE[@]} -gt 1 ] &&
+	unshare -mn ip link set lo up 2>/dev/null; then
+	NUAGE_APART=$$ exec unshare -mn --propagation private "$BASH" "$0" "$@"
+fi
+if apart; then
+	ip link set lo up
+	# A copy of somebody's mount, or network namespace, would keep it alive when he removes it.
+	awk '/ - fuse\.nuage / || / - nsfs / { print $5 }' /proc/self/mountinfo | tac | while read -r where; do
+		umount -l "$(printf %b "$where")" 2>/dev/null
+	done
+fi
+
 : "${top_srcdir:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
 : "${top_builddir:=$top_srcdir/build}"
 tools=$top_builddir/tests/tools
@@ -35,7 +56,6 @@ helper_pids=() memory_groups=()
 # All of the script is one skipped case.
 skip_all() {
 	echo "1..0 # SKIP $*"
-	trap - EXIT
 	exit 0
 }
 
@@ -134,9 +154,16 @@ tap_done() {
 
 # ---- the surroundings ----
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline.
+# How much longer than else everything may take here and now.
+patience() {
+	local load rest
+	read -r load rest </proc/loadavg
+	echo $((1 + ${load%.*} / (4 * $(nproc))))
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline, on a busy machine a later one.
 wait_for() {
-	local deadline=$((SECONDS + $1 + 1))
+	local deadline=$((SECONDS + $1 * $(patience) + 1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $deadline ] || { echo "waited in vain for: $*"; return 1; }
@@ -169,30 +196,86 @@ abort_mounts() {
 	done
 }
 
+# Processes in its mount namespace, or marked by their environment or their arguments; and who looks.
+marked_processes() {
+	grep -lsaF -e "$T" /proc/[0-9]*/environ /proc/[0-9]*/cmdline | cut -d/ -f3
+	! apart || find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/ns/mnt' \
+		-lname "$(readlink /proc/self/ns/mnt | sed 's/[][]/\\&/g')" 2>/dev/null | cut -d/ -f3
+}
+
+# Those it started, and theirs.  Who looked is gone by then.
+left_processes() {
+	local pid
+	for pid in $(marked_processes | sort -un); do
+		[ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ] || ! grep -qs . "/proc/$pid/cmdline" || echo "$pid"
+	done
+}
+no_process_is_left() { [ -z "$(left_processes)" ]; }
+
+left_netns() { ! apart || awk '/ - nsfs / { sub(/.*\//, "", $5); print $5 }' /proc/self/mountinfo; }
+left_loops() { grep -lsF "$T/" /sys/block/loop*/loop/backing_file | cut -d/ -f4; }
+
+unmount_all() {
+	local where
+	for where in $(mounts_below "$T"); do
+		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
+	done
+}
+
+left=()			# behind, by a script that ends
+leaving_s=10		# what its processes may take to end by themselves
+
+# Ends that, too.  What its processes still held, or made at the last moment, is among it.
+look_for_what_is_left() {
+	local what
+	wait_for $leaving_s no_process_is_left >/dev/null
+	for what in $(left_processes); do
+		left+=("process $what: $(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")")
+		kill -KILL "$what" 2>/dev/null
+	done
+	for what in $(mounts_below "$T"); do
+		left+=("mount $what")
+	done
+	unmount_all
+	for what in $(left_loops); do
+		left+=("loop device $what")
+		losetup -d "/dev/$what"
+	done
+	for what in $(left_netns); do
+		left+=("network namespace $what")
+		ip netns del "$what"
+	done
+	[ ${#memory_groups[@]} = 0 ] || rmdir "${memory_groups[@]}" || left+=("cgroups ${memory_groups[*]}")
+	if [ -n "${NUAGE_KEEP-}" ]; then
+		echo "# kept: $T"
+	else
+		rm -rf --one-file-system "$T" || left+=("files in $T")
+	fi
+}
+
 cleanup() {
 	local status=$? pid where
 	trap - EXIT INT TERM
 	abort_mounts
-	for where in $(mounts_below "$T"); do
-		fusermount3 -uz "$where" 2>/dev/null || umount -l "$where"
-	done
 	for pid in $server_pid "${client_pids[@]}" $link_pid "${helper_pids[@]}"; do
 		kill_and_wait "$pid"
 	done
 	for where in $server_ns $client_ns; do
 		ip netns del "$where"
 	done
-	[ ${#memory_groups[@]} = 0 ] || rmdir "${memory_groups[@]}"
-	if [ -n "${NUAGE_KEEP-}" ]; then
-		echo "# kept: $T"
-	else
-		rm -rf --one-file-system "$T"
+	unmount_all
+	look_for_what_is_left
+	if [ ${#left[@]} != 0 ]; then
+		echo "Bail out! left behind: ${left[0]}"
+		printf '%s\n' "${left[@]}" | note
+		status=1
 	fi
 	exit $status
 }
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/nuage-test.XXXXXX") || exit 1
 chmod 755 "$T"
+export NUAGE_TEST=$T	# by which its processes are known
 trap cleanup EXIT
 trap 'exit 143' INT TERM
 
@@ -205,7 +288,7 @@ program() {	# where the build leaves it
 NUAGE=${NUAGE:-$(program nuage fs)}
 NUAGED=${NUAGED:-$(program nuaged server)}
 
-# needs THING...: skips all without one of fuse, netns, root, long, or a program.
+# needs THING...: skips all without one of fuse, netns, root, apart, long, or a program.
 needs() {
 	local thing
 	[ -n "$NUAGE" ] && [ -n "$NUAGED" ] || skip_all "nuage and nuaged are not built"
@@ -218,6 +301,7 @@ needs() {
 			ip netns del "nuage-try-$$"
 			[ -c /dev/net/tun ] || skip_all "no /dev/net/tun"
 			;;
+		apart) apart || skip_all "no namespaces of its own" ;;
 		long) [ -n "${NUAGE_LONG-}" ] || skip_all "takes long; make check-long runs it" ;;
 		*) command -v "$thing" >/dev/null || skip_all "no $thing" ;;
 		esac

@@ -33,6 +33,51 @@ out=$(run 'echo "dir $T"; sleep 300 & helper_pids+=($!); echo "pid $!"; exit 3')
 	grep -q 'status 3' <<<"$out"
 ok $? "the exit trap removes the directory and ends the helpers"
 
+out=$(run 'leaving_s=1; sleep 300 & disown; mkdir "$T/sub"; (cd /; exec env -i sleep 301 "$T/sub" 2>/dev/null &); tap_done')
+[ "$(grep -c '^# process [0-9]*: sleep 300' <<<"$out")" = 1 ] && grep -q '^Bail out! left behind: process' <<<"$out" &&
+	grep -q 'status 1' <<<"$out" && ! kill -0 "$(sed -n 's/^# process \([0-9]*\): .*/\1/p' <<<"$out")" 2>/dev/null
+ok $? "a script that leaves a process has failed, and the process is ended"
+
+# A script in a file has namespaces of its own, where there are such.
+script=$(mktemp "${TMPDIR:-/tmp}/test_lib.XXXXXX") || exit 1
+trap 'rm -f "$script"' EXIT
+run_file() {
+	printf '#!/bin/bash\n. "$top_srcdir/tests/lib.sh" || exit 1\n%s\n' "$1" >"$script"
+	NUAGE=/bin/true NUAGED=/bin/true top_srcdir=$top_srcdir bash "$script" 2>&1
+	echo "status $?"
+}
+skip_apart() { count=$((count + 1)); echo "ok $count - $1 # SKIP no namespaces of its own"; }
+
+if run_file 'needs apart; echo is apart; tap_done' | grep -q 'is apart'; then
+	out=$(run_file 'leaving_s=1; (cd /; env -i sleep 300 &); tap_done')
+	grep -q '^# process [0-9]*: sleep 300' <<<"$out" && grep -q 'status 1' <<<"$out"
+	ok $? "also one that bears no mark of it"
+
+	# What mounts it ends only when the trap has looked for mounts.
+	out=$(run_file 'mkdir "$T/m"; (sleep 0.5; mount -t tmpfs none "$T/m") & disown; tap_done')
+	grep -q '^# mount .*/m$' <<<"$out" && grep -q 'status 1' <<<"$out"
+	ok $? "and a mount that comes late"
+
+	out=$(run_file 'needs netns; ip netns add nuage-left$$; tap_done')
+	grep -q '^# network namespace nuage-left' <<<"$out" && ! ip netns list | grep -q nuage-left || grep -q SKIP <<<"$out"
+	ok $? "and a network namespace"
+
+	out=$(run_file 'mkdir "$T/m"; mount -t tmpfs none "$T/m"; echo "dir $T"; mountpoint -q "$T/m" && echo is mounted; kill -9 $$')
+	dir=$(sed -n 's/^dir //p' <<<"$out")
+	grep -q 'is mounted' <<<"$out" && grep -q 'status 137' <<<"$out" && ! grep -q "$dir" /proc/self/mountinfo && rm -r "$dir"
+	ok $? "a script that is killed leaves no mount"
+
+	out=$(run_file 'echo "net $(readlink /proc/self/ns/net)"; tap_done')
+	grep -q '^net net:' <<<"$out" && ! grep -qF "net $(readlink /proc/self/ns/net)" <<<"$out"
+	ok $? "its ports are its own"
+else
+	skip_apart "also one that bears no mark of it"
+	skip_apart "and a mount that comes late"
+	skip_apart "and a network namespace"
+	skip_apart "a script that is killed leaves no mount"
+	skip_apart "its ports are its own"
+fi
+
 out=$(NUAGE='' NUAGED='' top_builddir=/none bash -c '. "$0/tests/lib.sh"; needs fuse' "$top_srcdir")
 grep -q '^1..0 # SKIP' <<<"$out"
 ok $? "without a build all is skipped, with the reason"

@@ -44,6 +44,16 @@ def drop_caches(what=3):
             f.write(str(what))
 
 
+def processes():
+    """(pid, arguments) of those that have any."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline") as f:
+                yield int(name), f.read().split("\0")
+        except OSError:     # it ended
+            pass
+
+
 class Network:
     """Where server and client run: one machine, or the two ends of a wide-area link."""
     host = "127.0.0.1"
@@ -72,6 +82,16 @@ class Link(Network):
         self.process.wait()
         for name in self.names:
             run("ip", "netns", "del", name)
+
+
+def end(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class System:
@@ -104,7 +124,7 @@ class System:
             if process is not None and process.poll() is not None:
                 raise RuntimeError(f"{self.name} does not mount: {self.last_words()}")
             return os.path.ismount(self.top)
-        wait_until(mounted, f"the mount of {self.name}")
+        wait_until(mounted, f"the mount of {self.name}", 60)
 
     def last_words(self):
         with open(os.path.join(self.work, "log"), errors="replace") as log:
@@ -124,13 +144,7 @@ class System:
         if os.path.ismount(self.top):
             subprocess.run(["umount", "-l", self.top], check=False)
         for p in reversed(self.processes):
-            if p.poll() is None:
-                p.send_signal(signal.SIGTERM)
-                try:
-                    p.wait(10)
-                except subprocess.TimeoutExpired:
-                    p.kill()
-                    p.wait()
+            end(p)
         self.processes = []
         if self.store is not None:
             shutil.rmtree(self.store, ignore_errors=True)
@@ -177,45 +191,60 @@ class Passthrough(System):
                                        self.top))
 
 
-class Sshfs(System):
-    """With a server, keys and configuration of its own, and the faster of two ciphers."""
-    name = "sshfs"
-    ciphers = ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com")
-    cipher = None
+class Ssh(System):
+    """What goes over SSH: a server, keys and configuration of its own, in which the host is called box."""
+    ciphers, macs = (), ()
+    server_lines = ()
 
     def __init__(self, work, network):
         super().__init__(work, network)
         self.sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        self.config = os.path.join(self.work, "config")
 
     def absent(self):
-        if shutil.which("sshfs") is None or self.sshd is None:
-            return "sshfs or sshd is not installed"
-        return super().absent()
+        return super().absent() if self.sshd is not None else "sshd is not installed"
 
     def start(self, store):
         super().start(store)
         for key in ("host", "user"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{self.work}/{key}")
         shutil.copy(f"{self.work}/user.pub", f"{self.work}/authorized")
-        self.port = free_port()
-        with open(f"{self.work}/sshd_config", "w") as f:
-            f.write(f"Port {self.port}\nListenAddress {self.network.host}\nHostKey {self.work}/host\n"
-                    f"AuthorizedKeysFile {self.work}/authorized\nStrictModes no\nUsePAM no\n"
-                    f"PasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
-                    f"Ciphers {','.join(self.ciphers)}\nSubsystem sftp internal-sftp\nMaxStartups 100\n")
+        port = free_port()
+        allowed = [f"{word} {','.join(names)}" for word, names in (("Ciphers", self.ciphers), ("MACs", self.macs)) if names]
+        self.write("sshd_config", f"Port {port}", f"ListenAddress {self.network.host}", f"HostKey {self.work}/host",
+                   f"AuthorizedKeysFile {self.work}/authorized", "StrictModes no", "UsePAM no",
+                   "PasswordAuthentication no", "PermitRootLogin prohibit-password", "PidFile none",
+                   "Subsystem sftp internal-sftp", "MaxStartups 100", *allowed)
+        self.write("config", "Host box", f"HostName {self.network.host}", f"Port {port}",
+                   f"User {run('id', '-un').strip()}", f"IdentityFile {self.work}/user", "IdentitiesOnly yes",
+                   f"UserKnownHostsFile {self.work}/known", "GlobalKnownHostsFile none",
+                   "StrictHostKeyChecking accept-new", "Compression no", *allowed)
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", exist_ok=True)
         self.spawn(self.sshd, "-D", "-e", "-f", f"{self.work}/sshd_config", where=self.network.server)
-        self.wait_for_port(self.port)
+        self.wait_for_port(port)
+
+    def write(self, name, *lines):
+        with open(os.path.join(self.work, name), "w") as f:
+            f.write("\n".join(lines) + "\n")
+
+
+class Sshfs(Ssh):
+    """With the faster of two ciphers, unless told which."""
+    name = "sshfs"
+    ciphers = ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com")
+    cipher = None
+
+    def absent(self):
+        return super().absent() if shutil.which("sshfs") else "sshfs is not installed"
+
+    def start(self, store):
+        super().start(store)
         self.mount()
 
     def mount(self):
-        user = run("id", "-un").strip()
-        self.client = self.spawn(
-            "sshfs", "-f", f"{user}@{self.network.host}:{self.store}", self.top, "-p", str(self.port),
-            "-o", f"IdentityFile={self.work}/user", "-o", f"UserKnownHostsFile={self.work}/known",
-            "-o", "StrictHostKeyChecking=accept-new", "-F", "/dev/null",
-            "-o", f"Ciphers={self.cipher or self.ciphers[0]}", "-o", "Compression=no", where=self.network.client)
+        self.client = self.spawn("sshfs", "-f", f"box:{self.store}", self.top, "-F", self.config,
+                                 "-o", f"Ciphers={self.cipher or self.ciphers[0]}", where=self.network.client)
         self.wait_for_mount(self.client)
 
     def cold(self):
@@ -227,6 +256,25 @@ class Sshfs(System):
     def durable(self):
         # sshfs has written all at each close; the server's disk has not.
         run("sync", "-f", self.store)
+
+
+class Sftp(Ssh):
+    """No file system: it puts and gets, over a connection that is logged in already."""
+    name = "sftp"
+
+    def absent(self):
+        return "sftp is not installed" if shutil.which("sftp") is None else \
+            None if self.sshd is not None else "sshd is not installed"
+
+    def start(self, store):
+        super().start(store)
+        self.control = ("-F", self.config, "-o", f"ControlPath={self.work}/control")
+        self.spawn("ssh", *self.control, "-MN", "box", where=self.network.client)
+        wait_until(lambda: os.path.exists(f"{self.work}/control"), f"the connection of {self.name}")
+
+    def batch(self, line):
+        self.write("batch", line)
+        run(*self.network.client, "sftp", "-q", *self.control, "-b", f"{self.work}/batch", "box")
 
 
 class Nuage(System):
@@ -242,8 +290,11 @@ class Nuage(System):
                 return "not built"
         return super().absent()
 
+    def environment(self):
+        return {**os.environ, "NUAGE_HOME": f"{self.work}/home"}
+
     def call(self, *args):
-        return run(*self.network.client, self.program, *args, env={**os.environ, "NUAGE_HOME": f"{self.work}/home"})
+        return run(*self.network.client, self.program, *args, env=self.environment())
 
     def start(self, store):
         super().start(store)
@@ -260,7 +311,7 @@ class Nuage(System):
 
     def mount(self):
         self.client = self.spawn(self.program, "mount", "bench", self.top, "-f", where=self.network.client,
-                                 env={**os.environ, "NUAGE_HOME": f"{self.work}/home"})
+                                 env=self.environment())
         self.wait_for_mount(self.client)
 
     def cold(self):
@@ -271,3 +322,30 @@ class Nuage(System):
 
     def durable(self):
         self.call("sync", self.top)
+
+
+class NuageOverSsh(Nuage, Ssh):
+    """The far side's nuaged is started by the bridge, and outlives it."""
+    name = "nuage-ssh"
+
+    def start(self, store):
+        Ssh.start(self, store)
+        os.makedirs(f"{self.work}/home", mode=0o700)
+        self.mount()
+
+    def environment(self):
+        return {**super().environment(), "NUAGE_SSH_CONFIG": self.config}
+
+    def mount(self):
+        self.client = self.spawn(self.program, "mount", f"ssh://box{self.store}/store", self.top, "-f", "--create",
+                                 "--nuaged", self.daemon, where=self.network.client, env=self.environment())
+        self.wait_for_mount(self.client)
+
+    def stop(self):
+        if os.path.ismount(self.top):
+            subprocess.run(["umount", "-l", self.top], check=False)
+            end(self.client)
+        for pid, arguments in processes():
+            if self.store is not None and arguments[:1] == ["nuaged"] and f"{self.store}/store" in arguments:
+                os.kill(pid, signal.SIGTERM)
+        super().stop()

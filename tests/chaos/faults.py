@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 from board import DONE, DOUBT, FAILED, PAUSE, PAUSED, RUN
+from world import empty_disk, fill_disk
 
 POLL_S = 0.05
 DOUBT_S = 1.5
@@ -154,6 +155,21 @@ class DiskFaults(Faults):
             if server.process.poll() is not None:
                 self.round.note(f"the server ended with status {server.process.poll()}")
                 server.start()
+
+
+class HomeFaults(Faults):
+    """Without room for its journal a mount answers what the server has."""
+    kinds = {"client_full": 1}
+
+    def __init__(self, round, client, gap_s):
+        super().__init__(round, f"disk of {client.name}", gap_s)
+        self.home = client.home
+
+    def client_full(self):
+        with Trouble(self.round, self.name, "client_full"):
+            fill_disk(self.home, self.rng.choice((0, 0, 1 << 20, 9 << 20)))
+            time.sleep(self.rng.choice((1, 5, 15)) * self.rng.random())		# long enough for a mount to begin on it
+            empty_disk(self.home)
 
 
 class LinkFaults(Faults):
@@ -402,4 +418,5 @@ def all_faults(round):
     if not round.forgetful:
         faults.append(DiskFaults(round, 3 * gap))
     faults += [LinkFaults(round, c.link, gap) for c in world.clients]
+    faults += [HomeFaults(round, c, 4 * gap) for c in world.clients]
     return faults

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
 """test_judge.py - the judge and the model accept what is right and refuse what is not (TAP)."""
 import errno
+import os
+import resource
+import tempfile
 
 from judge import Case
 from model import Model, compare, partly
 from shared import name_of, record_of, records_in, size_of, value_of
+from watch import grown
+from worker import write_all
 
 HISTORIES = []
 
@@ -147,6 +152,21 @@ def model_cases():
     yield "records", records_in(record_of("a") + b"junk\n" + record_of("b")) == (["a", "b"], [b"junk\n"])
 
 
+def short_write():
+    """What there is room for is written, and then it says why not more."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with tempfile.NamedTemporaryFile() as f:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            write_all(f.name, os.O_WRONLY, bytes(1500))
+            found = 0
+        except OSError as e:
+            found = e.errno
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return found, os.path.getsize(f.name)
+
+
 def main():
     results = []
     for text, due, *rest in HISTORIES:
@@ -154,6 +174,10 @@ def main():
         right = len(found) == len(due) and all(f.startswith(d) for f, d in zip(found, due))
         results.append((text, right, f"due {due}, found {found}"))
     results += [(text, right, "") for text, right in model_cases()]
+    leak = [30 + n / 20 for n in range(1000)]
+    results += [("memory that is flat after a while", not grown([10] * 200 + [50, 52] * 400)[2], ""),
+                ("memory that grows", grown(leak)[2], "")]
+    results.append(("a short write ends with the error of what follows", short_write() == (errno.EFBIG, 1000), ""))
     for n, (text, right, why) in enumerate(results, 1):
         print(f"{'ok' if right else 'not ok'} {n} - {text}")
         if not right and why:

@@ -7,6 +7,7 @@ what a dead client had is free after term and skew.
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import threading
 import time
@@ -15,6 +16,8 @@ from board import DONE, FAILED
 from world import resident_mb, run
 
 TICK_S = 0.25
+SAMPLE_TICKS = 4
+LONG_S = 300			# a process that lived so long must have ceased to grow
 MESSAGE = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|[Aa]ssertion|invariant|DAMAGED|panic")
 
 
@@ -35,12 +38,20 @@ def stacks(pid, ours):
     return "\n".join(text)
 
 
+def grown(samples):
+    """What a process took in the second quarter of its life, and in the last; did it grow on?"""
+    quarter = len(samples) // 4
+    second, last = (statistics.median(samples[i * quarter:(i + 1) * quarter]) for i in (1, 3))
+    return second, last, last > second * 1.25 + 8
+
+
 class Watch(threading.Thread):
     def __init__(self, round):
         super().__init__(name="watch", daemon=True)
         self.round, self.world, self.board = round, round.world, round.board
         self.ended = threading.Event()
         self.most_mb = {}			# process: megabytes
+        self.samples = {}			# (process, pid): [(when, megabytes)]
         o = self.world.options
         self.limit_s = (o.term_ms + o.skew_ms) / 1000 + o.slack_s
         self.missing = {}
@@ -50,7 +61,7 @@ class Watch(threading.Thread):
         while not self.ended.wait(TICK_S):
             self.see_hangs()
             self.see_deaths()
-            if ticks % 4 == 0:
+            if ticks % SAMPLE_TICKS == 0:
                 self.see_memory()
             ticks += 1
 
@@ -93,7 +104,14 @@ class Watch(threading.Thread):
     def see_memory(self):
         for name, process in self.processes():
             if process is not None:
-                self.most_mb[name] = max(self.most_mb.get(name, 0), resident_mb(process.pid))
+                mb = resident_mb(process.pid)
+                self.most_mb[name] = max(self.most_mb.get(name, 0), mb)
+                self.samples.setdefault((name, process.pid), []).append((time.monotonic(), mb))
+
+    def long_lives(self):
+        """(process, seconds, megabytes early, and at the end, whether that is a violation)"""
+        return [(name, s[-1][0] - s[0][0], *grown([mb for _, mb in s])) for (name, _), s in self.samples.items()
+                if s[-1][0] - s[0][0] >= LONG_S]
 
     def messages(self, seen):
         """Lines of the logs that should never be there.  seen: file to where it was read to."""

@@ -16,6 +16,7 @@ import time
 
 CLIENTS = ("ann", "bob")
 PORT = 7000
+HOME_MB = 256
 KILLED_ENDS_S = 10		# for a machine under load: one that is stuck never ends
 
 
@@ -69,9 +70,26 @@ def resident_mb(pid):
     """What is its own; not the file that LMDB maps."""
     try:
         with open(f"/proc/{pid}/status") as f:
-            return next(int(line.split()[1]) // 1024 for line in f if line.startswith("RssAnon"))
+            return next(int(line.split()[1]) / 1024 for line in f if line.startswith("RssAnon"))
     except (OSError, StopIteration):
         return 0
+
+
+def fill_disk(top, left):
+    """Leaves so many bytes on the disk of that directory."""
+    with open(f"{top}/filler", "wb") as f:
+        st = os.statvfs(top)
+        try:
+            os.posix_fallocate(f.fileno(), 0, max(1, st.f_bavail * st.f_frsize - left))
+        except OSError:
+            pass
+
+
+def empty_disk(top):
+    try:
+        os.unlink(f"{top}/filler")
+    except FileNotFoundError:
+        pass
 
 
 class Link:
@@ -185,20 +203,11 @@ class Server:
             raise Broken(f"the server ended with status {status}")
 
     def fill(self, left):
-        """Leaves so many bytes on its disk."""
         self.full = True
-        with open(f"{self.backing}/filler", "wb") as f:
-            st = os.statvfs(self.backing)
-            try:
-                os.posix_fallocate(f.fileno(), 0, max(1, st.f_bavail * st.f_frsize - left))
-            except OSError:
-                pass
+        fill_disk(self.backing, left)
 
     def make_room(self):
-        try:
-            os.unlink(f"{self.backing}/filler")
-        except FileNotFoundError:
-            pass
+        empty_disk(self.backing)
         self.full = False
 
 
@@ -209,8 +218,9 @@ class Client:
         self.process, self.journals, self.log_read = None, [], 0
         self.stuck = []			# what did not end when it was killed
         self.link = Link(world, number + 1, self.name)
-        os.mkdir(self.home, 0o700)
+        os.mkdir(self.home)
         os.mkdir(self.mount_point)
+        must("mount", "-t", "tmpfs", "-o", f"size={HOME_MB}m,mode=700", "tmpfs", self.home)
         must("mount", "-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", self.mount_point)
         self.environment = dict(os.environ, NUAGE_HOME=self.home)
         self.log = open(f"{world.top}/{self.name}.log", "a")
@@ -320,11 +330,14 @@ class World:
         self.nuage, self.nuaged = f"{options.build}/nuage", f"{options.build}/nuaged"
         self.processes, self.namespaces = [], []
         self.server, self.clients = None, []
+        self.ended = False
 
     def tool(self, name):
         return f"{self.options.build}/tests/tools/{name}"
 
     def start(self, command, log, namespace=None, environment=None):
+        if self.ended:
+            raise Broken("the end has begun")
         if namespace is not None:
             command = ["nsenter", f"--net=/run/netns/{namespace}"] + command
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -348,11 +361,14 @@ class World:
         self.server.remove_disk()
 
     def tear_down(self):
+        """While threads of faults may be at work, as when the runner is told to end."""
+        self.ended = True
         for client in self.clients:
             if client.process is not None and client.process.poll() is None:
                 client.process.send_signal(signal.SIGCONT)
             client.kill()
             run("umount", "-l", client.mount_point)
+            run("umount", "-l", client.home)
         for process in self.processes:
             end(process)
         if self.server is not None:

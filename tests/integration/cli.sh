@@ -63,6 +63,16 @@ server_errors() {
 }
 in_ns_sub() { ( in_ns '' "$@" ); }
 
+# What is said on the command line goes over the file, also where that says more of it.
+options_over_the_file() {
+	local begun=${EPOCHREALTIME/./}
+	printf 'listen = 127.0.0.1:1\nlisten = 127.0.0.1:2\nidle_s = 1000\n' >"$T/over.conf"
+	in_ns_sub timeout 30 "$NUAGED" --config "$T/over.conf" --data "$T/over" --listen none --idle 1 2>"$T/over.log"
+	[ $((${EPOCHREALTIME/./} - begun)) -ge 1000000 ]
+	grep event=stop "$T/over.log"
+	not grep 127.0.0.1 "$T/over.log"
+}
+
 # Who holds the store has its admin socket soon, or is about to leave.
 invited_meanwhile() {
 	rm -f "$server_data/admin.sock"
@@ -71,6 +81,14 @@ invited_meanwhile() {
 	"$NUAGED" invite "$server_data" >"$T/invitation"
 	wait
 	grep -q '^nuage-invite-' "$T/invitation"
+}
+
+# And the other way round: a nuaged that starts waits for an invite that has the store just then.
+started_meanwhile() {
+	flock "$server_data/store/lock" sh -c "touch $T/held-again; sleep 1" &
+	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol &&
+		not in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
+		grep "another nuaged has it" "$T/stderr" && stop_server
 }
 
 never_invited() {
@@ -85,7 +103,8 @@ invitation_used() {
 	invitation=$( ( server_invitation ) )
 	new_client one; new_client two
 	client one join "$invitation"
-	exits 4 "used before.*ask for a new one" client two join "$invitation"
+	exits 4 "used before.*ask for a new one$" client two join "$invitation"
+	exits 4 "used before.*nuage volumes" client one join "$invitation"
 }
 
 # Another with the same server and address: of a secret that nobody registered,
@@ -172,7 +191,7 @@ in_use() {
 	local status=0
 	( cd "$M" && exec sleep 60 ) &
 	local pid=$!
-	sleep 0.3
+	wait_for 10 eval "[ \"\$(readlink /proc/$pid/cwd)\" = '$M' ]"
 	exits 1 "in use" client ann umount "$M"
 	is_mounted "$M"
 	kill $pid
@@ -237,6 +256,22 @@ process_gone() {
 	ls "$T/gone"
 	client zoe umount "$T/gone"
 	is "Nothing is mounted." "$(client zoe status 2>&1)"
+}
+
+# A volume of another home may have the same name, and its dead mount is for that home to clear away.
+process_gone_elsewhere() {
+	client zoe mount vol "$T/gone"
+	kill -KILL "$(client zoe status --json | jq '.[0].pid')"
+	wait_for 10 eval '! ls "$T/gone"'
+	is "Nothing is mounted." "$(client yan status 2>&1)"
+	exits 1 "not mounted\|another home" client yan umount vol
+	is_mounted "$T/gone"
+	mkdir -p "$T/second"
+	client yan mount vol "$T/second"
+	client yan umount vol
+	is_mounted "$T/gone"
+	exits 1 "next mount brings" client zoe umount vol
+	not is_mounted "$T/gone"
 }
 
 may_not_create() {	# nuage invite lets a device into a volume, not make others
@@ -314,7 +349,7 @@ umount_everywhere() {	# a mount namespace keeps a copy of every mount, and nothi
 	client ann mount vol "$M"
 	unshare -m --propagation private sleep 300 &
 	local pid=$!
-	sleep 0.3
+	wait_for 10 grep -qx sleep "/proc/$pid/comm"
 	echo kept >"$M/kept"
 	timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount "$M"
 	not is_mounted "$M"
@@ -396,6 +431,7 @@ umount_without_server() {
 check "help of every command" helps
 check "wrong usage is status 2, and says where help is" usage_errors
 check "nuaged's own errors" server_errors
+check "its options go over its file" options_over_the_file
 check "a device never invited" never_invited
 check "an invitation already used" invitation_used
 check "one the server does not know" invitation_unknown
@@ -433,6 +469,7 @@ check "a mount of another home" mounted_by_another_home
 check "a stopped mount of another home holds nobody up" stopped_elsewhere
 check "a directory below a mount" below_a_mount
 check "a mount whose process was killed" process_gone
+check "one that another home has of it" process_gone_elsewhere
 check "a member may not make volumes" may_not_create
 check "a device that knows no server" no_server_known
 check "secrets are typed without echo" prompts
@@ -443,4 +480,5 @@ check "umount without the server" umount_without_server
 kill_and_wait "${client_pids[ann]}" TERM
 check "no route to the server" no_route
 check "an invitation while nuaged is just starting" invited_meanwhile
+check_here "nuaged starting while somebody just has the store" started_meanwhile
 tap_done

@@ -3,7 +3,8 @@
 
 Two views of one directory, and a process on each that gets in the other's way.
 Every race checks what no interleaving may break; a call that takes longer than
-SLOW_S fails it, as does any error that is not part of the race.
+SLOW_S fails it, as does any error that is not part of the race.  Where one side
+could do many rounds while it has what both want, the two begin each together.
 
   crossed   each moves a file into the directory the other moves one out of
   list      one lists and stats a directory, in which the other renames
@@ -54,7 +55,7 @@ def write_file(path, data):
 
 
 class Pipe:
-    """Lets one side wait for the other."""
+    """Lets one side wait for the other: pipes[me] is what I say."""
 
     def __init__(self):
         self.r, self.w = os.pipe()
@@ -64,6 +65,16 @@ class Pipe:
 
     def hear(self):
         must(os.read(self.r, 1) == b".", "the other side has gone")
+
+
+def meet(me, pipes):
+    pipes[me].say()
+    pipes[1 - me].hear()
+
+
+def at_once(n):
+    """How many operations in round n: one, or some in a row."""
+    return 1 + n % 3
 
 
 # Each race: prepare(dir_a) and side(me, dir, rounds, clock, pipes) -> None, done(dir_a, dir_b, rounds).
@@ -78,9 +89,11 @@ def crossed_prepare(top):
 def crossed_side(me, top, rounds, clock, pipes):
     here, there = ("one", "two") if me == 0 else ("two", "one")
     name = "ab"[me]
-    for _ in range(rounds):
-        clock(os.rename, f"{top}/{here}/{name}", f"{top}/{there}/{name}")
-        here, there = there, here
+    for n in range(rounds):
+        meet(me, pipes)
+        for _ in range(at_once(n)):
+            clock(os.rename, f"{top}/{here}/{name}", f"{top}/{there}/{name}")
+            here, there = there, here
 
 
 def crossed_done(tops, rounds):
@@ -103,9 +116,9 @@ def list_side(me, top, rounds, clock, pipes):
             i = n % FILES
             clock(os.rename, f"{top}/f{i}", f"{top}/moving")
             clock(os.rename, f"{top}/moving", f"{top}/f{i}")
-        pipes[0].say()
+        pipes[me].say()
         return
-    os.set_blocking(pipes[0].r, False)
+    os.set_blocking(pipes[1].r, False)
     rounds_seen = 0
     while True:
         names = clock(os.listdir, top)
@@ -121,8 +134,8 @@ def list_side(me, top, rounds, clock, pipes):
                 pass		# it moves
         rounds_seen += 1
         try:
-            if os.read(pipes[0].r, 1):
-                break
+            pipes[1].hear()
+            break
         except BlockingIOError:
             pass
     must(rounds_seen > rounds // 1000, f"only {rounds_seen} listings")
@@ -141,16 +154,21 @@ RECORD = struct.Struct("<cQ7x")
 
 def append_side(me, top, rounds, clock, pipes):
     fd = os.open(f"{top}/log", os.O_WRONLY | os.O_APPEND)
+    records = 0
     for n in range(rounds):
-        must(clock(os.write, fd, RECORD.pack(b"ab"[me:me + 1], n)) == RECORD.size, "a short write")
+        meet(me, pipes)
+        for _ in range(at_once(n)):
+            must(clock(os.write, fd, RECORD.pack(b"ab"[me:me + 1], records)) == RECORD.size, "a short write")
+            records += 1
     os.close(fd)
 
 
 def append_done(tops, rounds):
+    records = sum(at_once(n) for n in range(rounds))
     for top in tops:
         with open(f"{top}/log", "rb") as f:
             data = f.read()
-        must(len(data) == 2 * rounds * RECORD.size, f"{len(data)} bytes for {2 * rounds} records of {RECORD.size}")
+        must(len(data) == 2 * records * RECORD.size, f"{len(data)} bytes for {2 * records} records of {RECORD.size}")
         last = {b"a": -1, b"b": -1}
         for who, n in RECORD.iter_unpack(data):
             must(last[who] == n - 1, f"{who}: {n} after {last[who]}")
@@ -264,6 +282,8 @@ def main():
         pid = os.fork()
         if pid == 0:
             status, clock = 1, Clock()
+            os.close(pipes[me].r)		# so that each hears when the other ends
+            os.close(pipes[1 - me].w)
             try:
                 side(me, options.dirs[me], options.rounds, clock, pipes)
                 print(f"side {me}: longest call {clock.longest * 1000:.1f} ms", flush=True)

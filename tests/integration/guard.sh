@@ -4,10 +4,7 @@
 #
 # The worst moment: a recall has the kernel write dirty pages of a map back, which waits, in a thread of the
 # mount's process that SIGKILL does not end, for that process to take the pages.  nuage-delay (fs/delay.h)
-# takes them and then sleeps.  All is in a mount namespace of its own, where /dev/fuse can be everybody's.
-if [ "$(id -u)" = 0 ] && [ -z "${GUARD_APART-}" ]; then
-	unshare -m true 2>/dev/null && GUARD_APART=1 exec unshare -m --propagation slave "$BASH" "$0" "$@"
-fi
+# takes them and then sleeps.  Where the script has a mount namespace of its own /dev/fuse can be everybody's.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 delayed=$tools/nuage-delay
 [ -x "$delayed" ] || skip_all "nuage-delay is not built"
@@ -221,8 +218,8 @@ a_case "it sleeps" costs_nothing
 a_case "without it the mount goes on" guard_is_killed
 a_case "^C ends the mount, and then the guard" interrupted
 a_case "a guard that is late does not touch the next mount" late_guard
-if [ -z "${GUARD_APART-}" ] || ! command -v setpriv >/dev/null; then
-	skip "the first again, as a user" "not root, no mount namespaces, or no setpriv"
+if ! apart || ! command -v setpriv >/dev/null; then
+	skip "the first again, as a user" "not root, no namespaces, or no setpriv"
 elif user_can >"$T/case.out" 2>&1; then
 	in_foreground_as_user() { in_foreground; }
 	a_case "the first again, as a user" in_foreground_as_user

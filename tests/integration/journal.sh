@@ -332,6 +332,54 @@ full_disk() {	# without room for a journal changes are answered when the server 
 	grep -q "did not fit" "$T/status" && grep -q "the journal cannot grow" "$T/ann.log" && return $status
 }
 
+unlisted() {	# while a conflict cannot be listed, the journal that tells of it is kept
+	local home="$T/ann.home" small="$T/small" status
+	mount -t tmpfs -o size=64m none "$small" && cp -a "$home/." "$small/" && mount --bind "$small" "$home" || return
+	mount_client ann vol && printf original >"$M/listed" && flush_client ann && client ann umount "$M" || return
+	mount_lazily ann && printf "from ann" >"$M/listed" && kill_client ann || return
+	bob_writes listed "from bob" || return
+	find "$home" -name conflicts -delete
+	head -c 100000000 /dev/zero >"$small/filler"
+	says "this machine's disk is full" client ann mount vol "$M" && says "disk is full" client ann mount vol "$M" &&
+		rm "$small/filler" && mount_client ann vol && is "from bob" "$(cat "$M/listed")" &&
+		grep "/listed (conflict" <<<"$(client ann status)"
+	status=$?
+	rm -f "$small/filler" "$M/listed"*
+	client ann umount "$M"
+	[ $status != 0 ] || session_noted_late
+	status=$?
+	umount "$home" && umount "$small" && return $status
+}
+
+# A session that begins on a full disk is noted when there is room.
+session_noted_late() {
+	head -c 100000000 /dev/zero >"$small/filler"
+	mount_client ann vol && says "No such file" cat "$(state_of ann)/session" && rm "$small/filler" &&
+		wait_for 10 test -s "$(state_of ann)/session" && echo late >"$M/late" || return
+	kill_client ann && mount_client ann vol && is late "$(cat "$M/late")"
+	local status=$?
+	rm -f "$M/late"
+	client ann umount "$M" && return $status
+}
+state_of() { dirname "$(find "$T/$1.home" -name journal -type d)"; }
+
+ann_is_connected() { client ann status --json "$M" | grep -q '"connected": true'; }
+
+note_behind() {	# by many connections, as after a time without room for it
+	mount_client ann vol -o commit=3600 && echo before >"$M/behind" && flush_client ann || return
+	cp "$(state_of ann)/session" "$T/behind" || return
+	for _ in 1 2 3 4 5 6 7; do
+		kill_server
+		start_server
+		wait_for 30 ann_is_connected || return
+	done
+	not cmp "$T/behind" "$(state_of ann)/session" && echo after >"$M/behind" && kill_client ann || return
+	cp "$T/behind" "$(state_of ann)/session" && mount_client ann vol && is after "$(cat "$M/behind")"
+	local status=$?
+	rm -f "$M/behind"
+	client ann umount "$M" && return $status
+}
+
 lost_volume() {	# a journal of a volume that is not known any more is kept, and told of
 	mount_lazily ann && echo orphan >"$M/orphan" && kill_client ann || return
 	rm -r "$T/ann.home/config/volumes" || return
@@ -356,9 +404,12 @@ check_here "a client that lost its leases, and is unmounted" evicted unmounted
 check_here "without a journal" without_journal
 if [ "$(id -u)" = 0 ]; then
 	check_here "no room for a journal" full_disk
+	check_here "no room for the list of conflicts" unlisted
 else
 	skip "no room for a journal" "not root"
+	skip "no room for the list of conflicts" "not root"
 	client ann umount "$M"
 fi
+check_here "a note of the session that is behind" note_behind
 check_here "the journal of a lost volume" lost_volume
 tap_done

@@ -212,6 +212,16 @@ dirty_map() {
 	during sweep theirs nothing && is "bob ann" "$(part "$B/map" 0) $(part "$B/map" 100)" || return
 	is "bob ann" "$(ask read 0 3) $(ask read 100 3)" && let_go
 }
+# Whose file bob has open: his write takes all of the lease at once.
+map_opened_elsewhere() {
+	printf '%5000s' old >"$A/opened" && holder "$A/opened" && mount_client bob vol && exec 8<>"$B/opened" || return
+	is 1 "$(ask write 4500 x)" && is stored "$(ask store 100 ann)" || return
+	theirs() { printf bob >&8; }
+	nothing() { :; }
+	during sweep theirs nothing || return
+	exec 8>&-
+	is "bob ann" "$(part "$B/opened" 0) $(part "$B/opened" 100)" && let_go
+}
 part() { dd if="$1" bs=1 skip="$2" count=3 status=none; }	# FILE OFFSET
 
 both "a change waits until the kernel has forgotten" recall_waits_for_sweep
@@ -229,4 +239,5 @@ both "who appends does so where the end is, not where it was" appenders
 both "a removed name is not counted twice" name_removed
 both "an old answer to CREATE does not stay" created_where_one_is
 alone "what a map holds is written back by a recall" dirty_map
+alone "and by one that takes all of the lease" map_opened_elsewhere
 tap_done

@@ -86,17 +86,14 @@ one_truth() {
 }
 check_here "two by SSH and one directly see one truth" one_truth
 
-falls_back() {
+# An alias of ~/.ssh/config is no host, but says which one it is.
+by_alias() {
 	new_client fay
-	client_alone fay join "$ssh_store" || return
-	client fay create fays >/dev/null || return
-	client fay mount fays "$(mnt fay)" || return
-	client fay status | tee /dev/stderr | grep -q "connected to box:" &&
-		return 1	# an alias of ~/.ssh/config is no host, so the port is never reached
-	client fay status | grep "over SSH" || return
-	client fay umount "$(mnt fay)"
+	client_alone fay join "$ssh_store" && client fay create fays >/dev/null && client fay mount fays "$(mnt fay)" || return
+	client fay status | tee /dev/stderr | grep "connected to 127.0.0.1:$server_port" &&
+		client fay status | grep "^box/fays" && client fay umount "$(mnt fay)"
 }
-check_here "joined by SSH, the port is tried first, and SSH serves" falls_back
+check_here "joined by an alias of SSH, the port of its host is tried first" by_alias
 stop_server
 
 # Under the name by which SSH reaches it the port is reached too.
@@ -269,7 +266,8 @@ other_types() {
 	new_key "$T/rsa_key" "" rsa
 	cat "$T/ecdsa_key.pub" >>"$T/authorized_keys"
 	sed -i "s|$T/user_key|$T/ecdsa_key|" "$T/ssh_config"
-	client_alone ann mount "$ssh_store" "$M" && umount_ann || return
+	# libssh2 loses a number of each such key that it reads.
+	ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 client_alone ann mount "$ssh_store" "$M" && umount_ann || return
 	write_ssh_config
 	sed -i "s|$T/user_key|$T/rsa_key|" "$T/ssh_config"
 	if pkg-config --atleast-version=1.11 libssh2; then

@@ -42,14 +42,16 @@ stop_dropbear() {
 	stop_sshd
 	[ -z "$children" ] || kill -KILL $children || true
 }
-# A store below that home.
-remote_pid() { pgrep -f "nuaged --data $user_home/store"; }
-end_remote() {
+# Of the store below that home, not of one of the same name elsewhere.
+remote_pid() {
 	local pid
 	for pid in $(pgrep -f "nuaged --data $user_home/store"); do
-		if [ "$(readlink "/proc/$pid/root")" != / ] || not grep -q " $user_home " "/proc/$pid/mountinfo"; then
-			continue
-		fi
+		grep -qs "${T##*/}/login $user_home " "/proc/$pid/mountinfo" && echo "$pid"
+	done
+}
+end_remote() {
+	local pid
+	for pid in $(remote_pid); do
 		kill -KILL "$pid"
 	done
 	ssh_cleanup

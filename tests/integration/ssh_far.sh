@@ -8,12 +8,13 @@ sshd_with_drive
 
 # ---- the far side ----
 
+sshd_starts() { grep -c "Server listening" "$T/sshd.log"; }
 absent_nuaged() {
-	local status=0
+	local status=0 starts
 	sed -i "s|PATH=[^:]*:|PATH=|" "$T/sshd_config"
+	starts=$(sshd_starts)
 	kill -HUP "$sshd_pid"
-	sleep 0.3
-	wait_for 10 sshd_answers
+	wait_for 10 eval "[ \"\$(sshd_starts)\" -gt $starts ]" && wait_for 10 sshd_answers || return
 	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
 	cat "$T/said"
 	grep -q "there is no nuaged on its PATH" "$T/said" && is 1 "$(wc -l <"$T/said")" && is 1 $status || return
@@ -27,6 +28,19 @@ if [ -x /usr/sbin/nuaged ] || [ -x /usr/local/sbin/nuaged ]; then
 else
 	check_here "no nuaged on the far side, or one elsewhere" absent_nuaged
 fi
+
+# The only one on its PATH.
+other_machine() {
+	mkdir -p "$T/far" && cp "$(realpath "$NUAGED")" "$T/far/nuaged" || return
+	printf '\377\377' | dd of="$T/far/nuaged" bs=1 seek=18 conv=notrunc 2>/dev/null	# e_machine
+	local programs=$sshd_path
+	sshd_path=$T/far
+	restart_sshd
+	sshd_path=$programs
+	says "its nuaged cannot be run there: .*nuaged: .*Exec format error" client_alone ann mount "$ssh_store" "$M"
+}
+check_here "a nuaged for another machine" other_machine
+rm -rf "$T/far"
 
 noisy_shell() {
 	restart_sshd
@@ -90,6 +104,33 @@ else
 	skip "a store on a full disk" "it takes root"
 fi
 
+# Why, in the far side's words, and soon: not when all that might still come has been waited for.
+soon() {	# TEXT
+	local began=$EPOCHREALTIME status=0
+	client_alone bert mount box/drive "$(mnt bert)" >"$T/said" 2>&1 || status=$?
+	echo "$(cat "$T/said"): $(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) ms"
+	is 1 $status && is 1 "$(wc -l <"$T/said")" && grep -q "nuaged does not start for $T/remote/broken: $1" "$T/said" &&
+		[ $(((${EPOCHREALTIME/./} - ${began/./}) / 1000000)) -lt 10 ]
+}
+does_not_start() {
+	local store=$T/remote/broken/store status=0
+	new_client bert
+	client_alone bert mount "ssh://box$T/remote/broken" "$(mnt bert)" --create && client bert umount "$(mnt bert)" || return
+	stop_remote
+	mv "$store/records.mdb" "$T/records" && head -c 65536 /dev/zero >"$store/records.mdb" || return
+	soon ".*store: damaged" || return
+	mv "$T/records" "$store/records.mdb"
+	if [ "$(id -u)" = 0 ]; then
+		mount --bind "$T/remote/broken" "$T/remote/broken" && mount -o remount,bind,ro "$T/remote/broken" || return
+		soon "its log cannot be written: Read-only file system"
+		status=$?
+		umount "$T/remote/broken"
+		[ $status = 0 ] || return
+	fi
+	client_alone bert mount box/drive "$(mnt bert)" && client bert umount "$(mnt bert)"
+}
+check_here "a nuaged that does not start says why, at once" does_not_start
+
 one_session() {
 	restart_sshd "MaxSessions 1"
 	client_alone ann mount "$ssh_store" "$M" || return
@@ -97,6 +138,34 @@ one_session() {
 	client_alone ann mount "$ssh_store" "$M" && drop_caches && is 8388608 "$(wc -c <"$M/blocks")" && umount_ann
 }
 check_here "MaxSessions 1" one_session
+
+# sshd gives a command pipes; some other may give it a socket.
+on_a_socket() {
+	restart_sshd
+	cat >"$T/on_a_socket" <<-END
+	#!/usr/bin/python3
+	import os, socket, subprocess, sys, threading
+	open("$T/was_on_a_socket", "w").close()
+	ours, theirs = socket.socketpair()
+	subprocess.Popen(["$(realpath "$NUAGED")", *sys.argv[1:]], stdin=theirs, stdout=theirs)
+	theirs.close()
+	def carry_in():
+	    while data := os.read(0, 65536):
+	        ours.sendall(data)
+	    ours.shutdown(socket.SHUT_WR)
+	threading.Thread(target=carry_in, daemon=True).start()
+	while data := ours.recv(65536):
+	    while data:
+	        data = data[os.write(1, data):]
+	END
+	chmod +x "$T/on_a_socket"
+	new_client sue
+	client_alone sue mount "ssh://box$T/remote/sue" "$(mnt sue)" --create --nuaged "$T/on_a_socket" || return
+	random_file "$T/sent" 8M && cp "$T/sent" "$(mnt sue)/sent" && client sue umount "$(mnt sue)" || return
+	client_alone sue mount box/drive "$(mnt sue)" && cmp "$T/sent" "$(mnt sue)/sent" && client sue umount "$(mnt sue)" &&
+		[ -e "$T/was_on_a_socket" ]
+}
+check_here "a bridge on sockets" on_a_socket
 
 other_owner() {
 	mkdir "$T/remote/foreign"

@@ -134,6 +134,22 @@ noisy() {
 }
 check "start-up files that print" noisy
 rm -f "$T/login/.bashrc"
+
+# As dropbear does now and then between two commands.
+connection_breaks() {
+	stop_remote
+	forget
+	pretend sha256sum "if mkdir '$T/broken' 2>/dev/null; then
+		read -r _ _ _ login _ </proc/\$PPID/stat; [ \$login = $sshd_pid ] || kill -KILL \$login
+	fi
+	exec $(command -v sha256sum)"
+	client_alone ann mount box/drive "$M" --install-server
+	test -d "$T/broken"
+	cmp "$parcel" "$cache/$copied"		# beside what the broken one left, which the next but one clears away
+	client ann umount "$M"
+}
+check "a connection that breaks meanwhile" connection_breaks
+rm -f "$T/far/sha256sum"
 stop_remote
 forget
 
@@ -227,14 +243,14 @@ killed_amid() {
 	client_alone ann mount "$ssh_store" "$M" --create --install-server >"$T/said" 2>&1 &
 	local pid=$! status=0
 	wait_for 10 test -e "$T/verifying" || return
-	pkill -KILL -P "$(sshd_children | paste -sd,)"
-	pkill -KILL -P "$sshd_pid"
+	stop_sshd_and_logins
 	wait $pid || status=$?
 	rm "$T/far/sha256sum"
 	cat "$T/said"
-	is 3 $status && is 1 "$(wc -l <"$T/said")" && grep -q "the connection broke while nuaged was copied there" "$T/said" || return
+	is 3 $status && is 1 "$(wc -l <"$T/said")" && grep -q "connection refused: no SSH server listens there" "$T/said" || return
 	# What is left of it is no nuaged, and the next one takes no notice.
 	left_there | grep -v '^\.' && return 1
+	start_sshd "$sftp" || return
 	client_alone ann mount "$ssh_store" "$M" --create --install-server && is "$copied" "$(left_there | grep -v '^\.')" &&
 		client ann umount "$M"
 }

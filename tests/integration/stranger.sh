@@ -155,11 +155,12 @@ export T
 
 # What a member says when it connects, as a listener on the line has it.
 record_talk() {
-	local port pid
+	local port pid status=0
 	port=$(free_port)
-	python3 - "$port" "$server_port" "$T/talk" <<-'PY' &
+	timeout -k 1 60 python3 - "$port" "$server_port" "$T/talk" <<-'PY' &
 	import socket, sys, threading
 	a = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+	open(sys.argv[3], "wb").close()
 	client, _ = a.accept()
 	server = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
 	said = open(sys.argv[3], "wb")
@@ -179,12 +180,13 @@ record_talk() {
 	t.join(5)
 	PY
 	pid=$!
-	sleep 0.5
+	wait_for 20 test -e "$T/talk"
 	new_client traced
 	# An invitation names the address; through the recorder it names the recorder's.
-	client traced join "$(client ann invite --address "127.0.0.1:$port" vol)"
+	client traced join "$(client ann invite --address "127.0.0.1:$port" vol)" || status=$?
 	kill "$pid" 2>/dev/null || :
 	wait "$pid" || :
+	is 0 $status
 	[ -s "$T/talk" ]
 }
 

@@ -245,6 +245,13 @@ fragments | awk '$1 ~ /TESTS$/ && $2 ~ /^[+]?=$/ { for (i = 3; i <= NF; i++) if 
 diff "$work/run" "$work/tests" | sed -n 's/^< \(.*\)/\1 is run as a test, and is none or is run twice/p; s/^> \(.*\)/\1 is never run/p' |
     check "every test is run, and only once"
 
+mutations="every mutation of the list finds its line"
+if command -v python3 >/dev/null; then
+	python3 tests/mutants/mutants.py --stale 2>&1 | check "$mutations"
+else
+	skip "$mutations" "python3 is not here"
+fi
+
 marks='TO''DO|FIX''ME|XX''X'
 find proto fs server tests man -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.[1-8]' \) |
     xargs grep -nE "\\b($marks)\\b|^[[:space:]]*#[[:space:]]*if[[:space:]]+0" | check "no $marks and no #if 0"

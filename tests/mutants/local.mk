@@ -3,6 +3,7 @@ EXTRA_DIST += tests/mutants/mutants.py tests/mutants/mutants.txt tests/mutants/t
 TESTS += tests/mutants/test_mutants.sh
 
 # Goes on where it was stopped, while the sources are the same.
+# MUTANTS=--table prints the table of rules and mutations by what is known by then.
 .PHONY: mutants
 mutants:
 	python3 $(top_srcdir)/tests/mutants/mutants.py --resume mutants.verdicts $(MUTANTS)

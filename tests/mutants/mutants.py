@@ -18,18 +18,24 @@ once; or once in the function `in`, if that is given.  `new` takes its place.
 `test` is a command in the build directory; its first word is built first, if
 make can.  There may be several.
 
-All happens in a copy.  First the tests must pass there as it is.  A mutant is
-killed when a test fails, says "not ok", or does not end; it survived when none
-does, and a survivor is what a test is missing for.  One whose line has changed
-is stale, one that does not compile is none; both fail the run as well.
+All happens in a copy.  Each test must first pass there as it is; of one that
+does not, the mutants stay untried.  A mutant is killed when a test fails, says
+"not ok", or does not end; it survived when none does, and a survivor is what a
+test is missing for.  One whose line has changed is stale, one that does not
+compile is none; both fail the run as well.  Scripts, which are slow, come last.
+With --all a mutant's other tests are run too when one has killed it, and those
+that do not notice are named: their seeds may have come to mean something else.
 
 Arguments choose mutants: patterns of names, rules or files ('R4', 'server/*').
 With --resume the verdicts are kept in a file, and a run that was stopped goes
-on; a change of the sources, or of the stanza, makes them void.  At the end a
-table says what was killed by what, and by which seed of the simulator, counted
-from the first tried.
+on; a change of the sources, or of the stanza, makes them void.  Several runs may
+share it, each with its --shard.  At the end a table says what was killed by what,
+and by which seed of the simulator, counted from the first tried; --table prints
+it of the verdicts that there are and tries nothing.  --stale only looks for the
+lines that have changed.
 """
 import argparse
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -137,23 +143,26 @@ class Verdicts:
         self.path, self.known = path, {}
         if path is None:
             return
-        try:
-            with open(path, encoding="utf-8") as f:
+        with open(path, "a+", encoding="utf-8") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            f.seek(0)
+            try:
                 lines = [json.loads(line) for line in f]
-        except (OSError, ValueError):
-            lines = []
-        if lines and lines[0] == sources:
-            self.known = {v["stanza"]: v for v in lines[1:]}
-            return
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(json.dumps(sources) + "\n")
+            except ValueError:
+                lines = []
+            if lines and lines[0] == sources:
+                self.known = {v["stanza"]: v for v in lines[1:]}
+            else:
+                f.truncate(0)
+                f.write(json.dumps(sources) + "\n")
 
     def find(self, mutant):
         return self.known.get(mutant.stanza)
 
     def add(self, verdict):
         self.known[verdict["stanza"]] = verdict
-        if self.path is not None:
+        # What was not tried may be the next time.
+        if self.path is not None and verdict["verdict"] != "untried":
             with open(self.path, "a", encoding="utf-8") as f:
                 f.write(json.dumps(verdict) + "\n")
 
@@ -163,7 +172,7 @@ class Copy:
 
     def __init__(self, source, where, configure, timeout):
         self.top, self.build = os.path.join(where, "source"), os.path.join(where, "source", "build")
-        self.timeout = timeout
+        self.timeout, self.sound = timeout, {}
         shutil.copytree(source, self.top, symlinks=True, ignore=left_out(source))
         os.makedirs(self.build, exist_ok=True)
         if not os.path.exists(os.path.join(self.top, "configure")):
@@ -201,7 +210,8 @@ class Copy:
                 p.communicate(timeout=20)
             except subprocess.TimeoutExpired:
                 os.killpg(p.pid, signal.SIGKILL)
-                p.communicate()
+                p.stdout.close()                    # a child in a session of its own may still hold it
+                p.wait()
             return False, "did not end", None
         seed = re.search(r"^# seed (\d+) failed: (.*)", output, re.M)
         first = re.search(r"--seeds (\d+)", test)
@@ -214,30 +224,58 @@ class Copy:
             return True, "skipped", None
         return p.returncode == 0, f"status {p.returncode}", None
 
-    def try_mutant(self, mutant):
-        """"killed", "survived" or "stale" and so on; by which test; the reason; seeds."""
+    def unsound(self, tests):
+        """What is wrong with the tests before anything is changed; None when nothing is."""
+        for test in tests:
+            if test not in self.sound:
+                self.compile([test])
+                fine, how, _ = self.passes(test)
+                self.sound[test] = None if fine and how != "skipped" else f"{test} does not pass unchanged: {how}"
+            if self.sound[test] is not None:
+                return self.sound[test]
+        return None
+
+    def run_tests(self, tests, every):
+        """The verdict of tests on what is there now."""
+        verdict = {"verdict": "survived", "by": [], "missed": [], "why": ", ".join(tests), "seeds": None}
+        for test in tests:
+            try:
+                self.compile([test])
+            except Trouble as e:
+                return {**verdict, "verdict": "broken", "why": "does not compile: " + str(e).strip().splitlines()[-1]}
+            fine, how, seeds = self.passes(test)
+            if fine:
+                verdict["missed"].append(test)
+                continue
+            if not verdict["by"]:
+                verdict["why"] = f"{test}: {how}"
+            verdict["verdict"] = "killed"
+            verdict["by"].append(test)
+            verdict["seeds"] = verdict["seeds"] or seeds
+            if not every:
+                break
+        return verdict
+
+    def try_mutant(self, mutant, every):
+        """A verdict: "killed", "survived", "stale", "broken" or "untried", and why."""
         path = os.path.join(self.top, mutant.file)
+        nothing = {"by": [], "missed": [], "seeds": None}
         try:
             with open(path, encoding="utf-8") as f:
                 original = f.read()
             changed = mutant.apply(original)
         except OSError as e:
-            return "stale", "", f"{mutant.file}: {e.strerror}", None
+            return {"verdict": "stale", "why": f"{mutant.file}: {e.strerror}", **nothing}
         except Trouble as e:
-            return "stale", "", str(e), None
+            return {"verdict": "stale", "why": str(e), **nothing}
+        trouble = self.unsound(mutant.tests)
+        if trouble:
+            return {"verdict": "untried", "why": trouble, **nothing}
         times = os.stat(path)
         try:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(changed)
-            for test in mutant.tests:
-                try:
-                    self.compile([test])
-                except Trouble as e:
-                    return "broken", "", "does not compile: " + str(e).strip().splitlines()[-1], None
-                fine, how, seeds = self.passes(test)
-                if not fine:
-                    return "killed", test, how, seeds
-            return "survived", "", ", ".join(mutant.tests), None
+            return self.run_tests(mutant.tests, every)
         finally:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(original)
@@ -250,40 +288,80 @@ def rule_key(rule):
     return (0, int(number.group(1)), "") if number else (1, 0, rule)
 
 
+def short(test):
+    return re.sub(r" --(first|seeds).*", "", test).rpartition("/")[2]
+
+
 def print_table(rows):
-    """Rule, mutation, and the test that killed it."""
-    print(f"\n{'rule':8}{'mutation':34}{'verdict':10}{'seeds':>6}  killed by")
-    for m, v in sorted(rows, key=lambda row: rule_key(row[0].rule)):
-        by = re.sub(r" --seeds.*", "", v["test"]).rpartition("/")[2]
-        print(f"{m.rule:8}{m.name:34}{v['verdict']:10}{v['seeds'] or '':>6}  {by}")
+    """Rule, mutation, and the tests that killed it; then how many of each rule."""
+    rows = sorted(rows, key=lambda row: rule_key(row[0].rule))
+    print(f"\n{'rule':8}{'mutation':36}{'verdict':10}{'seeds':>6}  killed by")
+    for m, v in rows:
+        print(f"{m.rule:8}{m.name:36}{v['verdict']:10}{v['seeds'] or '':>6}  {', '.join(map(short, v['by']))}".rstrip())
+    print(f"\n{'rule':8}{'mutations':>10}{'killed':>8}  by the simulator, of seeds: least, median, most")
+    for rule in dict.fromkeys(m.rule for m, _ in rows):
+        mine = [v for m, v in rows if m.rule == rule]
+        seeds = sorted(v["seeds"] for v in mine if v["seeds"])
+        found = f"{len(seeds):>4}{seeds[0]:>8}{seeds[len(seeds) // 2]:>6}{seeds[-1]:>6}" if seeds else ""
+        print(f"{rule:8}{len(mine):>10}{sum(v['verdict'] == 'killed' for v in mine):>8}{found}".rstrip())
+
+
+def summary(rows):
+    """Prints it; whether all were killed."""
+    tally = {}
+    for _, v in rows:
+        tally[v["verdict"]] = tally.get(v["verdict"], 0) + 1
+    print_table(rows)
+    print("\n" + (", ".join(f"{n} {verdict}" for verdict, n in sorted(tally.items())) or "no mutants"))
+    return tally.keys() <= {"killed"}
+
+
+def try_all(mutants, verdicts, options):
+    left = [m for m in mutants if verdicts.find(m) is None]
+    # Scripts are slow, and need all that there is to be built.
+    left.sort(key=lambda m: any(t.split()[0].endswith((".sh", ".py")) for t in m.tests))
+    if not left:
+        return
+    with tempfile.TemporaryDirectory(prefix="mutants.") as where:
+        copy = Copy(options.source, where, options.configure or ["CFLAGS=-O1"], options.timeout)
+        for m in left:
+            begun = time.monotonic()
+            v = copy.try_mutant(m, options.all)
+            verdicts.add({"stanza": m.stanza, **v, "seconds": round(time.monotonic() - begun, 1)})
+            missed = f"; not noticed by {', '.join(v['missed'])}" if v["by"] and v["missed"] else ""
+            print(f"{v['verdict']:8}  {m.name}  ({v['why']}{missed})", flush=True)
+
+
+def print_stale(mutants, source):
+    """Whether there is none."""
+    fine = True
+    for m in mutants:
+        try:
+            with open(os.path.join(source, m.file), encoding="utf-8") as f:
+                m.apply(f.read())
+        except (Trouble, OSError) as e:
+            print(f"{m.name}: {e}")
+            fine = False
+    return fine
 
 
 def run(options):
     mutants = [m for m in read_list(options.list) if m.chosen(options.patterns)]
+    if options.stale:
+        return 0 if print_stale(mutants, options.source) else 1
+    mutants = mutants[options.shard[0]::options.shard[1]]
     verdicts = Verdicts(options.resume, digest(options.source) if options.resume else None)
-    left = [m for m in mutants if verdicts.find(m) is None]
-    tally = {}
-    with tempfile.TemporaryDirectory(prefix="mutants.") as where:
-        if left:
-            copy = Copy(options.source, where, options.configure or ["CFLAGS=-O1"], options.timeout)
-            tests = sorted({t for m in left for t in m.tests})
-            copy.compile(tests)
-            for test in tests:
-                fine, how, _ = copy.passes(test)
-                if not fine or how == "skipped":
-                    raise Trouble(f"{test} does not pass unchanged: {how}")
-        for m in left:
-            begun = time.monotonic()
-            verdict, test, why, seeds = copy.try_mutant(m)
-            verdicts.add({"stanza": m.stanza, "verdict": verdict, "test": test, "why": why, "seeds": seeds,
-                          "seconds": round(time.monotonic() - begun, 1)})
-            print(f"{verdict:8}  {m.name}  ({test + ': ' if test else ''}{why})", flush=True)
-    rows = [(m, verdicts.find(m)) for m in mutants]
-    for _, v in rows:
-        tally[v["verdict"]] = tally.get(v["verdict"], 0) + 1
-    print_table(rows)
-    print(", ".join(f"{n} {verdict}" for verdict, n in sorted(tally.items())) or "no mutants")
-    return 0 if tally.keys() <= {"killed"} else 1
+    if not options.table:
+        try_all(mutants, verdicts, options)
+    none = {"verdict": "not run", "by": [], "seeds": None}
+    return 0 if summary([(m, verdicts.find(m) or none) for m in mutants]) else 1
+
+
+def shard(text):
+    number, _, count = text.partition("/")
+    if not 1 <= int(number) <= int(count):
+        raise ValueError
+    return int(number) - 1, int(count)
 
 
 def main():
@@ -293,6 +371,10 @@ def main():
     parser.add_argument("--source", type=os.path.realpath, default=os.path.join(here, "../.."))
     parser.add_argument("--list", default=os.path.join(here, "mutants.txt"))
     parser.add_argument("--resume", help="a file that keeps the verdicts")
+    parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="the I-th of N parts of them")
+    parser.add_argument("--all", action="store_true", help="all tests of each mutant, not only until it is killed")
+    parser.add_argument("--table", action="store_true", help="only print what is known by now")
+    parser.add_argument("--stale", action="store_true", help="only look for lines that have changed")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one test (120)")
     parser.add_argument("--configure", action="append", default=[], help="an argument for configure")
     options = parser.parse_args()

@@ -63,7 +63,7 @@ ok $? "a survivor fails the run"
 ok $? "each verdict is right, and none is left over from the mutant before"
 diff -r "$dir/p" "$dir/before" >/dev/null
 ok $? "the sources are as they were"
-[ "$(sed -n 's/^\(R[0-9]*\)  *\([a-z-]*\)  *\([a-z]*\)  .*/\1 \2 \3/p' "$dir/out" | tr '\n' ',')" = \
+[ "$(sed -n 's/^\(R[0-9]*\)  *\([a-z][a-z-]*\)  *\([a-z]*\)\( .*\)*$/\1 \2 \3/p' "$dir/out" | tr '\n' ',')" = \
 	"R1 wrong killed,R2 harmless survived,R2 again survived,R10 endless killed," ]
 ok $? "the table goes by rules"
 run wrong R10
@@ -79,7 +79,22 @@ grep -q '^killed *wrong  (' "$dir/out"
 ok $? "unless the sources changed"
 sed -i 's/== 102/== 103/' "$dir/p/tests/test_sum.c"
 run wrong
-[ $? = 2 ] && grep -q 'does not pass unchanged' "$dir/out"
+[ $? = 1 ] && grep -q '^untried *wrong  (.*does not pass unchanged' "$dir/out"
 ok $? "a test that fails by itself kills nothing"
+cp "$dir/before/tests/test_sum.c" "$dir/p/tests"
+
+run --stale wrong gone
+[ $? = 1 ] && [ "$(cat "$dir/out")" = "gone: stale: its line stands 0 times in sum.c" ] && run --stale wrong endless
+ok $? "a line that has changed is found without a build"
+run --shard 1/2 --resume "$dir/parts" wrong harmless again
+[ $? = 1 ] && ! grep -q '^survived *harmless' "$dir/out" && run --shard 2/2 --resume "$dir/parts" wrong harmless again
+[ $? = 1 ] && [ "$(grep -c '^survived *harmless\|^killed' "$dir/out")" = 1 ] &&
+	run --table --resume "$dir/parts" wrong harmless again no-c
+[ $? = 1 ] && grep -q '^1 killed, 1 not run, 2 survived' "$dir/out" && ! grep -q '  (' "$dir/out"
+ok $? "parts of a run make one table"
+printf 'name: %s\nrule: R3\nwhy: w\nfile: sum.c\nold: return a + b + 0 * unused;\nnew: return 0;\n%s\n%s\n' both \
+	"test: tests/test_sum" "test: sh -c true" >"$dir/list"
+run --all && grep -q '^killed *both  (tests/test_sum: not ok 1 - sum; not noticed by sh -c true)' "$dir/out"
+ok $? "a test that does not notice what another one does"
 echo "1..$count"
 exit $((failed > 0))

@@ -116,14 +116,9 @@ leave(struct mount *m)
 }
 
 void
-fate_gone(struct sim *sim, uint64_t session)
+fate_gone(struct mount *m)
 {
-	for (unsigned i = 0; i < sim->plan.clients; i++) {
-		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
-
-		if (m != NULL && m->session == session)
-			leave(m);
-	}
+	leave(m);
 }
 
 void

@@ -2,32 +2,20 @@
 # test_forgetfs.sh - forgetfs loses what was not synced, keeps what was, and
 # sqlite, which is known to sync rightly, loses nothing on it at any cut ("extra"
 # because only then does it sync the directory when it has removed its journal).
-set -u
-tool=$top_builddir/tests/tools/forgetfs
-if [ ! -w /dev/fuse ]; then
-	echo "1..0 # SKIP no /dev/fuse"
-	exit 0
-fi
-dir=$(mktemp -d "${TMPDIR:-/tmp}/forgetfs.XXXXXX")
-count=0 failed=0 pid=
-
-finish() {
-	mountpoint -q "$dir/m" && umount -l "$dir/m"
-	[ -n "$pid" ] && wait "$pid"
-	rm -rf "$dir"
-}
-trap finish EXIT
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
+needs fuse
+tool=$tools/forgetfs
+dir=$T pid=
 mkdir "$dir/b" "$dir/m"
 
-ok() {	# ok STATUS NAME
-	count=$((count + 1))
-	[ "$1" = 0 ] || failed=$((failed + 1))
-	echo "$([ "$1" = 0 ] || echo 'not ')ok $count - $2"
+ok() {	# STATUS NAME
+	if [ "$1" = 0 ]; then pass "$2"; else fail "$2"; fi
 }
 
 disk_up() {	# disk_up [OPTION...]
 	"$tool" -f "$@" "$dir/b" "$dir/m" >"$dir/out" &
 	pid=$!
+	helper_pids=($pid)
 	while ! mountpoint -q "$dir/m"; do
 		kill -0 "$pid" || { echo "Bail out! forgetfs does not mount"; exit 1; }
 		sleep 0.01
@@ -102,10 +90,8 @@ disk_down
 ok $? "an emptied disk is empty"
 
 if ! command -v sqlite3 >/dev/null; then
-	count=$((count + 1))
-	echo "ok $count - sqlite loses nothing # SKIP no sqlite3"
-	echo "1..$count"
-	exit $((failed > 0))
+	skip "sqlite loses nothing" "no sqlite3"
+	tap_done
 fi
 
 # One run of sqlite cut at sync $1 with the disk options after it; fails if
@@ -162,5 +148,4 @@ for seed in 1 2 3 4 5 6; do
 done
 [ $lost -gt 0 ]
 ok $? "sqlite that does not sync loses"
-echo "1..$count"
-exit $((failed > 0))
+tap_done

@@ -10,6 +10,7 @@
 
 struct client_world w;
 const struct attr world_file = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100 };
+const struct attr world_directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
 static const uint8_t bytes[2 * REGION_SIZE];
 
 static void
@@ -52,6 +53,8 @@ note_message(const struct message *m)
 		w.last_statfs = m->id;
 		w.kept_credit = m->statfs.keep;
 	}
+	else if (m->type == MSG_reclaim)
+		w.known_oid = m->reclaim.known;
 	else if (m->type == MSG_keepalive)
 		w.last_keepalive = m->id;
 	else if (m->type == MSG_read) {
@@ -172,7 +175,7 @@ void
 world_attach(bool fresh, uint64_t sequence, bool rejected)
 {
 	static uint64_t first = 100;
-	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = first += 70000,
+	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = w.attached_oid = first += 70000,
 	    .oid_count = 60000, .sessions = 1, .credit = w.credit, .sequence = sequence, .rejected = rejected, .version = w.version };
 
 	engine_attached(w.engine, &a, fresh);
@@ -180,16 +183,23 @@ world_attach(bool fresh, uint64_t sequence, bool rejected)
 }
 
 void
-world_setup_unattached(const struct engine_journal *journal)
+world_setup_unattached(const struct engine_config *config)
 {
-	struct engine_config config = { .journal = journal };
-
 	w.now_ms = 100000;
 	w.credit = CREDIT_MAX;
 	w.store_count = w.commit_count = w.reply_count = w.pins = 0;
 	w.no_sweep = false;
-	engine_new(&w.engine, &config, w.keys);
+	engine_new(&w.engine, config != NULL ? config : &(struct engine_config){ 0 }, w.keys);
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	memset(w.sent, 0, sizeof w.sent);
+	world_forget();
+}
+
+static void
+setup_bare(const struct engine_config *config)
+{
+	world_setup_unattached(config);
+	world_attach(true, 0, false);
 	memset(w.sent, 0, sizeof w.sent);
 	world_forget();
 }
@@ -197,16 +207,19 @@ world_setup_unattached(const struct engine_journal *journal)
 void
 world_setup_bare(void)
 {
-	world_setup_unattached(NULL);
-	world_attach(true, 0, false);
-	memset(w.sent, 0, sizeof w.sent);
-	world_forget();
+	setup_bare(NULL);
 }
 
 void
 world_setup(void)
 {
-	world_setup_bare();
+	world_setup_as(NULL);
+}
+
+void
+world_setup_as(const struct engine_config *config)
+{
+	setup_bare(config);
 	engine_format(w.engine, 0, 0, 0755);
 	world_sync();
 	memset(w.sent, 0, sizeof w.sent);

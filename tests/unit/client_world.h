@@ -31,6 +31,7 @@ struct client_world {
 	unsigned	 store_count, commit_count, fetch_count, reply_count, pins, sent[MSG_COUNT];
 	uint64_t	 last_alloc, last_read, last_keepalive, last_statfs;	/* ids of requests */
 	uint64_t	 kept_credit;		/* what the last STATFS keeps */
+	uint64_t	 attached_oid, known_oid;	/* first_oid of the last world_attach(); `known` of the last RECLAIM */
 	struct msg_read	 read;			/* the last one, without its keys */
 	struct msg_want	 wants[WANTS_MAX];
 	bool		 no_sweep;		/* leave INVALIDATEs unanswered */
@@ -43,8 +44,9 @@ void	world_begin(void);			/* once: the keys */
 /* An engine with a formatted volume, all of it committed; and one that knows nothing. */
 void	world_setup(void);
 void	world_setup_bare(void);
-/* One that has yet to attach, with a journal or NULL. */
-void	world_setup_unattached(const struct engine_journal *journal);
+/* The first, configured so; and one that has yet to attach, NULL: as it comes. */
+void	world_setup_as(const struct engine_config *config);
+void	world_setup_unattached(const struct engine_config *config);
 void	world_teardown(void);
 void	world_attach(bool fresh, uint64_t sequence, bool rejected);
 void	world_collect(void);
@@ -81,7 +83,7 @@ void	world_invalidated(uint64_t oid, bool pages, int error);	/* it did, if there
 void	world_forget(void);
 
 /* For short. */
-extern const struct attr world_file;			/* of 100 bytes */
+extern const struct attr world_file, world_directory;	/* the file is of 100 bytes */
 struct bytes world_text(const char *s);
 bool	world_sane(void);				/* engine_check(), and its text as a TAP comment */
 bool	world_wanted(uint64_t oid, uint8_t mode);	/* by the last READ */

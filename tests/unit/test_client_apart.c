@@ -48,14 +48,7 @@ begin(enum offline offline)
 	struct engine_config config = { .journal = &sink, .redo = true, .offline = offline };
 
 	memset(&kept, 0, sizeof kept);
-	world_setup_bare();
-	engine_free(w.engine);
-	engine_new(&w.engine, &config, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
-	world_attach(true, 0, false);
-	engine_format(w.engine, 0, 0, 0755);
-	world_sync();
-	world_forget();
+	world_setup_as(&config);
 }
 
 static struct engine_status

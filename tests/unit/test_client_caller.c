@@ -17,7 +17,7 @@ enum { CALLER = 7 };
 
 static struct volume_keys *keys;
 static struct engine *engine;
-static uint64_t now_ms, version;
+static uint64_t now_ms, version, last_read_id;
 static unsigned reads, releases;
 static struct msg_read last_read;
 static struct msg_want last_wants[16];
@@ -53,6 +53,7 @@ collect(void)
 		else if (a->kind == ACTION_SEND && a->message.type == MSG_read) {
 			reads++;
 			last_read = a->message.read;
+			last_read_id = a->message.id;
 			memcpy(last_wants, last_read.wants.at, last_read.wants.count * sizeof last_wants[0]);
 		}
 		action_free(a);
@@ -205,6 +206,30 @@ test_held(void)
 }
 
 static void
+test_gone(void)
+{
+	struct msg_answer gone = { .status = STATUS_NOENT };
+	struct message m = { .type = MSG_granted, .granted = { .ticket = 3, .answers = { &gone, 1 } } };
+	struct op op;
+
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	look_up(b, "y");
+	recall(b, 5);
+	op = named(OP_LOOKUP, OID_ROOT, "nothing", 0);
+	ok(run(&op) == 1 && wants(b), "the directory of the new name is asked for again");
+	gone.oid = b;
+	m.id = last_read_id;
+	engine_received(engine, &m);
+	collect();
+	ok(op.error == -ENOENT, "when it was removed, other names have nothing to do with it");
+	engine_replied(engine, &op);
+	ok(look_up(OID_ROOT, "nothing") == -ENOENT, "nor have later ones");
+	engine_free(engine);
+}
+
+static void
 test_others(void)
 {
 	setup();
@@ -252,6 +277,7 @@ main(void)
 	keys = volume_keys_new(key, volume);
 	test_pair();
 	test_held();
+	test_gone();
 	test_others();
 	test_kept();
 	volume_keys_free(keys);

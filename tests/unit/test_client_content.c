@@ -287,12 +287,25 @@ regions_wanted(void)
 	return count;
 }
 
+/* Who waits for content gives up before the server says that it cannot be read. */
+static void
+fetch_for_nobody(struct op *op)
+{
+	engine_interrupt(w.engine, op);
+	world_collect();
+	world_replied(op);
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], -EIO);
+	world_collect();
+}
+
 /* The server tells of the first region, and that there are more. */
 static void
 test_regions_ahead(void)
 {
 	struct attr large = { .mode = S_IFREG | 0644, .nlink = 1, .size = UINT64_C(100) * REGION_SIZE };
 	struct op read = { .type = OP_READ, .ino = FAR, .size = 10 };
+	struct op again = { .type = OP_READ, .ino = FAR, .size = 10 }, last = again;
 	struct op far = { .type = OP_READ, .ino = FAR, .size = 10, .offset = UINT64_C(60) * REGION_SIZE };
 	struct op next = { .type = OP_READ, .ino = FAR, .size = 10, .offset = REGION_SIZE };
 	struct msg_answer answers[WANTS_MAX];
@@ -317,6 +330,7 @@ test_regions_ahead(void)
 	ok(w.fetch_count == 1, "and then for content");
 	engine_fetched(w.engine, w.fetches[0], -EIO);
 	world_collect();
+	ok(read.error == -EIO, "without which there is nothing to read");
 	world_replied(&read);
 	w.fetch_count = 0;
 	world_submit(&far);
@@ -329,6 +343,11 @@ test_regions_ahead(void)
 	world_collect();
 	world_replied(&far);
 	world_replied(&next);
+	world_submit(&again);
+	fetch_for_nobody(&again);
+	world_submit(&last);
+	ok(w.fetch_count == 1 && last.error == 0, "what failed for nobody fails nobody later");
+	fetch_for_nobody(&last);
 	world_teardown();
 }
 
@@ -387,10 +406,7 @@ test_pieces_elsewhere(bool asked_before)
 	struct buffer *b = buffer_new(CELL_SIZE);
 	struct engine_status status;
 
-	world_setup_bare();
-	engine_free(w.engine);
-	engine_new(&w.engine, &config, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_setup_unattached(&config);
 	world_attach(true, 0, false);
 	write_in_pieces();
 	w.fetch_count = 0;

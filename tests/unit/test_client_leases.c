@@ -14,8 +14,6 @@
 
 #include "tests/tap.h"
 
-static const struct attr directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
-
 static int
 released(uint64_t oid)
 {
@@ -402,7 +400,7 @@ test_by_turns(void)
 	world_submit(&look);
 	ok(world_wanted(OID_ROOT, MODE_EXCLUSIVE) && w.read.wants.count == 2,
 	    "who made a name lately asks EXCLUSIVE for the next look-up, and for the name with it (%u)", w.read.wants.count);
-	world_grant_one(10, world_object(OID_ROOT, MODE_EXCLUSIVE, 7, 9, &directory));
+	world_grant_one(10, world_object(OID_ROOT, MODE_EXCLUSIVE, 7, 9, &world_directory));
 	world_recall(OID_ROOT, 7, MODE_NONE, 11);
 	world_grant_one(10, (struct msg_answer){ .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 9 });
 	world_forget();
@@ -413,7 +411,7 @@ test_by_turns(void)
 	world_answer_all();
 	ok(released(OID_ROOT) >= 0, "and goes on when it is made");
 	world_submit(&read);
-	world_grant_one(12, world_object(OID_ROOT, MODE_EXCLUSIVE, 8, 10, &directory));
+	world_grant_one(12, world_object(OID_ROOT, MODE_EXCLUSIVE, 8, 10, &world_directory));
 	world_grant_one(12, (struct msg_answer){ .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 8, .version = 10 });
 	world_replied(&read);
 	world_forget();
@@ -644,102 +642,6 @@ test_full(void)
 	world_teardown();
 }
 
-/* ---- names ---- */
-
-static void
-test_cancelled(void)
-{
-	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("t") }, end = { .type = OP_RELEASE };
-	unsigned entries = 0;
-
-	world_setup();
-	end.ino = world_create("t", &end.handle);
-	world_submit(&end);
-	world_replied(&end);
-	world_submit(&op);
-	world_replied(&op);
-	world_create("k", &end.handle);
-	world_pass(3000);
-	world_pass(1000);
-	for (uint32_t i = 0; w.commit_count > 0 && i < w.commits[0]->changes_count; i++)
-		entries += w.commits[0]->changes[i].kind == KIND_ENTRY;
-	ok(entries == 1, "a name made and removed is not spoken of (%u)", entries);
-	world_answer_all();
-	world_teardown();
-}
-
-static void
-test_long_listing(void)
-{
-	struct op op = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, more = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
-	uint8_t token[TOKEN_SIZE], value[64];
-	struct msg_record name = { .kind = KIND_ENTRY, .subkey = { token, TOKEN_SIZE }, .orefs = { (uint64_t[]){ 77 }, 1 } };
-	struct msg_answer answer = { .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .more = 1, .records = { &name, 1 } };
-
-	world_setup();
-	name_token(w.keys, FAR, world_text("one"), token);
-	name.value = (struct bytes){ value, (size_t)entry_encode(world_text("one"), DT_REG, value, sizeof value) };
-	world_submit(&op);
-	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &directory));
-	world_grant_one(1, answer);
-	ok(op.error == 0 && op.entries_count == 3, "the first stretch of a listing is told");
-	more.offset = op.entries_count == 3 ? op.entries[2].offset : 0;
-	world_replied(&op);
-	ok(!world_submit(&more) && world_wanted(FAR, MODE_SHARED), "and the next one asked for");
-	answer.more = 0;
-	answer.records.count = 0;
-	world_grant_one(1, answer);
-	ok(more.error == 0 && more.entries_count == 0 && w.reply_count > 1, "until there is none");
-	world_replied(&more);
-	world_teardown();
-}
-
-/* The names known so far were removed: that is not the end. */
-static void
-test_listing_of_removed(void)
-{
-	struct op list = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, more = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
-	struct op remove = { .type = OP_UNLINK, .ino = FAR };
-	uint8_t tokens[2][TOKEN_SIZE], values[2][64];
-	struct msg_record names[2] = { { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 1 }, 1 } },
-	    { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 2 }, 1 } } };
-	struct msg_answer answer = { .oid = FAR, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 1, .more = 1,
-	    .records = { names, 2 } };
-	const char *texts[2] = { "one", "two" };
-
-	world_setup();
-	name_token(w.keys, FAR, world_text("one"), tokens[0]);
-	name_token(w.keys, FAR, world_text("two"), tokens[1]);
-	if (memcmp(tokens[0], tokens[1], TOKEN_SIZE) > 0) {
-		texts[0] = "two";
-		texts[1] = "one";
-	}
-	for (unsigned i = 0; i < 2; i++) {
-		name_token(w.keys, FAR, world_text(texts[i]), tokens[i]);
-		names[i].subkey = (struct bytes){ tokens[i], TOKEN_SIZE };
-		names[i].value = (struct bytes){ values[i], (size_t)entry_encode(world_text(texts[i]), DT_REG, values[i], sizeof values[i]) };
-	}
-	world_submit(&list);
-	world_grant_one(1, world_object(FAR, MODE_EXCLUSIVE, 7, 1, &directory));
-	world_grant_one(1, answer);
-	ok(list.entries_count == 4, "two names are known");
-	more.offset = list.entries_count == 4 ? list.entries[2].offset : 0;
-	world_replied(&list);
-	remove.name = world_text(texts[1]);
-	world_submit(&remove);
-	world_grant_one(1, world_object(FAR + 2, MODE_EXCLUSIVE, 8, 1, &world_file));
-	ok(remove.error == 0 && w.reply_count > 1, "the second is removed");
-	world_replied(&remove);
-	ok(!world_submit(&more), "behind the first the listing goes on with what is not known");
-	answer.more = 0;
-	answer.records.count = 0;
-	world_grant_one(1, answer);
-	ok(more.error == 0 && more.entries_count == 0, "and ends when nothing is there");
-	world_replied(&more);
-	world_answer_all();
-	world_teardown();
-}
-
 /* Who removed the last name did not bring the content of a file that nobody had open. */
 static void
 test_removed_elsewhere(void)
@@ -788,8 +690,5 @@ main(void)
 	test_term();
 	test_restart_after_term();
 	test_full();
-	test_cancelled();
-	test_long_listing();
-	test_listing_of_removed();
 	return tap_done();
 }

@@ -128,10 +128,7 @@ full_journal(void)
 	unsigned n;
 
 	kept = 0;
-	world_setup_unattached(&small);
-	world_attach(true, 0, false);
-	engine_format(w.engine, 0, 0, 0755);
-	world_sync();
+	world_setup_as(&(struct engine_config){ .journal = &small });
 	w.reply_count = 0;
 	for (n = 0; n < MOST && make_link(&op, n); n++)
 		world_replied(&op);

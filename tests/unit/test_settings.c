@@ -44,7 +44,10 @@ main(void)
 	    s.term_ms == 5000 && s.reserve_bytes == UINT64_C(2) << 30 && s.log_level == EVENT_DEBUG, "with all it says");
 	ok(s.connections_max > 0 && s.address == NULL, "the rest has its default");
 	settings_done(&s);
-	ok(load(&s, ""), "an empty file too");
+	ok(load(&s, "admit = alice\nadmit = @staff\ndoor = /run/other\n") && s.admit_count == 2 &&
+	    strcmp(s.admit[1], "@staff") == 0 && strcmp(s.door, "/run/other") == 0, "whom it admits, and where");
+	settings_done(&s);
+	ok(load(&s, "") && s.admit_count == 0 && s.door == NULL, "an empty file too");
 	settings_done(&s);
 	ok(!load(&s, "data = /x\nterm = 5\n"), "an unknown key is an error");
 	settings_done(&s);
