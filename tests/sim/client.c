@@ -23,6 +23,7 @@
 enum {
 	UNSAVED_TEXT = 200,
 	DOZE_US = 300 * 1000,		/* from the notice to the sleep */
+	LOOK_US = 60 * 1000000,		/* for the end of the faults, by one that is gone */
 };
 
 struct mount *
@@ -230,6 +231,16 @@ mount_again(struct sim *sim, void *what, uint64_t number)
 		workload_mounted(sim, c->index);
 }
 
+/* Sooner than was thought, once faults have ended. */
+static void
+come_back(struct sim *sim, void *what, uint64_t at_us)
+{
+	if (sim->calm || sim->now_us >= at_us)
+		mount_again(sim, what, 0);
+	else
+		sim_after(sim, at_us - sim->now_us < LOOK_US ? at_us - sim->now_us : LOOK_US, come_back, what, at_us);
+}
+
 bool
 client_kill(struct client *c, uint64_t down_us)
 {
@@ -248,7 +259,8 @@ client_kill(struct client *c, uint64_t down_us)
 	mount_end(m);
 	fate_killed(m);
 	diary_killed(c->diary, m);
-	sim_after(c->sim, down_us, mount_again, m, 0);
+	c->back_us = c->sim->now_us + down_us;
+	sim_after(c->sim, down_us < LOOK_US ? down_us : LOOK_US, come_back, m, c->back_us);
 	return true;
 }
 

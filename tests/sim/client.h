@@ -70,6 +70,7 @@ struct client {
 	struct diary	*diary;
 	uint64_t	 unreachable_until_us;
 	uint64_t	 away_us;		/* between unmounting and mounting again */
+	uint64_t	 back_us;		/* when it is there again after its last death, if that is to come */
 	bool		 looking;		/* its processes open and change nothing */
 	struct shelf	*shelf;			/* what its disk holds of blocks (transfer.c); NULL: nothing is kept there */
 };

@@ -50,6 +50,7 @@ partition(struct sim *sim)
 }
 
 enum { MOMENT_US = 200 };
+#define LONG_US	(UINT64_C(24) * 3600 * S)	/* the faults end before */
 
 static void
 crash_server_now(struct sim *sim, void *what, uint64_t down_us)
@@ -72,10 +73,35 @@ kill_now(struct sim *sim, void *what, uint64_t down_us)
 		sim_after(sim, MOMENT_US, kill_now, what, down_us);
 }
 
+/* Some other is there, and will be. */
+static bool
+others_stay(struct sim *sim, const struct client *but)
+{
+	bool one = false;
+
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		const struct client *c = sim->clients[i];
+
+		if (c->back_us > sim->now_us + LONG_US / 2)
+			return false;
+		one |= c != but && c->mount != NULL;
+	}
+	return one;
+}
+
+/*
+ * Now and then for good: what it had others get all the same.  (Not where space is tight: what it was promised would
+ * be another's.)
+ */
 static void
 kill_client(struct sim *sim)
 {
-	kill_now(sim, some_client(sim), rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS));
+	struct client *c = some_client(sim);
+	uint64_t down_us = rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS);
+
+	if (down_us > 5 * S && down_us % 3 == 0 && !sim->options.tight && others_stay(sim, c))
+		down_us = LONG_US;
+	kill_now(sim, c, down_us);
 }
 
 /* ---- past the term ---- */

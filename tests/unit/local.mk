@@ -55,6 +55,16 @@ TESTS += tests/unit/test_locks
 tests_unit_test_locks_SOURCES = tests/unit/test_locks.c
 tests_unit_test_locks_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/unit/test_conflicts
+TESTS += tests/unit/test_conflicts
+tests_unit_test_conflicts_SOURCES = tests/unit/test_conflicts.c
+tests_unit_test_conflicts_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_control
+TESTS += tests/unit/test_control
+tests_unit_test_control_SOURCES = tests/unit/test_control.c
+tests_unit_test_control_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 check_PROGRAMS += tests/unit/test_notifier
 TESTS += tests/unit/test_notifier
 tests_unit_test_notifier_SOURCES = tests/unit/test_notifier.c
