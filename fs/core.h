@@ -647,6 +647,8 @@ struct cell {
 struct cell	*cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index);
 void		 cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
 		    const uint8_t *data, size_t len, int error);
+/* All cells of a block, whose bytes lie in the buffer. */
+void		 cell_add_block(struct engine *e, const uint8_t id[ID_SIZE], struct buffer *b, size_t start, size_t len);
 void		 cell_forget(struct engine *e, struct cell *c);
 /* Who waited for them has been told. */
 void		 cell_forget_failed(struct engine *e);
