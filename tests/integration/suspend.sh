@@ -216,10 +216,11 @@ locks() {	# nor does who waits for a lock keep it awake
 	: >"$M/locked"
 	exec 8>"$M/locked"
 	flock 8 || return
-	python3 - "$M/locked" >"$T/lock" <<-'PY' &
+	python3 - "$M/locked" >"$T/lock" 8>&- <<-'PY' &
 	import fcntl, sys
 	try:
 	    fcntl.lockf(open(sys.argv[1], "w"), fcntl.LOCK_EX)
+	    print("waits", flush=True)
 	    fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX)
 	    print("taken")
 	except OSError as e:
@@ -227,6 +228,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	PY
 	local waiter=$!
 	freeze_along $waiter
+	wait_for 10 grep -q waits "$T/lock" || return
 	sleep 0.3
 	suspend 1
 	local status=$?
@@ -236,6 +238,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	grep -q "No locks available" "$T/lock" && [ $status = 0 ] && slept_within 3000 && flock -n "$M/locked" true
 }
 
+looked() { [ "$(wc -l <"$T/looks")" -gt 12 ]; }
 stale() {	# what changed during the sleep is not shown as it was, from the first look on
 	printf old >"$M/shared" && flush_client ann || return
 	# Bob's machine does not sleep.
@@ -257,7 +260,7 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	PY
 	local looker=$! changer
 	freeze_along $looker
-	sleep 0.5
+	wait_for 20 looked || return
 	( wait_for 10 grep -q FROZEN "$T/slept"; printf "brand-new" >"$B/shared" && sync "$B/shared" && date +%s.%N ) >"$T/changed" &
 	changer=$!
 	: >"$T/slept"
