@@ -510,6 +510,7 @@ int		 offline_sync(struct engine *e);
 void		 wake_all(struct engine *e);
 
 /* ---- sleep.c ---- */
+void		 sleep_clock(struct engine *e, uint64_t before_ms);	/* it was that until now */
 void		 sleep_tick(struct engine *e);
 /* Of an operation that would have to wait: 0 if it may. */
 int		 sleep_error(const struct engine *e, const struct op *op);
