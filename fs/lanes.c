@@ -1,10 +1,10 @@
 /*
- * lanes.c - what the shell says and hears on its two lanes.
+ * lanes.c - what the shell says and hears on its lanes.
  *
  * The control lane carries the engine's messages in their order.  Its writer
  * seals the values of a commit, its reader opens those of granted records,
- * both outside the lock.  The bulk lane carries the mover's blocks; it is of
- * the session's present generation and starts again when that changes.
+ * both outside the lock.  The bulk lanes carry the mover's blocks; they are of
+ * the session's present generation and start again when that changes.
  *
  * A session is begun by the first ATTACH, resumed by later ones with a higher
  * generation each, and begun anew when the server has forgotten it.
@@ -188,6 +188,18 @@ adopt(struct shell *s, const struct msg_attached *a)
 		s->config.keeper->session(s->config.keeper_context, a->session, a->secret, generation);
 }
 
+/* The next generation that is tried is further away each time; false: there is none. */
+static bool
+step_up(struct shell *s, uint32_t *step)
+{
+	LOCK_SCOPE(&s->lock);
+	if (*step == 0 || *step > UINT32_MAX - 1 - s->generation)
+		return false;
+	s->generation += *step - 1;
+	*step *= 2;
+	return true;
+}
+
 static int
 control_attach(void *context, struct link *link, char *why, size_t size)
 {
@@ -196,6 +208,7 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 	struct buffer *frame;
 	struct arena arena;
 	char said[200];
+	uint32_t step = 1;
 	int r;
 
 	for (unsigned tries = 0;; tries++) {
@@ -217,7 +230,8 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 			memset(s->secret, 0, SECRET_SIZE);
 			continue;
 		}
-		if (r == -ESTALE && answer.type == MSG_done && tries < ATTACH_TRIES)
+		/* Or this device's note of it is behind, for want of room: by any number of connections. */
+		if (r == -ESTALE && answer.type == MSG_done && step_up(s, &step))
 			continue;
 		if (r == -EBUSY && strcmp(why, status_text(STATUS_BUSY)) != 0) {
 			snprintf(said, sizeof said, "%s", why);
@@ -226,9 +240,9 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 		break;
 	}
 	if (r == 0) {
-		/* The bulk lane belongs to the generation before. */
-		channel_break(s->bulk);
-		channel_hurry(s->bulk);
+		/* The bulk lanes belong to the generation before. */
+		bulk_break(s->bulk);
+		bulk_hurry(s->bulk);
 	}
 	return r;
 }
@@ -310,10 +324,10 @@ control_lost(void *context)
 
 const struct channel_calls lanes_control = { control_attach, control_received, control_fill, control_lost };
 
-/* ---- the bulk lane ---- */
+/* ---- the bulk lanes ---- */
 
 static int
-bulk_attach(void *context, struct link *link, char *why, size_t size)
+blocks_attach(void *context, struct link *link, char *why, size_t size)
 {
 	struct shell *s = context;
 	struct arena arena = { 0 };
@@ -333,15 +347,15 @@ bulk_attach(void *context, struct link *link, char *why, size_t size)
 }
 
 static int
-bulk_fill(void *context, struct link *link)
+blocks_fill(void *context, unsigned lane, struct link *link)
 {
 	struct shell *s = context;
 
-	return mover_channel_fill(s->mover, link);
+	return mover_channel_fill(s->mover, lane, link);
 }
 
 static void
-bulk_received(void *context, const struct message *m, struct buffer *frame)
+blocks_received(void *context, const struct message *m, struct buffer *frame)
 {
 	struct shell *s = context;
 
@@ -349,14 +363,14 @@ bulk_received(void *context, const struct message *m, struct buffer *frame)
 }
 
 static void
-bulk_lost(void *context)
+blocks_lost(void *context, unsigned lane)
 {
 	struct shell *s = context;
 
-	mover_channel_lost(s->mover);
+	mover_channel_lost(s->mover, lane);
 }
 
-const struct channel_calls lanes_bulk = { bulk_attach, bulk_received, bulk_fill, bulk_lost };
+const struct bulk_calls lanes_bulk = { blocks_attach, blocks_received, blocks_fill, blocks_lost };
 
 bool
 lanes_say_bye(struct shell *s)

@@ -43,6 +43,7 @@ fs_libfs_a_SOURCES += \
 	fs/answer.c \
 	fs/blockcache.c fs/blockcache.h \
 	fs/blockfile.c fs/blockfile.h \
+	fs/bulk.c fs/bulk.h \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
 	fs/conflicts.c fs/conflicts.h \

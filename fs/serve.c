@@ -9,8 +9,9 @@
  *
  * A waiter thread sees the kernel let go; a signal thread takes SIGTERM; each
  * command on the control socket has a thread.  The main thread waits for
- * STAGE_GONE and flushes.  Lock: s->lock, for stage, force and the list of
- * what was lost.
+ * STAGE_GONE and flushes.  What a full disk kept from being noted down is noted
+ * by the thread that does lost work again.  Lock: s->lock, for stage, force and
+ * the list of what was lost.
  */
 #include "fs/serve.h"
 
@@ -54,6 +55,7 @@ enum {
 	FEATURES_MS	= 1000,		/* between looks at the volume's features */
 	REDO_MS		= 200,		/* between looks whether something was lost */
 	REDO_AGAIN_MS	= 5 * 1000,	/* after one that failed */
+	KEEP_MS		= 1000,		/* between attempts to keep the session */
 };
 
 enum stage { STAGE_MOUNTED, STAGE_GONE, STAGE_FLUSHED };
@@ -67,6 +69,10 @@ struct serve {
 	struct serve_unsaved	 lost;
 	bool			 kept;		/* they wait in the journal */
 	unsigned		 users;		/* requests that use the shell */
+
+	pthread_mutex_t		 session_lock;	/* while its note is written; after s->lock */
+	struct home_session	 session;
+	bool			 unkept;	/* the note is not as the session */
 
 	const struct serve_options *options;
 	void			(*ready)(void *context, int code, const char *why);
@@ -117,22 +123,48 @@ forced(struct serve *s)
 
 /* ---- what outlives the process ---- */
 
+/* session_lock held, as long as it is written: what is older never comes last. */
+static int
+session_write(struct serve *s)
+{
+	const struct serve_options *o = s->options;
+	int r = s->session.id == 0 ? home_session_remove(o->home, o->volume.id) :
+	    home_session_save(o->home, o->volume.id, &s->session);
+
+	s->unkept = r < 0;
+	return r;
+}
+
 static void
 keep_session(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE], uint32_t generation)
 {
 	struct serve *s = context;
-	const struct serve_options *o = s->options;
-	struct home_session session = { .id = id, .generation = generation };
 	int r;
 
-	memcpy(session.secret, secret, SECRET_SIZE);
-	r = id == 0 ? home_session_remove(o->home, o->volume.id) :
-	    home_session_save(o->home, o->volume.id, &session);
+	{
+		LOCK_SCOPE(&s->session_lock);
+		s->session = (struct home_session){ .id = id, .generation = generation };
+		memcpy(s->session.secret, secret, SECRET_SIZE);
+		r = session_write(s);
+	}
 	if (r < 0)
 		log_error("the session cannot be kept: %s", strerror(-r));
 	if (id != 0 && s->journal != NULL)
 		journal_file_begin(s->journal, id);
-	sodium_memzero(&session, sizeof session);
+}
+
+/* Without it the next mount would have to guess what of the journal had arrived. */
+static void
+keep_session_again(struct serve *s)
+{
+	bool late;
+
+	{
+		LOCK_SCOPE(&s->session_lock);
+		late = s->unkept && session_write(s) == 0;
+	}
+	if (late)
+		log_info("the session can be kept again");
 }
 
 static void
@@ -408,10 +440,14 @@ redo_main(void *argument)
 {
 	struct serve *s = argument;
 	const struct serve_options *o = s->options;
-	unsigned rest_ms = 0;
+	unsigned rest_ms = 0, kept_ms = 0;
 
 	while (!s->redo_stop) {
 		usleep(REDO_MS * 1000);
+		if ((kept_ms += REDO_MS) >= KEEP_MS) {
+			kept_ms = 0;
+			keep_session_again(s);
+		}
 		rest_ms -= rest_ms < REDO_MS ? rest_ms : REDO_MS;
 		if (rest_ms == 0) {
 			int r = serve_journal_redo(o->home, o->volume.id, s->journal, s->shell, &s->redo_stop);
@@ -698,6 +734,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 	int r;
 
 	lock_init(&s.lock);
+	lock_init(&s.session_lock);
 	lock_cond_init(&s.change);
 	signal(SIGPIPE, SIG_IGN);
 	end_signals(&set);
@@ -732,6 +769,8 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		mount_free(s.mount);
 		guard_free(s.guard);
 		serve_secrets_done(&secrets);
-	}
+		sodium_memzero(&s.session, sizeof s.session);
+	} else
+		pthread_detach(s.waiter);
 	return s.lost.count > 0 && !s.kept ? CMD_FAILED : CMD_OK;
 }

@@ -582,6 +582,7 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 
 	if (s == NULL)
 		return -ENOMEM;
+	ssh_ask_quietly(answer != NULL && answer->quiet);
 	s->fd = s->local_fd = -1;
 	s->cancel_fd = cancel_fd;
 	why[0] = '\0';
@@ -614,6 +615,7 @@ out:
 	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
 		snprintf(why, size, "%.200s: %s", url, strerror(-r));
 	ssh_ask_done(r, why);
+	ssh_ask_quietly(false);
 	if (r < 0) {
 		ssh_close(s);
 		return r;
@@ -621,6 +623,12 @@ out:
 	*ret_fd = fds[1];
 	*ret = s;
 	return 0;
+}
+
+bool
+ssh_strained(const struct ssh *s)
+{
+	return s->strained;
 }
 
 void
@@ -648,6 +656,13 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 	(void)ret_fd;
 	snprintf(why, size, "%.200s: this nuage was built without libssh2", url);
 	return -EPROTONOSUPPORT;
+}
+
+bool
+ssh_strained(const struct ssh *s)
+{
+	(void)s;
+	return false;
 }
 
 void

@@ -462,7 +462,7 @@ static int
 refuse_foreign(const char *path, const char *why)
 {
 	const struct passwd *user = getpwuid(geteuid());
-	char text[PATH_SIZE + SAID_SIZE + 512];
+	char text[2 * PATH_SIZE + SAID_SIZE + 512];	/* the reason names a path too */
 
 	snprintf(text, sizeof text, "%s is not open to %s: %s", path, user != NULL ? user->pw_name : "this user", why);
 	return refuse("error", text);

@@ -108,8 +108,9 @@ struct session_row {
 	uint64_t	version;	/* that its commit got, or that of the volume when rejected */
 	uint64_t	last_rejected;	/* the last sequence that was rejected, or 0 */
 	uint64_t	seen_s;		/* calendar time; behind by a day at most while it is connected */
+	uint64_t	evicted;	/* the last oid given when it was evicted: ATTACHes since gave later ones; or 0 */
 };
-enum { SESSION_ROW_SIZE = SECRET_SIZE + KEY_SIZE + 4 + 1 + 8 + 8 + 8 + 8 };
+enum { SESSION_ROW_SIZE = SECRET_SIZE + KEY_SIZE + 4 + 1 + 8 + 8 + 8 + 8 + 8 };
 void	session_row_encode(const struct session_row *r, uint8_t to[SESSION_ROW_SIZE]);
 int	session_row_decode(struct session_row *r, struct bytes value);
 

@@ -31,7 +31,7 @@ apart() { [ "${NUAGE_APART-}" = $$ ]; }		# and a script that another one starts 
 # Not of a text that bash -c runs.
 if [ "$(id -u)" = 0 ] && ! apart && [ ${#BASH_SOURCE[@]} -gt 1 ] &&
 	unshare -mn ip link set lo up 2>/dev/null; then
-	NUAGE_APART=$$ exec unshare -mn --propagation slave "$BASH" "$0" "$@"
+	NUAGE_APART=$$ exec unshare -mn --propagation private "$BASH" "$0" "$@"
 fi
 if apart; then
 	ip link set lo up
@@ -154,9 +154,16 @@ tap_done() {
 
 # ---- the surroundings ----
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline, which is one for a busy machine.
+# How much longer than else everything may take here and now.
+patience() {
+	local load rest
+	read -r load rest </proc/loadavg
+	echo $((1 + ${load%.*} / (4 * $(nproc))))
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline, on a busy machine a later one.
 wait_for() {
-	local deadline=$((SECONDS + $1 + 1))
+	local deadline=$((SECONDS + $1 * $(patience) + 1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $deadline ] || { echo "waited in vain for: $*"; return 1; }
@@ -205,8 +212,7 @@ left_processes() {
 }
 no_process_is_left() { [ -z "$(left_processes)" ]; }
 
-# Its own: others' come and go here too, as their mounts do.
-left_netns() { awk -v own="-[a-z]*$$\$" '/ - nsfs / { sub(/.*\//, "", $5) } / - nsfs / && $5 ~ own { print $5 }' /proc/self/mountinfo; }
+left_netns() { ! apart || awk '/ - nsfs / { sub(/.*\//, "", $5); print $5 }' /proc/self/mountinfo; }
 left_loops() { grep -lsF "$T/" /sys/block/loop*/loop/backing_file | cut -d/ -f4; }
 
 unmount_all() {
@@ -344,7 +350,7 @@ start_server() {
 	( in_ns "$server_ns" "$NUAGED" --data "$server_data" --listen "$server_host:$server_port" \
 		"${config[@]}" "${server_args[@]}" ) >>"$server_log" 2>&1 &
 	server_pid=$!
-	wait_for 30 server_is_up_or_gone && kill -0 $server_pid 2>/dev/null && return
+	wait_for 10 server_is_up_or_gone && kill -0 $server_pid 2>/dev/null && return
 	bail "the server does not start" "$server_log"
 }
 
@@ -356,7 +362,7 @@ server_is_up_or_gone() {
 stop_server() {
 	[ -n "$server_pid" ] || return 0
 	kill -TERM "$server_pid"
-	wait_for 60 process_is_gone "$server_pid" || kill -KILL "$server_pid"
+	wait_for 20 process_is_gone "$server_pid" || kill -KILL "$server_pid"
 	wait "$server_pid"
 	local status=$?
 	server_pid=
@@ -417,7 +423,7 @@ mount_client() {
 	( export NUAGE_HOME="$T/$name.home"
 	  in_ns "$client_ns" "$NUAGE" mount "$volume" "$where" -f "$@" ) >>"$T/$name.log" 2>&1 &
 	client_pids[$name]=$!
-	wait_for 60 mounted_or_gone "$where" "${client_pids[$name]}" && is_mounted "$where" ||
+	wait_for 20 mounted_or_gone "$where" "${client_pids[$name]}" && is_mounted "$where" ||
 		bail "$name does not mount $volume" "$T/$name.log"
 }
 
@@ -435,7 +441,7 @@ two_clients() {
 umount_client() {
 	local name=$1
 	client "$name" umount "$(mnt "$name")" || return
-	wait_for 60 process_is_gone "${client_pids[$name]}" || return
+	wait_for 20 process_is_gone "${client_pids[$name]}" || return
 	wait "${client_pids[$name]}"
 	unset "client_pids[$name]"
 }
@@ -481,7 +487,7 @@ link_up() {
 	must ip netns add $server_ns
 	"$tools/wanlink" "$@" $client_ns 10.99.0.1/30 $server_ns 10.99.0.2/30 >"$T/link.out" 2>"$T/link.log" &
 	link_pid=$!
-	must wait_for 20 grep -q ready "$T/link.out"
+	must wait_for 5 grep -q ready "$T/link.out"
 }
 
 link_cut() { link_signal USR1 cut; }
@@ -490,7 +496,7 @@ link_restore() { link_signal USR2 restore; }
 link_signal() {
 	: >"$T/link.out"
 	kill -"$1" "$link_pid"
-	wait_for 20 grep -q "$2" "$T/link.out"
+	wait_for 5 grep -q "$2" "$T/link.out"
 }
 
 # ---- material ----

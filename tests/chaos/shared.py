@@ -96,6 +96,7 @@ class SharedWorker(Worker):
             self.event("w", key, answer, value)
             return True
         if answer.status == ERROR and answer.error in expected:
+            self.came_to_nothing(answer)
             return False
         self.event("m", key, answer, value)	# maybe
         if answer.status == ERROR and not self.out_of_space(answer):
@@ -173,7 +174,7 @@ class SharedWorker(Worker):
             finally:
                 os.close(fd)
             os.rename(temporary, path)
-        if self.did(f"replace {key}", key, name, call=(put,)) and sync:
+        if self.did(f"replace {key}", key, name, errno.ESTALE, call=(put,)) and sync:
             self.sync(key, self.top)
 
     def remove_name(self):
@@ -262,7 +263,8 @@ class SharedWorker(Worker):
         """Without replacing; it may be gone, or the place taken."""
         answer = self.call(f"{text} {name}", rename_noreplace, old, new)
         self.note("#", f"{answer.began:.6f}", f"{answer.ended:.6f}", text, name, answer.error, old, new)
-        if answer.status == ERROR and answer.error not in (errno.EEXIST, errno.ENOENT) and not self.out_of_space(answer):
+        if answer.status == ERROR and answer.error not in (errno.EEXIST, errno.ENOENT) and \
+                not self.out_of_space(answer) and not self.came_to_nothing(answer):
             self.doubt(f"{text} {name}: {errno.errorcode.get(answer.error, answer.error)}")
 
     def move_token(self):

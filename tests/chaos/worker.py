@@ -23,6 +23,7 @@ from board import DONE, DOUBT, FAILED, PAUSE, PAUSED, RUN, SETTLING, STOP, WORKI
 
 OK, ERROR, VOID = range(3)
 POLL_S = 0.02
+CROSSED_MAX = 2				# of a worker in a round
 
 
 class Failure(Exception):
@@ -48,6 +49,7 @@ class Worker:
         self.rng = random.Random(seed)
         self.events = events
         self.full = full			# may the server be out of space?
+        self.crossed = 0			# calls that were answered ESTALE
         self.seen = board.generation(client)
 
     def note(self, *what):
@@ -74,6 +76,16 @@ class Worker:
     def stayed_up(self):
         """Does a value that was read stand?"""
         return self.board.generation(self.client) == self.seen and self.seen % 2 == 0
+
+    def came_to_nothing(self, answer):
+        """A rename that another mount crossed twice (fs/caller.c): it did not happen, and that is rare."""
+        if answer.status != ERROR or answer.error != errno.ESTALE:
+            return False
+        self.crossed += 1
+        self.note("#", f"{answer.began:.6f}", f"{answer.ended:.6f}", "ESTALE")
+        if self.crossed > CROSSED_MAX:
+            self.doubt(f"{self.crossed} calls were answered ESTALE")
+        return True
 
     def out_of_space(self, answer):
         return self.full and answer.error == errno.ENOSPC

@@ -330,11 +330,14 @@ class World:
         self.nuage, self.nuaged = f"{options.build}/nuage", f"{options.build}/nuaged"
         self.processes, self.namespaces = [], []
         self.server, self.clients = None, []
+        self.ended = False
 
     def tool(self, name):
         return f"{self.options.build}/tests/tools/{name}"
 
     def start(self, command, log, namespace=None, environment=None):
+        if self.ended:
+            raise Broken("the end has begun")
         if namespace is not None:
             command = ["nsenter", f"--net=/run/netns/{namespace}"] + command
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -358,6 +361,8 @@ class World:
         self.server.remove_disk()
 
     def tear_down(self):
+        """While threads of faults may be at work, as when the runner is told to end."""
+        self.ended = True
         for client in self.clients:
             if client.process is not None and client.process.poll() is None:
                 client.process.send_signal(signal.SIGCONT)

@@ -70,7 +70,7 @@ options_over_the_file() {
 	in_ns_sub timeout 30 "$NUAGED" --config "$T/over.conf" --data "$T/over" --listen none --idle 1 2>"$T/over.log"
 	[ $((${EPOCHREALTIME/./} - begun)) -ge 1000000 ]
 	grep event=stop "$T/over.log"
-	! grep 127.0.0.1 "$T/over.log"
+	not grep 127.0.0.1 "$T/over.log"
 }
 
 # Who holds the store has its admin socket soon, or is about to leave.
@@ -191,7 +191,7 @@ in_use() {
 	local status=0
 	( cd "$M" && exec sleep 60 ) &
 	local pid=$!
-	sleep 0.3
+	wait_for 10 eval "[ \"\$(readlink /proc/$pid/cwd)\" = '$M' ]"
 	exits 1 "in use" client ann umount "$M"
 	is_mounted "$M"
 	kill $pid
@@ -349,7 +349,7 @@ umount_everywhere() {	# a mount namespace keeps a copy of every mount, and nothi
 	client ann mount vol "$M"
 	unshare -m --propagation private sleep 300 &
 	local pid=$!
-	sleep 0.3
+	wait_for 10 grep -qx sleep "/proc/$pid/comm"
 	echo kept >"$M/kept"
 	timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount "$M"
 	not is_mounted "$M"

@@ -346,7 +346,38 @@ unlisted() {	# while a conflict cannot be listed, the journal that tells of it i
 	status=$?
 	rm -f "$small/filler" "$M/listed"*
 	client ann umount "$M"
+	[ $status != 0 ] || session_noted_late
+	status=$?
 	umount "$home" && umount "$small" && return $status
+}
+
+# A session that begins on a full disk is noted when there is room.
+session_noted_late() {
+	head -c 100000000 /dev/zero >"$small/filler"
+	mount_client ann vol && says "No such file" cat "$(state_of ann)/session" && rm "$small/filler" &&
+		wait_for 10 test -s "$(state_of ann)/session" && echo late >"$M/late" || return
+	kill_client ann && mount_client ann vol && is late "$(cat "$M/late")"
+	local status=$?
+	rm -f "$M/late"
+	client ann umount "$M" && return $status
+}
+state_of() { dirname "$(find "$T/$1.home" -name journal -type d)"; }
+
+ann_is_connected() { client ann status --json "$M" | grep -q '"connected": true'; }
+
+note_behind() {	# by many connections, as after a time without room for it
+	mount_client ann vol -o commit=3600 && echo before >"$M/behind" && flush_client ann || return
+	cp "$(state_of ann)/session" "$T/behind" || return
+	for _ in 1 2 3 4 5 6 7; do
+		kill_server
+		start_server
+		wait_for 30 ann_is_connected || return
+	done
+	not cmp "$T/behind" "$(state_of ann)/session" && echo after >"$M/behind" && kill_client ann || return
+	cp "$T/behind" "$(state_of ann)/session" && mount_client ann vol && is after "$(cat "$M/behind")"
+	local status=$?
+	rm -f "$M/behind"
+	client ann umount "$M" && return $status
 }
 
 lost_volume() {	# a journal of a volume that is not known any more is kept, and told of
@@ -379,5 +410,6 @@ else
 	skip "no room for the list of conflicts" "not root"
 	client ann umount "$M"
 fi
+check_here "a note of the session that is behind" note_behind
 check_here "the journal of a lost volume" lost_volume
 tap_done

@@ -7,6 +7,7 @@ INTEGRATION_TESTS = \
 	tests/integration/journal.sh \
 	tests/integration/ssh.sh \
 	tests/integration/ssh_faults.sh \
+	tests/integration/ssh_lanes.sh \
 	tests/integration/coherence.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/ssh_install.sh \

@@ -179,16 +179,15 @@ not_with() {	# TEXT OPTION...
 	says "$text" timeout 10 setpriv --reuid nuage --regid nuage --clear-groups "$NUAGED" --data /var/lib/nuage --listen none "$@"
 }
 misled() {
-	not_with "another nuaged has it" --admit alice
+	not_with "another nuaged has it" --admit alice || return
 	stop_server
-	not_with "admit @dirve: there is no such group" --admit @dirve
-	not_with "admit bob: there is no such user" --admit bob
-	not_with "/run/other: Permission denied" --admit alice --door /run/other
 	install -d -m 755 /run/roots
-	not_with "/run/roots: belongs to another user" --admit alice --door /run/roots
+	not_with "admit @dirve: there is no such group" --admit @dirve &&
+		not_with "admit bob: there is no such user" --admit bob &&
+		not_with "/run/other: Permission denied" --admit alice --door /run/other &&
+		not_with "/run/roots: belongs to another user" --admit alice --door /run/roots || return
 	chmod 777 /run/nuage
-	not_with "others may write here" --admit alice
-	chmod 755 /run/nuage
+	not_with "others may write here" --admit alice && chmod 755 /run/nuage
 }
 check_here "a door that is none" misled
 

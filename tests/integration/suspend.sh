@@ -5,7 +5,8 @@
 # the sleep, takes the inhibitor and runs hooks where the machine would sleep:
 # to it /sys/power/state is a file, and halting a program that does nothing.
 # The hook freezes a cgroup of the mount and its users as the kernel freezes
-# all tasks: it succeeds only when none of them waits for the mount.
+# all tasks: it succeeds only when none of them waits for the mount.  Who asks
+# it something in that very moment nobody can help, so they leave it alone then.
 #
 # ELOGIND names the program; ./bootstrap test fetches it.  Arguments choose cases.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
@@ -39,6 +40,7 @@ mkdir -p "$T/power" "$T/etc.up" "$T/etc.work" "$T/hooks"
 cat >"$T/hooks/freeze" <<END
 #!/bin/bash
 [ "\$1" = pre ] || exit 0
+: >$T/freezing
 sleep 0.3		# the kernel writes its disks first
 began=\${EPOCHREALTIME/./}
 echo FROZEN >$group/freezer.state
@@ -52,6 +54,7 @@ for task in \$([ "\$state" = FROZEN ] || cat $group/tasks); do
 	echo "\$task \$(cat /proc/\$task/comm): \$(head -n 4 /proc/\$task/stack | tr '\n' ' ')" >>$T/slept
 done
 sleep "\$(cat $T/nap)"
+rm $T/freezing
 echo THAWED >$group/freezer.state
 echo awake >>$T/slept
 END
@@ -178,9 +181,9 @@ silent() {	# the server is stopped: what was changed is in the journal, who wait
 	kill -STOP "$server_pid"
 	reader silent
 	printf changed >"$M/known"
-	python3 - "$M/known" >"$T/steady" <<-'PY' &
-	import sys, time
-	for i in range(60):
+	python3 - "$M/known" "$T/freezing" >"$T/steady" <<-'PY' &
+	import os, sys, time
+	while not os.path.exists(sys.argv[2]):
 	    assert open(sys.argv[1]).read() == "changed"
 	    time.sleep(0.1)
 	print("steady")
@@ -241,11 +244,13 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	printf old >"$M/shared" && flush_client ann || return
 	# Bob's machine does not sleep.
 	DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/none mount_client bob vol
-	python3 - "$M/shared" "$T/looks" <<-'PY' &
+	python3 - "$M/shared" "$T/looks" "$T/freezing" <<-'PY' &
 	import os, sys, time
-	path, out = sys.argv[1:]
+	path, out, freezing = sys.argv[1:]
 	with open(out, "w") as f:
 	    for i in range(1500):
+	        while os.path.exists(freezing):
+	            time.sleep(0.001)
 	        before = time.time()
 	        try:
 	            size = os.stat(path).st_size

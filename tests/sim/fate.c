@@ -116,14 +116,9 @@ leave(struct mount *m)
 }
 
 void
-fate_gone(struct sim *sim, uint64_t session)
+fate_gone(struct mount *m)
 {
-	for (unsigned i = 0; i < sim->plan.clients; i++) {
-		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
-
-		if (m != NULL && m->session == session)
-			leave(m);
-	}
+	leave(m);
 }
 
 void
@@ -513,16 +508,23 @@ fate_void_after(struct judge *j, const struct mount *m, uint64_t step)
 	}
 }
 
-/* Without a name, and nobody has it open; who was given up may have had no PIN. */
+/*
+ * Without a name, and nobody has it open; who was given up may have had no PIN.  One that was opened by a call that is
+ * void is open all the same.
+ */
 static bool
 is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 {
 	if (i == NULL || i->nlink > 0)
 		return i == NULL;
-	for (unsigned c = 0; c < sim->plan.clients; c++)
-		if (i->opens[c] > 0 && (image_find(image, i->ino) != NULL || sim->clients[c]->mount == NULL ||
-		    !sim->clients[c]->mount->ledger->was_absent))
+	for (unsigned c = 0; c < sim->plan.clients; c++) {
+		const struct mount *m = sim->clients[c]->mount;
+		bool there = image_find(image, i->ino) != NULL;
+
+		if ((i->opens[c] > 0 && (there || m == NULL || !m->ledger->was_absent)) ||
+		    (m != NULL && there && kernel_has_open(m->kernel, i->ino)))
 			return false;
+	}
 	return true;
 }
 

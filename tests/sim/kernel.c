@@ -273,6 +273,15 @@ kernel_pages_locked(const struct kernel *k, uint64_t ino)
 	return false;
 }
 
+bool
+kernel_has_open(const struct kernel *k, uint64_t ino)
+{
+	for (const struct file *f = k->files; f != NULL; f = f->next)
+		if (f->ino == ino)
+			return true;
+	return false;
+}
+
 static bool
 looks(const struct call *c)
 {

@@ -48,6 +48,7 @@ void		 kernel_drop(struct kernel *k, uint64_t ino);
 void		 kernel_shrink(struct kernel *k, unsigned per_mille);
 /* Has a request locked pages of the inode?  An invalidation of them does not return before it is answered. */
 bool		 kernel_pages_locked(const struct kernel *k, uint64_t ino);
+bool		 kernel_has_open(const struct kernel *k, uint64_t ino);
 /* No file is open, and no call but those that look at names and attributes is under way. */
 bool		 kernel_only_looks(const struct kernel *k);
 /*

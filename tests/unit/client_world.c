@@ -53,6 +53,8 @@ note_message(const struct message *m)
 		w.last_statfs = m->id;
 		w.kept_credit = m->statfs.keep;
 	}
+	else if (m->type == MSG_reclaim)
+		w.known_oid = m->reclaim.known;
 	else if (m->type == MSG_keepalive)
 		w.last_keepalive = m->id;
 	else if (m->type == MSG_read) {
@@ -173,7 +175,7 @@ void
 world_attach(bool fresh, uint64_t sequence, bool rejected)
 {
 	static uint64_t first = 100;
-	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = first += 70000,
+	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = w.attached_oid = first += 70000,
 	    .oid_count = 60000, .sessions = 1, .credit = w.credit, .sequence = sequence, .rejected = rejected, .version = w.version };
 
 	engine_attached(w.engine, &a, fresh);

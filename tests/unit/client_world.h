@@ -31,6 +31,7 @@ struct client_world {
 	unsigned	 store_count, commit_count, fetch_count, reply_count, pins, sent[MSG_COUNT];
 	uint64_t	 last_alloc, last_read, last_keepalive, last_statfs;	/* ids of requests */
 	uint64_t	 kept_credit;		/* what the last STATFS keeps */
+	uint64_t	 attached_oid, known_oid;	/* first_oid of the last world_attach(); `known` of the last RECLAIM */
 	struct msg_read	 read;			/* the last one, without its keys */
 	struct msg_want	 wants[WANTS_MAX];
 	bool		 no_sweep;		/* leave INVALIDATEs unanswered */

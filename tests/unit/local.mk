@@ -166,6 +166,12 @@ tests_unit_test_server_credit_SOURCES = tests/unit/test_server_credit.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_credit_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_evicted
+TESTS += tests/unit/test_server_evicted
+tests_unit_test_server_evicted_SOURCES = tests/unit/test_server_evicted.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_evicted_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_limits
 TESTS += tests/unit/test_server_limits
 tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c \

@@ -37,6 +37,7 @@ struct client {
 	uint32_t		 generation;
 	uint64_t		 sequence;	/* the last one used */
 	uint64_t		 next_oid;
+	uint64_t		 known;		/* first_oid of the attach that it last heard reclaimed after */
 };
 
 extern const uint8_t world_volume[VOLUME_ID_SIZE];
