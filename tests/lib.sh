@@ -95,13 +95,31 @@ report() {	# NAME STATUS, with $T/case.out
 
 # check_here NAME FUNCTION [ARG...]: for one that starts or ends processes of the
 # script, and so runs in its shell, without set -e: it chains with && and || return.
+# A line of it that asserts something and fails is heeded also where it does not.
 check_here() {
 	local name=$1 status
 	shift
-	case_began=$SECONDS
+	case_began=$SECONDS case_function=$1 case_slip=
+	set -E
+	trap 'heed "${FUNCNAME[0]-}" "${BASH_SOURCE[0]-}" $LINENO' ERR
 	"$@" >"$T/case.out" 2>&1
 	status=$?
+	trap - ERR
+	set +E
+	if [ $status = 0 ] && [ -n "$case_slip" ]; then
+		echo "failed, and nobody took notice: $case_slip" >>"$T/case.out"
+		status=1
+	fi
 	report "$name" $status
+}
+
+heed() {	# FUNCTION FILE LINE
+	local line
+	[ "$1" = "$case_function" ] && [ -z "$case_slip" ] || return 0
+	line=$(sed -n "$3p" "$2" 2>/dev/null)
+	[[ $line =~ ^[[:space:]]*(\[|(is|not|says|exits|grep|cmp|diff|test|wait_for|python3)[[:space:]]) || $line =~ \|\ (grep|cmp)\  ]] &&
+		case_slip="line $3: ${line#"${line%%[![:space:]]*}"}"
+	return 0
 }
 
 # check_not NAME COMMAND...: passes if the command fails by itself, not by a signal.
