@@ -51,12 +51,15 @@ compare_url(void *context, const struct home_server *s)
 	return 1;
 }
 
-/* Where it says it listens, on the host that SSH connected to (the address's own name may be for SSH alone); then by SSH. */
+/*
+ * Where it says it listens, on the host that SSH connected to (the address's own
+ * name may be for SSH alone); then by SSH.  All it may say is the port.
+ */
 static int
 make_addresses(struct home_server *server, const struct ssh_place *place, const char *url, const struct ssh_answer *a)
 {
 	const char *colon = strrchr(a->address, ':'), *host = a->host[0] != '\0' ? a->host : place->host;
-	bool direct = colon != NULL && strncmp(a->address, "unix:", 5) != 0;
+	bool direct = colon != NULL && strncmp(a->address, "unix:", 5) != 0 && ssh_place_port(colon + 1) != 0;
 	char address[HOME_ADDRESSES] = "";
 
 	if (direct)

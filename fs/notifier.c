@@ -1,8 +1,16 @@
-/* notifier.c - see notifier.h.  Lock: n->lock, for the queue; no callback under it. */
+/*
+ * notifier.c - see notifier.h.
+ *
+ * A notice is in one of three queues; a thread takes the oldest of those that it
+ * makes the calls of.  They may be long: a notice for each object.
+ *
+ * Lock: n->lock, for the queues; no callback under it.
+ */
 #include "fs/notifier.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "fs/delay.h"
@@ -10,16 +18,20 @@
 
 enum { THREADS = 4, LIGHT = 1, AGAIN_US = 1000 };	/* LIGHT: which of them makes no call that can be stuck */
 
+enum queue { NAMES, ATTRIBUTES, PAGES, QUEUES };
+
 struct notice {
-	uint64_t	 oid;
-	bool		 directory, pages, again;
-	struct notice	*next;
+	uint64_t	 oid, number;		/* in the order of their coming */
+	bool		 pages, again;
+	STAILQ_ENTRY(notice) link;
 };
+STAILQ_HEAD(notices, notice);
 
 struct notifier {
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 added;
-	struct notice	*first, **last;
+	struct notices	 queues[QUEUES];
+	uint64_t	 numbers;
 	bool		 stopping;
 
 	const struct notifier_calls *calls;
@@ -28,47 +40,50 @@ struct notifier {
 	pthread_t	 threads[THREADS];
 };
 
-/* The first notice, of those without pages if `light`; when it is of a directory, all of directories that are queued. */
-static struct notice *
-take(struct notifier *n, bool light)
+/* The first notice of the queues up to `last`; when it is of a directory, all of directories.  False: there is none. */
+static bool
+take(struct notifier *n, enum queue last, struct notices *to, bool *ret_names)
 {
-	struct notice *taken = NULL, **tail = &taken, **at, *notice;
+	struct notices *oldest = NULL;
+	struct notice *first;
 
-	for (at = &n->first; (notice = *at) != NULL;) {
-		if (taken != NULL && !taken->directory)
-			break;
-		if (taken == NULL ? light && notice->pages : !notice->directory) {
-			at = &notice->next;
-			continue;
-		}
-		*at = notice->next;
-		*tail = notice;
-		tail = &notice->next;
+	for (enum queue q = NAMES; q <= last; q++)
+		if ((first = STAILQ_FIRST(&n->queues[q])) != NULL &&
+		    (oldest == NULL || first->number < STAILQ_FIRST(oldest)->number))
+			oldest = &n->queues[q];
+	if (oldest == NULL)
+		return false;
+	*ret_names = oldest == &n->queues[NAMES];
+	if (*ret_names) {
+		STAILQ_CONCAT(to, oldest);
+		return true;
 	}
-	*tail = NULL;
-	for (n->last = &n->first; *n->last != NULL;)
-		n->last = &(*n->last)->next;
-	return taken;
+	first = STAILQ_FIRST(oldest);
+	STAILQ_REMOVE_HEAD(oldest, link);
+	STAILQ_INSERT_TAIL(to, first, link);
+	return true;
 }
 
 static void
-carry_out(struct notifier *n, bool light)
+carry_out(struct notifier *n, enum queue last)
 {
-	struct notice *list = NULL, *notice;
+	struct notices list = STAILQ_HEAD_INITIALIZER(list);
+	struct notice *notice;
+	bool of_names = false;
 	int r, names;
 
 	for (;;) {
 		{
 			LOCK_SCOPE(&n->lock);
-			while (!n->stopping && (list = take(n, light)) == NULL)
+			while (!n->stopping && !take(n, last, &list, &of_names))
 				pthread_cond_wait(&n->added, &n->lock);
 			if (n->stopping)
 				return;
 		}
 		DELAY_POINT("sweep");
-		names = list->directory ? n->calls->forget_names(n->context) : 0;
-		while ((notice = list) != NULL) {
-			list = notice->next;
+		names = of_names ? n->calls->forget_names(n->context) : 0;
+		while ((notice = STAILQ_FIRST(&list)) != NULL) {
+			STAILQ_REMOVE_HEAD(&list, link);
 			if (notice->again)
 				usleep(AGAIN_US);
 			r = n->calls->forget_inode(n->context, notice->oid, notice->pages);
@@ -82,14 +97,14 @@ carry_out(struct notifier *n, bool light)
 static void *
 notifier_main(void *argument)
 {
-	carry_out(argument, false);
+	carry_out(argument, PAGES);
 	return NULL;
 }
 
 static void *
 light_main(void *argument)
 {
-	carry_out(argument, true);
+	carry_out(argument, ATTRIBUTES);
 	return NULL;
 }
 
@@ -102,7 +117,8 @@ notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *co
 		return -ENOMEM;
 	lock_init(&n->lock);
 	lock_cond_init(&n->added);
-	n->last = &n->first;
+	for (enum queue q = NAMES; q < QUEUES; q++)
+		STAILQ_INIT(&n->queues[q]);
 	n->calls = calls;
 	n->context = context;
 	for (; n->count < THREADS; n->count++)
@@ -130,10 +146,11 @@ notifier_free(struct notifier *n)
 	}
 	for (unsigned i = 0; i < n->count; i++)
 		pthread_join(n->threads[i], NULL);
-	while ((notice = n->first) != NULL) {
-		n->first = notice->next;
-		free(notice);
-	}
+	for (enum queue q = NAMES; q < QUEUES; q++)
+		while ((notice = STAILQ_FIRST(&n->queues[q])) != NULL) {
+			STAILQ_REMOVE_HEAD(&n->queues[q], link);
+			free(notice);
+		}
 	pthread_cond_destroy(&n->added);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
@@ -142,15 +159,16 @@ notifier_free(struct notifier *n)
 int
 notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages, bool again)
 {
+	enum queue q = directory ? NAMES : pages ? PAGES : ATTRIBUTES;
 	struct notice *notice = malloc(sizeof *notice);
 
 	if (notice == NULL)
 		return -ENOMEM;
-	*notice = (struct notice){ .oid = oid, .directory = directory, .pages = pages, .again = again };
+	*notice = (struct notice){ .oid = oid, .pages = pages, .again = again };
 	{
 		LOCK_SCOPE(&n->lock);
-		*n->last = notice;
-		n->last = &notice->next;
+		notice->number = ++n->numbers;
+		STAILQ_INSERT_TAIL(&n->queues[q], notice, link);
 	}
 	pthread_cond_broadcast(&n->added);	/* not every thread takes every notice */
 	return 0;

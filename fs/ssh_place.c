@@ -59,13 +59,21 @@ plain(const char *text, const char *more)
 	return true;
 }
 
+unsigned
+ssh_place_port(const char *text)
+{
+	size_t len = strlen(text);
+	unsigned long port = strtoul(text, NULL, 10);
+
+	return len >= 1 && len <= 5 && strspn(text, "0123456789") == len && port <= 65535 ? (unsigned)port : 0;
+}
+
 static int
 parse_host(struct ssh_place *to, const char *at, size_t len)
 {
 	const char *colon = NULL, *end = at + len;
 	size_t host_len = len;
 	char port[8];
-	char *stop;
 
 	if (len > 0 && *at == '[') {
 		const char *close = memchr(at, ']', len);
@@ -93,8 +101,8 @@ parse_host(struct ssh_place *to, const char *at, size_t len)
 		return -EINVAL;
 	memcpy(port, colon, (size_t)(end - colon));
 	port[end - colon] = '\0';
-	to->port = (unsigned)strtoul(port, &stop, 10);
-	return *stop == '\0' && isdigit((unsigned char)port[0]) && to->port >= 1 && to->port <= 65535 ? 0 : -EINVAL;
+	to->port = ssh_place_port(port);
+	return to->port != 0 ? 0 : -EINVAL;
 }
 
 int

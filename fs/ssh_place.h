@@ -33,6 +33,7 @@ struct ssh_place {
 };
 
 bool	ssh_place_is(const char *text);		/* begins as one */
+unsigned ssh_place_port(const char *text);	/* of a port in figures, and nothing else; 0: it is none */
 /* 0; -EINVAL when it is none; -ENAMETOOLONG. */
 int	ssh_place_parse(struct ssh_place *to, const char *text);
 /* The one way to write it. -ENAMETOOLONG. */

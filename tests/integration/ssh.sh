@@ -123,6 +123,16 @@ both_ways() {
 	client gil mount gils "$(mnt gil)" && over "127.0.0.1:$server_port" && client gil umount "$(mnt gil)"
 }
 check_here "directly while the port answers, by SSH while it does not" both_ways
+stop_server
+
+another_host() {
+	echo "address = 127.0.0.1:1,elsewhere.example" >"$server_conf" && start_server && new_client hal || return
+	client_alone hal join "ssh://127.0.0.1:$sshd_port$T/remote/store"
+	local status=$?
+	rm "$server_conf"
+	[ $status = 0 ] && grep -r "ssh://127.0.0.1" "$T/hal.home/config" && not grep -r elsewhere "$T/hal.home/config"
+}
+check_here "what listens elsewhere cannot name another host" another_host
 write_ssh_config
 stop_server
 

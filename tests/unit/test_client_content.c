@@ -501,10 +501,38 @@ test_pieces_elsewhere(bool asked_before)
 	world_teardown();
 }
 
+/* What is kept for readers takes no more memory than is counted. */
+static void
+test_room_of_cells(void)
+{
+	struct op op = { .type = OP_FSYNC };
+	struct engine_status status;
+	struct flush *f;
+	struct buffer *b;
+	uint64_t h;
+
+	world_setup();
+	op.ino = world_create("a", &h);
+	world_write(op.ino, h, 500000, 50000);
+	world_submit(&op);
+	f = world_take_store();
+	b = buffer_get(f->buffer);
+	ok(b->capacity == REGION_SIZE && f->len == 50000, "some bytes in the midst of a region, to be stored");
+	world_stored(f);
+	world_answer_all();
+	world_replied(&op);
+	engine_status(w.engine, &status);
+	ok(status.cached_bytes >= 50000, "they are kept for readers");
+	ok(b->refs == 1, "but not the room of the region");
+	buffer_put(b);
+	world_teardown();
+}
+
 int
 main(void)
 {
 	world_begin();
+	test_room_of_cells();
 	test_gap();
 	test_held_size();
 	test_held_over();

@@ -7,13 +7,14 @@
 
 #include "tests/tap.h"
 
-enum { STUCK = 20, PATIENCE_S = 10 };
+enum { STUCK = 20, PATIENCE_S = 60, FEW = 4000, TIMES = 16 };
 
 /* A kernel that has all pages locked. */
 static struct {
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 changed;
 	bool		 free;			/* pages are not locked any more */
+	bool		 slow;			/* nothing is done yet */
 	unsigned	 pages, light, names;	/* done; names: calls for them */
 } k = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -33,7 +34,7 @@ forget_inode(void *context, uint64_t oid, bool pages)
 	(void)context;
 	(void)oid;
 	pthread_mutex_lock(&k.lock);
-	while (pages && !k.free)
+	while ((pages && !k.free) || k.slow)
 		pthread_cond_wait(&k.changed, &k.lock);
 	pthread_mutex_unlock(&k.lock);
 	return 0;
@@ -66,6 +67,43 @@ reached(const unsigned *count, unsigned wanted)
 	return good;
 }
 
+static void
+change(bool *what, bool to)
+{
+	pthread_mutex_lock(&k.lock);
+	*what = to;
+	pthread_cond_broadcast(&k.changed);
+	pthread_mutex_unlock(&k.lock);
+}
+
+/* CPU time for so many notices that have all to wait; 0: it did not end. */
+static double
+cost(struct notifier *n, unsigned count, bool pages)
+{
+	const unsigned *counted = pages ? &k.pages : &k.light, before = *counted;
+	struct timespec begin, end;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+	change(&k.slow, true);
+	for (unsigned i = 0; i < count; i++)
+		notifier_add(n, pages ? 1 : STUCK + 1, false, pages, false);
+	change(&k.slow, false);
+	if (!reached(counted, before + count))
+		return 0;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+	return (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+}
+
+/* A second mount, or a lost connection, tells the kernel of every object. */
+static void
+test_many(struct notifier *n, bool pages)
+{
+	double few = cost(n, FEW, pages), many = cost(n, FEW * TIMES, pages);
+
+	ok(few > 0 && many > 0 && many < few * TIMES * 4, "%s of many: %d times as many cost %.1f times as much",
+	    pages ? "pages" : "attributes", TIMES, many / few);
+}
+
 int
 main(void)
 {
@@ -80,11 +118,10 @@ main(void)
 		notifier_add(n, oid, oid == STUCK + 2, false, false);
 	ok(reached(&k.light, 3) && k.names == 1, "names and attributes are forgotten while pages are locked");
 	ok(k.pages == 0, "which are waited for");
-	pthread_mutex_lock(&k.lock);
-	k.free = true;
-	pthread_cond_broadcast(&k.changed);
-	pthread_mutex_unlock(&k.lock);
+	change(&k.free, true);
 	ok(reached(&k.pages, STUCK), "until they are not");
+	test_many(n, false);
+	test_many(n, true);
 	notifier_free(n);
 	return tap_done();
 }

@@ -43,6 +43,9 @@ test_place(void)
 	ok(refused("ssh://h/y?nuaged=-x") && refused("ssh://h/y?other=x"), "no other parameters");
 	ok(refused("ssh://h:0/") && refused("ssh://h:65536/") && refused("ssh://h:/") && refused("ssh://h:1x/"),
 	    "ports are numbers of ports");
+	ok(ssh_place_port("7440") == 7440 && ssh_place_port("65535") == 65535 && ssh_place_port("0") == 0 &&
+	    ssh_place_port("65536") == 0 && ssh_place_port("") == 0 && ssh_place_port("+1") == 0 && ssh_place_port("1 ") == 0 &&
+	    ssh_place_port("1,other") == 0 && ssh_place_port("000001") == 0, "and nothing else");
 	ok(refused("ssh://h/a%00b") && refused("ssh://h/a%0Ab") && refused("ssh://h/%4") && refused("ssh:///x"),
 	    "nor what no name holds");
 	ok(ssh_place_parse(&p, "ssh://h/it's%2Chere") == 0 && ssh_place_print(&p, url) == 0 &&
