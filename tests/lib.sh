@@ -39,6 +39,8 @@ if apart; then
 	awk '/ - fuse\.nuage / || / - nsfs / { print $5 }' /proc/self/mountinfo | tac | while read -r where; do
 		umount -l "$(printf %b "$where")" 2>/dev/null
 	done
+	# The names of its own go with it.
+	mkdir -p /run/netns && mount -t tmpfs none /run/netns
 fi
 
 : "${top_srcdir:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
@@ -245,11 +247,11 @@ leaving_s=10		# what its processes may take to end by themselves
 
 # Ends that, too.  What its processes still held, or made at the last moment, is among it.
 look_for_what_is_left() {
-	local what
+	local what command
 	wait_for $leaving_s no_process_is_left >/dev/null
 	for what in $(left_processes); do
-		left+=("process $what: $(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")")
-		kill -KILL "$what" 2>/dev/null
+		command=$(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")
+		kill -KILL "$what" 2>/dev/null && left+=("process $what: $command")
 	done
 	for what in $(mounts_below "$T"); do
 		left+=("mount $what")
