@@ -79,6 +79,24 @@ engine_holds_content(struct engine *e, uint64_t oid)
 	return o != NULL && o->on_data_list;
 }
 
+uint8_t
+engine_lease(struct engine *e, uint64_t oid)
+{
+	const struct object *o = lease_valid(e) && !e->offline ? object_find(e, oid) : NULL;
+
+	return o == NULL ? MODE_NONE : o->mode;
+}
+
+void
+engine_leases(struct engine *e, void (*report)(void *context, uint64_t oid, uint8_t mode), void *context)
+{
+	const struct object *o;
+
+	TAILQ_FOREACH(o, &e->lru, lru_link)
+		if (engine_lease(e, o->oid) != MODE_NONE)
+			report(context, o->oid, o->mode);
+}
+
 static bool
 fail_check(char *why, size_t size, const struct object *o, const char *text)
 {

@@ -274,6 +274,14 @@ writer_main(void *argument)
 int
 channel_start(struct channel *channel)
 {
+	{
+		LOCK_SCOPE(&channel->lock);
+		if (channel->stopping) {
+			channel->stopping = channel->hurry = false;
+			channel->failures = 0;
+			eventfd_read(channel->cancel_fd, &(eventfd_t){ 0 });
+		}
+	}
 	if (pthread_create(&channel->reader, NULL, reader_main, channel) != 0)
 		return -EAGAIN;
 	if (pthread_create(&channel->writer, NULL, writer_main, channel) != 0) {
@@ -396,6 +404,13 @@ channel_up(struct channel *channel)
 {
 	LOCK_SCOPE(&channel->lock);
 	return channel->up;
+}
+
+bool
+channel_strained(struct channel *channel)
+{
+	LOCK_SCOPE(&channel->lock);
+	return channel->up && link_strained(channel->link);
 }
 
 unsigned

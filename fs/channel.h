@@ -44,7 +44,7 @@ void	channel_free(struct channel *channel);
 
 /* Connects and attaches once in the caller's thread, so that the first error has a reader. */
 int	channel_try(struct channel *channel, char *why, size_t size);
-/* Starts the threads; with the link of channel_try() when that went well. */
+/* Starts the threads; with the link of channel_try() when that went well.  Again after channel_stop(), too. */
 int	channel_start(struct channel *channel);
 
 /* Something is queued: any thread, any lock held but the channel's. */
@@ -64,6 +64,8 @@ void	channel_renew(struct channel *channel);
 bool	channel_up(struct channel *channel);
 /* Milliseconds since something last came in; 0 while the channel is down. */
 unsigned channel_silence_ms(struct channel *channel);
+/* The link is up and is itself the limit; see link_strained(). */
+bool	channel_strained(struct channel *channel);
 /* The last error of connecting, for the status channel; empty when up. */
 void	channel_trouble(struct channel *channel, char *to, size_t size);
 

@@ -191,7 +191,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 		    strcmp(fact(f, "transport"), "ssh") == 0 ? " (over SSH)" : "", fact(f, "sessions"),
 		    strcmp(fact(f, "sessions"), "1") == 0 ? "" : "s");
 	else
-		printf("    NOT CONNECTED: %s\n", fact(f, "trouble"));
+		printf("    NOT CONNECTED: %s\n", *fact(f, "trouble") != '\0' ? fact(f, "trouble") : "it is connecting");
 	if (fact(f, "connected")[0] != '1' && parked > 0)
 		printf("    %llu operation%s of programs wait%s for the server\n", parked, parked == 1 ? "" : "s",
 		    parked == 1 ? "s" : "");

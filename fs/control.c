@@ -75,6 +75,9 @@ control_say(int fd, const char *format, ...)
 		return false;
 	if (n > (int)sizeof line - 2)
 		n = sizeof line - 2;
+	/* A file's name may hold an end of line: what is behind it would be heard as another word. */
+	for (char *at = line; (at = memchr(at, '\n', (size_t)(line + n - at))) != NULL;)
+		*at = '?';
 	line[n++] = '\n';
 	for (int at = 0; at < n;) {
 		ssize_t sent = send(fd, line + at, (size_t)(n - at), MSG_NOSIGNAL);

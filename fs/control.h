@@ -27,7 +27,10 @@ int	control_listen(struct control **ret, const char *path,
 void	control_hide(struct control *c);
 /* Stops listening, removes the socket if it was not hidden, and waits for requests being served; NULL is fine. */
 void	control_free(struct control *c);
-/* One line, the line break is added; false when the other side is gone, or the mount's is a command that has not read for long. */
+/*
+ * One line: the line break is added, and one that is in it becomes a '?'.  False
+ * when the other side is gone, or the mount's is a command that has not read for long.
+ */
 __attribute__((format(printf, 2, 3)))
 bool	control_say(int fd, const char *format, ...);
 /* True once the command hung up. */

@@ -232,6 +232,8 @@ struct engine {
 
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;
+	uint64_t	 attached_oid;		/* first_oid of the last ATTACHED */
+	uint64_t	 known_oid;		/* that of the last one of which it is known what is held, or 0: more is pretended */
 	bool		 kept_long;		/* the kernel was told to keep things for longer than the term */
 	bool		 expired;		/* the kernel has been told that the term is over */
 	bool		 offline;
@@ -499,7 +501,7 @@ void		 redo_done(struct engine *e, const struct journal_entry *n);
 /* ---- offline.c ---- */
 bool		 offline_tick(struct engine *e);	/* is it? */
 void		 offline_end(struct engine *e);
-bool		 offline_has(const struct engine *e, struct object *o, enum mode mode);
+bool		 offline_has(struct engine *e, struct object *o, enum mode mode);
 int		 offline_error(const struct engine *e, const struct op *op);
 int		 offline_room(struct engine *e, const struct op *op);
 int		 offline_sync(struct engine *e);

@@ -509,6 +509,9 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	if (fresh)
 		journal_attached(e);
 	take_range(e, a->first_oid, a->oid_count);
+	e->attached_oid = a->first_oid;
+	if (fresh)
+		e->known_oid = a->first_oid;
 	pins_resume(e);		/* before leases that protect open files are given up */
 	if (!fresh) {
 		if (a->boot != boot)
@@ -556,6 +559,7 @@ engine_received(struct engine *e, const struct message *m)
 		if (e->reclaims > 0 && --e->reclaims > 0)
 			break;
 		e->reclaiming = false;
+		e->known_oid = e->attached_oid;
 		extend_term(e, e->attached_at);
 		journal_attached(e);
 		wake(e, WAIT_ATTACH, 0);

@@ -282,6 +282,9 @@ void	engine_status(const struct engine *e, struct engine_status *to);
 void	engine_unsaved(struct engine *e, void (*report)(void *context, const char *path, bool lost), void *context);
 /* Has a file bytes, or a size, that are not on the server? */
 bool	engine_holds_content(struct engine *e, uint64_t oid);
+/* The mode under which an object is served now, without asking; each such object. */
+uint8_t	engine_lease(struct engine *e, uint64_t oid);
+void	engine_leases(struct engine *e, void (*report)(void *context, uint64_t oid, uint8_t mode), void *context);
 /* What was kept (OP_KEEP) for a round before this one is like any other object again. */
 void	engine_keep_round(struct engine *e, uint64_t round);
 /* Grows whenever something kept is changed here, or lost to somebody: it is time for another round. */

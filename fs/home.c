@@ -300,21 +300,21 @@ home_server_by_key(struct home *h, const uint8_t key[KEY_SIZE], struct home_serv
 	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
 }
 
-/* The host of the first address, as a name. */
+/* The host of the address by SSH, as a person wrote that, or of the first one; as a name. */
 static void
 name_after_host(const char *addresses, char *to)
 {
-	const char *from = addresses;
+	const char *ssh = strstr(addresses, "ssh://"), *from = addresses;
 	size_t n = 0, authority;
 
-	if (strncmp(from, "ssh://", 6) == 0) {
-		from += 6;
+	if (ssh != NULL) {
+		from = ssh + 6;
 		authority = strcspn(from, "/,");
 		if (memchr(from, '@', authority) != NULL)
 			from = strchr(from, '@') + 1;
 	}
 	for (const char *at = from; *at != '\0' && *at != ',' && *at != '/' && n < VOLUME_NAME_MAX - 4; at++) {
-		if (*at == ':' && strchr(addresses, ']') == NULL && n > 0)
+		if (*at == ':' && strchr(from, ']') == NULL && n > 0)
 			break;
 		if (isalnum((unsigned char)*at) || (n > 0 && strchr(".-", *at) != NULL))
 			to[n++] = *at;

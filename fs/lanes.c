@@ -1,10 +1,10 @@
 /*
- * lanes.c - what the shell says and hears on its two lanes.
+ * lanes.c - what the shell says and hears on its lanes.
  *
  * The control lane carries the engine's messages in their order.  Its writer
  * seals the values of a commit, its reader opens those of granted records,
- * both outside the lock.  The bulk lane carries the mover's blocks; it is of
- * the session's present generation and starts again when that changes.
+ * both outside the lock.  The bulk lanes carry the mover's blocks; they are of
+ * the session's present generation and start again when that changes.
  *
  * A session is begun by the first ATTACH, resumed by later ones with a higher
  * generation each, and begun anew when the server has forgotten it.
@@ -240,9 +240,9 @@ control_attach(void *context, struct link *link, char *why, size_t size)
 		break;
 	}
 	if (r == 0) {
-		/* The bulk lane belongs to the generation before. */
-		channel_break(s->bulk);
-		channel_hurry(s->bulk);
+		/* The bulk lanes belong to the generation before. */
+		bulk_break(s->bulk);
+		bulk_hurry(s->bulk);
 	}
 	return r;
 }
@@ -324,10 +324,10 @@ control_lost(void *context)
 
 const struct channel_calls lanes_control = { control_attach, control_received, control_fill, control_lost };
 
-/* ---- the bulk lane ---- */
+/* ---- the bulk lanes ---- */
 
 static int
-bulk_attach(void *context, struct link *link, char *why, size_t size)
+blocks_attach(void *context, struct link *link, char *why, size_t size)
 {
 	struct shell *s = context;
 	struct arena arena = { 0 };
@@ -347,15 +347,15 @@ bulk_attach(void *context, struct link *link, char *why, size_t size)
 }
 
 static int
-bulk_fill(void *context, struct link *link)
+blocks_fill(void *context, unsigned lane, struct link *link)
 {
 	struct shell *s = context;
 
-	return mover_channel_fill(s->mover, link);
+	return mover_channel_fill(s->mover, lane, link);
 }
 
 static void
-bulk_received(void *context, const struct message *m, struct buffer *frame)
+blocks_received(void *context, const struct message *m, struct buffer *frame)
 {
 	struct shell *s = context;
 
@@ -363,14 +363,14 @@ bulk_received(void *context, const struct message *m, struct buffer *frame)
 }
 
 static void
-bulk_lost(void *context)
+blocks_lost(void *context, unsigned lane)
 {
 	struct shell *s = context;
 
-	mover_channel_lost(s->mover);
+	mover_channel_lost(s->mover, lane);
 }
 
-const struct channel_calls lanes_bulk = { bulk_attach, bulk_received, bulk_fill, bulk_lost };
+const struct bulk_calls lanes_bulk = { blocks_attach, blocks_received, blocks_fill, blocks_lost };
 
 bool
 lanes_say_bye(struct shell *s)

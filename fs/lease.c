@@ -615,6 +615,7 @@ lease_reclaim(struct engine *e, bool restarted)
 		a->message.reclaim.leases.at = at;
 		a->message.reclaim.leases.count = count;
 		a->message.reclaim.last = o == NULL;
+		a->message.reclaim.known = e->known_oid;
 		e->reclaims++;
 	} while (o != NULL);
 }

@@ -313,11 +313,12 @@ hang_up(struct link *l)
 static int
 open_one(struct link *l, const struct link_target *to, const char *address, char *why, size_t size)
 {
+	struct ssh_answer answer = { .quiet = to->quiet };
 	char text[512];		/* cut up */
 	int r;
 
 	snprintf(text, sizeof text, "%s", address);
-	r = ssh_place_is(text) ? ssh_open(&l->ssh, text, cancel_of(to), NULL, &l->fd, why, size) :
+	r = ssh_place_is(text) ? ssh_open(&l->ssh, text, cancel_of(to), &answer, &l->fd, why, size) :
 	    connect_one(text, to, &l->fd);
 	if (r < 0)
 		return r;
@@ -401,6 +402,12 @@ const char *
 link_address(const struct link *l)
 {
 	return l->address;
+}
+
+bool
+link_strained(const struct link *l)
+{
+	return l->ssh != NULL && ssh_strained(l->ssh);
 }
 
 void

@@ -34,6 +34,7 @@ struct link_target {
 	const uint8_t	*device_secret;		/* KEY_SIZE bytes, borrowed for the call */
 	int		 connect_ms, handshake_ms;	/* 0: the above */
 	bool		 bulk;			/* tune the socket for blocks */
+	bool		 quiet;			/* -ENOKEY where a person would have to be asked */
 	const int	*cancel_fd;		/* opening ends with -ECANCELED when that is readable; NULL: none */
 };
 
@@ -42,6 +43,13 @@ void	link_close(struct link *l);		/* no thread may be inside; NULL is fine */
 void	link_shutdown(struct link *l);
 /* Of the list, the address it is connected to; borrowed. */
 const char *link_address(const struct link *l);
+
+/*
+ * Another link beside it might carry more: it is an SSH connection that takes
+ * most of a core, or has about as much on its way as its windows allow.  As of
+ * the last second; never true of others.
+ */
+bool	link_strained(const struct link *l);
 
 /* What shows that we know a session's secret, on this link alone. */
 void	link_proof(const struct link *l, const uint8_t secret[SECRET_SIZE], uint8_t ret_proof[PROOF_SIZE]);

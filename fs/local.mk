@@ -43,8 +43,11 @@ fs_libfs_a_SOURCES += \
 	fs/answer.c \
 	fs/blockcache.c fs/blockcache.h \
 	fs/blockfile.c fs/blockfile.h \
+	fs/bulk.c fs/bulk.h \
 	fs/channel.c fs/channel.h \
 	fs/clock.h \
+	fs/conflicts.c fs/conflicts.h \
+	fs/control.c fs/control.h \
 	fs/delay.h \
 	fs/errand.c \
 	fs/features.c fs/features.h \
@@ -99,7 +102,6 @@ nuage_SOURCES = \
 	fs/cmd_sync.c \
 	fs/cmd_umount.c \
 	fs/cmd_volumes.c \
-	fs/control.c fs/control.h \
 	fs/fstab.c fs/fstab.h \
 	fs/guard.c fs/guard.h \
 	fs/handover.c fs/handover.h \

@@ -24,6 +24,7 @@ enum {
 	SEALED_MAX	= 24 * BLOCK_SIZE,	/* bytes of blocks sealed and not yet acknowledged */
 	SENT_MAX	= 16 * BLOCK_SIZE,	/* bytes of PUTs without an answer */
 	SLOT_BYTES	= 32 * 1024,
+	LEAD		= 4 * BLOCK_SIZE,	/* of a lane over the one with the least on its way */
 	BUSY_MIN_MS	= 100,			/* how long all wait when the server is too busy for one, */
 	BUSY_MAX_MS	= 1000,			/* twice as long each time, until it takes one */
 	INLINE_CELLS	= 2,			/* opened by the reader itself: dearer to hand over */
@@ -36,6 +37,7 @@ struct transfer {
 	struct mover	*mover;
 	struct transfer	*next;
 	uint64_t	 id;			/* of the request */
+	unsigned	 lane;			/* sent: by which */
 	struct flush	*flush;			/* a PUT, or */
 	struct fetch	*fetch;			/* a GET */
 	struct fetch	 own;			/* a GET for the pins: *fetch, and */
@@ -54,6 +56,10 @@ struct mover {
 	pthread_mutex_t		 lock;
 	struct transfers	 waiting, puts, gets, late, sent;	/* late: GETs for the pins */
 	size_t			 sealed, puts_sent;	/* bytes of flushes, as slot_bytes() counts */
+	struct {
+		bool	up;				/* it has asked for work since it was lost */
+		size_t	sent;				/* bytes without an answer, as lane_bytes() counts */
+	} lanes[MOVER_LANES];
 	unsigned		 busy_ms;		/* 0: the last answer was not BUSY */
 	uint64_t		 busy_until;		/* nothing is said before, but GETs unless one of them */
 	bool			 busy_gets;		/* was answered BUSY; 0: now */
@@ -99,6 +105,16 @@ list_take(struct transfers *list, uint64_t id)
 		return t;
 	}
 	return NULL;
+}
+
+/* Behind what `to` has. */
+static void
+move_all(struct transfers *to, struct transfers *from)
+{
+	struct transfer *t;
+
+	while ((t = list_take(from, 0)) != NULL)
+		list_add(to, t);
 }
 
 static void
@@ -498,15 +514,37 @@ recall_gets(struct mover *m)
 	} while (t != NULL);
 }
 
-/* ---- the bulk lane ---- */
+/* ---- the bulk lanes ---- */
+
+/* What a transfer is to its lane. */
+static size_t
+lane_bytes(const struct transfer *t)
+{
+	return t->flush != NULL ? slot_bytes(t->flush) : (size_t)t->fetch->count * CELL_SIZE;
+}
+
+/* Under the lock.  A lane alone never does. */
+static bool
+lane_leads(const struct mover *m, unsigned lane)
+{
+	size_t least = SIZE_MAX;
+
+	for (unsigned i = 0; i < MOVER_LANES; i++)
+		if (m->lanes[i].up && m->lanes[i].sent < least)
+			least = m->lanes[i].sent;
+	return m->lanes[lane].sent >= least + LEAD;
+}
 
 /* The next transfer to say, now counted as sent; *hold keeps its bytes while they leave. */
 static struct transfer *
-next_ready(struct mover *m, struct message *request, struct buffer **hold)
+next_ready(struct mover *m, unsigned lane, struct message *request, struct buffer **hold)
 {
 	struct transfer *t;
 
 	LOCK_SCOPE(&m->lock);
+	m->lanes[lane].up = true;
+	if (lane_leads(m, lane))
+		return NULL;
 	t = m->busy_until != 0 && m->busy_gets ? NULL : list_take(&m->gets, 0);
 	if (t == NULL && m->busy_until == 0)
 		t = list_take(&m->late, 0);
@@ -518,6 +556,8 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 	if (t == NULL)
 		return NULL;
 	t->id = m->next_id++;
+	t->lane = lane;
+	m->lanes[lane].sent += lane_bytes(t);
 	*request = (struct message){ .id = t->id };
 	if (t->fetch != NULL) {
 		request->type = MSG_get;
@@ -536,13 +576,13 @@ next_ready(struct mover *m, struct message *request, struct buffer **hold)
 }
 
 int
-mover_channel_fill(struct mover *m, struct link *link)
+mover_channel_fill(struct mover *m, unsigned lane, struct link *link)
 {
 	struct message request;
 	struct buffer *hold;
 	int r = 0;
 
-	while (r == 0 && next_ready(m, &request, &hold) != NULL) {
+	while (r == 0 && next_ready(m, lane, &request, &hold) != NULL) {
 		r = link_put(link, &request);
 		buffer_put(hold);
 	}
@@ -599,6 +639,8 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 	{
 		LOCK_SCOPE(&m->lock);
 		t = answer->id != 0 ? list_take(&m->sent, answer->id) : NULL;
+		if (t != NULL)
+			m->lanes[t->lane].sent -= lane_bytes(t);
 		if (t != NULL && t->flush != NULL)
 			m->puts_sent -= slot_bytes(t->flush);
 		if (t != NULL && status == STATUS_BUSY) {
@@ -636,28 +678,30 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 }
 
 void
-mover_channel_lost(struct mover *m)
+mover_channel_lost(struct mover *m, unsigned lane)
 {
-	struct transfers puts, gets, late;
+	struct transfers puts, gets, late, others;
 	struct transfer *t;
 
 	list_init(&puts);
 	list_init(&gets);
 	list_init(&late);
+	list_init(&others);
 	LOCK_SCOPE(&m->lock);
 	while ((t = list_take(&m->sent, 0)) != NULL)
-		list_add(t->flush != NULL ? &puts : t->round != 0 ? &late : &gets, t);
-	while ((t = list_take(&m->late, 0)) != NULL)
-		list_add(&late, t);
-	while ((t = list_take(&late, 0)) != NULL)
-		list_add(&m->late, t);
-	while ((t = list_take(&m->puts, 0)) != NULL)
-		list_add(&puts, t);
-	while ((t = list_take(&m->gets, 0)) != NULL)
-		list_add(&gets, t);
-	while ((t = list_take(&puts, 0)) != NULL)
-		list_add(&m->puts, t);
-	while ((t = list_take(&gets, 0)) != NULL)
-		list_add(&m->gets, t);
-	m->puts_sent = 0;
+		if (t->lane != lane) {
+			list_add(&others, t);
+		} else {
+			m->puts_sent -= t->flush != NULL ? slot_bytes(t->flush) : 0;
+			list_add(t->flush != NULL ? &puts : t->round != 0 ? &late : &gets, t);
+		}
+	move_all(&m->sent, &others);
+	move_all(&late, &m->late);
+	move_all(&m->late, &late);
+	move_all(&puts, &m->puts);
+	move_all(&m->puts, &puts);
+	move_all(&gets, &m->gets);
+	move_all(&m->gets, &gets);
+	m->lanes[lane].up = false;
+	m->lanes[lane].sent = 0;
 }

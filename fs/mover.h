@@ -14,8 +14,11 @@
  * sent - done.  A get's: (reading) - ready - sent - opening - done.  After lost() what
  * was sent is ready again, ahead of the rest; after BUSY, behind it.
  *
+ * With several lanes each takes what is ready, as long as it has not LEAD more
+ * on its way than the one with the least: none idles while another is loaded.
+ *
  * mover_store() and mover_fetch() may be called from any thread, with no lock
- * of a queue held.  The three mover_channel_ calls are the bulk channel's.
+ * of a queue held.  The three mover_channel_ calls are the bulk channels'.
  */
 #ifndef FS_MOVER_H
 #define FS_MOVER_H
@@ -24,6 +27,8 @@
 #include "fs/engine.h"
 #include "fs/link.h"
 #include "fs/workers.h"
+
+enum { MOVER_LANES = 4 };	/* 0 to 3; some may be down for good */
 
 struct mover;
 struct mover_calls {
@@ -64,8 +69,9 @@ bool	mover_busy(struct mover *m);
 /* From now on nothing more is sealed: the workers are about to be ended. */
 void	mover_stop(struct mover *m);
 
-int	mover_channel_fill(struct mover *m, struct link *link);
+int	mover_channel_fill(struct mover *m, unsigned lane, struct link *link);
 void	mover_channel_received(struct mover *m, const struct message *answer, struct buffer *frame);
-void	mover_channel_lost(struct mover *m);
+/* What it had sent is for the other lanes, if there are any: they are to be kicked. */
+void	mover_channel_lost(struct mover *m, unsigned lane);
 
 #endif

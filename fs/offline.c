@@ -18,7 +18,7 @@
  * journal to this machine's disk.  The kernel keeps what it has.
  *
  * Nothing of that is a promise by the server.  Back, the engine claims what it
- * pretended; what others changed, or have, is lost with all that hangs on it,
+ * pretended, and says so; what others changed, or have, is lost with all that hangs on it,
  * and done again from the journal (redo.c): in place where nobody changed the
  * same object, beside it where somebody did.
  *
@@ -92,12 +92,14 @@ offline_end(struct engine *e)
 
 /* May o be used as if it were leased so? */
 bool
-offline_has(const struct engine *e, struct object *o, enum mode mode)
+offline_has(struct engine *e, struct object *o, enum mode mode)
 {
 	if (!e->offline || o->mode == MODE_NONE || o->waits)
 		return false;
-	if (o->mode < mode)
+	if (o->mode < mode) {
 		o->mode = mode;
+		e->known_oid = 0;
+	}
 	return true;
 }
 

@@ -15,13 +15,13 @@
 #include "fs/serve_journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/conflicts.h"
 #include "fs/features.h"
 #include "fs/journal_file.h"
 #include "fs/log.h"
@@ -74,87 +74,37 @@ void
 serve_journal_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE],
     void (*each)(void *context, const char *path), void *context)
 {
-	char path[PATH_MAX], line[PATH_MAX];
-	FILE *f = home_conflicts(home, id, path, sizeof path) < 0 ? NULL : fopen(path, "re");
+	char file[PATH_MAX];
 
-	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-		line[strcspn(line, "\n")] = '\0';
-		if (line[0] == '/')
-			each(context, line);
-	}
-	if (f != NULL)
-		fclose(f);
+	if (home_conflicts(home, id, file, sizeof file) == 0)
+		conflicts_each(file, each, context);
 }
-
-struct listed {
-	char	**list;
-	size_t	 count;
-};
 
 static void
-remember(void *context, const char *path)
+tell(const char *path)
 {
-	struct listed *l = context;
-	char **more = realloc(l->list, (l->count + 1) * sizeof *more);
-
-	if (more == NULL)
-		return;
-	l->list = more;
-	if ((l->list[l->count] = strdup(path)) != NULL)
-		l->count++;
-}
-
-static bool
-is_listed(const struct listed *l, const char *path)
-{
-	for (size_t i = 0; i < l->count; i++)
-		if (strcmp(l->list[i], path) == 0)
-			return true;
-	return false;
-}
-
-/* Appends what is not listed yet, by an attempt that was cut short; all of it or nothing. */
-static int
-list_conflicts(int fd, const struct replay *r, const struct listed *listed)
-{
-	off_t end = lseek(fd, 0, SEEK_END);
-	const char *copy;
-	int error = end < 0 ? -errno : 0;
-
-	for (size_t i = 0; error == 0 && i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++)
-		if (!is_listed(listed, copy) && dprintf(fd, "%s\n", copy) < 0)
-			error = -errno;
-	if (error == 0 && fsync(fd) < 0)
-		error = -errno;
-	if (error < 0 && end >= 0 && ftruncate(fd, end) < 0)
-		log_error("the list of conflicts cannot be cut back: %s", strerror(errno));
-	return error;
+	log_warning("changed here and elsewhere: this device's version is %s", path);
 }
 
 /* They are listed nowhere else: the journal is not forgotten before. */
 static int
 keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct replay *r)
 {
-	struct listed listed = { .list = NULL };
-	char path[PATH_MAX];
-	const char *copy;
-	int error, fd;
+	const char **copies, *copy;
+	char file[PATH_MAX];
+	size_t count = 0;
+	int error;
 
 	if (!replay_conflict(r, 0, &copy))
 		return 0;
-	if ((error = home_conflicts(home, id, path, sizeof path)) < 0)
+	if ((error = home_conflicts(home, id, file, sizeof file)) < 0)
 		return error;
-	serve_journal_conflicts(home, id, remember, &listed);
-	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	error = fd < 0 ? -errno : list_conflicts(fd, r, &listed);
-	if (fd >= 0)
-		close(fd);
-	for (size_t i = 0; error == 0 && i < CONFLICTS_MAX && replay_conflict(r, i, &copy); i++)
-		if (!is_listed(&listed, copy))
-			log_warning("changed here and elsewhere: this device's version is %s", copy);
-	for (size_t i = 0; i < listed.count; i++)
-		free(listed.list[i]);
-	free(listed.list);
+	if ((copies = malloc(CONFLICTS_MAX * sizeof *copies)) == NULL)
+		return -ENOMEM;
+	while (count < CONFLICTS_MAX && replay_conflict(r, count, &copies[count]))
+		count++;
+	error = conflicts_add(file, copies, count, tell);
+	free(copies);
 	return error == -ENOSPC ? -ENOBUFS : error;	/* here, not there */
 }
 

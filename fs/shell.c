@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/bulk.h"
 #include "fs/clock.h"
 #include "fs/log.h"
 #include "fs/mover.h"
@@ -237,10 +238,7 @@ kick_bulk(void *context, bool light)
 {
 	struct shell *s = context;
 
-	if (light)
-		channel_send(s->bulk);
-	else
-		channel_kick(s->bulk);
+	bulk_kick(s->bulk, light);
 }
 
 static void
@@ -287,7 +285,7 @@ shell_sleep(struct shell *s, bool on)
 	}
 	s->woken_ms = clock_ms(CLOCK_BOOTTIME);
 	channel_renew(s->control);
-	channel_renew(s->bulk);
+	bulk_renew(s->bulk);
 }
 
 bool
@@ -336,11 +334,12 @@ tick(struct shell *s, uint64_t *saved_ms)
 	if (ended)
 		log_info("the server is back: it gets what was done without it");
 	mover_tick(s->mover);
+	bulk_tick(s->bulk);
 	/* The engine asks for a sign of life every five seconds, and when the machine woke up. */
 	if (channel_silence_ms(s->control) > patience_ms(s)) {
 		log_warning("the server has not answered for %u s", channel_silence_ms(s->control) / 1000);
 		channel_break(s->control);
-		channel_break(s->bulk);
+		bulk_break(s->bulk);
 	}
 	if (clock_ms(CLOCK_BOOTTIME) - *saved_ms >= VERSION_MS && s->config.keeper != NULL) {
 		*saved_ms = clock_ms(CLOCK_BOOTTIME);
@@ -398,12 +397,12 @@ start(struct shell *s, char *why, size_t size)
 	    (r = mover_new(&s->mover, s->workers, s->config.blockcache, s->keys, &mover_calls, s)) < 0 ||
 	    (s->config.kernel != NULL && (r = notifier_new(&s->notifier, &notifier_calls, s)) < 0) ||
 	    (r = channel_new(&s->control, "control", &s->control_target, &lanes_control, s)) < 0 ||
-	    (r = channel_new(&s->bulk, "bulk", &s->bulk_target, &lanes_bulk, s)) < 0)
+	    (r = bulk_new(&s->bulk, &s->bulk_target, &lanes_bulk, s)) < 0)
 		return r;
 	r = channel_try(s->control, why, size);
 	if (r < 0)
 		return r;
-	if ((r = channel_start(s->control)) < 0 || (r = channel_start(s->bulk)) < 0)
+	if ((r = channel_start(s->control)) < 0 || (r = bulk_start(s->bulk)) < 0)
 		return r;
 	if (pthread_create(&s->ticker, NULL, ticker_main, s) != 0)
 		return -EAGAIN;
@@ -464,7 +463,7 @@ shell_free(struct shell *s, bool bye)
 		}
 		pthread_join(s->ticker, NULL);
 	}
-	channel_stop(s->bulk);
+	bulk_stop(s->bulk);
 	if (bye && s->ticking) {
 		channel_end(s->control);
 		ended = lanes_say_bye(s);
@@ -482,7 +481,7 @@ shell_free(struct shell *s, bool bye)
 	notifier_free(s->notifier);
 	mover_free(s->mover);
 	channel_free(s->control);
-	channel_free(s->bulk);
+	bulk_free(s->bulk);
 	shell_drop_queue(s);
 	if (s->errands > 0)
 		return;			/* the engine still holds them; the process ends soon */
@@ -559,7 +558,7 @@ void
 shell_hurry(struct shell *s)
 {
 	channel_hurry(s->control);
-	channel_hurry(s->bulk);
+	bulk_hurry(s->bulk);
 }
 
 void
@@ -567,8 +566,8 @@ shell_lanes(struct shell *s, struct shell_lanes *to)
 {
 	int control, bulk;
 
-	to->failures = channel_failures(s->control, &control) + channel_failures(s->bulk, &bulk);
-	to->up = channel_up(s->control) && channel_up(s->bulk);
+	to->failures = channel_failures(s->control, &control) + bulk_failures(s->bulk, &bulk);
+	to->up = channel_up(s->control) && bulk_up(s->bulk);
 	to->unanswered = control == -ENOKEY || bulk == -ENOKEY;
 }
 

@@ -7,6 +7,7 @@
 #ifndef FS_SHELL_ROOM_H
 #define FS_SHELL_ROOM_H
 
+#include "fs/bulk.h"
 #include "fs/channel.h"
 #include "fs/lock.h"
 #include "fs/shell.h"
@@ -40,7 +41,8 @@ struct shell {
 	struct shell_config	 config;
 	struct volume_keys	*keys;
 	struct link_target	 control_target, bulk_target;
-	struct channel		*control, *bulk;
+	struct channel		*control;
+	struct bulk		*bulk;
 	struct mover		*mover;
 	struct notifier		*notifier;
 	struct workers		*workers;
@@ -105,7 +107,8 @@ void	shell_carry_out(struct shell *s, struct outcome *o);
 } while (0)
 
 /* What is spoken on the control and on the bulk lane (lanes.c). */
-extern const struct channel_calls lanes_control, lanes_bulk;
+extern const struct channel_calls lanes_control;
+extern const struct bulk_calls lanes_bulk;
 /* Tells the server that the session is over, and waits a moment for its answer: true when it came. */
 bool	lanes_say_bye(struct shell *s);
 

@@ -217,10 +217,7 @@ span_write(struct engine *e, struct object *o, struct span *s, uint32_t from, co
 
 	if (r < 0)
 		return r;
-	if (data != NULL)
-		memcpy(s->buffer->data + from, data, len);
-	else
-		memset(s->buffer->data + from, 0, len);
+	memcpy(s->buffer->data + from, data, len);
 	range_add(s, from, from + len);
 	e->dirty_bytes += span_bytes(s) - before;
 	span_recount(e, o, s);
@@ -440,7 +437,7 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 		return r;
 	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
 	if (len < 0)
-		return len;
+		return len;	/* never: a file with such content is not larger than INLINE_MAX */
 	if ((r = txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0)) < 0)
 		return r;
 	o->attr.flags |= ATTR_INLINE;

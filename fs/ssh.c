@@ -337,6 +337,7 @@ static int
 explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size_t size)
 {
 	bool named = s->place.nuaged[0] != '\0';
+	const char *said = t->last, *shell;
 	int wait = 0, r, status;
 
 	SSH_DRIVE(r, wait, s, libssh2_channel_close(s->channel));
@@ -347,15 +348,19 @@ explain_end(struct ssh *s, struct talk *t, struct ssh_answer *a, char *why, size
 	s->restricted = strstr(t->last, "restricted") != NULL;
 	status = libssh2_channel_get_exit_status(s->channel);
 	a->lacking = status == 127 && !named;
-	if (a->lacking)
+	if (a->lacking) {
 		snprintf(why, size, "%s: there is no nuaged on its PATH; install nuage there, say where it is with --nuaged "
 		    "COMMAND, or have it copied by nuage mount --install-server", s->config.host);
-	else if (status == 127 || status == 126)
+	} else if (status == 127 || status == 126) {
+		/* The shell that could not calls itself what our script is called. */
+		if ((shell = strstr(said, "exec: ")) != NULL)
+			said = shell + strlen("exec: ");
 		snprintf(why, size, "%s: %s cannot be run there%s%s", s->config.host, named ? s->place.nuaged : "its nuaged",
-		    t->last[0] != '\0' ? ": " : "", t->last);
-	else
+		    *said != '\0' ? ": " : "", said);
+	} else {
 		snprintf(why, size, "%s: `nuaged bridge` did not start there (status %d)%s%s", s->config.host, status,
-		    t->last[0] != '\0' ? ": " : "", t->last);
+		    *said != '\0' ? ": " : "", said);
+	}
 	return -ENOEXEC;
 }
 
@@ -381,7 +386,7 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a
 			t->len = sizeof marker;
 			t->text[t->len] = '\0';
 		} else if (t->len == NOISE_MAX)
-			return lost(s, -EBADMSG, "what came is not the answer of a nuaged", why, size);
+			goto noise;
 		n = libssh2_channel_read_ex(s->channel, 0, t->text + t->len, NOISE_MAX - t->len);
 		if (n > 0) {
 			for (ssize_t i = 0; i < n; i++)
@@ -399,6 +404,9 @@ hear_line(struct ssh *s, struct talk *t, const char *begin, struct ssh_answer *a
 		if ((wait = ssh_wait(s)) < 0)
 			return lost(s, wait, "waiting for nuaged", why, size);
 	}
+noise:
+	snprintf(why, size, "%s: what came is not the answer of a nuaged, but what a login shell says", s->config.host);
+	return -EBADMSG;
 }
 
 static bool
@@ -574,6 +582,7 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 
 	if (s == NULL)
 		return -ENOMEM;
+	ssh_ask_quietly(answer != NULL && answer->quiet);
 	s->fd = s->local_fd = -1;
 	s->cancel_fd = cancel_fd;
 	why[0] = '\0';
@@ -606,6 +615,7 @@ out:
 	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
 		snprintf(why, size, "%.200s: %s", url, strerror(-r));
 	ssh_ask_done(r, why);
+	ssh_ask_quietly(false);
 	if (r < 0) {
 		ssh_close(s);
 		return r;
@@ -613,6 +623,12 @@ out:
 	*ret_fd = fds[1];
 	*ret = s;
 	return 0;
+}
+
+bool
+ssh_strained(const struct ssh *s)
+{
+	return s->strained;
 }
 
 void
@@ -640,6 +656,13 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 	(void)ret_fd;
 	snprintf(why, size, "%.200s: this nuage was built without libssh2", url);
 	return -EPROTONOSUPPORT;
+}
+
+bool
+ssh_strained(const struct ssh *s)
+{
+	(void)s;
+	return false;
 }
 
 void

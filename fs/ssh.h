@@ -4,8 +4,8 @@
  * Connects as ~/.ssh/config says, checks the host's key, logs in, and runs
  * `nuaged bridge` there; what that says first is read, and then a descriptor
  * carries what it carries.  Every link has an SSH connection of its own: a
- * server that allows one session for each (MaxSessions 1) is enough, and
- * control does not queue behind blocks.
+ * server that allows one session for each (MaxSessions 1) is enough,
+ * control does not queue behind blocks, and several cores can seal.
  */
 #ifndef FS_SSH_H
 #define FS_SSH_H
@@ -26,6 +26,7 @@ struct ssh_answer {
 	/* Asked for. */
 	bool		create;		/* make the store if there is none */
 	bool		enroll;		/* a token to be redeemed by this device */
+	bool		quiet;		/* ask nobody: -ENOKEY where one would have to be */
 	bool		install;	/* copy a nuaged there if there is none (ssh_install.h) */
 	/* The answer. */
 	bool		lacking;	/* there is no nuaged, and one may be copied; -ENOEXEC */
@@ -45,5 +46,7 @@ struct ssh_answer {
 int	ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
 	    char *why, size_t size);
 void	ssh_close(struct ssh *s);	/* NULL is fine */
+/* See link_strained(). */
+bool	ssh_strained(const struct ssh *s);
 
 #endif

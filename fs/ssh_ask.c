@@ -32,7 +32,7 @@ struct kept {
 };
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
-static _Thread_local bool my_turn;
+static _Thread_local bool my_turn, quietly;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
@@ -50,6 +50,12 @@ ssh_ask_nobody(void)
 }
 
 void
+ssh_ask_quietly(bool on)
+{
+	quietly = on;
+}
+
+void
 ssh_ask_while(int fd)
 {
 	LOCK_SCOPE(&lock);
@@ -60,7 +66,7 @@ bool
 ssh_ask_possible(void)
 {
 	LOCK_SCOPE(&lock);
-	return !nobody || asker.ask != NULL;
+	return !quietly && (!nobody || asker.ask != NULL);
 }
 
 /* Whom to ask instead of the terminal, for a call that end_call() ends; false: the terminal. */
@@ -206,6 +212,8 @@ ask_terminal(const char *prompt, bool echo, char to[SSH_SECRET])
 void
 ssh_ask_turn(void)
 {
+	if (quietly)
+		return;
 	if (!my_turn)
 		pthread_mutex_lock(&turn);
 	my_turn = true;
@@ -218,6 +226,8 @@ ask(const char *what, const char *prompt, bool echo, char to[SSH_SECRET])
 	struct ssh_asker a;
 	int r;
 
+	if (quietly)
+		return -ENODATA;
 	if (!my_turn) {
 		ssh_ask_turn();
 		if (what != NULL && ssh_kept(what, meanwhile) && strcmp(meanwhile, to) != 0) {

@@ -28,6 +28,8 @@ int	ssh_ask_line(const char *prompt, char to[SSH_SECRET]);
 /* True for "yes"; -ENODATA when nobody is there. */
 int	ssh_ask_yes(const char *prompt, bool *ret_yes);
 void	ssh_ask_nobody(void);
+/* This thread asks nobody, whoever could be; kept answers will do. */
+void	ssh_ask_quietly(bool on);
 /* A question at the terminal is given up when that socket's other side is gone. */
 void	ssh_ask_while(int fd);
 /* Whether it is worth asking: false is certain. */

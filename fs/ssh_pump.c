@@ -10,6 +10,11 @@
  * before any other that sends: `stuck` says which.  It is always resolved in
  * time, for sshd reads whatever it is doing.
  *
+ * Once a second it looks whether the connection is the limit: whether this
+ * thread took most of a core, or FAR_BYTES were on their way at any moment, for
+ * sshd's window is 2 MiB, and its TCP's may be less.  Not so through a proxy, of
+ * which another might ask somebody something.
+ *
  *	running -> closing -> over
  *
  * closing: the link has shut its end; what is in `up` still goes out, for
@@ -20,6 +25,8 @@
 #include "fs/ssh_session.h"
 
 #include <errno.h>
+#include <linux/tcp.h>	/* libc's knows no least round trip */
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -33,6 +40,9 @@ enum {
 	SILENCE_MS	= 16 * 1000,
 	CLOSING_MS	= 1000,
 	REST_MS		= 2500,		/* at most between looks at the clock */
+	LOOK_MS		= 1000,
+	CORE_PERCENT	= 75,		/* of a core, or */
+	FAR_BYTES	= 512 * 1024,	/* in a round trip: strained */
 };
 
 enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ };
@@ -48,6 +58,9 @@ struct pump {
 	enum stuck	 stuck;
 	bool		 closing, over;
 	uint64_t	 heard_ms, closing_ms;
+
+	uint64_t	 look_ms, core_ms;	/* of the last look: the clock, and this thread's */
+	uint64_t	 moved;			/* bytes since then */
 };
 
 static uint64_t
@@ -69,6 +82,32 @@ begin_closing(struct pump *p)
 	if (!p->closing)
 		p->closing_ms = now_ms();
 	p->closing = true;
+}
+
+/* Bytes on their way at any moment: those of a round trip that waits in no queue. */
+static uint64_t
+under_way(const struct pump *p, uint64_t ms)
+{
+	struct tcp_info info = { 0 };
+	socklen_t size = sizeof info;
+
+	if (getsockopt(p->ssh->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || info.tcpi_min_rtt == UINT32_MAX)
+		return 0;	/* or not measured yet */
+	return p->moved / ms * info.tcpi_min_rtt / 1000;
+}
+
+static void
+look(struct pump *p)
+{
+	uint64_t now = now_ms(), core, ms = now - p->look_ms;
+
+	if (ms < LOOK_MS || p->ssh->proxy > 0)
+		return;
+	core = clock_ms(CLOCK_THREAD_CPUTIME_ID);
+	p->ssh->strained = (core - p->core_ms) * 100 >= ms * CORE_PERCENT || under_way(p, ms) >= FAR_BYTES;
+	p->look_ms = now;
+	p->core_ms = core;
+	p->moved = 0;
 }
 
 /* Each of these returns whether something moved. */
@@ -107,6 +146,7 @@ send_up(struct pump *p)
 		return p->over;
 	p->up.at += (size_t)n;
 	p->up.len -= (size_t)n;
+	p->moved += (size_t)n;
 	return true;
 }
 
@@ -124,6 +164,7 @@ take_channel(struct pump *p)
 	if (n > 0) {
 		p->down.at = 0;
 		p->down.len = (size_t)n;
+		p->moved += (size_t)n;
 		return true;
 	}
 	p->over = n < 0 || libssh2_channel_eof(p->ssh->channel) != 0;
@@ -189,6 +230,7 @@ pump_main(void *argument)
 		moved |= send_local(p);
 		if (!moved)
 			wait(p);
+		look(p);
 	}
 	/* The far side's last words. */
 	while (p->down.len > 0 && !p->closing) {
@@ -213,7 +255,7 @@ ssh_pump_start(struct ssh *s)
 		p->ssh = s;
 		p->up.data = malloc(CHUNK);
 		p->down.data = malloc(CHUNK);
-		p->heard_ms = now_ms();
+		p->heard_ms = p->look_ms = now_ms();
 		s->pumping = p->up.data != NULL && p->down.data != NULL &&
 		    pthread_create(&s->pump, NULL, pump_main, p) == 0;
 	}

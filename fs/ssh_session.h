@@ -32,6 +32,7 @@ struct ssh {
 
 	int		 local_fd;	/* the pump's end of the socketpair; the link has the other */
 	bool		 pumping;
+	_Atomic bool	 strained;	/* by the pump's last look; see link_strained() */
 	pthread_t	 pump;
 };
 

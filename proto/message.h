@@ -195,6 +195,7 @@ enum change_op { CHANGE_PUT = 1, CHANGE_DELETE = 2, CHANGE_DELETE_RANGE = 3 };
 
 #define SHAPE_reclaim(_, S) \
 	_(S, U8,    last,    0)			/* 1: the list is complete */ \
+	_(S, U64,   known,   0)			/* first_oid of the ATTACHED whose RECLAIMED it heard last; 0: claims what it never held */ \
 	_(S, LIST,  leases,  LEASE_LIST_MAX, lease)
 
 #define SHAPE_reclaimed(_, S) \

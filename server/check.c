@@ -191,11 +191,12 @@ static int
 see_pin(void *arg, struct bytes key, struct bytes value)
 {
 	struct check *c = arg;
+	struct bytes oid;
 	uint64_t owner = 0;
 	uint32_t vol = 0;
 
 	(void)value;
-	if (key_split(key, &vol, &owner, NULL) < 0 || !session_of(c, vol, owner))
+	if (key_split(key, &vol, &owner, &oid) < 0 || oid.len != sizeof(uint64_t) || !session_of(c, vol, owner))
 		damage(c, "volume %" PRIu32 ": pin of session %016" PRIx64 ", which is not there", vol, owner);
 	return 0;
 }

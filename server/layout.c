@@ -162,7 +162,7 @@ key_split(struct bytes key, uint32_t *ret_vol, uint64_t *ret_n, struct bytes *re
 		*ret_n = cursor_get_u64(&c);
 	if (ret_rest != NULL)
 		*ret_rest = cursor_get_bytes(&c, cursor_left(&c));
-	return cursor_ok(&c) ? 0 : -EBADMSG;
+	return cursor_done(&c) ? 0 : -EBADMSG;
 }
 
 void
@@ -250,6 +250,7 @@ session_row_encode(const struct session_row *r, uint8_t to[SESSION_ROW_SIZE])
 	cursor_put_u64(&c, r->version);
 	cursor_put_u64(&c, r->last_rejected);
 	cursor_put_u64(&c, r->seen_s);
+	cursor_put_u64(&c, r->evicted);
 }
 
 int
@@ -265,6 +266,7 @@ session_row_decode(struct session_row *r, struct bytes value)
 	r->version = cursor_get_u64(&c);
 	r->last_rejected = cursor_get_u64(&c);
 	r->seen_s = cursor_get_u64(&c);
+	r->evicted = cursor_left(&c) > 0 ? cursor_get_u64(&c) : 0;	/* rows of earlier versions end before it */
 	return cursor_done(&c) ? 0 : -EBADMSG;
 }
 

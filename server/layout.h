@@ -71,7 +71,7 @@ struct key key_block(enum row row, uint32_t vol, const uint8_t id[ID_SIZE]);	/* 
 struct key key_header(uint32_t vol, uint64_t oid);
 struct key key_record(uint32_t vol, uint64_t oid, uint8_t kind, struct bytes subkey);
 struct key key_object_last(uint32_t vol, uint64_t oid);
-/* The parts after the table byte of a key met in a scan. */
+/* The parts after the table byte of a key met in a scan; one that has more than what is asked for is damaged. */
 int	key_split(struct bytes key, uint32_t *ret_vol, uint64_t *ret_n, struct bytes *ret_rest);
 
 /* What is kept about an object besides its records. */
@@ -108,8 +108,9 @@ struct session_row {
 	uint64_t	version;	/* that its commit got, or that of the volume when rejected */
 	uint64_t	last_rejected;	/* the last sequence that was rejected, or 0 */
 	uint64_t	seen_s;		/* calendar time; behind by a day at most while it is connected */
+	uint64_t	evicted;	/* the last oid given when it was evicted: ATTACHes since gave later ones; or 0 */
 };
-enum { SESSION_ROW_SIZE = SECRET_SIZE + KEY_SIZE + 4 + 1 + 8 + 8 + 8 + 8 };
+enum { SESSION_ROW_SIZE = SECRET_SIZE + KEY_SIZE + 4 + 1 + 8 + 8 + 8 + 8 + 8 };
 void	session_row_encode(const struct session_row *r, uint8_t to[SESSION_ROW_SIZE]);
 int	session_row_decode(struct session_row *r, struct bytes value);
 

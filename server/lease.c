@@ -18,6 +18,19 @@
  *	fenced -> evicted term and skew since the last receipt, and somebody waits
  *	fenced -> live    the same, and nobody waits any more; by a restart
  *	live  -> evicted  silent for term and skew, and somebody waits
+ *	live  -> evicted  not back when the grace after a restart is over
+ *
+ * What an evicted session claims is judged by the leases of others.  After a
+ * restart those are not known until all are back: it could be first, and get
+ * what another was given and serves from until his term ends.  So its row
+ * tells that it was evicted, durably before any grant is told, and it is
+ * refused while others are awaited; but not once it has heard what it lost.
+ * It tells whether it has (RECLAIM's `known`): what a server believes to have
+ * told may have died on the way.  So it does for a client that changed, while
+ * it was offline, what it had only shared: it claims more than it ever held.
+ *
+ *	a grant was told after an eviction => the evicted session's row says so
+ *	known <= row.evicted => what it claims may be another's
  *
  * RELEASE takes effect at once though commits before it may not be durable:
  * the answer to any READ of an object waits for the object's last change to
@@ -231,7 +244,7 @@ unchanged(struct server *s, struct session *n, uint64_t oid, uint64_t base)
 
 /* True when the session holds what it claims from now on, or may go on without. */
 static bool
-claim(struct server *s, struct session *n, const struct msg_lease *claimed)
+claim(struct server *s, struct session *n, uint64_t known, const struct msg_lease *claimed)
 {
 	struct object *o = object_find(n->volume, claimed->oid);
 	struct lease *l = o == NULL ? NULL : lease_of(o, n);
@@ -241,6 +254,8 @@ claim(struct server *s, struct session *n, const struct msg_lease *claimed)
 	if (l == NULL || l->mode < claimed->mode) {
 		if (commit_unborn(s, n, claimed->oid))
 			return true;	/* its birth is still on the way and brings the lease */
+		if (known <= n->row.evicted && n->volume->unreclaimed > n->awaited)
+			return false;	/* who was given it since may not be back yet */
 		/* No cap here: births may have gone beyond it, and unsaved work hangs on each. */
 		if ((o != NULL && lease_conflicts(o, n, claimed->mode)) ||
 		    !unchanged(s, n, claimed->oid, claimed->base))
@@ -272,7 +287,7 @@ reclaim_done(struct server *s, struct session *n)
 
 	LIST_EACH_SAFE(l, &n->leases, of_session, next) {
 		l->recalled = false;
-		l->told_pos = 0;
+		l->told_pos = n->volume->evicted_pos;
 		if (l->claim != n->claim)
 			lease_drop(s, l);
 		else
@@ -306,11 +321,11 @@ lease_reclaim(struct server *s, struct conn *c, const struct message *m)
 		}
 	}
 	for (uint32_t i = 0; a != NULL && i < count; i++)
-		if (!claim(s, n, &m->reclaim.leases.at[i]))
+		if (!claim(s, n, m->reclaim.known, &m->reclaim.leases.at[i]))
 			r->lost.at[r->lost.count++] = m->reclaim.leases.at[i];
 	if (a != NULL && m->reclaim.last)
 		reclaim_done(s, n);
-	outbox_send(s, c, a, 0);
+	outbox_send(s, c, a, n->volume->evicted_pos);
 }
 
 /* ---- eviction ---- */
@@ -324,14 +339,15 @@ enum { PATIENCE = 2 };		/* times what a silent one gets */
 static void
 evict(struct server *s, struct session *n, const char *why)
 {
+	if (!session_evict(s, n))
+		return;
 	outbox_log(s, "event=evict volume=%.*s session=%016" PRIx64 " leases=%u reason=%s", n->volume->name_len,
 	    (const char *)n->volume->name, session_id(n), (unsigned)n->lease_count, why);
 	s->stats.evictions++;
 	session_stray(n, true);
 	lease_drop_all(s, n);
 	credit_void(s, n);
-	if (n->control != NULL)
-		conn_close(s, n->control);
+	n->fenced = false;
 }
 
 /* It is heard no more from here on, so that its term runs out. */
@@ -361,10 +377,9 @@ lease_tick(struct server *s)
 			continue;
 		}
 		since = oldest->wanted_ms > n->progress_ms ? oldest->wanted_ms : n->progress_ms;
-		if (over) {
+		if (over)
 			evict(s, n, n->fenced ? "no-progress" : "silent");
-			n->fenced = false;
-		} else if (n->control != NULL && s->now_ms - since > PATIENCE * silent_ms)
+		else if (n->control != NULL && s->now_ms - since > PATIENCE * silent_ms)
 			fence(s, n);
 	}
 }

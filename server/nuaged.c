@@ -124,8 +124,10 @@ load_file(struct request *r, int argc, char **argv)
 static void
 forget_listen(struct settings *c)
 {
-	while (c->listen_count > 0)
+	while (c->listen_count > 0) {
 		free(c->listen[--c->listen_count]);
+		c->listen[c->listen_count] = NULL;
+	}
 }
 
 static bool
@@ -222,12 +224,12 @@ raise_files(void)
 }
 
 static uint64_t
-now_s(void)
+now_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return now.tv_sec;
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* What a serving nuaged has open. */
@@ -265,7 +267,7 @@ run(struct service *s, uint32_t idle_s)
 {
 	struct pollfd p[1 + LISTEN_SOCKETS + 1 + ADMIN_POLLS];
 	struct signalfd_siginfo info;
-	uint64_t busy_s = now_s();
+	uint64_t busy_ms = now_ms();
 	unsigned count = 1;
 
 	p[0] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
@@ -285,8 +287,8 @@ run(struct service *s, uint32_t idle_s)
 		admin_serve(s->admin, s->daemon);
 		daemon_tick(s->daemon);
 		if (idle_s != 0 && daemon_links(s->daemon) > 0)
-			busy_s = now_s();
-		if (idle_s != 0 && now_s() - busy_s >= idle_s) {
+			busy_ms = now_ms();
+		if (idle_s != 0 && now_ms() - busy_ms >= idle_s * UINT64_C(1000)) {
 			event_log(EVENT_INFO, "event=stop idle=%us", (unsigned)idle_s);
 			return;
 		}

@@ -478,7 +478,7 @@ read_answer(struct server *s, struct wait *w)
 	struct session *n = w->session;
 	struct server_action *a = outbox_message(n->control->node.key, MSG_granted, w->request);
 	struct reply r = { .server = s, .session = n, .alone = session_alone(s, n),
-	    .exclusive = w->kinds & KINDS_EXCLUSIVE,
+	    .exclusive = w->kinds & KINDS_EXCLUSIVE, .need = n->volume->evicted_pos,
 	    .budget = w->budget == 0 || w->budget > RECORDS_MAX ? RECORDS_MAX : w->budget,
 	    .deep = w->size < DEEP_MAX ? w->size : DEEP_MAX };
 

@@ -606,20 +606,43 @@ lapsed(const struct server *s, const struct session *n)
 	return s->now_ms >= s->grace_end_ms + more;
 }
 
-/* Rewrites the day a connected session was last seen. */
+static int
+rewrite(struct server *s, struct session *n, const struct session_row *row, uint64_t *ret_pos)
+{
+	struct batch b;
+	int r;
+
+	batch_init(&b);
+	session_row_put(&b, n, row);
+	r = store_apply(s->store, &b, STORE_FREES, ret_pos);
+	batch_done(&b);
+	if (r == 0)
+		n->row = *row;
+	return r;
+}
+
+/* The day a connected session was last seen. */
 static void
 note_day(struct server *s, struct session *n)
 {
 	struct session_row row = n->row;
-	struct batch b;
 	uint64_t pos;
 
 	row.seen_s = calendar_s(s);
-	batch_init(&b);
-	session_row_put(&b, n, &row);
-	if (store_apply(s->store, &b, STORE_FREES, &pos) == 0)
-		n->row = row;
-	batch_done(&b);
+	rewrite(s, n, &row, &pos);
+}
+
+bool
+session_evict(struct server *s, struct session *n)
+{
+	struct session_row row = n->row;
+
+	row.evicted = OID_RESERVED + n->volume->state.next_range * RANGE_SIZE - 1;
+	if (row.evicted != n->row.evicted && rewrite(s, n, &row, &n->volume->evicted_pos) < 0)
+		return false;
+	if (n->control != NULL)
+		conn_close(s, n->control);
+	return true;
 }
 
 void
@@ -634,7 +657,7 @@ session_tick(struct server *s)
 		uint64_t unseen_s = today_s > n->row.seen_s ? today_s - n->row.seen_s : 0;
 
 		next = table_walk(&s->sessions, &slot, node);
-		if (n->awaited && lapsed(s, n)) {
+		if (n->awaited && lapsed(s, n) && session_evict(s, n)) {
 			outbox_log(s, "event=lapse volume=%.*s session=%016" PRIx64, n->volume->name_len,
 			    (const char *)n->volume->name, session_id(n));
 			session_heard_of(s, n);

@@ -27,6 +27,11 @@ bool	session_grace(const struct volume *v);
  * until it is back, which it says before it reclaims.  Until then any object may be open there.
  */
 void	session_stray(struct session *n, bool astray);
+/*
+ * Its leases are about to be given to others: stores that, and closes its connection, so that it hears of it when it
+ * attaches again.  False when that cannot be stored now.
+ */
+bool	session_evict(struct server *s, struct session *n);
 /* It has reclaimed, or ends: the grace need not wait for it. */
 void	session_heard_of(struct server *s, struct session *n);
 /* The oid's range is this session's. */

@@ -152,6 +152,7 @@ struct volume {
 	TAILQ_HEAD(, session)	 sessions;
 	uint32_t		 unreclaimed;	/* stored sessions that have not reclaimed since the start */
 	uint32_t		 astray;	/* sessions */
+	uint64_t		 evicted_pos;	/* of the last eviction: no grant is told before that is durable */
 };
 
 /* A block without reference, on its way to being freed. */

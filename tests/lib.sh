@@ -31,7 +31,7 @@ apart() { [ "${NUAGE_APART-}" = $$ ]; }		# and a script that another one starts 
 # Not of a text that bash -c runs.
 if [ "$(id -u)" = 0 ] && ! apart && [ ${#BASH_SOURCE[@]} -gt 1 ] &&
 	unshare -mn ip link set lo up 2>/dev/null; then
-	NUAGE_APART=$$ exec unshare -mn --propagation slave "$BASH" "$0" "$@"
+	NUAGE_APART=$$ exec unshare -mn --propagation private "$BASH" "$0" "$@"
 fi
 if apart; then
 	ip link set lo up
@@ -154,9 +154,16 @@ tap_done() {
 
 # ---- the surroundings ----
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline.
+# How much longer than else everything may take here and now.
+patience() {
+	local load rest
+	read -r load rest </proc/loadavg
+	echo $((1 + ${load%.*} / (4 * $(nproc))))
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline, on a busy machine a later one.
 wait_for() {
-	local deadline=$((SECONDS + $1 + 1))
+	local deadline=$((SECONDS + $1 * $(patience) + 1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $deadline ] || { echo "waited in vain for: $*"; return 1; }
@@ -205,8 +212,7 @@ left_processes() {
 }
 no_process_is_left() { [ -z "$(left_processes)" ]; }
 
-# Its own: others' come and go here too, as their mounts do.
-left_netns() { awk -v own="-[a-z]*$$\$" '/ - nsfs / { sub(/.*\//, "", $5) } / - nsfs / && $5 ~ own { print $5 }' /proc/self/mountinfo; }
+left_netns() { ! apart || awk '/ - nsfs / { sub(/.*\//, "", $5); print $5 }' /proc/self/mountinfo; }
 left_loops() { grep -lsF "$T/" /sys/block/loop*/loop/backing_file | cut -d/ -f4; }
 
 unmount_all() {

@@ -28,6 +28,9 @@ needs_sshd() {
 
 new_key() { ssh-keygen -q -t "${3:-ed25519}" -N "${2-}" -C test -f "$1"; }	# FILE [PASSPHRASE [TYPE]]
 
+# What a build with sanitizers is told is told to the far side's nuaged too.
+sanitizers() { env | grep '^[A-Z]*SAN_OPTIONS=' | paste -sd' '; }
+
 write_sshd_config() {
 	cat >"$T/sshd_config" <<-END
 	Port $sshd_port
@@ -40,7 +43,7 @@ write_sshd_config() {
 	KbdInteractiveAuthentication no
 	PermitRootLogin yes
 	PidFile none
-	SetEnv HOME=$T/login PATH=$sshd_path:/usr/bin:/bin
+	SetEnv HOME=$T/login PATH=$sshd_path:/usr/bin:/bin $(sanitizers)
 	END
 	printf '%s\n' "$@" >>"$T/sshd_config"
 }
@@ -151,11 +154,11 @@ ssh_cleanup() {
 }
 trap 'status=$?; ssh_cleanup; (exit $status); cleanup' EXIT
 
-# In a session of its own, so that there is no terminal to ask at.
+# In a session of its own, so that there is no terminal to ask at, nor a signal to end it.
 client_alone() {	# NAME ARG...
 	local name=$1
 	shift
-	NUAGE_HOME="$T/$name.home" setsid -w "$NUAGE" "$@" </dev/null
+	NUAGE_HOME="$T/$name.home" setsid -w timeout -k 5 100 "$NUAGE" "$@" </dev/null
 }
 
 # At a terminal, where QUESTION=ANSWER pairs before "--" are typed.
@@ -190,4 +193,50 @@ sshd_with_drive() {
 	must client_alone ann mount "$ssh_store" "$M" --create
 	echo hello >"$M/file"
 	must umount_ann
+}
+
+# ---- a fault amid work of ann's, whose drive is at $M; bob looks at what came of it ----
+
+# writer FILE STOP: each line is acknowledged on stdout after its fsync, until STOP is there.
+writer() {
+	exec python3 - "$@" <<-'END'
+	import os, sys
+	fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+	n = 0
+	while not os.path.exists(sys.argv[2]):
+	    os.write(fd, b"%d\n" % n)
+	    os.fsync(fd)
+	    print(n, flush=True)
+	    n += 1
+	END
+}
+
+# Runs a copy and a writer, whose pids are $copy and $writer, and the fault amid them.
+amid_copy() {	# NAME FAULT
+	local name=$1 acknowledged copy writer
+	shift
+	random_file "$T/$name.source" 48M
+	rm -f "$T/stop"
+	writer "$M/$name.lines" "$T/stop" >"$T/$name.acknowledged" &
+	writer=$!
+	dd if="$T/$name.source" of="$M/$name.copy" bs=1M conv=fsync 2>/dev/null &
+	copy=$!
+	wait_for 10 test -s "$M/$name.copy" || return
+	wait_for 10 test -s "$T/$name.acknowledged" || return
+	acknowledged=$(tail -n 1 "$T/$name.acknowledged")
+	"$@" || return
+	# Fsync works again, and the copy ends well.
+	wait_for 60 grows "$T/$name.acknowledged" "$acknowledged" || return
+	wait $copy || { echo "the copy failed"; return 1; }
+	touch "$T/stop"
+	wait $writer || { echo "the writer failed"; return 1; }
+	wait_for 30 client ann sync "$M" || return
+	bob_sees "$name"
+}
+grows() { [ "$(tail -n 1 "$1")" -gt "$2" ]; }
+
+# By another client, with another connection.
+bob_sees() {
+	is_mounted "$(mnt bob)" || client bob mount drive "$(mnt bob)" || return
+	cmp "$T/$1.source" "$(mnt bob)/$1.copy" && cmp "$T/$1.acknowledged" "$(mnt bob)/$1.lines"
 }

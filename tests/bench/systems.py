@@ -84,6 +84,16 @@ class Link(Network):
             run("ip", "netns", "del", name)
 
 
+def end(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class System:
     name = ""
 
@@ -114,7 +124,7 @@ class System:
             if process is not None and process.poll() is not None:
                 raise RuntimeError(f"{self.name} does not mount: {self.last_words()}")
             return os.path.ismount(self.top)
-        wait_until(mounted, f"the mount of {self.name}")
+        wait_until(mounted, f"the mount of {self.name}", 60)
 
     def last_words(self):
         with open(os.path.join(self.work, "log"), errors="replace") as log:
@@ -134,13 +144,7 @@ class System:
         if os.path.ismount(self.top):
             subprocess.run(["umount", "-l", self.top], check=False)
         for p in reversed(self.processes):
-            if p.poll() is None:
-                p.send_signal(signal.SIGTERM)
-                try:
-                    p.wait(10)
-                except subprocess.TimeoutExpired:
-                    p.kill()
-                    p.wait()
+            end(p)
         self.processes = []
         if self.store is not None:
             shutil.rmtree(self.store, ignore_errors=True)
@@ -339,7 +343,8 @@ class NuageOverSsh(Nuage, Ssh):
 
     def stop(self):
         if os.path.ismount(self.top):
-            self.call("umount", self.top)
+            subprocess.run(["umount", "-l", self.top], check=False)
+            end(self.client)
         for pid, arguments in processes():
             if self.store is not None and arguments[:1] == ["nuaged"] and f"{self.store}/store" in arguments:
                 os.kill(pid, signal.SIGTERM)

@@ -63,6 +63,16 @@ server_errors() {
 }
 in_ns_sub() { ( in_ns '' "$@" ); }
 
+# What is said on the command line goes over the file, also where that says more of it.
+options_over_the_file() {
+	local begun=${EPOCHREALTIME/./}
+	printf 'listen = 127.0.0.1:1\nlisten = 127.0.0.1:2\nidle_s = 1000\n' >"$T/over.conf"
+	in_ns_sub timeout 30 "$NUAGED" --config "$T/over.conf" --data "$T/over" --listen none --idle 1 2>"$T/over.log"
+	[ $((${EPOCHREALTIME/./} - begun)) -ge 1000000 ]
+	grep event=stop "$T/over.log"
+	not grep 127.0.0.1 "$T/over.log"
+}
+
 # Who holds the store has its admin socket soon, or is about to leave.
 invited_meanwhile() {
 	rm -f "$server_data/admin.sock"
@@ -181,7 +191,7 @@ in_use() {
 	local status=0
 	( cd "$M" && exec sleep 60 ) &
 	local pid=$!
-	sleep 0.3
+	wait_for 10 eval "[ \"\$(readlink /proc/$pid/cwd)\" = '$M' ]"
 	exits 1 "in use" client ann umount "$M"
 	is_mounted "$M"
 	kill $pid
@@ -339,7 +349,7 @@ umount_everywhere() {	# a mount namespace keeps a copy of every mount, and nothi
 	client ann mount vol "$M"
 	unshare -m --propagation private sleep 300 &
 	local pid=$!
-	sleep 0.3
+	wait_for 10 grep -qx sleep "/proc/$pid/comm"
 	echo kept >"$M/kept"
 	timeout 60 env NUAGE_HOME="$T/ann.home" "$NUAGE" umount "$M"
 	not is_mounted "$M"
@@ -421,6 +431,7 @@ umount_without_server() {
 check "help of every command" helps
 check "wrong usage is status 2, and says where help is" usage_errors
 check "nuaged's own errors" server_errors
+check "its options go over its file" options_over_the_file
 check "a device never invited" never_invited
 check "an invitation already used" invitation_used
 check "one the server does not know" invitation_unknown

@@ -1,11 +1,13 @@
 # Scripts on real mounts, each on its own server; the longest first, as several may run at a time.
 INTEGRATION_TESTS = \
+	tests/integration/ssh_life.sh \
 	tests/integration/pin.sh \
 	tests/integration/offline.sh \
 	tests/integration/space.sh \
 	tests/integration/journal.sh \
 	tests/integration/ssh.sh \
 	tests/integration/ssh_faults.sh \
+	tests/integration/ssh_lanes.sh \
 	tests/integration/coherence.sh \
 	tests/integration/secrecy.sh \
 	tests/integration/ssh_install.sh \
@@ -17,8 +19,8 @@ INTEGRATION_TESTS = \
 	tests/integration/suspend.sh \
 	tests/integration/stranger.sh \
 	tests/integration/ssh_far.sh \
-	tests/integration/ssh_door.sh \
 	tests/integration/ssh_dropbear.sh \
+	tests/integration/ssh_door.sh \
 	tests/integration/guard.sh \
 	tests/integration/cli.sh \
 	tests/integration/ssh_config.sh \

@@ -101,19 +101,19 @@ for i, n in enumerate(names):
 	cmp "$T/source" "$M/data" && cmp "$T/source" "$M/data" && forget_pages && cmp "$T/source" "$M/data"
 }
 
-bounded() {	# while it is written, and by a smaller size at the next mount
-	with diskcache=8M,cache=4M || return
-	[ "$(cached_bytes)" -le 8388608 ] || return
+fits() { [ "$(cached_bytes)" -le 8388608 ]; }
+bounded() {	# by a smaller size at the next mount, soon, and while it is written
+	with diskcache=8M,cache=4M && wait_for 30 fits || return
 	for n in 1 2 3; do
 		cat "$M/data" >/dev/null & 
 		local reader=$!
 		while kill -0 $reader 2>/dev/null; do
-			[ "$(cached_bytes)" -le 8388608 ] || { echo "$(cached_bytes) bytes"; return 1; }
+			fits || { echo "$(cached_bytes) bytes"; return 1; }
 		done
 		wait $reader
 		forget_pages
 	done
-	cache_settles && echo "$(cached_bytes) bytes" && [ "$(cached_bytes)" -gt 4000000 ] && [ "$(cached_bytes)" -le 8388608 ] && [ "$(fact disk_bytes)" -le 8388608 ]
+	cache_settles && echo "$(cached_bytes) bytes" && [ "$(cached_bytes)" -gt 4000000 ] && fits && [ "$(fact disk_bytes)" -le 8388608 ]
 }
 
 switched_off() {

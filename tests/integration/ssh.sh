@@ -90,7 +90,8 @@ check_here "two by SSH and one directly see one truth" one_truth
 by_alias() {
 	new_client fay
 	client_alone fay join "$ssh_store" && client fay create fays >/dev/null && client fay mount fays "$(mnt fay)" || return
-	client fay status | tee /dev/stderr | grep "connected to 127.0.0.1:$server_port" && client fay umount "$(mnt fay)"
+	client fay status | tee /dev/stderr | grep "connected to 127.0.0.1:$server_port" &&
+		client fay status | grep "^box/fays" && client fay umount "$(mnt fay)"
 }
 check_here "joined by an alias of SSH, the port of its host is tried first" by_alias
 stop_server

@@ -65,8 +65,8 @@ silent_proxy() {
 	# Nor does a configuration that hangs.
 	began=$SECONDS
 	{ printf 'Match exec "sleep 100"\n'; cat "$T/ssh_config"; } >"$T/ssh_config.hang"
-	says "is there a Match exec" env NUAGE_SSH_CONFIG="$T/ssh_config.hang" NUAGE_HOME="$T/ann.home" setsid -w "$NUAGE" \
-		mount "$ssh_store" "$M" </dev/null || return
+	says "is there a Match exec" env NUAGE_SSH_CONFIG="$T/ssh_config.hang" NUAGE_HOME="$T/ann.home" setsid -w \
+		timeout -k 5 100 "$NUAGE" mount "$ssh_store" "$M" </dev/null || return
 	[ $((SECONDS - began)) -lt 50 ]
 }
 check_here "a proxy, or a configuration, that hangs" silent_proxy

@@ -8,12 +8,13 @@ sshd_with_drive
 
 # ---- the far side ----
 
+sshd_starts() { grep -c "Server listening" "$T/sshd.log"; }
 absent_nuaged() {
-	local status=0
+	local status=0 starts
 	sed -i "s|PATH=[^:]*:|PATH=|" "$T/sshd_config"
+	starts=$(sshd_starts)
 	kill -HUP "$sshd_pid"
-	sleep 0.3
-	wait_for 10 sshd_answers
+	wait_for 10 eval "[ \"\$(sshd_starts)\" -gt $starts ]" && wait_for 10 sshd_answers || return
 	client_alone ann mount "$ssh_store" "$M" >"$T/said" 2>&1 || status=$?
 	cat "$T/said"
 	grep -q "there is no nuaged on its PATH" "$T/said" && is 1 "$(wc -l <"$T/said")" && is 1 $status || return
@@ -27,6 +28,19 @@ if [ -x /usr/sbin/nuaged ] || [ -x /usr/local/sbin/nuaged ]; then
 else
 	check_here "no nuaged on the far side, or one elsewhere" absent_nuaged
 fi
+
+# The only one on its PATH.
+other_machine() {
+	mkdir -p "$T/far" && cp "$(realpath "$NUAGED")" "$T/far/nuaged" || return
+	printf '\377\377' | dd of="$T/far/nuaged" bs=1 seek=18 conv=notrunc 2>/dev/null	# e_machine
+	local programs=$sshd_path
+	sshd_path=$T/far
+	restart_sshd
+	sshd_path=$programs
+	says "its nuaged cannot be run there: .*nuaged: .*Exec format error" client_alone ann mount "$ssh_store" "$M"
+}
+check_here "a nuaged for another machine" other_machine
+rm -rf "$T/far"
 
 noisy_shell() {
 	restart_sshd
@@ -131,6 +145,7 @@ on_a_socket() {
 	cat >"$T/on_a_socket" <<-END
 	#!/usr/bin/python3
 	import os, socket, subprocess, sys, threading
+	open("$T/was_on_a_socket", "w").close()
 	ours, theirs = socket.socketpair()
 	subprocess.Popen(["$(realpath "$NUAGED")", *sys.argv[1:]], stdin=theirs, stdout=theirs)
 	theirs.close()
@@ -144,9 +159,11 @@ on_a_socket() {
 	        data = data[os.write(1, data):]
 	END
 	chmod +x "$T/on_a_socket"
-	client_alone ann mount "$ssh_store" "$M" --nuaged "$T/on_a_socket" || return
-	random_file "$T/sent" 8M && cp "$T/sent" "$M/sent" && client ann sync "$M" && umount_ann || return
-	client_alone ann mount "$ssh_store" "$M" --nuaged "$T/on_a_socket" && cmp "$T/sent" "$M/sent" && umount_ann
+	new_client sue
+	client_alone sue mount "ssh://box$T/remote/sue" "$(mnt sue)" --create --nuaged "$T/on_a_socket" || return
+	random_file "$T/sent" 8M && cp "$T/sent" "$(mnt sue)/sent" && client sue umount "$(mnt sue)" || return
+	client_alone sue mount box/drive "$(mnt sue)" && cmp "$T/sent" "$(mnt sue)/sent" && client sue umount "$(mnt sue)" &&
+		[ -e "$T/was_on_a_socket" ]
 }
 check_here "a bridge on sockets" on_a_socket
 

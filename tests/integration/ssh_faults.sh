@@ -14,18 +14,6 @@ new_client ann
 new_client bob
 M=$(mnt ann)
 
-# Each line is acknowledged on stdout after its fsync.
-cat >"$T/writer.py" <<'END'
-import os, sys
-fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-n = 0
-while not os.path.exists(sys.argv[2]):
-    os.write(fd, b"%d\n" % n)
-    os.fsync(fd)
-    print(n, flush=True)
-    n += 1
-END
-
 # The agent's key is asked for once, at a terminal; afterwards nobody is there to ask.
 set_up() {
 	sed -i "s|$T/user_key|$T/secret_key|" "$T/ssh_config"
@@ -33,36 +21,6 @@ set_up() {
 }
 in_client_ns() { ( client_asked() { local name=$1; shift; local w=(); while [ "$1" != -- ]; do w+=("$1"); shift; done; shift
 	NUAGE_HOME="$T/$name.home" in_ns "$client_ns" python3 "$top_srcdir/tests/tools/ask.py" "${w[@]}" -- "$NUAGE" "$@"; }; "$@" ); }
-
-# Runs a copy and a writer, and the fault amid them.
-amid_copy() {	# NAME FAULT
-	local name=$1 copy writer acknowledged
-	shift
-	random_file "$T/$name.source" 48M
-	rm -f "$T/stop"
-	python3 "$T/writer.py" "$M/$name.lines" "$T/stop" >"$T/$name.acknowledged" &
-	writer=$!
-	dd if="$T/$name.source" of="$M/$name.copy" bs=1M conv=fsync 2>/dev/null &
-	copy=$!
-	wait_for 10 test -s "$M/$name.copy" || return
-	wait_for 10 test -s "$T/$name.acknowledged" || return
-	acknowledged=$(tail -n 1 "$T/$name.acknowledged")
-	"$@" || return
-	# Fsync works again, and the copy ends well.
-	wait_for 60 grows "$T/$name.acknowledged" "$acknowledged" || return
-	wait $copy || { echo "the copy failed"; return 1; }
-	touch "$T/stop"
-	wait $writer || { echo "the writer failed"; return 1; }
-	wait_for 30 client ann sync "$M" || return
-	bob_sees "$name"
-}
-grows() { [ "$(tail -n 1 "$1")" -gt "$2" ]; }
-
-# By another client, with another connection.
-bob_sees() {
-	is_mounted "$(mnt bob)" || client bob mount drive "$(mnt bob)" || return
-	cmp "$T/$1.source" "$(mnt bob)/$1.copy" && cmp "$T/$1.acknowledged" "$(mnt bob)/$1.lines"
-}
 
 connected() { client ann status >"$T/status" && cat "$T/status" && grep -q "over SSH" "$T/status"; }
 

@@ -155,7 +155,7 @@ export T
 
 # What a member says when it connects, as a listener on the line has it.
 record_talk() {
-	local port pid
+	local port pid status=0
 	port=$(free_port)
 	timeout -k 1 60 python3 - "$port" "$server_port" "$T/talk" <<-'PY' &
 	import socket, sys, threading
@@ -183,9 +183,10 @@ record_talk() {
 	wait_for 20 test -e "$T/talk"
 	new_client traced
 	# An invitation names the address; through the recorder it names the recorder's.
-	client traced join "$(client ann invite --address "127.0.0.1:$port" vol)"
+	client traced join "$(client ann invite --address "127.0.0.1:$port" vol)" || status=$?
 	kill "$pid" 2>/dev/null || :
 	wait "$pid" || :
+	is 0 $status
 	[ -s "$T/talk" ]
 }
 

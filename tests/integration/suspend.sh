@@ -5,7 +5,8 @@
 # the sleep, takes the inhibitor and runs hooks where the machine would sleep:
 # to it /sys/power/state is a file, and halting a program that does nothing.
 # The hook freezes a cgroup of the mount and its users as the kernel freezes
-# all tasks: it succeeds only when none of them waits for the mount.
+# all tasks: it succeeds only when none of them waits for the mount.  Who asks
+# it something in that very moment nobody can help, so they leave it alone then.
 #
 # ELOGIND names the program; ./bootstrap test fetches it.  Arguments choose cases.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
@@ -39,6 +40,7 @@ mkdir -p "$T/power" "$T/etc.up" "$T/etc.work" "$T/hooks"
 cat >"$T/hooks/freeze" <<END
 #!/bin/bash
 [ "\$1" = pre ] || exit 0
+: >$T/freezing
 sleep 0.3		# the kernel writes its disks first
 began=\${EPOCHREALTIME/./}
 echo FROZEN >$group/freezer.state
@@ -52,6 +54,7 @@ for task in \$([ "\$state" = FROZEN ] || cat $group/tasks); do
 	echo "\$task \$(cat /proc/\$task/comm): \$(head -n 4 /proc/\$task/stack | tr '\n' ' ')" >>$T/slept
 done
 sleep "\$(cat $T/nap)"
+rm $T/freezing
 echo THAWED >$group/freezer.state
 echo awake >>$T/slept
 END
@@ -116,6 +119,7 @@ slept_within() {
 heard() { [ "$(json ann logind)" = heard ]; }
 json() { client "$1" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0][sys.argv[1]])' "$2"; }
 freeze_along() { echo "$1" >"$group/cgroup.procs"; }	# PID
+awaits_mount() { grep -q "fuse_\|folio_wait" "/proc/$1/stack"; }	# PID
 log_says() { grep -q "$1" "$T/ann.log"; }
 
 # The group outlives the mount it was made through.
@@ -153,7 +157,7 @@ reader() {
 	cat "$M/$1" >"$T/read" 2>"$T/read.err" &
 	reader=$!
 	freeze_along $reader
-	sleep 0.3
+	wait_for 20 awaits_mount $reader
 }
 
 inhibits() {
@@ -177,9 +181,9 @@ silent() {	# the server is stopped: what was changed is in the journal, who wait
 	kill -STOP "$server_pid"
 	reader silent
 	printf changed >"$M/known"
-	python3 - "$M/known" >"$T/steady" <<-'PY' &
-	import sys, time
-	for i in range(60):
+	python3 - "$M/known" "$T/freezing" >"$T/steady" <<-'PY' &
+	import os, sys, time
+	while not os.path.exists(sys.argv[2]):
 	    assert open(sys.argv[1]).read() == "changed"
 	    time.sleep(0.1)
 	print("steady")
@@ -216,7 +220,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	: >"$M/locked"
 	exec 8>"$M/locked"
 	flock 8 || return
-	python3 - "$M/locked" >"$T/lock" <<-'PY' &
+	python3 - "$M/locked" >"$T/lock" 8>&- <<-'PY' &
 	import fcntl, sys
 	try:
 	    fcntl.lockf(open(sys.argv[1], "w"), fcntl.LOCK_EX)
@@ -227,7 +231,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	PY
 	local waiter=$!
 	freeze_along $waiter
-	sleep 0.3
+	wait_for 20 awaits_mount $waiter || return
 	suspend 1
 	local status=$?
 	exec 8>&-
@@ -240,11 +244,13 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	printf old >"$M/shared" && flush_client ann || return
 	# Bob's machine does not sleep.
 	DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/none mount_client bob vol
-	python3 - "$M/shared" "$T/looks" <<-'PY' &
+	python3 - "$M/shared" "$T/looks" "$T/freezing" <<-'PY' &
 	import os, sys, time
-	path, out = sys.argv[1:]
+	path, out, freezing = sys.argv[1:]
 	with open(out, "w") as f:
 	    for i in range(1500):
+	        while os.path.exists(freezing):
+	            time.sleep(0.001)
 	        before = time.time()
 	        try:
 	            size = os.stat(path).st_size
@@ -257,7 +263,7 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	PY
 	local looker=$! changer
 	freeze_along $looker
-	sleep 0.5
+	wait_for 20 eval '[ "$(wc -l <"$T/looks")" -gt 20 ]' || return
 	( wait_for 10 grep -q FROZEN "$T/slept"; printf "brand-new" >"$B/shared" && sync "$B/shared" && date +%s.%N ) >"$T/changed" &
 	changer=$!
 	: >"$T/slept"

@@ -138,7 +138,7 @@ is_(ann.attach(volume)['version'], 0, 'the session goes on')
 request = ann.send_read(ann.want(ROOT, limit=0))
 ann.control.send('keepalive')
 is_(ann.control.receive()[0], 'alive', 'a read waits for the reclaim')
-lost, _ = ann.control.call('reclaim', 'reclaimed', last=1, leases=[
+lost, _ = ann.control.call('reclaim', 'reclaimed', last=1, known=1, leases=[
     {'oid': ROOT, 'mode': 2, 'grant': a['grant'], 'base': 0}, {'oid': 500000000, 'mode': 1, 'grant': 9, 'base': 3}])
 is_([v['oid'] for v in lost['lost']], [500000000], 'what the server never had is lost')
 is_(ann.granted(request)[0]['mode'], 2, 'and then is granted')
@@ -303,31 +303,43 @@ is_(ann.attach(volume, late), 'STALE', 'an old generation is stale')
 other = ann.connect()
 is_(ann.done('get', other, id=small, first=0, count=1), 'INVALID', 'blocks are for attached bulk lanes')
 is_closed(ann, 'others are hung up on', other)
-is_(ann.control.call('reclaim', 'reclaimed', last=1, leases=[])[0]['lost'], [], 'nothing is reclaimed')
+is_(ann.control.call('reclaim', 'reclaimed', last=1, known=1, leases=[])[0]['lost'], [], 'nothing is reclaimed')
 is_(ann.read(ann.want(ROOT, 1))[0]['status'], 0, 'and all can be read')
-is_(ann.done('reclaim', last=1, leases=[]), 'INVALID', 'reclaiming twice is invalid')
+is_(ann.done('reclaim', last=1, known=1, leases=[]), 'INVALID', 'reclaiming twice is invalid')
 
 # ---- a restart ----
 
 ann.control = ann.connect()
 boot, sequence = ann.attach(volume)['boot'], ann.sequence
-ann.control.call('reclaim', 'reclaimed', last=1, leases=[])
+ann.control.call('reclaim', 'reclaimed', last=1, known=1, leases=[])
 a, = ann.read(ann.want(ROOT, 1))
 held = {'oid': ROOT, 'mode': a['mode'], 'grant': a['grant'], 'base': a['version']}
 start_server()
 bob.control, ann.control = bob.connect(), ann.connect()
 got = bob.attach(volume)
 is_((got['sequence'], got['boot'] != boot), (bob.sequence, True), 'a killed server knows its sessions')
-bob.control.call('reclaim', 'reclaimed', last=1, leases=[])
+bob.control.call('reclaim', 'reclaimed', last=1, known=1, leases=[])
 request = bob.send_read(bob.want(ROOT, 2))
 bob.control.send('keepalive')
 is_(bob.control.receive()[0], 'alive', 'until all have reclaimed nothing is granted')
 is_(ann.attach(volume)['sequence'], sequence, 'it knows what was committed')
-is_(ann.control.call('reclaim', 'reclaimed', last=1, leases=[held])[0]['lost'], [], 'a lease is reclaimed')
+is_(ann.control.call('reclaim', 'reclaimed', last=1, known=1, leases=[held])[0]['lost'], [], 'a lease is reclaimed')
 recall = ann.hear('recall')
 is_((recall['oid'], recall['grant']), (ROOT, held['grant']), 'and recalled')
 ann.release(ROOT, recall['grant'])
 is_(bob.granted(request)[0]['version'], held['base'], 'and then granted')
+
+start_server()
+bob.control, ann.control = bob.connect(), ann.connect()
+known = ann.attach(volume)['first_oid']
+is_([v['oid'] for v in ann.control.call('reclaim', 'reclaimed', last=1, known=0, leases=[held])[0]['lost']], [ROOT],
+    'who claims what he never held waits until all are back')
+bob.attach(volume)
+bob.control.call('reclaim', 'reclaimed', last=1, known=1, leases=[])
+ann.control = ann.connect()
+ann.attach(volume)
+is_(ann.control.call('reclaim', 'reclaimed', last=1, known=known, leases=[held])[0]['lost'], [], 'and has it if nobody else has')
+ann.release(ROOT, held['grant'])
 
 # ---- recovery, and the end ----
 

@@ -210,7 +210,8 @@ class Copy:
                 p.communicate(timeout=20)
             except subprocess.TimeoutExpired:
                 os.killpg(p.pid, signal.SIGKILL)
-                p.communicate()
+                p.stdout.close()                    # a child in a session of its own may still hold it
+                p.wait()
             return False, "did not end", None
         seed = re.search(r"^# seed (\d+) failed: (.*)", output, re.M)
         first = re.search(r"--seeds (\d+)", test)

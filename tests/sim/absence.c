@@ -109,13 +109,13 @@ others_leave(struct sim *sim, const struct mount *m)
 	struct engine_status s;
 
 	for (unsigned i = 0; i < sim->plan.clients; i++) {
-		const struct mount *other = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
+		struct mount *other = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
 
 		if (other == NULL || other == m || other->engine == NULL)
 			continue;
 		engine_status(other->engine, &s);
 		if (!s.attached || s.reclaiming)
-			fate_gone(sim, other->session);
+			fate_gone(other);
 	}
 }
 

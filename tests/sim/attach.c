@@ -13,6 +13,7 @@
 #include "tests/sim/daemon.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/rivals.h"
 #include "tests/sim/transfer.h"
 
 enum {
@@ -258,6 +259,8 @@ received_control(struct mount *m, struct conn *c, struct message *msg)
 	if (msg->type == MSG_granted)
 		open_values(m, &msg->granted, &arena);
 	engine_received(mount_clocked(m), msg);
+	if (msg->type == MSG_reclaimed)
+		rivals_check(m);
 	arena_free(&arena);
 	mount_drain(m);
 }

@@ -576,14 +576,14 @@ reorder(struct judge *j)
 	const struct call *c = j->letters[j->verified].call;
 	size_t low = j->verified, last;
 
-	if (move_look(j))
+	if (move_look(j) || move_behind(j))
 		return 1;
 	if (c->responded == 0)
 		return 0;
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_effect(j) || move_ahead(j) || move_behind(j))
+	if (move_effect(j) || move_ahead(j))
 		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;

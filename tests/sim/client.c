@@ -15,6 +15,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/rivals.h"
 #include "tests/sim/through.h"
 #include "tests/sim/transfer.h"
 #include "tests/sim/workload.h"
@@ -22,7 +23,20 @@
 enum {
 	UNSAVED_TEXT = 200,
 	DOZE_US = 300 * 1000,		/* from the notice to the sleep */
+	LOOK_US = 60 * 1000000,		/* for the end of the faults, by one that is gone */
 };
+
+struct mount *
+client_of(struct sim *sim, uint64_t session)
+{
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
+
+		if (m != NULL && m->session == session)
+			return m;
+	}
+	return NULL;
+}
 
 unsigned
 mount_client(const struct mount *m)
@@ -90,6 +104,7 @@ mount_check(struct mount *m)
 	m->unchecked = 0;
 	if (m->engine != NULL && !engine_check(m->engine, why, sizeof why))
 		sim_fail(m->sim, "engine_check of client %u: %s", m->client->index, why);
+	rivals_check(m);
 }
 
 /* ---- lives ---- */
@@ -216,6 +231,16 @@ mount_again(struct sim *sim, void *what, uint64_t number)
 		workload_mounted(sim, c->index);
 }
 
+/* Sooner than was thought, once faults have ended. */
+static void
+come_back(struct sim *sim, void *what, uint64_t at_us)
+{
+	if (sim->calm || sim->now_us >= at_us)
+		mount_again(sim, what, 0);
+	else
+		sim_after(sim, at_us - sim->now_us < LOOK_US ? at_us - sim->now_us : LOOK_US, come_back, what, at_us);
+}
+
 bool
 client_kill(struct client *c, uint64_t down_us)
 {
@@ -234,7 +259,8 @@ client_kill(struct client *c, uint64_t down_us)
 	mount_end(m);
 	fate_killed(m);
 	diary_killed(c->diary, m);
-	sim_after(c->sim, down_us, mount_again, m, 0);
+	c->back_us = c->sim->now_us + down_us;
+	sim_after(c->sim, down_us < LOOK_US ? down_us : LOOK_US, come_back, m, c->back_us);
 	return true;
 }
 

@@ -70,6 +70,7 @@ struct client {
 	struct diary	*diary;
 	uint64_t	 unreachable_until_us;
 	uint64_t	 away_us;		/* between unmounting and mounting again */
+	uint64_t	 back_us;		/* when it is there again after its last death, if that is to come */
 	bool		 looking;		/* its processes open and change nothing */
 	struct shelf	*shelf;			/* what its disk holds of blocks (transfer.c); NULL: nothing is kept there */
 };
@@ -77,6 +78,8 @@ struct client {
 void	clients_start(struct sim *sim);
 /* The volume is made and every client has mounted it. */
 bool	client_volume_ready(struct sim *sim);
+/* The mount that lives in this session, or NULL. */
+struct mount	*client_of(struct sim *sim, uint64_t session);
 /* All are attached, with nothing unsaved and nothing under way. */
 bool	client_all_clean(struct sim *sim);
 void	clients_unmount(struct sim *sim);

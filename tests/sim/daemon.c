@@ -19,6 +19,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/damage.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/fault.h"
 #include "tests/sim/memstore.h"
 
 enum { TICK_US = 100000, INVITED_S = 3600 };
@@ -163,8 +164,15 @@ gone(struct daemon *d, const char *text)
 {
 	const char *session = strstr(text, "session=");
 
-	if (session != NULL && (strncmp(text, "event=evict ", 12) == 0 || strncmp(text, "event=lapse ", 12) == 0))
-		fate_gone(d->sim, strtoull(session + strlen("session="), NULL, 16));
+	struct mount *m;
+
+	if (session == NULL || (strncmp(text, "event=evict ", 12) != 0 && strncmp(text, "event=lapse ", 12) != 0))
+		return;
+	m = client_of(d->sim, strtoull(session + strlen("session="), NULL, 16));
+	if (m == NULL)
+		return;
+	fate_gone(m);
+	fault_alone(d->sim, m->client);
 }
 
 static void

@@ -116,14 +116,9 @@ leave(struct mount *m)
 }
 
 void
-fate_gone(struct sim *sim, uint64_t session)
+fate_gone(struct mount *m)
 {
-	for (unsigned i = 0; i < sim->plan.clients; i++) {
-		struct mount *m = sim->clients[i] == NULL ? NULL : sim->clients[i]->mount;
-
-		if (m != NULL && m->session == session)
-			leave(m);
-	}
+	leave(m);
 }
 
 void
@@ -139,7 +134,7 @@ give_up(struct mount *m, struct call *c)
 {
 	if (!c->lost && c->error == 0 && facts_changes_content(c)) {
 		sim_trace(m->sim, "judge: #%" PRIu64 " is lost", c->number);
-		kernel_lost(m->kernel, c->ino);
+		kernel_lost(m->kernel, c->ino, c->done);
 	}
 	m->sim->report.given_up += !c->lost;
 	c->lost = c->voided = true;
@@ -150,7 +145,7 @@ excuse_errors(struct mount *m)
 {
 	const struct judge *j = m->sim->judge;
 
-	kernel_lost(m->kernel, 0);
+	kernel_lost(m->kernel, 0, 0);
 	for (size_t i = 0; i < j->calls_count; i++)
 		if (j->calls[i]->mount == m && j->calls[i]->in_engine)
 			j->calls[i]->excuses |= EXCUSE_LOST;
@@ -426,6 +421,7 @@ fate_done(struct sim *sim, struct call *c)
 	if (c->error == -EIO && (c->excuses & EXCUSE_LOST) && c->file != NULL) {
 		c->file->doubted = c->file->owes = false;
 		c->file->told = true;
+		c->file->told_step = sim->step;
 	}
 	if (c->error == 0 && c->type == OP_FSYNC && c->file != NULL && c->file->owes)
 		sim_fail(sim, "client %u gave up what was written to %" PRIu64 ", and fsync does not say so", c->client, c->ino);
@@ -512,16 +508,23 @@ fate_void_after(struct judge *j, const struct mount *m, uint64_t step)
 	}
 }
 
-/* Without a name, and nobody has it open; who was given up may have had no PIN. */
+/*
+ * Without a name, and nobody has it open; who was given up may have had no PIN.  One that was opened by a call that is
+ * void is open all the same.
+ */
 static bool
 is_gone(const struct sim *sim, const struct image *image, const struct inode *i)
 {
 	if (i == NULL || i->nlink > 0)
 		return i == NULL;
-	for (unsigned c = 0; c < sim->plan.clients; c++)
-		if (i->opens[c] > 0 && (image_find(image, i->ino) != NULL || sim->clients[c]->mount == NULL ||
-		    !sim->clients[c]->mount->ledger->was_absent))
+	for (unsigned c = 0; c < sim->plan.clients; c++) {
+		const struct mount *m = sim->clients[c]->mount;
+		bool there = image_find(image, i->ino) != NULL;
+
+		if ((i->opens[c] > 0 && (there || m == NULL || !m->ledger->was_absent)) ||
+		    (m != NULL && there && kernel_has_open(m->kernel, i->ino)))
 			return false;
+	}
 	return true;
 }
 

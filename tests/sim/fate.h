@@ -28,7 +28,7 @@ void	fate_session_lost(struct mount *m);
 bool	fate_open(const struct mount *m);
 
 /* The server gave up waiting for a session; it is attached again; its engine heard something: what is left of its work? */
-void	fate_gone(struct sim *sim, uint64_t session);
+void	fate_gone(struct mount *m);
 void	fate_attached(struct mount *m);
 void	fate_heed(struct mount *m);
 void	fate_decide_absence(struct judge *j, struct mount *m);

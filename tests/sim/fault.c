@@ -50,6 +50,7 @@ partition(struct sim *sim)
 }
 
 enum { MOMENT_US = 200 };
+#define LONG_US	(UINT64_C(24) * 3600 * S)	/* the faults end before */
 
 static void
 crash_server_now(struct sim *sim, void *what, uint64_t down_us)
@@ -72,10 +73,35 @@ kill_now(struct sim *sim, void *what, uint64_t down_us)
 		sim_after(sim, MOMENT_US, kill_now, what, down_us);
 }
 
+/* Some other is there, and will be. */
+static bool
+others_stay(struct sim *sim, const struct client *but)
+{
+	bool one = false;
+
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		const struct client *c = sim->clients[i];
+
+		if (c->back_us > sim->now_us + LONG_US / 2)
+			return false;
+		one |= c != but && c->mount != NULL;
+	}
+	return one;
+}
+
+/*
+ * Now and then for good: what it had others get all the same.  (Not where space is tight: what it was promised would
+ * be another's.)
+ */
 static void
 kill_client(struct sim *sim)
 {
-	kill_now(sim, some_client(sim), rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS));
+	struct client *c = some_client(sim);
+	uint64_t down_us = rng_between(&sim->faults, MS, rng_chance(&sim->faults, 200) ? 20 * S : 500 * MS);
+
+	if (down_us > 5 * S && down_us % 3 == 0 && !sim->options.tight && others_stay(sim, c))
+		down_us = LONG_US;
+	kill_now(sim, c, down_us);
 }
 
 /* ---- past the term ---- */
@@ -190,7 +216,7 @@ slow_disk(struct sim *sim)
 
 /* By their place in kinds[]. */
 enum {
-	FILL_SERVER = 1 << 6, LOSING = 1 << 11 | 1 << 12, FILL_CLIENT = 1 << 14,
+	CRASH_SERVER = 1 << 3, FILL_SERVER = 1 << 6, LOSING = 1 << 11 | 1 << 12, FILL_CLIENT = 1 << 14,
 	/*
 	 * What the judge of a tight world can tell: nobody else fills the disk, and no client is away for so long that
 	 * what it was promised is another's.
@@ -205,6 +231,34 @@ stall(struct sim *sim)
 
 	/* A call that waits for the server because there is no journal may fail for a nap, and yet be done. */
 	(for_us % 3 == 0 && !(sim->plan.fault_mask & FILL_CLIENT) ? client_nap : client_stall)(some_client(sim), for_us);
+}
+
+/* ---- who was alone ---- */
+
+enum { SOON_US = 3 * S };
+
+/* The server forgets who has which lease; this one is back at once, and who has them now is not. */
+static void
+restart_for(struct sim *sim, void *what, uint64_t number)
+{
+	struct client *c = what;
+
+	(void)number;
+	if (sim->calm)
+		return;
+	for (unsigned i = 0; i < sim->plan.clients; i++)
+		if (sim->clients[i] != c && sim->now_us >= sim->clients[i]->unreachable_until_us)
+			client_partition(sim->clients[i], rng_between(&sim->faults, 100 * MS,
+			    (sim->plan.term_ms + sim->plan.skew_ms) * UINT64_C(1000) / 3));
+	c->unreachable_until_us = sim->now_us;
+	crash_server_now(sim, NULL, rng_between(&sim->faults, 10 * MS, 500 * MS));
+}
+
+void
+fault_alone(struct sim *sim, struct client *c)
+{
+	if (!sim->calm && sim->options.apart && sim->options.seed % 4 == 3 && sim->plan.fault_mask & CRASH_SERVER)
+		sim_after(sim, rng_below(&sim->faults, SOON_US), restart_for, c, 0);
 }
 
 /* So that no entry fits into its journal. */

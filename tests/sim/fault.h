@@ -14,6 +14,11 @@ bool	fault_loses(const struct sim *sim);
 void	fault_start(struct sim *sim);
 /* After each call: is it time for the next one? */
 void	fault_poll(struct sim *sim);
+/*
+ * This client was evicted, or goes on without the server.  In some worlds of --apart the server restarts soon, and it
+ * is back first.
+ */
+void	fault_alone(struct sim *sim, struct client *c);
 /* As many as the plan wants have happened. */
 bool	fault_enough(const struct sim *sim);
 /* The last of them ends: the server comes up, networks and disks work. */

@@ -256,11 +256,11 @@ kernel_replied(struct kernel *k, struct call *c)
 }
 
 void
-kernel_lost(struct kernel *k, uint64_t ino)
+kernel_lost(struct kernel *k, uint64_t ino, uint64_t step)
 {
 	for (struct file *f = k->files; f != NULL; f = f->next) {
 		f->doubted |= ino == 0;
-		f->owes |= f->ino == ino;
+		f->owes |= f->ino == ino && f->told_step < step;
 	}
 }
 
@@ -269,6 +269,15 @@ kernel_pages_locked(const struct kernel *k, uint64_t ino)
 {
 	for (const struct call *c = k->active; c != NULL; c = c->next)
 		if (c->ino == ino && (c->type == OP_READ || c->type == OP_WRITE) && c->file != NULL && !c->file->direct_io)
+			return true;
+	return false;
+}
+
+bool
+kernel_has_open(const struct kernel *k, uint64_t ino)
+{
+	for (const struct file *f = k->files; f != NULL; f = f->next)
+		if (f->ino == ino)
 			return true;
 	return false;
 }

@@ -22,6 +22,7 @@ struct file {
 	uint32_t	 flags;
 	bool		 direct_io;
 	bool		 doubted, owes, told;	/* a loss may, must be, was told through it */
+	uint64_t	 told_step;		/* ... when last */
 };
 
 struct kernel	*kernel_new(struct mount *m);
@@ -31,8 +32,8 @@ void		 kernel_free(struct kernel *k);
 struct call	*kernel_new_call(struct kernel *k, unsigned proc, enum op_type type, uint64_t ino);
 /* Makes it; c->then(c) follows when it is answered, never from within. */
 void		 kernel_call(struct kernel *k, struct call *c);
-/* Content of an inode was lost: each open file of it is to tell.  0: of any one, perhaps. */
-void		 kernel_lost(struct kernel *k, uint64_t ino);
+/* Content of an inode, of that step, was lost: each open file of it is to tell, or has since.  0: of any one, perhaps. */
+void		 kernel_lost(struct kernel *k, uint64_t ino, uint64_t step);
 /* The engine's answer has arrived. */
 void		 kernel_replied(struct kernel *k, struct call *c);
 /* 0, or -ENOENT when the kernel does not know the inode. */
@@ -47,6 +48,7 @@ void		 kernel_drop(struct kernel *k, uint64_t ino);
 void		 kernel_shrink(struct kernel *k, unsigned per_mille);
 /* Has a request locked pages of the inode?  An invalidation of them does not return before it is answered. */
 bool		 kernel_pages_locked(const struct kernel *k, uint64_t ino);
+bool		 kernel_has_open(const struct kernel *k, uint64_t ino);
 /* No file is open, and no call but those that look at names and attributes is under way. */
 bool		 kernel_only_looks(const struct kernel *k);
 /*

@@ -34,6 +34,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/proc.h \
 	tests/sim/progress.c tests/sim/progress.h \
 	tests/sim/remains.c \
+	tests/sim/rivals.c tests/sim/rivals.h \
 	tests/sim/rng.h \
 	tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/task.c \

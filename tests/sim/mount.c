@@ -14,6 +14,7 @@
 #include "tests/sim/blocks.h"
 #include "tests/sim/diary.h"
 #include "tests/sim/fate.h"
+#include "tests/sim/fault.h"
 #include "tests/sim/through.h"
 #include "tests/sim/transfer.h"
 
@@ -356,6 +357,8 @@ count_offline(struct mount *m)
 
 	engine_status(m->engine, &s);
 	m->sim->report.offline += s.offline && !m->offline;
+	if (s.offline && !m->offline)
+		fault_alone(m->sim, m->client);
 	m->offline = s.offline;
 }
 

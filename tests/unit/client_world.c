@@ -53,6 +53,8 @@ note_message(const struct message *m)
 		w.last_statfs = m->id;
 		w.kept_credit = m->statfs.keep;
 	}
+	else if (m->type == MSG_reclaim)
+		w.known_oid = m->reclaim.known;
 	else if (m->type == MSG_keepalive)
 		w.last_keepalive = m->id;
 	else if (m->type == MSG_read) {
@@ -173,7 +175,7 @@ void
 world_attach(bool fresh, uint64_t sequence, bool rejected)
 {
 	static uint64_t first = 100;
-	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = first += 70000,
+	struct msg_attached a = { .session = 1, .boot = 1, .term_ms = TERM_MS, .first_oid = w.attached_oid = first += 70000,
 	    .oid_count = 60000, .sessions = 1, .credit = w.credit, .sequence = sequence, .rejected = rejected, .version = w.version };
 
 	engine_attached(w.engine, &a, fresh);
@@ -433,6 +435,22 @@ world_find(enum action_kind kind, uint16_t type, uint64_t oid)
 		if (w.said[i].kind == kind && w.said[i].type == type && (oid == 0 || w.said[i].oid == oid))
 			return (int)i;
 	return -1;
+}
+
+bool
+world_swept(uint64_t oid, unsigned what)
+{
+	for (unsigned i = 0; i < w.said_count; i++)
+		if (w.said[i].kind == ACTION_INVALIDATE && w.said[i].oid == oid && w.said[i].mode == what)
+			return true;
+	return false;
+}
+
+void
+world_invalidated(uint64_t oid, bool pages, int error)
+{
+	engine_invalidated(w.engine, oid, pages, error);
+	world_collect();
 }
 
 void

@@ -31,6 +31,7 @@ struct client_world {
 	unsigned	 store_count, commit_count, fetch_count, reply_count, pins, sent[MSG_COUNT];
 	uint64_t	 last_alloc, last_read, last_keepalive, last_statfs;	/* ids of requests */
 	uint64_t	 kept_credit;		/* what the last STATFS keeps */
+	uint64_t	 attached_oid, known_oid;	/* first_oid of the last world_attach(); `known` of the last RECLAIM */
 	struct msg_read	 read;			/* the last one, without its keys */
 	struct msg_want	 wants[WANTS_MAX];
 	bool		 no_sweep;		/* leave INVALIDATEs unanswered */
@@ -76,6 +77,9 @@ uint64_t world_committed_size(const struct commit *c, uint64_t oid);
 bool	world_commit_has(const struct commit *c, uint64_t oid, uint8_t kind);
 /* Position of the first such thing since world_forget(), or -1. */
 int	world_find(enum action_kind kind, uint16_t type, uint64_t oid);
+/* Is the kernel to forget what it has of an object, since then: 0 attributes alone, 1 names, 2 pages? */
+bool	world_swept(uint64_t oid, unsigned what);
+void	world_invalidated(uint64_t oid, bool pages, int error);	/* it did, if there is no_sweep */
 void	world_forget(void);
 
 /* For short. */

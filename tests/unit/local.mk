@@ -55,6 +55,16 @@ TESTS += tests/unit/test_locks
 tests_unit_test_locks_SOURCES = tests/unit/test_locks.c
 tests_unit_test_locks_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/unit/test_conflicts
+TESTS += tests/unit/test_conflicts
+tests_unit_test_conflicts_SOURCES = tests/unit/test_conflicts.c
+tests_unit_test_conflicts_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_control
+TESTS += tests/unit/test_control
+tests_unit_test_control_SOURCES = tests/unit/test_control.c
+tests_unit_test_control_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 check_PROGRAMS += tests/unit/test_notifier
 TESTS += tests/unit/test_notifier
 tests_unit_test_notifier_SOURCES = tests/unit/test_notifier.c
@@ -108,7 +118,7 @@ tests_unit_test_server_memory_SOURCES = tests/unit/test_server_memory.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_memory_LDADD = $(SERVER_TEST_LIBS)
 tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
-	-Wl,--wrap=server_received,--wrap=server_tick
+	-Wl,--wrap=server_received,--wrap=server_tick,--wrap=server_connected
 # For a build inside a mount, which cannot run what mounts.
 .PHONY: print-unit-tests
 print-unit-tests:
@@ -155,6 +165,12 @@ TESTS += tests/unit/test_server_credit
 tests_unit_test_server_credit_SOURCES = tests/unit/test_server_credit.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_credit_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_evicted
+TESTS += tests/unit/test_server_evicted
+tests_unit_test_server_evicted_SOURCES = tests/unit/test_server_evicted.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_evicted_LDADD = $(SERVER_TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_server_limits
 TESTS += tests/unit/test_server_limits

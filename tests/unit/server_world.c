@@ -166,7 +166,8 @@ world_send(struct world *w, uint64_t conn, struct message *m)
 		abort();
 	back.payload = m->payload;
 	server_received(w->server, conn, &back);
-	world_pump(w);
+	if (!w->no_pump)
+		world_pump(w);
 	arena_free(&arena);
 	free(wire);
 	return m->id;
@@ -349,18 +350,21 @@ client_new(struct world *w, uint8_t device)
 
 	if (client_attach(&c) != STATUS_OK)
 		abort();
+	c.known = c.at.first_oid;
 	return c;
 }
 
 void
 client_reclaim(struct client *c, const struct msg_lease *leases, uint32_t count, struct msg_reclaimed *ret)
 {
-	struct message m = { .type = MSG_reclaim, .reclaim = { .last = 1,
+	struct message m = { .type = MSG_reclaim, .reclaim = { .last = 1, .known = c->known,
 	    .leases = { (struct msg_lease *)(uintptr_t)leases, count } } };
 	const struct message *back;
 
 	world_send(c->w, c->control, &m);
 	back = world_take(c->w, c->control, MSG_reclaimed);
+	if (back != NULL)
+		c->known = c->at.first_oid;
 	if (ret != NULL)
 		*ret = back == NULL ? (struct msg_reclaimed){ 0 } : back->reclaimed;
 }

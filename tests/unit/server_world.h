@@ -21,6 +21,7 @@ struct world {
 	struct server_config	 config;
 	uint64_t		 now_ms, boot, random, next_conn, next_request;
 	bool			 no_sync;	/* sync only when told */
+	bool			 no_pump;	/* leave all actions in the engine */
 	bool			 no_write;	/* leave WRITE_BLOCKs in `writes` */
 	struct mail		*mail;
 	struct server_action	*writes;
@@ -36,6 +37,7 @@ struct client {
 	uint32_t		 generation;
 	uint64_t		 sequence;	/* the last one used */
 	uint64_t		 next_oid;
+	uint64_t		 known;		/* first_oid of the attach that it last heard reclaimed after */
 };
 
 extern const uint8_t world_volume[VOLUME_ID_SIZE];

@@ -380,6 +380,7 @@ walk(uint64_t seed, unsigned steps)
 static void
 test_names(void)
 {
+	static const uint8_t long_name[256] = "a name that goes on with what no name has";
 	struct op op = { 0 };
 	uint64_t handle, ino, dir;
 	unsigned linked = 0;
@@ -406,6 +407,9 @@ test_names(void)
 	op = (struct op){ .type = OP_RENAME, .ino = OID_ROOT, .ino2 = dir, .name = text("d"), .name2 = text("x") };
 	ok(run(&op) == -EINVAL, "a directory does not move into itself");
 	done(&op);
+	op = (struct op){ .type = OP_RENAME, .ino = OID_ROOT, .ino2 = OID_ROOT, .name = text("d"), .name2 = { long_name, 256 } };
+	ok(run(&op) == -ENAMETOOLONG, "nor under a name that is too long");
+	done(&op);
 	op = (struct op){ .type = OP_LINK, .ino = ino, .ino2 = OID_ROOT, .name = text("l") };
 	ok(run(&op) == 0 && op.attr.nlink == 2, "a second name");
 	done(&op);
@@ -415,6 +419,11 @@ test_names(void)
 	op = (struct op){ .type = OP_GETATTR, .ino = ino };
 	ok(run(&op) == 0 && op.attr.nlink == 1, "one is left");
 	done(&op);
+	for (unsigned i = 0; i < 2; i++) {
+		op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 1, .offset = i };
+		ok(run(&op) == 0 && op.entries_count == 0, "a listing without room for one entry has none");
+		done(&op);
+	}
 	op = (struct op){ .type = OP_READDIR, .ino = OID_ROOT, .size = 4096 };
 	ok(run(&op) == 0 && op.entries_count == 4, "a listing has four entries");
 	done(&op);
@@ -438,6 +447,26 @@ test_names(void)
 	ok(run(&op) == -EEXIST, "an exclusive create of it fails");
 	done(&op);
 	ok(simple(OP_RELEASE, ino, handle) == 0 && simple(OP_SYNC, OID_ROOT, 0) == 0, "everything is synced");
+	teardown();
+}
+
+/* With actions that nobody has taken, a commit among them. */
+static void
+test_end_amid_work(void)
+{
+	struct action *a;
+	uint64_t handle;
+
+	setup();
+	create("a", &handle);
+	for (unsigned i = 0; i < 2; i++) {
+		now_ms += 10000;
+		tick();
+		engine_tick(engine);
+	}
+	a = engine_next(engine);
+	ok(a != NULL && a->kind == ACTION_SEND, "an engine has something to say, and ends");
+	action_free(a);
 	teardown();
 }
 
@@ -544,6 +573,7 @@ main(int argc, char **argv)
 
 	keys = volume_keys_new(key, volume);
 	test_names();
+	test_end_amid_work();
 	test_cancel();
 	test_no_space();
 	test_busy();

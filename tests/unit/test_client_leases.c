@@ -46,15 +46,12 @@ test_sweep(void)
 	world_submit(&read);
 	world_replied(&read);
 	world_forget();
-	engine_invalidated(w.engine, a, true, 0);
-	world_collect();
+	world_invalidated(a, true, 0);
 	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "and again when pages came back meanwhile");
 	world_forget();
-	engine_invalidated(w.engine, a, true, -ENOENT);
-	world_collect();
+	world_invalidated(a, true, -ENOENT);
 	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0 && released(a) < 0, "or when the kernel has not taken it in yet");
-	engine_invalidated(w.engine, a, true, 0);
-	world_collect();
+	world_invalidated(a, true, 0);
 	ok(released(a) >= 0, "until it has, and none did");
 	world_teardown();
 }
@@ -74,12 +71,10 @@ test_moved_name(void)
 	ok(world_submit(&move) && move.error == 0, "a name is moved while its directory is swept");
 	world_replied(&move);
 	world_forget();
-	engine_invalidated(w.engine, OID_ROOT, false, 0);
-	world_collect();
+	world_invalidated(OID_ROOT, false, 0);
 	world_answer_all();
 	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0 && released(OID_ROOT) < 0, "it is swept again");
-	engine_invalidated(w.engine, OID_ROOT, false, 0);
-	world_collect();
+	world_invalidated(OID_ROOT, false, 0);
 	world_answer_all();
 	ok(released(OID_ROOT) >= 0, "and then given back");
 	world_teardown();
@@ -124,15 +119,6 @@ test_answer_under_way(void)
 	world_teardown();
 }
 
-static bool
-swept(uint64_t oid, unsigned what)
-{
-	for (unsigned i = 0; i < w.said_count; i++)
-		if (w.said[i].kind == ACTION_INVALIDATE && w.said[i].oid == oid && w.said[i].mode == what)
-			return true;
-	return false;
-}
-
 /* The sweep waits for pages that a READ of ours has locked, and the READ for a lease.  So may a WRITE, for the recall's end. */
 static void
 test_locked_pages(void)
@@ -148,12 +134,10 @@ test_locked_pages(void)
 	ok(!world_submit(&read), "a READ waits for a record");
 	w.no_sweep = true;
 	world_recall(FAR, 7, MODE_NONE, 9);
-	ok(swept(FAR, 2) && swept(FAR, 0) && released(FAR) < 0, "its pages and its attributes are swept");
-	engine_invalidated(w.engine, FAR, false, 0);
-	world_collect();
+	ok(world_swept(FAR, 2) && world_swept(FAR, 0) && released(FAR) < 0, "its pages and its attributes are swept");
+	world_invalidated(FAR, false, 0);
 	ok(released(FAR) >= 0, "the lease is given back when its attributes are, without waiting for the pages");
-	engine_invalidated(w.engine, FAR, true, 0);
-	world_collect();
+	world_invalidated(FAR, true, 0);
 	ok(world_sane(), "and all is well");
 	world_teardown();
 
@@ -170,10 +154,8 @@ test_locked_pages(void)
 	world_forget();
 	world_recall(FAR, 7, MODE_NONE, 9);
 	world_answer(STATUS_OK);
-	ok(swept(FAR, 2) && swept(FAR, 0) && released(FAR) < 0, "all of it is to be given back");
-	engine_invalidated(w.engine, FAR, false, 0);
-	world_collect();
-	ok(released(FAR) >= 0 && world_sane(), "and is so, too");
+	world_invalidated(FAR, false, 0);
+	ok(world_swept(FAR, 2) && released(FAR) >= 0 && world_sane(), "all of it is given back so, too");
 	world_teardown();
 }
 

@@ -666,6 +666,45 @@ test_hostile_range(uint64_t first_oid)
 		commit_put(w.commits[--w.commit_count]);
 }
 
+/* It says how far it knows what it holds; or that it claims more, offline. */
+static void
+test_known(void)
+{
+	struct engine_config config = { .offline = OFFLINE_ALWAYS };
+	struct message told = { .type = MSG_reclaimed };
+	struct op change = { .type = OP_SETATTR, .set = SET_MODE, .attr.mode = 0600 };
+	uint64_t h, begun, back;
+
+	world_setup_bare();
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	change.ino = world_make_shared("f", &h);
+	begun = w.attached_oid;
+	for (unsigned i = 0; i < 2; i++) {
+		engine_detached(w.engine);
+		world_attach(false, 1000000, false);
+		ok(w.known_oid == begun, "until it has heard what it lost it knows as much as when it began");
+	}
+	back = w.attached_oid;
+	engine_received(w.engine, &told);
+	engine_received(w.engine, &told);
+	engine_detached(w.engine);
+	world_attach(false, 1000000, false);
+	ok(w.known_oid == back, "then as much as then");
+	engine_received(w.engine, &told);
+	engine_detached(w.engine);
+	world_pass(2 * TERM_MS);
+	ok(world_submit(&change) && change.error == 0, "offline it changes what it had only shared");
+	world_replied(&change);
+	world_attach(false, 1000000, false);
+	ok(w.known_oid == 0, "and does not claim to know that it may");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -675,6 +714,7 @@ main(void)
 	test_fsync_out_of_order();
 	test_fsync_held_back();
 	test_fresh_session();
+	test_known();
 	test_lost_open_file();
 	test_open_past_term();
 	test_refused_alloc();

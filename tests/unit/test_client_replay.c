@@ -11,7 +11,7 @@
 #include "tests/tap.h"
 #include "tests/unit/client_world.h"
 
-enum { NOTES_MAX = 40, SESSION = 1, BOOT = 1, OTHERS = 99 };
+enum { NOTES_MAX = 3000, SESSION = 1, BOOT = 1, OTHERS = 99 };
 
 /* ---- the journal ---- */
 
@@ -550,6 +550,151 @@ given_up(void)
 	unmount();
 }
 
+/* What was cut off is another's by now: its copy has been asked for, and is to be made in `parent`. */
+static void
+begin_copy_in(uint64_t parent)
+{
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR, .set = SET_SIZE, .version = 1,
+	    .nlink = 1, .parent = parent, .hint = world_text("file") });
+	mount(3);
+	if (changed_by_others() != OP_SETATTR || says(FAR, "") != OP_GETATTR)
+		abort();
+}
+
+static bool
+looks_in(uint64_t parent)
+{
+	const struct op *op = replay_next(replay, w.engine);
+
+	return op != NULL && op->type == OP_LOOKUP && op->ino == parent;
+}
+
+static bool
+ended_with(int error)
+{
+	return replay_next(replay, w.engine) == NULL && replay_error(replay) == error;
+}
+
+static void
+place_of_a_copy(void)
+{
+	unsigned taken = 0;
+
+	begin_copy_in(200);
+	ok(looks_in(200) && says_error(-ESTALE) == OP_LOOKUP && looks_in(OID_ROOT), "a copy for a directory that is gone goes to the root");
+	unmount();
+	begin_copy_in(200);
+	if (says_error(-ENOENT) != OP_LOOKUP)
+		abort();
+	ok(says_error(-EACCES) == OP_MKNOD && looks_in(OID_ROOT), "or for one that does not take it");
+	ok(says_error(-ENOENT) == OP_LOOKUP && says_error(-EEXIST) == OP_MKNOD && looks_in(OID_ROOT),
+	    "where somebody was faster it is looked again");
+	if (says_error(-ENOENT) != OP_LOOKUP)
+		abort();
+	ok(says_error(-EACCES) == OP_MKNOD && ended_with(-EACCES), "a root that does not take it ends it");
+	unmount();
+	begin_copy_in(OID_ROOT);
+	ok(says_error(-EIO) == OP_LOOKUP && ended_with(-EIO), "or cannot be looked at");
+	unmount();
+	begin_copy_in(OID_ROOT);
+	while (looks_in(OID_ROOT) && taken++ < 5000)
+		says(77, "");
+	ok(taken == 1000 && ended_with(-EEXIST), "a thousand names are tried");
+	unmount();
+}
+
+static void
+content_of_a_copy(void)
+{
+	begin_copy_in(OID_ROOT);
+	if (says_error(-ENOENT) != OP_LOOKUP || says(300, "") != OP_MKNOD)
+		abort();
+	ok(says(FAR, "") == OP_READ && says(300, "") == OP_SETATTR, "of a file that was cut off meanwhile nothing is copied");
+	unmount();
+	forget();
+	cut_off();
+	lost();
+	again_alive();
+	if (changed_by_others() != OP_SETATTR || says(FAR, "") != OP_GETATTR || says_error(-ENOENT) != OP_LOOKUP ||
+	    says(300, "") != OP_MKNOD || says(FAR, "") != OP_READ)
+		abort();
+	ok(says_error(-EIO) == OP_FSYNC && ended_with(-EIO), "a copy that cannot be kept ends it");
+	unmount();
+	forget();
+	cut_off();
+	mount(3);
+	ok(says_error(-EIO) == OP_SETATTR && copies(), "what was written to a damaged file goes beside it");
+	unmount();
+	forget();
+	made_directory("a", 200, 0);
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 5, .upto = 2 });
+	mount(4);
+	ok(says_error(-EIO) == OP_MKDIR && done(), "a name that cannot be made is passed over");
+	unmount();
+}
+
+/* Of a copy that an earlier attempt noted. */
+static void
+copy_not_compared(void)
+{
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_CONFLICT, .parent = OID_ROOT, .name = world_text("file"),
+	    .name2 = world_text("file (conflict)") });
+	mount(3);
+	ok(says(20, "") == OP_LOOKUP && says_error(-ENOENT) == OP_LOOKUP && done(), "a copy that was not made is not missed");
+	unmount();
+	mount(3);
+	if (says(20, "") != OP_LOOKUP || says(21, "") != OP_LOOKUP)
+		abort();
+	ok(says_error(-EIO) == OP_READ && done(), "one of a file that cannot be read stays");
+	unmount();
+	mount(3);
+	if (says(20, "") != OP_LOOKUP || says(21, "") != OP_LOOKUP || says(20, "equal") != OP_READ || says(21, "equal") != OP_READ)
+		abort();
+	ok(says_error(-EBUSY) == OP_UNLINK && done(), "as does one that somebody has opened");
+	unmount();
+}
+
+static void
+names_of_devices(void)
+{
+	const struct op *op;
+
+	forget();
+	cut_off();
+	sink.next = notes_count + 1;
+	world_setup_unattached(&sink);
+	replay_new(&replay, "a/b\n", true);
+	for (size_t i = 0; i < notes_count; i++)
+		replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len });
+	replay_adopt(replay, w.engine);
+	world_attach(false, 3, false);
+	replay_begin(replay, w.engine, (struct timespec){ .tv_sec = 1 });
+	if (changed_by_others() != OP_SETATTR || says(FAR, "") != OP_GETATTR)
+		abort();
+	op = replay_next(replay, w.engine);
+	ok(op->type == OP_LOOKUP && memmem(op->name.data, op->name.len, " a_b_ ", 6) != NULL, "a copy's name is one, whatever the device's is");
+	unmount();
+}
+
+static void
+many_objects(void)
+{
+	enum { MANY = 1000 };
+	unsigned run = 0;
+
+	forget();
+	for (unsigned i = 0; i < MANY; i++)
+		write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR + i, .set = SET_SIZE,
+		    .version = 1, .nlink = 1 });
+	mount(3);
+	while (run < MANY && replay_next(replay, w.engine)->ino == FAR + run && says(0, "") == OP_SETATTR)
+		run++;
+	ok(run == MANY && done(), "a thousand objects are told apart");
+	unmount();
+}
+
 static void
 sessions(void)
 {
@@ -561,6 +706,45 @@ sessions(void)
 	notes_count = 0;
 	world_attach(false, 0, false);
 	ok(!noted(JOURNAL_SESSION, SESSION), "and again only when that changes");
+	world_teardown();
+}
+
+/* An engine that has more objects than it may, all of them in use: what is needed together stays until all of it is here. */
+static void
+crowded(void)
+{
+	struct engine_config config = { .objects_max = 4, .commit_ms = 1000000 };
+	struct journal_entry entry = { .kind = JOURNAL_OP, .type = OP_MKNOD, .ino = FAR, .child = FAR + 1, .name = world_text("x") };
+	struct replaying p = { .entry = &entry, .keep_oids = true, .again = true, .beside = world_text("y") };
+	struct op op = { .type = OP_MKNOD, .ino = FAR, .name = world_text("x"), .attr.mode = S_IFREG | 0644, .replay = &p };
+	struct attr directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
+	struct msg_answer answers[WANTS_MAX];
+	uint64_t h;
+
+	world_setup_bare();
+	engine_free(w.engine);
+	engine_new(&w.engine, &config, w.keys);
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_attach(true, 0, false);
+	engine_format(w.engine, 0, 0, 0755);
+	for (char name[] = "a"; name[0] < 'i'; name[0]++)
+		world_create(name, &h);
+	world_sync();
+	w.reply_count = 0;
+	ok(!world_submit(&op), "what is done again looks whether it is there, and for its directory");
+	for (unsigned n = 0; n < 8 && w.reply_count == 0; n++) {
+		world_pass(100);
+		for (uint32_t i = 0; i < w.read.wants.count; i++) {
+			answers[i] = world_object(w.wants[i].oid, MODE_EXCLUSIVE, 7, 1, &directory);
+			if (w.wants[i].kind != KIND_ATTR)
+				answers[i].records.count = 0;
+			if (w.wants[i].oid == FAR + 1)
+				answers[i] = (struct msg_answer){ .oid = FAR + 1, .status = STATUS_NOENT };
+		}
+		world_grant(w.last_read, 1, answers, w.read.wants.count);
+	}
+	ok(w.reply_count == 1 && op.error == 0 && p.verdict == REPLAY_DONE, "and is done, though each alone would be forgotten for the other");
+	world_replied(&op);
 	world_teardown();
 }
 
@@ -582,6 +766,12 @@ main(void)
 	unlinked_and_open();
 	replaced_nothing();
 	given_up();
+	place_of_a_copy();
+	content_of_a_copy();
+	copy_not_compared();
+	names_of_devices();
+	many_objects();
 	sessions();
+	crowded();
 	return tap_done();
 }

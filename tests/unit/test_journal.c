@@ -16,7 +16,7 @@
 #include "tests/scratch.h"
 #include "tests/tap.h"
 
-enum { SEGMENT_SIZE = 8 * 1024 * 1024 };
+enum { SEGMENT_SIZE = 8 * 1024 * 1024, SEGMENT_HEAD = 64 };
 
 static char root[256];
 static const uint8_t volume[VOLUME_ID_SIZE] = "some volume";
@@ -64,6 +64,10 @@ entries(void)
 	ok(refused && journal_decode(&m, (struct bytes){ bytes, (size_t)len + 5 }) == -EBADMSG, "shorter or longer ones are refused");
 	bytes[0] = 0;
 	ok(journal_decode(&m, (struct bytes){ bytes, (size_t)len + 4 }) == -EBADMSG, "and so is one of no kind");
+	n.attr.ctime.tv_nsec = 1000000000;
+	len = journal_encode(&n, bytes);
+	memcpy(bytes + len, "data", 4);
+	ok(journal_decode(&m, (struct bytes){ bytes, (size_t)len + 4 }) == -EBADMSG, "or of no time");
 	bytes[0] = JOURNAL_OP;
 	bytes[1] = OP_COUNT;
 	ok(journal_decode(&m, (struct bytes){ bytes, (size_t)len + 4 }) == -EBADMSG, "or of an unknown operation");
@@ -208,6 +212,27 @@ map_segment(unsigned name, int *fd)
 	return mmap(NULL, SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
 }
 
+/* The one with entries: the thread that makes spare ones may have been faster, or slower, than the first entry. */
+static unsigned
+live_segment(void)
+{
+	static const uint8_t none[4];
+	unsigned name = 0;
+
+	for (bool live = false; !live; name++) {
+		int fd;
+		uint8_t *map = map_segment(name, &fd);
+
+		if (map == MAP_FAILED && name > 100)
+			abort();
+		live = map != MAP_FAILED && memcmp(map + SEGMENT_HEAD, none, sizeof none) != 0;
+		if (map != MAP_FAILED)
+			munmap(map, SEGMENT_SIZE);
+		close(fd);
+	}
+	return name - 1;
+}
+
 /* Bytes of an entry are changed: it and what follows are gone, what stands before is not. */
 static void
 torn(void)
@@ -215,14 +240,16 @@ torn(void)
 	struct journal_file *j = opened();
 	struct found f;
 	uint8_t *map, *copy = malloc(SEGMENT_SIZE);
-	const size_t size = (24 + JOURNAL_HEAD + 100 + 7) & ~(size_t)7, head = 64;
+	const size_t size = (24 + JOURNAL_HEAD + 100 + 7) & ~(size_t)7, head = SEGMENT_HEAD;
+	unsigned name;
 	bool good = true, header = true;
 	int fd;
 
 	for (uint64_t n = 1; n <= 20; n++)
 		append(j, n, 100, false);
 	journal_file_close(j);
-	map = map_segment(0, &fd);
+	name = live_segment();
+	map = map_segment(name, &fd);
 	memcpy(copy, map, SEGMENT_SIZE);
 	for (size_t at = head; at < head + 20 * size; at += 13) {
 		memcpy(map, copy, SEGMENT_SIZE);
@@ -242,7 +269,7 @@ torn(void)
 		journal_file_close(j);
 		munmap(map, SEGMENT_SIZE);
 		close(fd);
-		map = map_segment(0, &fd);
+		map = map_segment(name, &fd);
 		if (map == MAP_FAILED)		/* it was taken for an empty one, and removed */
 			break;
 	}

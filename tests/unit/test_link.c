@@ -43,7 +43,7 @@ enum behaviour {
 struct responder {
 	int			 fd, port;
 	_Atomic int		 behaviour;
-	_Atomic unsigned	 links, busy, busy_said;
+	_Atomic unsigned	 links, puts, busy, busy_said;
 	_Atomic bool		 full;		/* busy, but for GETs */
 	uint8_t			 secret[KEY_SIZE], public[KEY_SIZE];
 	pthread_t		 thread;
@@ -133,6 +133,7 @@ respond(struct responder *r, int fd, struct frame_keys *to_client, struct frame_
 	    message_decode(&m, body, &arena) < 0)
 		goto out;
 	answer.id = m.id;
+	r->puts += m.type == MSG_put;
 	go_on = true;
 	switch (r->behaviour) {
 	case MUTE:
@@ -616,7 +617,7 @@ mover_attach(void *context, struct link *link, char *why, size_t size)
 static int
 mover_fill(void *context, struct link *link)
 {
-	return mover_channel_fill(((struct movement *)context)->mover, link);
+	return mover_channel_fill(((struct movement *)context)->mover, 0, link);
 }
 
 static void
@@ -628,7 +629,7 @@ mover_received(void *context, const struct message *m, struct buffer *frame)
 static void
 mover_lost(void *context)
 {
-	mover_channel_lost(((struct movement *)context)->mover);
+	mover_channel_lost(((struct movement *)context)->mover, 0);
 }
 
 static void
@@ -686,6 +687,63 @@ busy_server(struct responder *r)
 	buffer_put(flush.buffer);
 }
 
+/* ---- two lanes ---- */
+
+static void
+no_kick(void *context, bool light)
+{
+	(void)context, (void)light;
+}
+
+enum { BLOCKS = 10, FIRST = 4 };	/* the first lane has that many when it leads; see LEAD in mover.c */
+
+static void
+lanes(struct responder *r)
+{
+	static const struct mover_calls calls = { note_stored, note_fetched, no_kick };
+	struct volume_keys *keys = volume_keys_new((uint8_t[KEY_SIZE]){ 1 }, (uint8_t[VOLUME_ID_SIZE]){ 2 });
+	struct responder other = { .behaviour = MUTE };
+	struct flush flush[BLOCKS] = { { .len = 0 } };
+	struct link *link[2] = { NULL, NULL };
+	struct buffer *buffer = buffer_new(BLOCK_SIZE);
+	struct movement v = { .stored = 0 };
+	struct workers *workers = NULL;
+	struct link_target t;
+	char why[256];
+	bool good;
+
+	r->behaviour = MUTE;
+	r->puts = 0;
+	t = target_of(r);
+	good = responder_start(&other) && link_open(&link[0], &t, why, sizeof why) == 0;
+	t = target_of(&other);
+	good = good && link_open(&link[1], &t, why, sizeof why) == 0 && workers_new(&workers, 1) == 0 &&
+	    mover_new(&v.mover, workers, NULL, keys, &calls, &v) == 0;
+	ok(good && mover_channel_fill(v.mover, 0, link[0]) == 0 && mover_channel_fill(v.mover, 1, link[1]) == 0, "two lanes");
+	randombytes_buf(buffer->data, BLOCK_SIZE);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		flush[i] = (struct flush){ .buffer = buffer, .len = BLOCK_SIZE };
+		mover_store(v.mover, &flush[i], true);
+	}
+	ok(mover_channel_fill(v.mover, 0, link[0]) == 0 && reaches(&r->puts, FIRST) &&
+	    mover_channel_fill(v.mover, 1, link[1]) == 0 && reaches(&other.puts, BLOCKS - FIRST) && r->puts == FIRST,
+	    "the first takes no more than a lead, and the second the rest");
+	mover_channel_lost(v.mover, 1);
+	ok(mover_channel_fill(v.mover, 0, link[0]) == 0 && reaches(&r->puts, BLOCKS), "what one had sent goes to the other");
+	for (unsigned id = 1; id <= 2 * BLOCKS - FIRST; id++)
+		mover_channel_received(v.mover, &(struct message){ .type = MSG_stored, .id = id }, NULL);
+	ok(v.stored == BLOCKS && v.store_error == 0, "each block is stored once, whoever is asked twice");
+	link_close(link[0]);
+	link_close(link[1]);
+	workers_free(workers);
+	mover_free(v.mover);
+	volume_keys_free(keys);
+	buffer_put(buffer);
+	shutdown(other.fd, SHUT_RDWR);
+	pthread_join(other.thread, NULL);
+	close(other.fd);
+}
+
 int
 main(void)
 {
@@ -703,6 +761,7 @@ main(void)
 	channels(&r);
 	names(&r);
 	busy_server(&r);
+	lanes(&r);
 	shutdown(r.fd, SHUT_RDWR);
 	pthread_join(r.thread, NULL);
 	close(r.fd);

@@ -295,6 +295,33 @@ test_put_again(void)
 	world_done(&w);
 }
 
+/* A store that finds space when it is asked to look for some. */
+static int
+seek_and_find(struct store *s, uint64_t bytes)
+{
+	(void)bytes;
+	memstore_set_capacity(s, 4 * CAPACITY);
+	return 0;
+}
+
+static void
+test_found(void)
+{
+	struct store_ops ops;
+	struct world w;
+	struct client a;
+	uint64_t all;
+
+	begin(&w, &a, NULL);
+	all = ready(&w) / PART;
+	ops = *w.store->ops;
+	ops.seek = seek_and_find;
+	w.store->ops = &ops;
+	ok(state(&a, 0, all - 1000).credit == all - 1000 && ready(&w) / PART <= all, "space is not looked for as long as there is enough,");
+	ok(state(&a, 0, all + 1000).credit == all + 1000, "and what is found then is promised");
+	world_done(&w);
+}
+
 int
 main(void)
 {
@@ -306,5 +333,6 @@ main(void)
 	test_put_again();
 	test_numbers();
 	test_unstated();
+	test_found();
 	return tap_done();
 }

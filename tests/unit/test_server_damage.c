@@ -18,8 +18,9 @@
 
 enum { ROWS_MAX = 200, ENTRIES_END = HEADER_ROW_SIZE - 1 };	/* the last byte of header.entries */
 
-enum damage { GONE, SHORT, LONG, OTHER_NUMBER, OTHER_ENTRIES, KEY_SHORT, KEY_LONG, DAMAGES };
-static const char *const damage_names[DAMAGES] = { "gone", "short", "long", "another number", "other entries", "a short key", "a long key" };
+enum damage { GONE, SHORT, LONG, STUMP, OTHER_NUMBER, OTHER_ENTRIES, KEY_SHORT, KEY_LONG, KEY_STUMP, OTHER_VOLUME, DAMAGES };
+static const char *const damage_names[DAMAGES] = { "gone", "short", "long", "one byte of it", "another number", "other entries", "a short key",
+    "a long key", "a key of five bytes", "another volume" };
 
 /*
  * Which damages of a row are seen by the check, or at the start.  Not those of
@@ -27,39 +28,43 @@ static const char *const damage_names[DAMAGES] = { "gone", "short", "long", "ano
  * sealed value, which its readers see; nor that an entry or a pin is missing.
  */
 enum { HEADER = ROW_END, KINDS };		/* a row of OBJECT that speaks of the object itself */
-enum { G = 1 << GONE, S = 1 << SHORT, L = 1 << LONG, N = 1 << OTHER_NUMBER, E = 1 << OTHER_ENTRIES, KS = 1 << KEY_SHORT, KL = 1 << KEY_LONG };
+enum { G = 1 << GONE, S = 1 << SHORT, L = 1 << LONG, N = 1 << OTHER_NUMBER, E = 1 << OTHER_ENTRIES, KS = 1 << KEY_SHORT, KL = 1 << KEY_LONG,
+       ST = 1 << STUMP, KT = 1 << KEY_STUMP, V = 1 << OTHER_VOLUME };
 static const struct {
 	const char	*name;
 	unsigned	 seen;
 } rules[KINDS] = {
-	[ROW_SERVER] = { "the server", S | L },
-	[ROW_VOLUME] = { "a volume", G | KS },
-	[ROW_STATE] = { "a volume's state", G | S | L | N | KS | KL },
+	[ROW_SERVER] = { "the server", S | L | ST },
+	[ROW_VOLUME] = { "a volume", G | ST | KS | KL | V },
+	[ROW_STATE] = { "a volume's state", G | S | L | ST | N | KS | KL | V },
 	[ROW_DEVICE] = { "a device", 0 },
 	[ROW_MEMBER] = { "a member", 0 },
 	[ROW_INVITATION] = { "an invitation", 0 },
-	[ROW_SESSION] = { "a session", G | S | L | KS },
-	[ROW_RANGE] = { "a range", S | L | N | KS },
-	[ROW_PIN] = { "a pin", KS | KL },
-	[ROW_ORPHAN] = { "an orphan", G | KS | KL },
+	[ROW_SESSION] = { "a session", G | S | L | ST | KS | KL | KT | V },
+	[ROW_RANGE] = { "a range", S | L | ST | N | KS | KL | KT | V },
+	[ROW_PIN] = { "a pin", KS | KL | KT | V },
+	[ROW_ORPHAN] = { "an orphan", G | KS | KL | KT | V },
 	[ROW_USED] = { "freed ids", 0 },
-	[ROW_OBJECT] = { "a record", 0 },
-	[HEADER] = { "an object", G | S | L | N | E | KS },
-	[ROW_BLOCK] = { "a block", G | S | L | N | KS | KL },
-	[ROW_IDLE] = { "an idle block", G | KS | KL },
+	[ROW_OBJECT] = { "a record", ST | KT | V },
+	[HEADER] = { "an object", G | S | L | ST | N | E | KS | KT | V },
+	[ROW_BLOCK] = { "a block", G | S | L | ST | N | KS | KL | KT | V },
+	[ROW_IDLE] = { "an idle block", G | KS | KL | KT | V },
 };
 
 /* ---- a store that has everything ---- */
 
 static struct world w;
 static struct client a, b;
+static uint64_t f;		/* the first file; the second is open and has no name */
 
 static void
 make_everything(void)
 {
 	static const uint8_t hash[KEY_SIZE] = { 7 };
 	struct msg_change changes[4];
-	uint64_t f, pos;
+	struct msg_base bases[2];
+	const struct msg_committed *done;
+	uint64_t pos;
 
 	world_init(&w, NULL);
 	a = client_new(&w, 1);
@@ -69,12 +74,19 @@ make_everything(void)
 	client_put(&a, 6);
 	changes[0] = change_region(f, 0, 5);
 	changes[1] = change_region(f + 1, 0, 5);
-	client_commit(&a, NULL, 0, changes, 2);
+	bases[0] = (struct msg_base){ .oid = f, .version = 1 };
+	bases[1] = (struct msg_base){ .oid = f + 1, .version = 1 };
+	done = client_commit(&a, bases, 2, changes, 2);
+	if (done == NULL || done->status != STATUS_OK)
+		abort();
 	/* One is unlinked while it is open, another is freed. */
 	client_pin(&a, f + 1, true);
 	changes[0] = change_unlink(OID_ROOT, 2);
 	changes[1] = change_unlink(OID_ROOT, 3);
-	client_commit(&a, NULL, 0, changes, 2);
+	bases[0] = (struct msg_base){ .oid = OID_ROOT, .version = 1 };
+	done = client_commit(&a, bases, 1, changes, 2);
+	if (done == NULL || done->status != STATUS_OK)
+		abort();
 	world_pass(&w, 1000);
 	b = client_new(&w, 2);
 	/* One of a commit that was rejected. */
@@ -131,12 +143,16 @@ damage_row(struct row_copy r, enum damage how)
 	struct batch batch;
 	uint64_t pos;
 
-	if ((how == SHORT && r.value_len == 0) || (how == OTHER_NUMBER && r.value_len < 8) || (how == OTHER_ENTRIES && kind_of(&r) != HEADER) || (how == KEY_SHORT && r.key_len < 2) ||
+	if ((how == SHORT && r.value_len == 0) || (how == STUMP && r.value_len < 2) || (how == KEY_STUMP && r.key_len < 6) ||
+	    (how == OTHER_VOLUME && (r.key_len < 5 || r.key[0] == ROW_DEVICE || r.key[0] == ROW_INVITATION)) || (how == OTHER_NUMBER && r.value_len < 8) || (how == OTHER_ENTRIES && kind_of(&r) != HEADER) || (how == KEY_SHORT && r.key_len < 2) ||
 	    (how == KEY_LONG && r.key_len == STORE_KEY_MAX))
 		return false;
 	batch_init(&batch);
-	if (how == GONE || how == KEY_SHORT || how == KEY_LONG)
+	if (how == GONE || how == KEY_SHORT || how == KEY_LONG || how == KEY_STUMP || how == OTHER_VOLUME)
 		batch_delete(&batch, (struct bytes){ r.key, r.key_len });
+	r.value_len = how == STUMP ? 1 : r.value_len;
+	r.key_len = how == KEY_STUMP ? 5 : r.key_len;
+	r.key[4] ^= how == OTHER_VOLUME;
 	r.value_len += (how == LONG) - (how == SHORT);
 	r.value[7] ^= how == OTHER_NUMBER;
 	r.value[ENTRIES_END] ^= how == OTHER_ENTRIES;
@@ -159,26 +175,51 @@ report(void *context, const char *text)
 	++*(unsigned *)context;
 }
 
+/* The root with all that is below it. */
+static void
+ask_for_tree(void)
+{
+	struct msg_want want = { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .to = { block_name(255), SUBKEY_MAX }, .limit = 100 };
+	struct message m = { .type = MSG_read, .read = { .depth = 3, .kinds = 0xffff, .size = 99999, .wants = { &want, 1 } } };
+
+	world_send(&w, a.control, &m);
+}
+
+/* Changes to what is damaged, and its removal, which frees what it refers to. */
+static void
+change_it(void)
+{
+	const struct msg_answer *root = client_lease(&a, OID_ROOT, MODE_EXCLUSIVE), *file = client_lease(&a, f, MODE_EXCLUSIVE);
+	struct msg_base bases[2] = { { .oid = OID_ROOT, .version = root == NULL ? 0 : root->version },
+	    { .oid = f, .version = file == NULL ? 0 : file->version } };
+	struct msg_change region[] = { change_region(f, 0, 0), change_cut(f, KIND_XATTR) }, unlink = change_unlink(OID_ROOT, 1);
+	struct message reset = { .type = MSG_reset };
+	const struct msg_committed *done = client_commit(&a, bases + 1, 1, region, 2);
+
+	if (done != NULL && done->status != STATUS_OK)
+		world_send(&w, a.control, &reset);
+	client_commit(&a, bases, 1, &unlink, 1);
+	world_pass(&w, 2000);
+}
+
 /* A client comes and asks for everything; the answers may be what they want. */
 static void
 ask(void)
 {
 	struct msg_want want = { .mode = MODE_SHARED, .last_kind = KIND_MAX, .to = { block_name(255), SUBKEY_MAX }, .limit = 100 };
-	struct msg_change change = change_attr(OID_ROOT);
 
 	world_pass(&w, 60000);
 	if (client_attach(&a) != STATUS_OK)
 		return;
 	client_reclaim(&a, NULL, 0, NULL);
-	for (uint64_t oid = OID_ROOT; oid < a.at.first_oid + 4; oid = oid == OID_ROOT ? a.at.first_oid : oid + 1) {
+	ask_for_tree();
+	for (uint64_t oid = OID_ROOT; oid < f + 4; oid = oid == OID_ROOT ? f : oid + 1) {
 		want.oid = oid;
 		client_read(&a, 0, &want, 1);
 	}
-	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
-	client_commit(&a, NULL, 0, &change, 1);
-	client_pin(&a, a.at.first_oid + 1, false);
+	client_pin(&a, f + 1, false);
 	client_put(&a, 5);
-	world_pass(&w, 2000);
+	change_it();
 }
 
 /* True if somebody saw it. */
@@ -202,13 +243,85 @@ try(const struct row_copy *r, enum damage how, bool *ret_tried, bool *ret_sane)
 		w.server = NULL;
 	world_done(&w);
 	/* Some keys only the engine reads in full. */
-	return damages > 0 || (error < 0 && (kind_of(r) == ROW_SERVER || kind_of(r) == ROW_STATE || kind_of(r) == ROW_PIN));
+	return damages > 0 || (error < 0 && (kind_of(r) == ROW_SERVER || kind_of(r) == ROW_STATE));
+}
+
+static unsigned
+damages(void)
+{
+	unsigned count = 0;
+
+	server_check_store(w.store, report, &count);
+	return count;
+}
+
+static void
+test_bytes_gone(void)
+{
+	struct batch batch;
+	uint64_t pos;
+
+	make_everything();
+	batch_init(&batch);
+	batch_block_free(&batch, block_name(5));
+	store_apply(w.store, &batch, STORE_FREES, &pos);
+	batch_done(&batch);
+	ok(damages() == 1, "a block of which only the row is there is seen");
+	world_done(&w);
+}
+
+/* As if a commit had been rejected that was never sent. */
+static void
+test_rejected_too_many(void)
+{
+	enum { SEQUENCE_END = SECRET_SIZE + KEY_SIZE + 4 + 1 + 7 };
+	struct batch batch;
+	unsigned seen = 0, sessions = 0;
+	uint64_t pos;
+
+	for (size_t i = 0; i < row_count; i++) {
+		struct row_copy r = rows[i];
+
+		if (kind_of(&r) != ROW_SESSION || r.value[SEQUENCE_END] == 0)
+			continue;
+		make_everything();
+		batch_init(&batch);
+		r.value[SEQUENCE_END] = 0;
+		batch_put(&batch, (struct bytes){ r.key, r.key_len }, (struct bytes){ r.value, r.value_len });
+		store_apply(w.store, &batch, 0, &pos);
+		batch_done(&batch);
+		sessions++;
+		seen += damages() > 0;
+		world_done(&w);
+	}
+	ok(sessions == 2 && seen == 1, "a session with more rejected than sent is seen, of %u", sessions);
+}
+
+static int
+fail_to_scan(struct store *s, struct bytes from, struct bytes to, store_visit *visit, void *arg)
+{
+	(void)s, (void)from, (void)to, (void)visit, (void)arg;
+	return -EIO;
+}
+
+static void
+test_unreadable(void)
+{
+	struct store_ops ops;
+	unsigned count = 0;
+
+	make_everything();
+	ops = *w.store->ops;
+	ops.scan = fail_to_scan;
+	w.store->ops = &ops;
+	ok(server_check_store(w.store, report, &count) == 9 && count == 9, "tables that cannot be read are named, each");
+	world_done(&w);
 }
 
 int
 main(void)
 {
-	unsigned tried = 0, unseen[KINDS] = { 0 }, wild = 0, none = 0;
+	unsigned tried = 0, there[KINDS] = { 0 }, unseen[KINDS] = { 0 }, wild = 0, none = 0;
 
 	make_everything();
 	copy_rows();
@@ -223,6 +336,7 @@ main(void)
 			if (!counts)
 				continue;
 			tried++;
+			there[kind]++;
 			wild += !sane;
 			if (seen || !(rules[kind].seen >> how & 1))
 				continue;
@@ -231,7 +345,10 @@ main(void)
 		}
 	for (unsigned kind = ROW_SERVER; kind < KINDS; kind++)
 		if (rules[kind].seen != 0)
-			ok(unseen[kind] == 0, "damage to the row of %s is seen", rules[kind].name);
+			ok(there[kind] > 0 && unseen[kind] == 0, "damage to the row of %s is seen", rules[kind].name);
+	test_bytes_gone();
+	test_rejected_too_many();
+	test_unreadable();
 	ok(wild == 0, "who does not start says why");
 	ok(tried > 200, "%u damages", tried);
 	return tap_done();

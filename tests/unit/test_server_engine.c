@@ -512,6 +512,28 @@ test_unsynced(void)
 	world_done(&w);
 }
 
+static void
+test_end_amid_work(void)
+{
+	struct message get = { .type = MSG_get, .get = { .count = 1 } }, put = { .type = MSG_put, .payload = { block_name(6), ID_SIZE } };
+	struct world w;
+	struct client a;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_put(&a, 5);
+	w.no_pump = true;
+	memset(get.get.id, 5, ID_SIZE);
+	memset(put.put.id, 6, ID_SIZE);
+	world_send(&w, a.bulk, &get);
+	world_send(&w, a.bulk, &put);
+	server_free(w.server);
+	w.server = NULL;
+	ok(store_block_exists(w.store, block_name(5)) == 1 && store_block_exists(w.store, block_name(6)) == 0,
+	    "a server that ends gives back the blocks that it was about to read and write");
+	world_done(&w);
+}
+
 /* ---- reclaim, grace, eviction ---- */
 
 static void
@@ -546,6 +568,8 @@ test_reclaim(void)
 	client_attach(&a);
 	client_reclaim(&a, leases, 1, &lost);
 	ok((recall = recalled(&a)) != NULL && recall->grant == 1, "pending ones are sent again");
+	client_reclaim(&a, leases, 1, &lost);
+	ok(world_closed(&w, a.control), "who has said that this is all is not heard once more");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -764,6 +788,7 @@ main(void)
 	test_older_joins();
 	test_under_lease();
 	test_unsynced();
+	test_end_amid_work();
 	test_reclaim();
 	test_restart();
 	test_late_answer();

@@ -469,6 +469,82 @@ test_too_many(void)
 	world_done(&w);
 }
 
+/* More records than one step frees. */
+static void
+test_much_to_free(void)
+{
+	enum { RECORDS = 600 };
+	static uint8_t keys[RECORDS][8];
+	static struct msg_change changes[RECORDS + 2];
+	struct msg_base base = { .oid = OID_ROOT };
+	const struct msg_committed *done;
+	struct server_stats stats;
+	struct world w;
+	struct client a;
+	uint64_t f;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	f = a.at.first_oid;
+	make_root(&a);
+	client_put(&a, 5);
+	changes[0] = change_attr(f);
+	changes[1] = change_entry(OID_ROOT, 1, f);
+	for (unsigned i = 0; i < RECORDS; i++) {
+		keys[i][6] = i >> 8;
+		keys[i][7] = i;
+		changes[i + 2] = change_region(f, 0, 5);
+		changes[i + 2].subkey.data = keys[i];
+	}
+	base.version = a.sequence;
+	done = client_commit(&a, &base, 1, changes, RECORDS + 2);
+	ok(done != NULL && done->status == STATUS_OK, "a file of many records is made");
+	changes[0] = change_unlink(OID_ROOT, 1);
+	base.version = a.sequence;
+	client_commit(&a, &base, 1, changes, 1);
+	world_pass(&w, 1000);
+	server_stats(w.server, &stats);
+	ok(stats.frees == 1 && stats.nospc == 0 && world_check(&w), "and removed, it is freed in several steps");
+	world_done(&w);
+}
+
+/* Each removal of a range looks at all that the same commit has put. */
+static void
+test_too_much_work(void)
+{
+	enum { RECORDS = 1500, CUTS = 800 };
+	static uint8_t keys[RECORDS][8];
+	static struct msg_change changes[RECORDS + CUTS + 2];
+	struct msg_base base = { .oid = OID_ROOT };
+	const struct msg_committed *done;
+	struct world w;
+	struct client a;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	make_root(&a);
+	changes[0] = change_attr(a.at.first_oid);
+	changes[1] = change_entry(OID_ROOT, 1, a.at.first_oid);
+	for (unsigned i = 0; i < RECORDS; i++) {
+		keys[i][6] = i >> 8;
+		keys[i][7] = i;
+		changes[i + 2] = change_region(a.at.first_oid, 0, 0);
+		changes[i + 2].subkey.data = keys[i];
+	}
+	for (unsigned i = 0; i < CUTS; i++)
+		changes[RECORDS + 2 + i] = change_cut(a.at.first_oid, KIND_REGION);
+	base.version = a.sequence;
+	done = client_commit(&a, &base, 1, changes, RECORDS + 2 + CUTS / 2);
+	ok(done != NULL && done->status == STATUS_OK, "many removals of what was put are done");
+	base.version = a.sequence;
+	for (unsigned i = 0; i < RECORDS + CUTS + 2; i++)
+		changes[i].oid = changes[i].kind == KIND_ENTRY ? OID_ROOT : a.at.first_oid + 1;
+	changes[1] = change_entry(OID_ROOT, 2, a.at.first_oid + 1);
+	done = client_commit(&a, &base, 1, changes, RECORDS + 2 + CUTS);
+	ok(done != NULL && done->status == STATUS_INVALID && world_check(&w), "too many are refused");
+	world_done(&w);
+}
+
 int
 main(void)
 {
@@ -487,5 +563,7 @@ main(void)
 	test_hurry();
 	test_days();
 	test_too_many();
+	test_much_to_free();
+	test_too_much_work();
 	return tap_done();
 }

@@ -15,6 +15,8 @@
 
 #include "tests/tap.h"
 
+enum { LARGE = 100 };
+
 static struct {
 	bool		armed;		/* inside the engine, outside the store */
 	unsigned	count, fail_at;	/* allocations since the start; the one that fails */
@@ -35,7 +37,22 @@ void __wrap_server_received(struct server *s, uint64_t conn, const struct messag
 void __real_server_tick(struct server *s);
 void __wrap_server_tick(struct server *s);
 
+void __real_server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH]);
+void __wrap_server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH]);
+
 static bool arming;		/* the events of the part under test */
+static bool refused;		/* a connection that was not taken: what is said on it nobody hears */
+
+void
+__wrap_server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
+{
+	unsigned count = allocator.count;
+
+	allocator.armed = arming;
+	__real_server_connected(s, conn, device, hash);
+	allocator.armed = false;
+	refused |= count < allocator.fail_at && allocator.count >= allocator.fail_at;
+}
 
 void
 __wrap_server_received(struct server *s, uint64_t conn, const struct message *m)
@@ -145,7 +162,7 @@ say(struct world *w, uint64_t conn, struct message m)
 		if (mail->action->conn == conn && (mail->action->message.id == id || mail->action->message.type == 0 ||
 		    (mail->action->kind == SERVER_READ_BLOCK && mail->action->request == id)))
 			return sane;
-	return one_way && sane;
+	return (one_way || refused) && sane;
 }
 
 static bool
@@ -173,45 +190,101 @@ accounts(struct world *w)
 	return fine;
 }
 
+static uint64_t root_grant, f_grant;	/* a's */
+
+/* Two mounts put one block at a time: the second waits for the first. */
+static bool
+same_block(struct world *w, struct client *a, struct client *b)
+{
+	struct message m = { .type = MSG_put, .payload = { block_name(8), ID_SIZE } };
+	bool fine;
+
+	memset(m.put.id, 8, ID_SIZE);
+	w->no_write = true;
+	fine = world_send(w, a->bulk, &m) > 0 && world_check(w);
+	m.id = 0;
+	fine &= world_send(w, b->bulk, &m) > 0 && world_check(w);
+	w->no_write = false;
+	return fine;
+}
+
+/* One that takes memory in several pieces. */
+static bool
+large_commit(struct world *w, struct client *a)
+{
+	struct msg_change changes[2 * LARGE], cut = change_cut(OID_ROOT, KIND_ENTRY);
+	static const uint8_t value[300];
+	struct msg_small_block blocks[LARGE];
+	struct msg_base bases[] = { { .oid = OID_ROOT, .version = a->sequence }, { .oid = a->at.first_oid, .version = a->sequence } };
+	struct message m = { .type = MSG_commit, .commit = { .sequence = a->sequence + 1, .bases = { bases, 2 },
+	    .changes = { changes, 2 * LARGE }, .blocks = { blocks, LARGE } } };
+	bool fine;
+
+	for (unsigned i = 0; i < LARGE; i++) {
+		changes[2 * i] = change_region(a->at.first_oid, i, i + 10);
+		changes[2 * i].value = (struct bytes){ value, sizeof value };
+		changes[2 * i + 1] = change_entry(OID_ROOT, i + 10, a->at.first_oid);
+		blocks[i].data = (struct bytes){ block_name(i + 10), 20 };
+		memset(blocks[i].id, i + 10, ID_SIZE);
+	}
+	fine = say(w, a->control, m);
+	cut.subkey = (struct bytes){ block_name(10), TOKEN_SIZE };
+	bases[0].version++;
+	m = (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 2, .bases = { bases, 1 },
+	    .changes = { &cut, 1 } } };
+	return fine & say(w, a->control, m);
+}
+
 static bool
 script(struct world *w, struct client *a, struct client *b)
 {
 	uint64_t f = a->at.first_oid, g = f + 1;
 	struct msg_want wants[] = { { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .limit = 100 },
-	    { .oid = f, .mode = MODE_EXCLUSIVE } };
+	    { .oid = f + 50, .mode = MODE_SHARED }, { .oid = f + 51, .mode = MODE_SHARED }, { .oid = f, .mode = MODE_EXCLUSIVE,
+	    .last_kind = KIND_MAX, .to = { block_name(255), SUBKEY_MAX }, .limit = 1000 } };
 	struct msg_change changes[] = { change_attr(g), change_entry(OID_ROOT, 2, g), change_region(f, 0, 7),
 	    change_cut(f, KIND_XATTR), change_attr(UINT64_C(1) << 40) };
-	struct msg_base bases[] = { { .oid = OID_ROOT }, { .oid = f } };
-	struct msg_lease leases[] = { { .oid = OID_ROOT, .mode = MODE_NONE, .grant = 1 }, { .oid = f } };
+	struct msg_base bases[] = { { .oid = OID_ROOT, .version = a->sequence + 2 }, { .oid = f, .version = a->sequence + 1 } };
+	struct msg_lease leases[] = { { .oid = OID_ROOT, .mode = MODE_NONE, .grant = root_grant },
+	    { .oid = f, .grant = f_grant } };
 	struct msg_pinning pins[] = { { .oid = f, .on = 1 } };
 	struct message m = { .type = MSG_put, .payload = { block_name(7), ID_SIZE } };
 	bool fine = true;
 
 	memset(m.put.id, 7, ID_SIZE);
 	fine &= say(w, a->bulk, m);
+	fine &= large_commit(w, a);
 	fine &= say(w, a->bulk, (struct message){ .type = MSG_have, .have = { .ids = {
 	    (const uint8_t (*)[ID_SIZE])block_name(7), 1 } } });
 	m = (struct message){ .type = MSG_get, .get = { .count = 1 } };
 	memset(m.get.id, 7, ID_SIZE);
 	fine &= say(w, a->bulk, m);
-	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 1,
+	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 3,
 	    .bases = { bases, 2 }, .changes = { changes, 4 } } });
-	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .size = 99999, .wants = { wants, 2 } } });
+	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .budget = 1000,
+	    .size = 99999, .wants = { wants, 3 } } });
+	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .size = 99999,
+	    .wants = { wants + 3, 1 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_pin, .pin = { .pins = { pins, 1 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_release, .release = { .leases = { leases, 2 } } });
-	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 2,
+	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 4,
 	    .changes = { changes + 4, 1 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_reset });
 	fine &= say(w, a->control, (struct message){ .type = MSG_alloc });
 	fine &= say(w, a->control, (struct message){ .type = MSG_statfs });
 	fine &= say(w, b->control, (struct message){ .type = MSG_keepalive });
 	fine &= accounts(w);
+	fine &= same_block(w, a, b);
+	m = (struct message){ .type = MSG_attach, .attach = { .generation = 1 } };
+	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
+	fine &= say(w, world_connect(w, 4), m);
 	m = (struct message){ .type = MSG_attach, .attach = { .session = b->at.session, .generation = 2 } };
 	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
 	b->control = world_connect(w, 2);
 	world_proof(b->control, b->at.secret, m.attach.proof);
 	fine &= say(w, b->control, m);
-	leases[0].mode = MODE_SHARED;
+	/* One that was dropped with the connection, unchanged since. */
+	leases[0] = (struct msg_lease){ .oid = OID_ROOT + 1, .mode = MODE_SHARED };
 	fine &= say(w, b->control, (struct message){ .type = MSG_reclaim, .reclaim = { .last = 1, .leases = { leases, 1 } } });
 	world_pass(w, 300);
 	fine &= say(w, a->control, (struct message){ .type = MSG_bye });
@@ -226,7 +299,8 @@ run(unsigned n, int error, bool *ret_fine)
 	struct store_ops ops;
 	struct world w;
 	struct client a, b;
-	struct msg_change changes[] = { change_attr(OID_ROOT), change_attr(0), change_entry(OID_ROOT, 1, 0) };
+	struct msg_change changes[] = { change_attr(OID_ROOT), change_attr(0), change_entry(OID_ROOT, 1, 0), change_attr(0),
+	    change_entry(0, 5, 0) };
 	unsigned *count = error == 0 ? &allocator.count : &disk.count;
 	bool reached;
 
@@ -242,13 +316,16 @@ run(unsigned n, int error, bool *ret_fine)
 	w.store->ops = &ops;
 	a = client_new(&w, 1);
 	b = client_new(&w, 2);
-	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
-	changes[1].oid = changes[2].orefs.at[0] = a.at.first_oid;
-	client_commit(&a, NULL, 0, changes, 3);
+	root_grant = client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->grant;
+	changes[1].oid = changes[2].orefs.at[0] = changes[4].oid = a.at.first_oid;
+	changes[3].oid = changes[4].orefs.at[0] = a.at.first_oid + 2;
+	client_commit(&a, NULL, 0, changes, 5);
+	f_grant = client_lease(&a, a.at.first_oid, MODE_EXCLUSIVE)->grant;
 	allocator.count = disk.count = 0;
 	allocator.fail_at = error == 0 ? n : 0;
 	disk.fail_at = n;
 	disk.error = error;
+	refused = false;
 	arming = true;
 	*ret_fine = script(&w, &a, &b);
 	arming = false;

@@ -164,6 +164,20 @@ test_config(void)
 	    ssh_config_read(&c, "hostname h\nport 0\n") == -EINVAL, "what is no configuration");
 }
 
+static int
+say_yes(void *context, const char *prompt, bool echo, char to[SSH_SECRET])
+{
+	(void)context, (void)prompt, (void)echo;
+	strcpy(to, "yes");
+	return 0;
+}
+
+static void
+say_nothing(void *context, int error, const char *why)
+{
+	(void)context, (void)error, (void)why;
+}
+
 static void
 test_kept(void)
 {
@@ -186,6 +200,13 @@ test_kept(void)
 	ok(!ssh_kept("me@h", secret), "three times in a row is enough");
 	ssh_ask_nobody();
 	ok(ssh_ask_secret(NULL, "?", secret) == -ENODATA, "nobody is asked any more");
+	ssh_ask_through(&(struct ssh_asker){ .ask = say_yes, .over = say_nothing });
+	ok(ssh_ask_possible() && ssh_ask_secret(NULL, "?", secret) == 0, "but who answers in their stead");
+	ssh_ask_quietly(true);
+	ok(!ssh_ask_possible() && ssh_ask_secret(NULL, "?", secret) == -ENODATA, "and not even they by an attempt that is quiet");
+	ssh_ask_quietly(false);
+	ssh_ask_done(0, "");
+	ssh_ask_through(NULL);
 }
 
 int
