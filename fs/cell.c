@@ -1,6 +1,7 @@
 /*
  * cell.c - opened cells, by block id and index.  Blocks are immutable, so a
  * cell never goes stale; the least recently used leave when the cache is full.
+ * A buffer has little room besides what its cells hold: only that is counted.
  *  One that could not be fetched is there until those who wait for it have
  * looked: who still needs it then has a record that names it, under a lease, and
  * is failed (R8).  The block may come again, with the next who writes the same.
@@ -12,6 +13,14 @@ struct fetch_state {
 	bool		 ahead;			/* its failure is nobody's: who needs it asks again */
 	TAILQ_ENTRY(fetch_state) link;
 };
+
+enum { COST = 256 };	/* of a cell and its buffer, besides the bytes: files may be small */
+
+static size_t
+cost(size_t len)
+{
+	return len + COST;
+}
 
 static size_t
 slot_of(const struct engine *e, const uint8_t id[ID_SIZE], uint8_t index)
@@ -47,7 +56,7 @@ cell_forget(struct engine *e, struct cell *c)
 	TAILQ_REMOVE(&e->cell_lru, c, lru_link);
 	e->cells_count--;
 	e->cells_failed -= c->error != 0;
-	e->cells_bytes -= c->len;
+	e->cells_bytes -= cost(c->len);
 	buffer_put(c->buffer);
 	free(c);
 }
@@ -110,9 +119,24 @@ cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buff
 	TAILQ_INSERT_TAIL(&e->cell_lru, c, lru_link);
 	e->cells_count++;
 	e->cells_failed += error != 0;
-	e->cells_bytes += len;
+	e->cells_bytes += cost(len);
 	while (e->cells_bytes > e->config.cache_max && TAILQ_FIRST(&e->cell_lru) != c)
 		cell_forget(e, TAILQ_FIRST(&e->cell_lru));
+}
+
+/* A few bytes in a large buffer get one of their own, or the cache would hold many times what it counts. */
+void
+cell_add_block(struct engine *e, const uint8_t id[ID_SIZE], struct buffer *b, size_t start, size_t len)
+{
+	struct buffer *own = len <= b->capacity / 2 ? buffer_new_raw(len) : NULL;
+	const uint8_t *data = b->data + start;
+
+	if (own != NULL)
+		data = memcpy(own->data, data, len);
+	for (size_t at = 0; at < len; at += CELL_SIZE)
+		cell_add(e, id, (uint8_t)(at / CELL_SIZE), own != NULL ? own : b, data + at,
+		    len - at < CELL_SIZE ? len - at : CELL_SIZE, 0);
+	buffer_put(own);
 }
 
 static bool

@@ -510,6 +510,7 @@ int		 offline_sync(struct engine *e);
 void		 wake_all(struct engine *e);
 
 /* ---- sleep.c ---- */
+void		 sleep_clock(struct engine *e, uint64_t before_ms);	/* it was that until now */
 void		 sleep_tick(struct engine *e);
 /* Of an operation that would have to wait: 0 if it may. */
 int		 sleep_error(const struct engine *e, const struct op *op);
@@ -647,6 +648,8 @@ struct cell {
 struct cell	*cell_find(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index);
 void		 cell_add(struct engine *e, const uint8_t id[ID_SIZE], uint8_t index, struct buffer *b,
 		    const uint8_t *data, size_t len, int error);
+/* All cells of a block, whose bytes lie in the buffer. */
+void		 cell_add_block(struct engine *e, const uint8_t id[ID_SIZE], struct buffer *b, size_t start, size_t len);
 void		 cell_forget(struct engine *e, struct cell *c);
 /* Who waited for them has been told. */
 void		 cell_forget_failed(struct engine *e);

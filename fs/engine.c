@@ -619,8 +619,11 @@ engine_invalidated(struct engine *e, uint64_t oid, bool pages, int error)
 void
 engine_clock(struct engine *e, uint64_t now_ms, struct timespec real)
 {
+	uint64_t before_ms = e->now_ms;
+
 	e->now_ms = now_ms;
 	e->real = real;
+	sleep_clock(e, before_ms);
 }
 
 void

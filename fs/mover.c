@@ -320,7 +320,7 @@ open_run(void *context, const struct block_header *h, unsigned first, unsigned c
 	for (unsigned i = first; i < first + count; i++) {
 		if (block_cells(h, i, 1, &offset, &size) < 0)
 			return -EBADMSG;
-		if ((b = buffer_new_raw(CELL_SIZE)) == NULL)
+		if ((b = buffer_new_raw(cell_length(h, i))) == NULL)
 			return -ENOMEM;
 		len = cell_open(t->mover->keys, f->id, h, i, (struct bytes){ sealed.data + (offset - base), size }, b->data);
 		if (len < 0) {

@@ -7,7 +7,8 @@
  *
  *	AWAKE	-> DOZING	the machine is about to sleep
  *	DOZING	-> ASLEEP	the server is away, or somebody has waited for DOZE_MS
- *	any	-> AWAKE	the machine woke up, or SLEEP_MS have passed: nobody came to say so
+ *	any	-> AWAKE	the machine woke up: somebody said so, or we have stood still for FROZEN_MS;
+ *				or SLEEP_MS have passed, and it did not sleep
  *
  * DOZING, the server answers, and all goes on as ever.  ASLEEP, what needs
  * nothing from elsewhere is still done; whatever would wait fails at once, as
@@ -20,6 +21,10 @@
  * and attributes before, and is given none to keep meanwhile.  Not pages: to
  * lose them would kill who runs a program from here.
  *
+ * Programs may run before anybody says that it woke up, and need the server
+ * then: they wait for it as ever.  The clock goes on while the machine sleeps,
+ * so the first event after it is a long time after the last one before.
+ *
  * Invariants:
  * 1. ASLEEP nobody waits but the driver's operations and the shell's own.
  * 2. But AWAKE no reply is cacheable.
@@ -29,6 +34,7 @@
 enum {
 	DOZE_MS		= 200,
 	SLEEP_MS	= 60 * 1000,
+	FROZEN_MS	= 3000,		/* between events, of which there are several in a second */
 };
 
 /* Does nobody of the kernel's wait for it? */
@@ -79,6 +85,13 @@ engine_sleep(struct engine *e, bool on)
 		doze(e);
 	}
 	engine_settle(e);
+}
+
+void
+sleep_clock(struct engine *e, uint64_t before_ms)
+{
+	if (e->sleep != AWAKE && e->now_ms - before_ms >= FROZEN_MS)
+		wake_up(e);
 }
 
 void

@@ -521,9 +521,7 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 		TAILQ_REMOVE(&s->flushes, f, link);
 		f->span = NULL;
 		f->object = NULL;
-		for (uint32_t at = 0; at < f->flush.len; at += CELL_SIZE)
-			cell_add(e, f->flush.id, at / CELL_SIZE, f->flush.buffer, f->flush.buffer->data + f->flush.start + at,
-			    f->flush.len - at < CELL_SIZE ? f->flush.len - at : CELL_SIZE, 0);
+		cell_add_block(e, f->flush.id, f->flush.buffer, f->flush.start, f->flush.len);
 		e->dirty_bytes += f->flush.len;
 		txn_keep(e, f);
 	}

@@ -240,6 +240,12 @@ block_id(const struct volume_keys *keys, const uint8_t *plain, size_t len, uint8
 
 /* ---- opening ---- */
 
+size_t
+cell_length(const struct block_header *h, unsigned index)
+{
+	return plain_of(h->length, index);
+}
+
 ssize_t
 cell_open(const struct volume_keys *keys, const uint8_t id[ID_SIZE],
     const struct block_header *h, unsigned index, struct bytes cell, uint8_t *to)

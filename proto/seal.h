@@ -76,8 +76,10 @@ int	block_header_decode(struct block_header *h, struct bytes from);
 /* Byte range of cells [first, first + count) in the sealed block; 0 or -EINVAL. */
 int	block_cells(const struct block_header *h, unsigned first, unsigned count,
 	    size_t *ret_offset, size_t *ret_size);
+/* The plain length of a cell that the block has. */
+size_t	cell_length(const struct block_header *h, unsigned index);
 /*
- * Opens one cell into to[CELL_SIZE]; returns its plain length, -EBADMSG,
+ * Opens one cell into to[cell_length()]; returns that length, -EBADMSG,
  * -ENOTSUP (epoch not known here) or -ENOMEM.  `cell` is exactly the sealed
  * cell.  That the block has the id it is asked for by is proved by the tags
  * only against the server; see block_id() for what a member may have stored.

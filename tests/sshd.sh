@@ -221,8 +221,8 @@ amid_copy() {	# NAME FAULT
 	writer=$!
 	dd if="$T/$name.source" of="$M/$name.copy" bs=1M conv=fsync 2>/dev/null &
 	copy=$!
-	wait_for 10 test -s "$M/$name.copy" || return
-	wait_for 10 test -s "$T/$name.acknowledged" || return
+	wait_for 30 test -s "$M/$name.copy" || return
+	wait_for 30 test -s "$T/$name.acknowledged" || return
 	acknowledged=$(tail -n 1 "$T/$name.acknowledged")
 	"$@" || return
 	# Fsync works again, and the copy ends well.

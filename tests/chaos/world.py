@@ -66,6 +66,18 @@ def command_line(pid):
         return []
 
 
+def is_stopped(pid):
+    """All its threads; none, if it is gone."""
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat") as f:
+                if f.read().rpartition(")")[2].split()[0] not in "TtZX":
+                    return False
+    except OSError:
+        pass
+    return True
+
+
 def resident_mb(pid):
     """What is its own; not the file that LMDB maps."""
     try:
@@ -153,6 +165,8 @@ class Server:
     def cut_power(self, seed):
         with open(f"{self.world.top}/disk.out") as out:
             cuts = out.read().count("cut")
+        self.process.send_signal(signal.SIGSTOP)	# or it would tell of a disk that fails, as no power cut lets it
+        wait_for(1, lambda: is_stopped(self.process.pid))
         self.disk.send_signal(signal.SIGUSR1)
         if not wait_for(20, lambda: open(f"{self.world.top}/disk.out").read().count("cut") > cuts):
             raise Broken("the power of the server's disk is not cut")

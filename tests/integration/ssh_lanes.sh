@@ -39,9 +39,14 @@ killed() {
 	pkill -KILL -P "$child"
 	kill -KILL "$child"
 	touch "$T/enough"
-	wait $writer_pid && client ann sync "$M" && remount_client ann "$ssh_store" && cmp "$T/sent" "$M/sent" && umount_client ann
+	wait $writer_pid && client ann sync "$M"
 }
-check_here "it dies in mid-copy, and nothing is lost" killed
+check_here "it dies in mid-copy, and the copy goes on" killed
+
+idle() { wait_for 60 has_bridges store 2; }
+check_here "what is of no more use is closed" idle
+same() { remount_client ann "$ssh_store" && cmp "$T/sent" "$M/sent" && umount_client ann; }
+check_here "and nothing was lost" same
 
 # Once it is mounted no command is nuaged any more.
 refused() {

@@ -47,12 +47,12 @@ sleeps() {	# PID...
 	kill -CONT "$@"
 	return $status
 }
-# As before a sleep: what waits for the server afterwards is told that it is away, so nobody runs then.
+# Nobody waits for the server when the notice comes: who did could not be frozen, and would be told
+# that the host is down.  Then all runs on as it was; that it is awake the mount hears a while later.
 with_notice() {
-	kill -STOP $copy $writer && client ann sync --sleep "$M" || return
-	sleeps "${client_pids[ann]}"
-	local status=$?
-	client ann sync --wake "$M" && kill -CONT $copy $writer && timeout 60 ls "$M/bobs-${client_pids[ann]}" && return $status
+	kill -STOP $copy $writer && client ann sync "$M" && client ann sync --sleep "$M" || return
+	sleeps "${client_pids[ann]}" $copy $writer || return
+	timeout 60 ls "$M/bobs-${client_pids[ann]}" && client ann sync --wake "$M"
 }
 # So it is with a laptop whose hook was forgotten, or a virtual machine.
 without_notice() { sleeps "${client_pids[ann]}" $copy $writer && timeout 60 ls "$M/bobs-${client_pids[ann]}"; }

@@ -224,6 +224,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	import fcntl, sys
 	try:
 	    fcntl.lockf(open(sys.argv[1], "w"), fcntl.LOCK_EX)
+	    print("waits", flush=True)
 	    fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX)
 	    print("taken")
 	except OSError as e:
@@ -231,7 +232,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	PY
 	local waiter=$!
 	freeze_along $waiter
-	wait_for 20 awaits_mount $waiter || return
+	wait_for 20 grep -q waits "$T/lock" && wait_for 20 awaits_mount $waiter || return
 	suspend 1
 	local status=$?
 	exec 8>&-
@@ -240,6 +241,7 @@ locks() {	# nor does who waits for a lock keep it awake
 	grep -q "No locks available" "$T/lock" && [ $status = 0 ] && slept_within 3000 && flock -n "$M/locked" true
 }
 
+looked() { [ "$(wc -l <"$T/looks")" -gt 12 ]; }
 stale() {	# what changed during the sleep is not shown as it was, from the first look on
 	printf old >"$M/shared" && flush_client ann || return
 	# Bob's machine does not sleep.
@@ -263,7 +265,7 @@ stale() {	# what changed during the sleep is not shown as it was, from the first
 	PY
 	local looker=$! changer
 	freeze_along $looker
-	wait_for 20 eval '[ "$(wc -l <"$T/looks")" -gt 20 ]' || return
+	wait_for 20 looked || return
 	( wait_for 10 grep -q FROZEN "$T/slept"; printf "brand-new" >"$B/shared" && sync "$B/shared" && date +%s.%N ) >"$T/changed" &
 	changer=$!
 	: >"$T/slept"

@@ -50,6 +50,7 @@ struct mount {
 	struct transfers transfers;
 	uint64_t	 requests;
 	uint64_t	 stalled_until_us;
+	uint64_t	 late_until_us;		/* a stall was cut short: what was to arrive after it still does then */
 	uint64_t	 overslept_until_us;
 	bool		 dozing;		/* the engine was told that the machine is about to sleep */
 	bool		 reading;		/* its processes change nothing, and keep nothing open */

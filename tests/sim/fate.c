@@ -171,7 +171,8 @@ lose(struct mount *m, const struct engine_status *s)
 	l->open = s->commits_pending > 0 ? s->sequence : 0;
 	l->gave_up = true;
 	/* The kernel is told at once, and again when replies that were on their way have left: each takes its time. */
-	l->swept_us = j->sim->now_us + 2 * j->sim->plan.invalidate_max_us + j->sim->plan.reply_max_us;
+	l->swept_us = (m->late_until_us > j->sim->now_us ? m->late_until_us : j->sim->now_us) +
+	    2 * j->sim->plan.invalidate_max_us + j->sim->plan.reply_max_us;
 	for (size_t i = 0; i < j->calls_count; i++) {
 		struct call *c = j->calls[i];
 
@@ -443,14 +444,23 @@ fate_done(struct sim *sim, struct call *c)
 
 /* ---- deciding ---- */
 
+/* Void until its mount has heard what it has still; but some of it has come already. */
+static bool
+is_coming(const struct call *c)
+{
+	const struct ledger *l = c->mount->ledger;
+
+	return c->voided && !c->lost && !c->past && l->absent && l->back && l->back_step != 0;
+}
+
 /* By somebody else, in what the judge has not come to yet: then the store may have that already. */
 static bool
 touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
 {
-	for (size_t i = j->verified; i < j->count; i++) {
+	for (size_t i = 0; i < j->count; i++) {
 		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
-		if (c != NULL && c->mount != m && c->error == 0 && fate_changes_something(c) &&
+		if (c != NULL && c->mount != m && (i >= j->verified || is_coming(c)) && c->error == 0 && fate_changes_something(c) &&
 		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
 			return true;
 	}

@@ -376,6 +376,7 @@ fault_heal(struct sim *sim)
 	for (unsigned i = 0; i < sim->plan.clients; i++) {
 		sim->clients[i]->unreachable_until_us = sim->now_us;
 		if (sim->clients[i]->mount != NULL) {
+			sim->clients[i]->mount->late_until_us = sim->clients[i]->mount->stalled_until_us;
 			sim->clients[i]->mount->stalled_until_us = sim->now_us;
 			client_hear(sim->clients[i]->mount);
 		}

@@ -351,6 +351,59 @@ test_regions_ahead(void)
 	world_teardown();
 }
 
+/* ---- more than is taken ---- */
+
+/* Writes of `len` bytes, `step` apart, until one waits, and then until it is done; how many were done before. */
+static unsigned
+writes_before_one_waits(uint64_t ino, uint64_t handle, uint64_t step, size_t len)
+{
+	static const uint8_t bytes[REGION_SIZE];
+	struct op op = { .type = OP_WRITE, .ino = ino, .handle = handle, .data = { bytes, len } };
+	unsigned count = 0, replies;
+
+	while (count < 1000 && world_submit(&op)) {
+		world_replied(&op);
+		op.offset = ++count * step;
+	}
+	if (count == 1000)
+		return count;
+	replies = w.reply_count;
+	for (unsigned i = 0; i < 50 && w.reply_count == replies; i++) {
+		world_answer_all();
+		world_pass(100);
+	}
+	ok(w.reply_count == replies + 1 && op.error == 0 && world_sane(), "and goes on when there is room again");
+	world_replied(&op);
+	world_answer_all();
+	return count;
+}
+
+static void
+test_many_pieces(void)
+{
+	uint64_t h, a;
+	unsigned count;
+
+	world_setup();
+	a = world_create("a", &h);
+	count = writes_before_one_waits(a, h, 1000, 10);
+	ok(count > 30 && count < 100, "a region takes %u pieces, then who writes waits", count);
+	world_teardown();
+}
+
+static void
+test_much_content(void)
+{
+	uint64_t h, a;
+	unsigned count;
+
+	world_setup_as(&(struct engine_config){ .dirty_max = 2 * REGION_SIZE });
+	a = world_create("a", &h);
+	count = writes_before_one_waits(a, h, REGION_SIZE, REGION_SIZE);
+	ok(count == 3, "content beyond the limit waits, after %u regions", count);
+	world_teardown();
+}
+
 /* ---- offline ---- */
 
 static int
@@ -448,10 +501,38 @@ test_pieces_elsewhere(bool asked_before)
 	world_teardown();
 }
 
+/* What is kept for readers takes no more memory than is counted. */
+static void
+test_room_of_cells(void)
+{
+	struct op op = { .type = OP_FSYNC };
+	struct engine_status status;
+	struct flush *f;
+	struct buffer *b;
+	uint64_t h;
+
+	world_setup();
+	op.ino = world_create("a", &h);
+	world_write(op.ino, h, 500000, 50000);
+	world_submit(&op);
+	f = world_take_store();
+	b = buffer_get(f->buffer);
+	ok(b->capacity == REGION_SIZE && f->len == 50000, "some bytes in the midst of a region, to be stored");
+	world_stored(f);
+	world_answer_all();
+	world_replied(&op);
+	engine_status(w.engine, &status);
+	ok(status.cached_bytes >= 50000, "they are kept for readers");
+	ok(b->refs == 1, "but not the room of the region");
+	buffer_put(b);
+	world_teardown();
+}
+
 int
 main(void)
 {
 	world_begin();
+	test_room_of_cells();
 	test_gap();
 	test_held_size();
 	test_held_over();
@@ -464,6 +545,8 @@ main(void)
 	test_old_tail();
 	test_read_beside_writer();
 	test_regions_ahead();
+	test_many_pieces();
+	test_much_content();
 	test_pieces_elsewhere(false);
 	test_pieces_elsewhere(true);
 	return tap_done();

@@ -55,6 +55,23 @@ test_long_listing(void)
 	world_teardown();
 }
 
+/* Two names of FAR, in the order that the server has. */
+static void
+name_two(struct msg_record names[2], uint8_t tokens[2][TOKEN_SIZE], uint8_t values[2][64], const char *texts[2])
+{
+	bool swapped;
+
+	name_token(w.keys, FAR, world_text("one"), tokens[0]);
+	name_token(w.keys, FAR, world_text("two"), tokens[1]);
+	swapped = memcmp(tokens[0], tokens[1], TOKEN_SIZE) > 0;
+	for (unsigned i = 0; i < 2; i++) {
+		texts[i] = (i == 1) != swapped ? "two" : "one";
+		name_token(w.keys, FAR, world_text(texts[i]), tokens[i]);
+		names[i].subkey = (struct bytes){ tokens[i], TOKEN_SIZE };
+		names[i].value = (struct bytes){ values[i], (size_t)entry_encode(world_text(texts[i]), DT_REG, values[i], 64) };
+	}
+}
+
 /* The names known so far were removed: that is not the end. */
 static void
 test_listing_of_removed(void)
@@ -66,20 +83,10 @@ test_listing_of_removed(void)
 	    { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 2 }, 1 } } };
 	struct msg_answer answer = { .oid = FAR, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 1, .more = 1,
 	    .records = { names, 2 } };
-	const char *texts[2] = { "one", "two" };
+	const char *texts[2];
 
 	world_setup();
-	name_token(w.keys, FAR, world_text("one"), tokens[0]);
-	name_token(w.keys, FAR, world_text("two"), tokens[1]);
-	if (memcmp(tokens[0], tokens[1], TOKEN_SIZE) > 0) {
-		texts[0] = "two";
-		texts[1] = "one";
-	}
-	for (unsigned i = 0; i < 2; i++) {
-		name_token(w.keys, FAR, world_text(texts[i]), tokens[i]);
-		names[i].subkey = (struct bytes){ tokens[i], TOKEN_SIZE };
-		names[i].value = (struct bytes){ values[i], (size_t)entry_encode(world_text(texts[i]), DT_REG, values[i], sizeof values[i]) };
-	}
+	name_two(names, tokens, values, texts);
 	world_submit(&list);
 	world_grant_one(1, world_object(FAR, MODE_EXCLUSIVE, 7, 1, &world_directory));
 	world_grant_one(1, answer);
@@ -101,6 +108,42 @@ test_listing_of_removed(void)
 	world_teardown();
 }
 
+/* Who is told what is known will want the rest. */
+static void
+test_listing_ahead(void)
+{
+	struct op list = { .type = OP_READDIR, .ino = FAR, .size = 100 }, more = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
+	struct op last = more;
+	uint8_t tokens[2][TOKEN_SIZE], values[2][64];
+	struct msg_record names[2] = { { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 1 }, 1 } },
+	    { .kind = KIND_ENTRY, .orefs = { (uint64_t[]){ FAR + 2 }, 1 } } };
+	struct msg_answer answer = { .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .more = 1,
+	    .records = { names, 2 } };
+	const char *texts[2];
+	unsigned reads;
+
+	world_setup();
+	name_two(names, tokens, values, texts);
+	world_submit(&list);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &world_directory));
+	world_grant_one(1, answer);
+	ok(list.entries_count == 3, "a listing has room for one of two names");
+	more.offset = list.entries_count == 3 ? list.entries[2].offset : 0;
+	world_replied(&list);
+	reads = w.sent[MSG_read];
+	ok(world_submit(&more) && more.entries_count == 1, "the other one is told at once");
+	ok(w.sent[MSG_read] == reads + 1 && w.wants[0].kind == KIND_ENTRY && w.wants[0].limit > 1,
+	    "and what comes behind it is asked for");
+	last.offset = more.entries_count == 1 ? more.entries[0].offset : 0;
+	world_replied(&more);
+	answer.more = 0;
+	answer.records.count = 0;
+	world_grant_one(1, answer);
+	ok(world_submit(&last) && last.error == 0 && last.entries_count == 0, "so that nobody waits for the end");
+	world_replied(&last);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -108,5 +151,6 @@ main(void)
 	test_cancelled();
 	test_long_listing();
 	test_listing_of_removed();
+	test_listing_ahead();
 	return tap_done();
 }

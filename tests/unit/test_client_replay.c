@@ -664,7 +664,7 @@ names_of_devices(void)
 	forget();
 	cut_off();
 	sink.next = notes_count + 1;
-	world_setup_unattached(&sink);
+	world_setup_unattached(&(struct engine_config){ .journal = &sink });
 	replay_new(&replay, "a/b\n", true);
 	for (size_t i = 0; i < notes_count; i++)
 		replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len });
