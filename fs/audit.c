@@ -31,6 +31,7 @@ engine_status(const struct engine *e, struct engine_status *to)
 	to->journal_bytes = e->journal.bytes - e->journal.dead_bytes;
 	to->journal_full = e->journal.broken;
 	to->journal_stranded = e->journal.stranded;
+	to->journal_error = e->journal.stranded ? e->journal.redo_error : 0;
 	if (e->journal.stranded)
 		TAILQ_FOREACH(o, &e->lru, lru_link)
 			to->waiting_objects += o->waits;

@@ -110,7 +110,7 @@ show_conflicts(struct listing *s, const uint8_t *id)
 static void
 show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 {
-	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "logind", "journal",
+	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "journal_error", "logind", "journal",
 	    "disk_error" };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
@@ -218,6 +218,8 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	if (strcmp(fact(f, "journal"), "stranded") == 0)
 		printf("    the server went on without changes of %s files: they wait in the journal, to be done again\n",
 		    fact(f, "waiting_objects"));
+	if (fact(f, "journal_error")[0] != '\0')
+		printf("    what waits there cannot be done again now: %s\n", fact(f, "journal_error"));
 	show_unsaved(f);
 	if (strcmp(fact(f, "journal"), "full") == 0)
 		printf("    NO ROOM on this machine's disk for the journal: changes are answered when the server has them\n");

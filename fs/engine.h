@@ -276,6 +276,7 @@ struct engine_status {
 	bool		journal_full;		/* it cannot be kept: changes wait for the server */
 	bool		journal_stranded;	/* it holds what was lost here, and is to be run again */
 	size_t		waiting_objects;	/* of which it does */
+	int		journal_error;		/* why that cannot be done now, or 0 */
 };
 void	engine_status(const struct engine *e, struct engine_status *to);
 /* Calls report() with the path of each object that has changes not on the server, or lost ones. */

@@ -147,6 +147,13 @@ int	engine_own(struct engine *e, uint64_t session);
 bool	engine_redo_due(const struct engine *e, uint64_t *ret_losses, bool *ret_keep);
 /* 0: it was, or -EAGAIN when more was lost meanwhile.  An error: nobody waits for it before the next attempt. */
 int	engine_redo_end(struct engine *e, uint64_t losses, int error);
+/*
+ * Before anything is done: of a journal that the last mount left, and that is
+ * to be run again like what is lost here, ino's content; then, with the first
+ * commit that did not land, the names.
+ */
+int	engine_leave(struct engine *e, uint64_t ino, uint64_t version);
+int	engine_left(struct engine *e, uint64_t sequence);
 /* The content that ino lost is now in a file beside it, or nowhere: its handles hear of that. */
 void	engine_redo_beside(struct engine *e, uint64_t ino);
 /* Logs one of the driver's own, synced. */

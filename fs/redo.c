@@ -16,6 +16,9 @@
  *	LOST	-> WHOLE	the driver came to the end and nothing was lost since: REDONE
  *	LOST	-> stuck	the driver cannot go on, for now: syncs fail with its reason;
  *	stuck	-> LOST		it tries again
+ *	(new)	-> LOST		the last mount's journal did not fit the server (replay.h): it is
+ *				taken for lost here, so that the volume can be used meanwhile,
+ *				to remove what is in the way
  *
  * Operations of others on an object that waits are parked, so that nobody
  * builds on its old state: as long as the driver gets on, which is that it
@@ -194,6 +197,41 @@ engine_redo_end(struct engine *e, uint64_t losses, int error)
 	wake(e, WAIT_REDO, 0);
 	run_all(e);
 	return error;
+}
+
+int
+engine_leave(struct engine *e, uint64_t ino, uint64_t version)
+{
+	struct object *o = object_get(e, ino);
+	struct journal_entry n = { .kind = JOURNAL_LOSS, .ino = ino, .sequence = UINT64_MAX };
+	int r = o == NULL ? -ENOMEM : journal_append(e, &n, false);
+
+	if (r < 0)
+		return r;
+	o->waits = true;
+	o->lost_version = version;
+	return 0;
+}
+
+int
+engine_left(struct engine *e, uint64_t sequence)
+{
+	struct journal *j = &e->journal;
+	struct journal_entry names = { .kind = JOURNAL_LOSS, .sequence = sequence };
+	struct journal_entry rest = { .kind = JOURNAL_TRIM, .sequence = e->sequence, .ino = e->session, .version = e->boot };
+	int r = journal_append(e, &names, false);
+
+	/* What was not lost has landed; and commits are counted anew, if the session is another. */
+	rest.upto = j->next;
+	if (r == 0)
+		r = journal_append(e, &rest, true);
+	if (r < 0)
+		return r;
+	redo_lost(e, true);
+	j->keep_oids = e->resumed;
+	j->session = e->session;
+	j->boot = e->boot;
+	return 0;
 }
 
 void

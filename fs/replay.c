@@ -5,6 +5,10 @@
  * name while the conflict name is taken; or, when its content has no place
  * any more, a copy is made (replay_beside.c), then RUN on that.  Then the
  * conflicts, then SYNC.
+ *
+ * Where the server is full, and the mount lives, what adds something waits for
+ * the next attempt, with all that builds upon it; but removals go ahead: they
+ * may be what it waits for.
  */
 #include "fs/replay_room.h"
 
@@ -66,15 +70,89 @@ due(struct replay *r, const struct item *t)
 	return t->run && (f == NULL || !f->unlinked || r->live);
 }
 
+/* ---- a full server ---- */
+
+static void
+set_waiting(struct replay *r, uint64_t oid, bool in_it)
+{
+	struct fact *f = oid == 0 ? NULL : fact_find(r, oid);
+
+	if (f == NULL)
+		return;
+	f->names_wait |= in_it;
+	f->waits |= !in_it;
+}
+
+static void
+wait_for_room(struct replay *r, struct item *t)
+{
+	struct journal_entry n;
+
+	t->waits = true;
+	if (journal_decode(&n, t->entry) < 0)
+		return;
+	set_waiting(r, n.ino, t->name && n.type != OP_LINK);
+	set_waiting(r, n.ino2, true);
+	set_waiting(r, n.child, false);
+	set_waiting(r, n.victim, false);
+}
+
+/* Does what waits make, move or remove the name in that directory, or, without a name, any? */
+static bool
+name_waits(struct replay *r, uint64_t directory, struct bytes name)
+{
+	const struct fact *f = fact_find(r, directory);
+	struct journal_entry n;
+
+	for (size_t i = 0; f != NULL && f->names_wait && i < r->at; i++) {
+		if (!r->items[i].waits || journal_decode(&n, r->items[i].entry) < 0)
+			continue;
+		if (n.ino == directory && (name.len == 0 || (n.name.len == name.len && memcmp(n.name.data, name.data, name.len) == 0)))
+			return true;
+		if (n.ino2 == directory && n.type == OP_LINK)
+			n.name2 = n.name;
+		if (n.ino2 == directory && (name.len == 0 || (n.name2.len == name.len && memcmp(n.name2.data, name.data, name.len) == 0)))
+			return true;
+	}
+	return false;
+}
+
+/* A removal makes room, and is not put off if nothing that waits comes before it. */
+static bool
+runs_ahead(struct replay *r, const struct item *t)
+{
+	const struct fact *f;
+	struct journal_entry n;
+
+	if (!t->name || journal_decode(&n, t->entry) < 0 || (n.type != OP_UNLINK && n.type != OP_RMDIR))
+		return false;
+	if (((f = fact_find(r, n.victim)) != NULL && f->waits) || ((f = fact_find(r, n.ino)) != NULL && f->waits))
+		return false;
+	return !name_waits(r, n.ino, n.name) && !(n.type == OP_RMDIR && name_waits(r, n.victim, (struct bytes){ NULL, 0 }));
+}
+
+static bool
+put_off(struct replay *r, struct item *t)
+{
+	if (!r->no_room || runs_ahead(r, t))
+		return false;
+	wait_for_room(r, t);
+	return true;
+}
+
+/* ---- one entry after the other ---- */
+
 static void
 next_entry(struct replay *r, bool first)
 {
 	if (!first)
 		r->at++;
-	while (r->at < r->count && !due(r, &r->items[r->at]))
+	while (r->at < r->count && (!due(r, &r->items[r->at]) || put_off(r, &r->items[r->at])))
 		r->at++;
 	if (r->at < r->count)
 		begin_entry(r);
+	else if (r->no_room)
+		r->error = -ENOSPC;
 	else {
 		r->at = 0;
 		r->step = FIND_ORIGINAL;
@@ -273,8 +351,13 @@ replay_next(struct replay *r, struct engine *e)
 void
 replay_answered(struct replay *r, const struct op *done)
 {
+	if (done->error == -ENOSPC && r->live && r->step < FIND_ORIGINAL) {
+		r->no_room = true;
+		wait_for_room(r, &r->items[r->at]);
+		next_entry(r, false);
+	}
 	/* These say nothing of what is there: whoever begins again will find it. */
-	if (done->error == -EINTR || done->error == -ENOMEM || done->error == -ENOSPC || done->error == -ENOBUFS)
+	else if (done->error == -EINTR || done->error == -ENOMEM || done->error == -ENOSPC || done->error == -ENOBUFS)
 		r->error = done->error;
 	else if (r->step == RUN)
 		answered_run(r, done);

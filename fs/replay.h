@@ -39,6 +39,13 @@ int	replay_begin(struct replay *r, struct engine *e, struct timespec now);
  * due; with what it told then.  The journal's bytes stay until engine_redo_end().
  */
 int	replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t losses, bool keep_oids);
+/*
+ * Instead of replay_begin(), where that had found the server full: the mount
+ * that begins takes the journal over as if it had lost all of it itself, and
+ * replay_redo() follows, again and again.  All of it is appended to the
+ * journal, as far as it tells what it is now.
+ */
+int	replay_leave(struct replay *r, struct engine *e);
 /* NULL: finished, or failed.  The op is lent until it was answered. */
 struct op *replay_next(struct replay *r, struct engine *e);
 /* `done` is the op, or a copy of it, with its results, its pieces still there. */

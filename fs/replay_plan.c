@@ -214,7 +214,7 @@ lost_names(struct replay *r, uint64_t sequence)
 	for (size_t i = 0; i < r->count; i++) {
 		struct item *t = &r->items[i];
 
-		if (t->name && !t->stranded && !t->dead && (t->sequence == 0 || t->sequence >= sequence))
+		if (t->name && !t->stranded && !t->dead && t->number >= r->floor && (t->sequence == 0 || t->sequence >= sequence))
 			strand(r, t);
 	}
 }
@@ -565,26 +565,55 @@ replay_redo(struct replay *r, struct engine *e, struct timespec now, uint64_t lo
 	return error;
 }
 
+/* What had landed, and whether that was more than the journal tells of; which is noted. */
+static int
+attached_again(struct replay *r, struct engine *e, uint64_t *ret_landed, bool *ret_all)
+{
+	int error = 0;
+
+	if (!(r->resumed = engine_resumed(e, ret_landed)))
+		*ret_landed = r->last_ack;
+	*ret_all = r->resumed && *ret_landed > r->last_freeze;
+	for (size_t i = 0; i < r->own_count && error == 0; i++)
+		error = engine_own(e, r->own[i]);
+	if (r->resumed && error == 0)
+		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_RESUMED, .sequence = *ret_landed });
+	if (*ret_all && error == 0)
+		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = *ret_landed,
+		    .upto = r->last_number });
+	return error;
+}
+
+int
+replay_leave(struct replay *r, struct engine *e)
+{
+	uint64_t landed;
+	bool all;
+	int error = attached_again(r, e, &landed, &all);
+
+	for (size_t i = 0; i < r->count && error == 0; i++) {
+		const struct item *t = &r->items[i];
+		struct fact *f = t->name || !live(r, i) ? NULL : fact_find(r, t->ino);
+
+		if (f == NULL || f->left)
+			continue;
+		f->left = true;
+		error = engine_leave(e, t->ino, f->base);
+	}
+	return error == 0 ? engine_left(e, landed + 1) : error;
+}
+
 int
 replay_begin(struct replay *r, struct engine *e, struct timespec now)
 {
 	uint64_t landed;
 	bool all, keep;
-	int error = 0;
+	int error;
 
 	r->now = now;
 	engine_redo_due(e, &r->losses, &keep);
-	if (!(r->resumed = engine_resumed(e, &landed)))
-		landed = r->last_ack;
-	all = r->resumed && landed > r->last_freeze;
-	for (size_t i = 0; i < r->own_count && error == 0; i++)
-		error = engine_own(e, r->own[i]);
 	engine_replaying(e, true);
-	if (r->resumed && error == 0)
-		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_RESUMED, .sequence = landed });
-	if (all && error == 0)
-		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed,
-		    .upto = r->last_number });
+	error = attached_again(r, e, &landed, &all);
 	mark_content(r);
 	follow_makers(r);
 	for (size_t i = 0; i < r->count && error == 0; i++) {

@@ -27,6 +27,7 @@ struct item {
 	uint64_t	 it, victim;		/* whose content it is, or what is moved or linked; unlinked or replaced */
 	uint64_t	 base, victim_base;	/* stranded: the versions of them that were seen by then */
 	bool		 name, stranded, dead, run;
+	bool		 waits;			/* for space */
 };
 
 /* What is known of an object id of the journal. */
@@ -40,6 +41,9 @@ struct fact {
 	uint64_t	 over_from, over_to;	/* bytes that later items write, */
 	bool		 over_stranded;		/* of those that are stranded, or of the others */
 	bool		 made, unlinked, copied, away;
+	bool		 left;			/* its content is to the mount that begins: replay_leave() */
+	bool		 waits;			/* what made, moved, removed or wrote it waits for space */
+	bool		 names_wait;		/* a directory: so does something in it */
 	size_t		 lost_from, lost_at;	/* content items from, and before, these were lost */
 	uint64_t	 last;			/* the last content item's number */
 	unsigned	 lost_round;
@@ -72,6 +76,7 @@ struct replay {
 	uint64_t	 floor, last_number, last_freeze, last_ack;
 	struct timespec	 now;
 	bool		 live;			/* run by the mount that lost it: only what is stranded */
+	bool		 no_room;		/* the server is full: only removals are run */
 	uint64_t	 losses;
 	unsigned	 round;
 	bool		 redoing;		/* something has been, since the last loss */

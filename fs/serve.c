@@ -83,6 +83,7 @@ struct serve {
 	struct control		*control;
 	struct suspend		*suspend;
 	struct journal_file	*journal;	/* NULL: without */
+	bool			 takes_over;	/* what the last mount left in it */
 	struct serve_cache	*cache;		/* on disk */
 	int			 lock_fd;
 	pthread_t		 waiter, signals, redoer;
@@ -441,6 +442,7 @@ redo_main(void *argument)
 	struct serve *s = argument;
 	const struct serve_options *o = s->options;
 	unsigned rest_ms = 0, kept_ms = 0;
+	int said = 0;
 
 	while (!s->redo_stop) {
 		usleep(REDO_MS * 1000);
@@ -453,6 +455,12 @@ redo_main(void *argument)
 			int r = serve_journal_redo(o->home, o->volume.id, s->journal, s->shell, &s->redo_stop);
 
 			rest_ms = r == 0 || r == -EAGAIN ? 0 : REDO_AGAIN_MS;
+			if (r == -EAGAIN || r == -EINTR || r == said)
+				continue;
+			said = r;
+			if (r < 0)
+				log_warning("what is to be done again waits in the journal: %s", r == -ENOSPC ?
+				    "the server is out of space" : strerror(-r));
 		}
 	}
 	return NULL;
@@ -568,9 +576,13 @@ begin_journal(struct serve *s, struct shell_config *config, char *why, size_t si
 	if ((r = serve_journal_open(o->home, o->volume.id, &s->journal, why, size)) < 0)
 		return r;
 	r = serve_journal_replay(o->home, o->volume.id, s->journal, *config, !o->mount.read_only, &ran, why, size);
-	if (r < 0)
+	if (r == -ENOSPC && !o->no_journal) {
+		waiting(s, why);
+		s->takes_over = true;
+		serve_journal_take_over(o->home, o->volume.id, s->journal, config);
+	} else if (r < 0)
 		return r;
-	if (ran)
+	else if (ran)
 		config->replaces = 0;		/* it has ended */
 	if (o->mount.read_only || o->no_journal) {
 		journal_file_close(s->journal);
@@ -613,6 +625,7 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	config.kernel_context = s->mount;
 	if ((r = shell_new(&s->shell, &config, why, size)) < 0 ||
 	    (r = features_check(s->shell, o->mount.read_only, waiting, s, why, size)) < 0 ||
+	    (s->takes_over && (r = serve_journal_leave(s->journal, s->shell, why, size)) < 0) ||
 	    (r = suspend_new(&s->suspend, s->shell)) < 0)
 		return r;
 	r = home_socket(o->home, o->volume.id, path, sizeof path);

@@ -7,6 +7,7 @@
  *					journal is emptied, then the session ended
  *	something, of another session	the same in a session of its own: what had landed
  *					is told by the names and versions it meets
+ *	more than the server has room for	lets the mount begin, which takes it for lost
  *
  * What a mount loses while it lives it runs again itself (serve_journal_redo).
  *
@@ -134,21 +135,49 @@ waiting(void *context, const char *what)
 	log_warning("%s", what);
 }
 
+void
+serve_journal_take_over(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
+    struct shell_config *config)
+{
+	struct home_session old;
+
+	config->replaces = 0;
+	if (home_session_load(home, id, &old) < 0)
+		return;
+	if (old.id == journal_file_session(file)) {
+		config->session = old.id;
+		config->generation = old.generation;
+		memcpy(config->secret, old.secret, SECRET_SIZE);
+	} else {
+		config->replaces = old.id;
+		memcpy(config->replaces_secret, old.secret, SECRET_SIZE);
+	}
+}
+
+int
+serve_journal_leave(struct journal_file *file, struct shell *shell, char *why, size_t size)
+{
+	struct replay *r = NULL;
+	int error = load(file, &r);
+
+	if (error == 0)
+		error = shell_take_over(shell, r);
+	if (error < 0)
+		snprintf(why, size, "what the last mount had not brought to the server waits in the journal, which cannot "
+		    "be taken over: %s", error == -ENOSPC ? "this machine's disk is full" : strerror(-error));
+	replay_free(r);
+	return error;
+}
+
 static int
 run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file, struct replay *r,
     struct shell_config *config, char *why, size_t size)
 {
-	struct home_session old;
 	struct replay_report report;
 	struct shell *shell;
 	int error;
 
-	if (home_session_load(home, id, &old) == 0 && old.id == journal_file_session(file)) {
-		config->session = old.id;
-		config->generation = old.generation;
-		memcpy(config->secret, old.secret, SECRET_SIZE);
-		config->replaces = 0;
-	}
+	serve_journal_take_over(home, id, file, config);
 	/* What a killed mount appended may be in memory alone; from now on the server's state builds upon it. */
 	if ((error = journal_file_sync(file)) < 0) {
 		snprintf(why, size, "the journal cannot be brought to the disk: %s", strerror(-error));
@@ -232,8 +261,6 @@ serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct j
 	}
 	error = shell_redo_end(shell, losses, error);
 	replay_free(r);
-	if (error < 0 && error != -EAGAIN && error != -EINTR)
-		log_warning("what was lost with its leases waits in the journal: %s", reason(error));
 	return error;
 }
 

@@ -17,6 +17,13 @@ struct journal_file;
  */
 int	serve_journal_replay(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
 	    struct shell_config config, bool writable, bool *ret_ran, char *why, size_t size);
+/*
+ * After -ENOSPC: the mount begins all the same, with the journal as something
+ * that it lost itself.  Before its shell is made; and when it is.
+ */
+void	serve_journal_take_over(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
+	    struct shell_config *config);
+int	serve_journal_leave(struct journal_file *file, struct shell *shell, char *why, size_t size);
 /* What the live mount lost with its leases, if anything, until *stop: 0 or why it waits on. */
 int	serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *file,
 	    struct shell *shell, const atomic_bool *stop);

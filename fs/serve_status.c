@@ -92,6 +92,8 @@ serve_status_say(int fd, const struct serve_options *o, struct shell *shell, con
 	control_say(fd, "waiting_objects %zu", e.waiting_objects);
 	control_say(fd, "journal_bytes %zu", e.journal_bytes);
 	control_say(fd, "journal_through %" PRIu64, e.journal_through);
+	if (e.journal_error != 0)
+		control_say(fd, "journal_error %s", strerror(-e.journal_error));
 	control_say(fd, "asleep %d", e.asleep);
 	control_say(fd, "logind %s", suspend_logind(suspend));
 	control_say(fd, "journal %s", !journal ? "off" : e.journal_full ? "full" :

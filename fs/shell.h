@@ -138,6 +138,8 @@ uint64_t shell_keep_due(struct shell *s);
 void	shell_journal_end(struct shell *s);
 /* Runs the journal again, to its end: replay_error(). */
 int	shell_replay(struct shell *s, struct replay *r);
+/* Or leaves it to shell_redo(): replay_leave(). */
+int	shell_take_over(struct shell *s, struct replay *r);
 /*
  * What this mount lost: is it due (as engine_redo_due()); runs it again while
  * the mount works on, until *stop: -EINTR; and then says how that ended.

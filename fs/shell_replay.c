@@ -139,6 +139,15 @@ shell_replay(struct shell *s, struct replay *r)
 	return error != 0 ? error : run(s, r, NULL);
 }
 
+int
+shell_take_over(struct shell *s, struct replay *r)
+{
+	int error;
+
+	EVENT(s, error = replay_leave(r, s->engine));
+	return error;
+}
+
 bool
 shell_redo_due(struct shell *s, uint64_t *ret_losses, bool *ret_keep)
 {

@@ -282,6 +282,51 @@ filled_by_others() {
 	[ "$(cat "$M/after")" = after ]
 }
 
+# Done while the server was away, and back it is full: the volume can be mounted, to remove what is in the way.
+left_in_the_journal() {
+	local i
+	rm -rf "${M:?}"/*
+	for i in 1 2 3 4; do piece_of "old $i" 8000000 >"$M/old.$i"; done
+	flush_client ann
+	stop_server
+	mkdir "$M/dir"
+	piece_of new 14000000 >"$M/dir/new"
+	echo small >"$M/small"
+	rm "$M/old.1"
+	kill_client ann
+	start_server
+	# All but the store's reserve, and some.
+	fallocate -l $(($(stat -f -c '%a * %S' "$server_data") - (size_mb * 46 / 256 + 4) * 1048576)) "$server_data/others"
+	mount_client ann vol
+	wait_for 20 removed "$M/old.1"		# goes ahead of what waits
+	client ann status "$M" | tee "$T/status"
+	grep -q "cannot be done again now: No space left on device" "$T/status"
+	client ann status --json "$M" | grep -q '"journal": "stranded"'
+	! client ann sync "$M"
+	cmp <(piece_of "old 4" 8000000) "$M/old.4"
+	# What is in the journal outlives this mount as well.
+	kill_client ann
+	mount_client ann vol
+	rm "$M/old.2" "$M/old.3"
+	wait_for 60 journal_is on
+	cmp <(piece_of new 14000000) "$M/dir/new"
+	[ "$(cat "$M/small")" = small ]
+	[ "$(ls "$M")" = $'dir\nold.4\nsmall' ]
+	flush_client ann
+	rm "$server_data/others"
+	remount_client ann vol
+	cmp <(piece_of new 14000000) "$M/dir/new"
+	rm -r "$M/dir" "$M/small" "$M/old.4"
+}
+
+# piece_of WORDS BYTES: always the same, and like no other.
+piece_of() {
+	head -c "$2" /dev/zero | openssl enc -chacha20 -pass "pass:$1" -nosalt -pbkdf2 -iter 1
+}
+
+removed() { [ ! -e "$1" ]; }
+
+check_here "a journal that does not fit the server waits, and the volume is mounted" left_in_the_journal
 check_here "a full disk on the client" client_disk_full
 check_here "a disk that others fill" filled_by_others
 tap_done

@@ -198,8 +198,16 @@ tests_unit_test_segments_LDADD = $(STORE_TEST_LIBS)
 check_PROGRAMS += tests/unit/test_client_replay
 TESTS += tests/unit/test_client_replay
 tests_unit_test_client_replay_SOURCES = tests/unit/test_client_replay.c \
-	tests/unit/client_world.c tests/unit/client_world.h
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
 tests_unit_test_client_replay_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_room
+TESTS += tests/unit/test_client_room
+tests_unit_test_client_room_SOURCES = tests/unit/test_client_room.c \
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
+tests_unit_test_client_room_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
 check_PROGRAMS += tests/unit/test_client_caller
 TESTS += tests/unit/test_client_caller

@@ -7,70 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs/replay.h"
 #include "tests/tap.h"
-#include "tests/unit/client_world.h"
-
-enum { NOTES_MAX = 3000, SESSION = 1, BOOT = 1, OTHERS = 99 };
+#include "tests/unit/journal_world.h"
 
 /* ---- the journal ---- */
-
-static struct {
-	uint8_t	 bytes[JOURNAL_ARGUMENTS_MAX];
-	size_t	 len;
-} notes[NOTES_MAX];
-static size_t notes_count;
-
-static int
-append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
-{
-	(void)context, (void)number, (void)sync;
-	if (notes_count == NOTES_MAX || data.len > 0)
-		return -ENOSPC;
-	memcpy(notes[notes_count].bytes, arguments.data, arguments.len);
-	notes[notes_count++].len = arguments.len;
-	return 0;
-}
-
-static void
-trim(void *context, uint64_t upto)
-{
-	(void)context, (void)upto;
-}
-
-static void
-write_down(struct journal_entry n)
-{
-	uint8_t arguments[JOURNAL_ARGUMENTS_MAX];
-	ssize_t len = journal_encode(&n, arguments);
-
-	append(NULL, 0, (struct bytes){ arguments, (size_t)len }, (struct bytes){ NULL, 0 }, false);
-}
-
-static bool
-noted(uint8_t kind, uint64_t ino)
-{
-	struct journal_entry n;
-
-	for (size_t i = 0; i < notes_count; i++)
-		if (journal_decode(&n, (struct bytes){ notes[i].bytes, notes[i].len }) == 0 && n.kind == kind && n.ino == ino)
-			return true;
-	return false;
-}
-
-static void
-attached_to(uint64_t session, uint64_t boot)
-{
-	write_down((struct journal_entry){ .kind = JOURNAL_SESSION, .ino = session, .version = boot });
-}
-
-/* FAR, of version 1 then, was cut off. */
-static void
-cut_off(void)
-{
-	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR, .set = SET_SIZE, .version = 1,
-	    .nlink = 1 });
-}
 
 static void
 made_readable(void)
@@ -102,39 +42,7 @@ redone(uint64_t number)
 	    .nlink = 1, .upto = number });
 }
 
-static void
-mark(uint8_t kind, uint64_t sequence)
-{
-	write_down((struct journal_entry){ .kind = kind, .sequence = sequence });
-}
-
 /* ---- running it again ---- */
-
-static struct engine_journal sink = { .append = append, .trim = trim, .max = 1 << 20 };
-static struct replay *replay;
-static bool refuses;		/* the server, what the mount claims of FAR */
-
-/* `landed`: the last commit of the session, which goes on; 0: there is another one. */
-static void
-mount(uint64_t landed)
-{
-	sink.next = notes_count + 1;
-	world_setup_unattached(&(struct engine_config){ .journal = &sink });
-	replay_new(&replay, "here", true);
-	for (size_t i = 0; i < notes_count; i++)
-		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
-			abort();
-	replay_adopt(replay, w.engine);
-	world_attach(landed == 0, landed, false);
-	if (landed > 0) {
-		struct msg_lease far = { .oid = FAR };
-		struct message all = { .type = MSG_reclaimed, .reclaimed.lost = { &far, refuses } };
-
-		engine_received(w.engine, &all);
-		world_collect();
-	}
-	replay_begin(replay, w.engine, (struct timespec){ .tv_sec = 1 });
-}
 
 /* Runs the next operation; the server says of FAR that `writer` changed it last. */
 static void
@@ -150,37 +58,6 @@ run(uint64_t writer)
 	}
 	replay_answered(replay, &op);
 	world_replied(&op);
-}
-
-/* After all that is to be run: was a copy begun instead? */
-static bool
-copies(void)
-{
-	const struct op *op = replay_next(replay, w.engine);
-
-	return op != NULL && op->type == OP_GETATTR && op->ino == FAR;
-}
-
-static bool
-done(void)
-{
-	const struct op *op = replay_next(replay, w.engine);
-
-	return op != NULL && op->type == OP_SYNC;
-}
-
-static void
-unmount(void)
-{
-	replay_free(replay);
-	world_teardown();
-}
-
-static void
-forget(void)
-{
-	notes_count = 0;
-	attached_to(SESSION, BOOT + 1);		/* of a server that has started anew since: nothing is claimed */
 }
 
 /* One journal, one answer. */
@@ -327,21 +204,6 @@ lost_again(void)
 	unmount();
 }
 
-/* The next operation succeeds: a LOOKUP finds a file of five bytes, a READ brings `text`. */
-static enum op_type
-says(uint64_t child, const char *text)
-{
-	struct op op = *replay_next(replay, w.engine);
-	struct piece piece = { .data = (const uint8_t *)text, .len = strlen(text) };
-
-	op.child = child;
-	op.attr = (struct attr){ .mode = S_IFREG | 0644, .size = 5 };
-	op.pieces = &piece;
-	op.pieces_count = 1;
-	replay_answered(replay, &op);
-	return op.type;
-}
-
 /* A copy that an earlier attempt made, held against the original. */
 static bool
 dropped(const char *original, const char *copy)
@@ -388,26 +250,6 @@ numbers_used_again(void)
 	unmount();
 }
 
-static enum op_type
-says_error(int error)
-{
-	struct op op = *replay_next(replay, w.engine);
-
-	op.error = error;
-	replay_answered(replay, &op);
-	return op.type;
-}
-
-static enum op_type
-changed_by_others(void)
-{
-	struct op op = *replay_next(replay, w.engine);
-
-	op.replay->verdict = REPLAY_CHANGED;
-	replay_answered(replay, &op);
-	return op.type;
-}
-
 static void
 gone(void)
 {
@@ -415,18 +257,6 @@ gone(void)
 
 	op.replay->verdict = REPLAY_GONE;
 	replay_answered(replay, &op);
-}
-
-/* By the mount that lost it. */
-static void
-again_alive(void)
-{
-	world_setup_unattached(NULL);
-	replay_new(&replay, "here", true);
-	for (size_t i = 0; i < notes_count; i++)
-		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
-			abort();
-	replay_redo(replay, w.engine, (struct timespec){ .tv_sec = 1 }, 0, true);
 }
 
 static void
@@ -709,45 +539,6 @@ sessions(void)
 	world_teardown();
 }
 
-/* An engine that has more objects than it may, all of them in use: what is needed together stays until all of it is here. */
-static void
-crowded(void)
-{
-	struct engine_config config = { .objects_max = 4, .commit_ms = 1000000 };
-	struct journal_entry entry = { .kind = JOURNAL_OP, .type = OP_MKNOD, .ino = FAR, .child = FAR + 1, .name = world_text("x") };
-	struct replaying p = { .entry = &entry, .keep_oids = true, .again = true, .beside = world_text("y") };
-	struct op op = { .type = OP_MKNOD, .ino = FAR, .name = world_text("x"), .attr.mode = S_IFREG | 0644, .replay = &p };
-	struct attr directory = { .mode = S_IFDIR | 0755, .nlink = 2 };
-	struct msg_answer answers[WANTS_MAX];
-	uint64_t h;
-
-	world_setup_bare();
-	engine_free(w.engine);
-	engine_new(&w.engine, &config, w.keys);
-	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
-	world_attach(true, 0, false);
-	engine_format(w.engine, 0, 0, 0755);
-	for (char name[] = "a"; name[0] < 'i'; name[0]++)
-		world_create(name, &h);
-	world_sync();
-	w.reply_count = 0;
-	ok(!world_submit(&op), "what is done again looks whether it is there, and for its directory");
-	for (unsigned n = 0; n < 8 && w.reply_count == 0; n++) {
-		world_pass(100);
-		for (uint32_t i = 0; i < w.read.wants.count; i++) {
-			answers[i] = world_object(w.wants[i].oid, MODE_EXCLUSIVE, 7, 1, &directory);
-			if (w.wants[i].kind != KIND_ATTR)
-				answers[i].records.count = 0;
-			if (w.wants[i].oid == FAR + 1)
-				answers[i] = (struct msg_answer){ .oid = FAR + 1, .status = STATUS_NOENT };
-		}
-		world_grant(w.last_read, 1, answers, w.read.wants.count);
-	}
-	ok(w.reply_count == 1 && op.error == 0 && p.verdict == REPLAY_DONE, "and is done, though each alone would be forgotten for the other");
-	world_replied(&op);
-	world_teardown();
-}
-
 int
 main(void)
 {
@@ -772,6 +563,5 @@ main(void)
 	names_of_devices();
 	many_objects();
 	sessions();
-	crowded();
 	return tap_done();
 }
