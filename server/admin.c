@@ -193,7 +193,7 @@ hear(const struct admin *a, struct client *c, struct daemon *d)
 	c->line[c->len] = '\0';
 	newline = strchr(c->line, '\n');
 	if (newline == NULL)
-		return c->len == LINE_SIZE - 1;
+		return c->len == LINE_SIZE - 1 || now_ms() >= c->until_ms;
 	*newline = '\0';
 	answer(a, c, d);
 	return true;

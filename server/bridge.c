@@ -468,6 +468,13 @@ refuse_foreign(const char *path, const char *why)
 	return refuse("error", text);
 }
 
+static void
+trim(char *path)
+{
+	for (size_t len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
+		path[len - 1] = '\0';
+}
+
 /* Its socket in the door stands for that in the directory. */
 static int
 by_door(const struct settings *config, char *path)
@@ -476,8 +483,9 @@ by_door(const struct settings *config, char *path)
 	char said[PATH_SIZE + 128], why[PATH_SIZE + 256];
 	int r = door.fd < 0 ? -errno : admin_who(&door, door.public, said, sizeof said);
 
-	for (size_t len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
-		path[len - 1] = '\0';
+	trim(path);
+	if (r == 0)
+		trim(said);
 	if (r == 0 && strcmp(said, path) == 0)
 		return join_or_refuse(config, &door, path);
 	if (r == 0)

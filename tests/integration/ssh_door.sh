@@ -172,6 +172,24 @@ dawdlers() {
 }
 check_here "guests who say nothing do not keep the owner waiting" dawdlers
 
+dribbler() {
+	guest alice <<-'END'
+	import socket, time
+	s = socket.socket(socket.AF_UNIX)
+	s.connect("admin.sock")
+	said = 0
+	try:
+	    while said < 400:
+	        s.send(b"x")
+	        said += 1
+	        time.sleep(0.01)
+	except OSError:
+	    pass
+	assert said < 400, "heard out"
+	END
+}
+check "nor does one who says a little all the time stay" dribbler
+
 # What nuaged says when it does not start.
 not_with() {	# TEXT OPTION...
 	local text=$1
@@ -193,7 +211,7 @@ check_here "a door that is none" misled
 
 own_door() {
 	install -d -m 755 -o nuage /run/second
-	printf 'data = /var/lib/nuage\nlisten = none\nadmit = alice\nadmit = @drive\ndoor = /run/second\n' >"$T/conf"
+	printf 'data = /var/lib/nuage/\nlisten = none\nadmit = alice\nadmit = @drive\ndoor = /run/second\n' >"$T/conf"
 	chmod 644 "$T/conf"
 	setpriv --reuid nuage --regid nuage --clear-groups "$NUAGED" --config "$T/conf" >>"$server_log" 2>&1 &
 	server_pid=$!
