@@ -68,7 +68,7 @@ changed_meanwhile() {
 	kill_both_logins || return
 	wait_for 20 says "NOT CONNECTED: .*HAS CHANGED" client ann status || return
 	cp "$T/known_hosts.good" "$T/known_hosts"
-	wait_for 20 connected
+	wait_for 40 connected
 }
 check_here "a host key that changes under a mount, and back" changed_meanwhile
 
