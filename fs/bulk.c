@@ -3,10 +3,12 @@
  *
  *	lanes 0 .. open - 1 are started; the others are not
  *
- * One is opened when all that are open have been strained for STRAINED_MS;
- * the last one is closed when it has been silent for IDLE_MS, when it does not
- * come up, and none is opened for REFUSED_MS then, or when it does not come up
- * again, and none for LOST_MS.  Each lane is a channel with threads of its own.
+ * One is opened when all that are open have been strained for STRAINED_MS.
+ * The last one is closed when it has been silent for IDLE_MS; when it does not
+ * come up, and then none is opened for REFUSED_MS; or when one of those beside
+ * the first does not come up again, and then none for LOST_MS.  So who lets
+ * nobody in any more is left in peace.  Each lane is a channel with threads of
+ * its own.
  *
  * Only bulk_tick() and bulk_stop() change `open`, and one thread calls them.
  */
@@ -133,11 +135,24 @@ bulk_free(struct bulk *b)
 
 /* ---- more and fewer ---- */
 
+/* Those before it have come up: or it would not have been opened. */
 static void
 close_last(struct bulk *b)
 {
 	b->open--;
 	channel_stop(b->lanes[b->open].channel);
+	b->came_up = true;
+}
+
+static bool
+one_fails(struct bulk *b)
+{
+	int error;
+
+	for (unsigned i = 1; i < b->open; i++)
+		if (!channel_up(b->lanes[i].channel) && channel_failures(b->lanes[i].channel, &error) > 0)
+			return true;
+	return false;
 }
 
 static bool
@@ -175,16 +190,13 @@ bulk_tick(struct bulk *b)
 	uint64_t now_ms = clock_ms(CLOCK_BOOTTIME);
 	struct channel *last = b->lanes[b->open - 1].channel;
 	bool up = channel_up(last), idle = up && channel_silence_ms(last) > IDLE_MS;
-	int error;
 
 	b->came_up |= up;
-	if (b->open > 1 && !up && channel_failures(last, &error) > 0) {
-		close_last(b);
+	if (one_fails(b)) {
 		b->refused_ms = now_ms + (b->came_up ? LOST_MS : REFUSED_MS);
-		b->came_up = true;
+		close_last(b);
 	} else if (b->open > 1 && idle) {
 		close_last(b);
-		b->came_up = true;
 	} else {
 		consider_more(b, now_ms);
 	}

@@ -673,6 +673,26 @@ open_log(struct diskstore *d, const struct checkpoint *from, uint64_t *ret_pos)
 	return rc != 0 ? rc : check_missing(d);
 }
 
+/*
+ * Whatever is behind the end must never be replayed: go on in a new segment, and say so durably.  Each start
+ * would leave one behind if that could not be said.  On a disk that is all but full it is a small one, for the
+ * removals that make room.
+ */
+static int
+begin_log(struct diskstore *d, uint64_t pos)
+{
+	uint32_t size = d->config.segment_size;
+	int rc;
+
+	while (!space_for_records(d, size)) {
+		if (size / 2 < SEGMENT_SIZE_MIN)
+			return -ENOSPC;
+		size = size / 2 / ENTRY_ALIGN * ENTRY_ALIGN;
+	}
+	rc = log_start(d->log, pos, size);
+	return rc != 0 ? rc : disk_checkpoint(&d->store);
+}
+
 int
 diskstore_open_counted(const char *path, const struct diskstore_config *config, struct store **ret_store,
     unsigned *ret_damages)
@@ -707,16 +727,8 @@ diskstore_open_counted(const char *path, const struct diskstore_config *config, 
 	d->seed = from.seed;
 	if (rc == 0)
 		rc = open_log(d, &from, &pos);
-	/*
-	 * Whatever is behind the end must never be replayed: go on in a new segment, and say so durably.  Each
-	 * start would leave one behind if that could not be said.
-	 */
-	if (rc == 0 && !space_for_records(d, d->config.segment_size))
-		rc = -ENOSPC;
 	if (rc == 0)
-		rc = log_start(d->log, pos);
-	if (rc == 0)
-		rc = disk_checkpoint(&d->store);
+		rc = begin_log(d, pos);
 	if (rc == -ENOSPC)
 		ledger_say(&d->ledger, "the disk is full: what the log holds cannot be committed to the records");
 	*ret_damages = d->damages + (rc == -EBADMSG && d->damages == 0);

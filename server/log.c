@@ -347,11 +347,17 @@ log_roll(struct log *log)
 }
 
 int
-log_start(struct log *log, uint64_t pos)
+log_start(struct log *log, uint64_t pos, uint32_t size)
 {
+	uint32_t usual = log->segment_size;
+	int rc;
+
 	log->end = log->batch = pos;
 	atomic_store(&log->synced, pos);
-	return log_roll(log);
+	log->segment_size = size;
+	rc = log_roll(log);
+	log->segment_size = usual;
+	return rc;
 }
 
 uint64_t

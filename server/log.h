@@ -21,8 +21,8 @@ void	log_free(struct log *log);
 
 /* LOCKED.  Adds a segment that was found, in order of number; `segment` is then the log's. */
 int	log_add(struct log *log, struct segment *segment);
-/* LOCKED.  Starts appending after `pos`, in a new segment. */
-int	log_start(struct log *log, uint64_t pos);
+/* LOCKED.  Starts appending after `pos`, in a new segment of `size` bytes; those after it have the log's size. */
+int	log_start(struct log *log, uint64_t pos, uint32_t size);
 
 /* LOCKED.  By number, or NULL. */
 struct segment *log_find(struct log *log, uint64_t number);

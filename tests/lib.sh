@@ -39,6 +39,8 @@ if apart; then
 	awk '/ - fuse\.nuage / || / - nsfs / { print $5 }' /proc/self/mountinfo | tac | while read -r where; do
 		umount -l "$(printf %b "$where")" 2>/dev/null
 	done
+	# The names of its own go with it.
+	mkdir -p /run/netns && mount -t tmpfs none /run/netns
 fi
 
 : "${top_srcdir:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
@@ -95,13 +97,31 @@ report() {	# NAME STATUS, with $T/case.out
 
 # check_here NAME FUNCTION [ARG...]: for one that starts or ends processes of the
 # script, and so runs in its shell, without set -e: it chains with && and || return.
+# A line of it that asserts something and fails is heeded also where it does not.
 check_here() {
 	local name=$1 status
 	shift
-	case_began=$SECONDS
+	case_began=$SECONDS case_function=$1 case_slip=
+	set -E
+	trap 'heed "${FUNCNAME[0]-}" "${BASH_SOURCE[0]-}" $LINENO' ERR
 	"$@" >"$T/case.out" 2>&1
 	status=$?
+	trap - ERR
+	set +E
+	if [ $status = 0 ] && [ -n "$case_slip" ]; then
+		echo "failed, and nobody took notice: $case_slip" >>"$T/case.out"
+		status=1
+	fi
 	report "$name" $status
+}
+
+heed() {	# FUNCTION FILE LINE
+	local line
+	[ "$1" = "$case_function" ] && [ -z "$case_slip" ] || return 0
+	line=$(sed -n "$3p" "$2" 2>/dev/null)
+	[[ $line =~ ^[[:space:]]*(\[|(is|not|says|exits|grep|cmp|diff|test|wait_for|python3)[[:space:]]) || $line =~ \|\ (grep|cmp)\  ]] &&
+		case_slip="line $3: ${line#"${line%%[![:space:]]*}"}"
+	return 0
 }
 
 # check_not NAME COMMAND...: passes if the command fails by itself, not by a signal.
@@ -227,11 +247,11 @@ leaving_s=10		# what its processes may take to end by themselves
 
 # Ends that, too.  What its processes still held, or made at the last moment, is among it.
 look_for_what_is_left() {
-	local what
+	local what command
 	wait_for $leaving_s no_process_is_left >/dev/null
 	for what in $(left_processes); do
-		left+=("process $what: $(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")")
-		kill -KILL "$what" 2>/dev/null
+		command=$(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")
+		kill -KILL "$what" 2>/dev/null && left+=("process $what: $command")
 	done
 	for what in $(mounts_below "$T"); do
 		left+=("mount $what")

@@ -294,9 +294,10 @@ print(", and on", end="", file=f, flush=True)' "$M/slept/open" "$T/go" &
 	local status=$? copy="evicted (conflict $(hostname -s) $(date -u +%Y-%m-%d))"
 	kill -CONT "${client_pids[ann]}"
 	[ $status = 0 ] || return
-	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status | tee '$T/status' | grep -q '/evicted (conflict'" || return
+	wait_for 30 sh -c "NUAGE_HOME='$T/ann.home' '$NUAGE' status >'$T/status' &&
+		grep -q '/evicted (conflict' '$T/status' && ! grep 'to be done again' '$T/status'" || return
 	cat "$T/status"
-	not grep -q "were lost\|to be done again" "$T/status" || return
+	not grep -q "were lost" "$T/status" || return
 	touch "$T/go" && wait "$writer" && printf "after it" >"$M/after" || return
 	ls -la "$M" "$M/slept"
 	is "while ann slept" "$(cat "$M/evicted")" && is "before the sleep" "$(cat "$M/$copy")" &&

@@ -302,7 +302,7 @@ left_in_the_journal() {
 	client ann status "$M" | tee "$T/status"
 	grep -q "cannot be done again now: No space left on device" "$T/status"
 	client ann status --json "$M" | grep -q '"journal": "stranded"'
-	! client ann sync "$M"
+	not client ann sync "$M"
 	cmp <(piece_of "old 4" 8000000) "$M/old.4"
 	# What is in the journal outlives this mount as well.
 	kill_client ann

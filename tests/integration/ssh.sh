@@ -130,7 +130,7 @@ another_host() {
 	client_alone hal join "ssh://127.0.0.1:$sshd_port$T/remote/store"
 	local status=$?
 	rm "$server_conf"
-	[ $status = 0 ] && grep -r "ssh://127.0.0.1" "$T/hal.home/config" && not grep -r elsewhere "$T/hal.home/config"
+	is 0 $status && grep -r "ssh://127.0.0.1" "$T/hal.home/config" && not grep -r elsewhere "$T/hal.home/config"
 }
 check_here "what listens elsewhere cannot name another host" another_host
 write_ssh_config

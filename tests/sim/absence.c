@@ -13,7 +13,36 @@
 
 #include "tests/sim/diary.h"
 
-/* It came back with all it had: it never was away.  Or with some content that it has still: as if that had been there. */
+/* A commit that was under way brought other content of a file than was found, and nobody else changed that. */
+static bool
+has_landed(const struct judge *j, const struct mount *m, const struct inode *as)
+{
+	const struct image_object *o;
+	struct image image;
+	uint8_t *content;
+	bool differs = false;
+
+	for (size_t i = 0; i < j->verified; i++) {
+		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
+
+		if (c != NULL && c->mount != m && !c->voided && c->done > m->ledger->left_step && fate_changed(c, as->ino))
+			return false;
+	}
+	image_read(j->sim, &image);
+	if ((o = image_find(&image, as->ino)) != NULL && o->has_attr) {
+		content = sim_room(o->attr.size);
+		differs = o->attr.size != as->size ||
+		    (image_content(&image, o, content) && runs_compare(as, 0, content, as->size) < as->size);
+		free(content);
+	}
+	image_free(&image);
+	return differs;
+}
+
+/*
+ * It came back with all it had: it never was away.  Or with some content that it has still, or that has landed since: as
+ * if that had been there.
+ */
 static void
 forget_absence(struct judge *j, struct mount *m, bool all)
 {
@@ -23,7 +52,8 @@ forget_absence(struct judge *j, struct mount *m, bool all)
 		struct letter *l = &j->letters[i];
 
 		if ((l->kind != LETTER_ABSENCE && l->kind != LETTER_ADOPT) || l->mount != m || l->over ||
-		    (!all && (l->kind != LETTER_ADOPT || !engine_holds_content(m->engine, l->as->ino)))) {
+		    (!all && (l->kind != LETTER_ADOPT ||
+		    (!engine_holds_content(m->engine, l->as->ino) && !has_landed(j, m, l->as))))) {
 			j->letters[count++] = *l;
 			continue;
 		}

@@ -81,6 +81,7 @@ mount_overslept(struct mount *m)
 	uint64_t wakes_us = m->stalled_until_us > sim->now_us ? m->stalled_until_us : sim->now_us;
 	struct engine_status s;
 
+	wakes_us = m->late_until_us > wakes_us ? m->late_until_us : wakes_us;
 	if (m->engine != NULL && sim->now_us <= m->stalled_until_us + MOUNT_TICK_US) {
 		engine_status(mount_clocked(m), &s);
 		if (s.lapsed)

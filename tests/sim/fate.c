@@ -81,6 +81,13 @@ fate_changes_something(const struct call *c)
 	}
 }
 
+bool
+fate_changed(const struct call *c, uint64_t ino)
+{
+	return c->error == 0 && fate_changes_something(c) &&
+	    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino);
+}
+
 static uint64_t
 fate_effect(const struct call *c)
 {
@@ -460,8 +467,7 @@ touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
 	for (size_t i = 0; i < j->count; i++) {
 		const struct call *c = j->letters[i].kind == LETTER_CALL ? j->letters[i].call : NULL;
 
-		if (c != NULL && c->mount != m && (i >= j->verified || is_coming(c)) && c->error == 0 && fate_changes_something(c) &&
-		    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino))
+		if (c != NULL && c->mount != m && (i >= j->verified || is_coming(c)) && fate_changed(c, ino))
 			return true;
 	}
 	return false;

@@ -46,6 +46,8 @@ struct ledger {
 
 /* ---- fate.c ---- */
 bool	fate_changes_something(const struct call *c);
+/* Did it change this inode, or a name of it? */
+bool	fate_changed(const struct call *c, uint64_t ino);
 bool	fate_closes(const struct call *c);
 /* Calls of m done after `step` are void, and those that are for other reasons. */
 void	fate_void_after(struct judge *j, const struct mount *m, uint64_t step);

@@ -231,6 +231,45 @@ test_full_unopened(void)
 	faultdisk_done(&f);
 }
 
+/* Nor with less than a segment, as long as something can be removed. */
+static void
+test_little_room_to_open(void)
+{
+	struct diskstore_config config;
+	struct faultdisk f;
+	struct store *s = NULL;
+	struct batch b = { 0 };
+	uint64_t pos, synced;
+
+	clean("s");
+	faultdisk_init(&f);
+	config = small_config(&f.disk);
+	config.segment_size = 16 * SMALL_SEGMENT;
+	ok(diskstore_open(path_of((char[1024]){ 0 }, "s", ""), &config, &s) == 0, "a store of larger segments");
+	f.space_total = f.space_free = 10 << 20;
+	put_records(s, 100);
+	store_sync(s, &synced);
+	diskstore_abandon(s);
+	f.space_free = 10 * SMALL_SEGMENT;
+	ok(diskstore_open(path_of((char[1024]){ 0 }, "s", ""), &config, &s) == 0, "opens on a disk that has less than one left");
+	f.space_free = SMALL_SEGMENT;
+	batch_init(&b);
+	batch_delete(&b, text("5"));
+	ok(store_apply(s, &b, STORE_FREES, &pos) == 0 && store_get(s, text("5"), &(struct bytes){ 0 }) == -ENOENT,
+	    "where what is there can be removed");
+	batch_done(&b);
+	batch_init(&b);
+	batch_put(&b, text("more"), text("1"));
+	ok(store_apply(s, &b, 0, &pos) == -ENOSPC, "but nothing is added");
+	batch_done(&b);
+	store_close(s);
+	f.space_free = 10 << 20;
+	ok(diskstore_open(path_of((char[1024]){ 0 }, "s", ""), &config, &s) == 0 && put(s, "a", "1") > 0 &&
+	    store_get(s, text("5"), &(struct bytes){ 0 }) == -ENOENT, "and with room all goes on");
+	store_close(s);
+	faultdisk_done(&f);
+}
+
 enum { FULL_SEGMENT = 512 << 10, FULL_TOTAL = 24 << 20 };
 
 /* Of a disk that has nothing else on it. */
@@ -660,6 +699,7 @@ main(void)
 	test_random();
 	test_space();
 	test_full_unopened();
+	test_little_room_to_open();
 	test_full_opens();
 	test_full();
 	test_full_records();
