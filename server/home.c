@@ -99,16 +99,19 @@ load_key(struct home *h, bool create)
 	return true;
 }
 
-/* Of two that find no key one makes it, and the other reads that. */
+/*
+ * Of two that find no key one makes it, and the other reads that.  Where there is
+ * one nobody waits: whoever may read the directory could hold that lock.
+ */
 static bool
 load_key_alone(struct home *h, bool create)
 {
-	bool fine;
+	bool alone = create && faccessat(h->fd, key_file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT, fine;
 
-	while (create && flock(h->fd, LOCK_EX) < 0 && errno == EINTR)
+	while (alone && flock(h->fd, LOCK_EX) < 0 && errno == EINTR)
 		continue;
 	fine = load_key(h, create);
-	if (create)
+	if (alone)
 		flock(h->fd, LOCK_UN);
 	return fine;
 }

@@ -8,7 +8,7 @@ if [ -z "${NUAGE_OWN_MOUNTS-}" ] && [ "$(id -u)" = 0 ] && unshare -m true 2>/dev
 fi
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 . "$top_srcdir/tests/sshd.sh" || exit 1
-needs fuse root /usr/bin/python3 ssh ssh-keygen setpriv
+needs fuse root /usr/bin/python3 ssh ssh-keygen setpriv flock
 [ -n "${NUAGE_OWN_MOUNTS-}" ] || skip_all "no mount namespaces"
 # Where all may run it, wherever it was built.
 install -D -m 755 "$NUAGED" "$T/bin/nuaged"
@@ -172,23 +172,18 @@ dawdlers() {
 }
 check_here "guests who say nothing do not keep the owner waiting" dawdlers
 
-dribbler() {
-	guest alice <<-'END'
-	import socket, time
-	s = socket.socket(socket.AF_UNIX)
-	s.connect("admin.sock")
-	said = 0
-	try:
-	    while said < 400:
-	        s.send(b"x")
-	        said += 1
-	        time.sleep(0.01)
-	except OSError:
-	    pass
-	assert said < 400, "heard out"
-	END
+held_up() {
+	stop_server
+	chmod 755 /var/lib/nuage
+	setpriv --reuid mallory --regid mallory --clear-groups flock --no-fork /var/lib/nuage sh -c 'echo held; exec sleep 60' >"$T/held" &
+	local pid=$! status
+	wait_for 10 grep held "$T/held" && start_system --listen none --admit alice
+	status=$?
+	chmod 700 /var/lib/nuage
+	kill_and_wait $pid TERM
+	return $status
 }
-check "nor does one who says a little all the time stay" dribbler
+check_here "who may read the data directory cannot keep it from starting" held_up
 
 # What nuaged says when it does not start.
 not_with() {	# TEXT OPTION...
