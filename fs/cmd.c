@@ -191,6 +191,17 @@ cmd_read_secret(const char *prompt, char *to, size_t size)
 }
 
 void
+cmd_plain(FILE *to, const char *text)
+{
+	for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++)
+		if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {	/* of the second set, in UTF-8 */
+			fputc('?', to);
+			at++;
+		} else
+			fputc(*at < 0x20 || *at == 0x7f ? '?' : *at, to);
+}
+
+void
 cmd_json(FILE *to, const char *text)
 {
 	fputc('"', to);

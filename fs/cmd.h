@@ -93,6 +93,8 @@ int	cmd_create_volume(const struct cmd *cmd, struct home *home, const struct hom
 
 /* One line of stdin, or of the terminal without echo, into to[]; -ENODATA when there is none. */
 int	cmd_read_secret(const char *prompt, char *to, size_t size);
+/* Names may come from others: without what a terminal would obey. */
+void	cmd_plain(FILE *to, const char *text);
 /* Text as a JSON string, quotes included. */
 void	cmd_json(FILE *to, const char *text);
 

@@ -80,6 +80,14 @@ fact(const struct facts *f, const char *word)
 	return "";
 }
 
+static void
+show_file(const char *heading, const char *path)
+{
+	printf("%s        ", heading);
+	cmd_plain(stdout, path);
+	putchar('\n');
+}
+
 /* A copy that is not there any more has been dealt with. */
 static void
 show_conflict(void *context, const char *path)
@@ -94,7 +102,7 @@ show_conflict(void *context, const char *path)
 		fputs(s->conflicts > 0 ? ", " : "", stdout);
 		cmd_json(stdout, path);
 	} else
-		printf("%s        %s\n", s->conflicts > 0 ? "" : "    changed here and elsewhere; this device's versions:\n", path);
+		show_file(s->conflicts > 0 ? "" : "    changed here and elsewhere; this device's versions:\n", path);
 	s->conflicts++;
 }
 
@@ -171,7 +179,7 @@ static void
 show_unsaved(const struct facts *f)
 {
 	for (size_t i = 0; i < f->unsaved_count && i < UNSAVED_SHOWN; i++)
-		printf("%s        %s\n", i > 0 ? "" : "    what waits:\n", f->unsaved[i]);
+		show_file(i > 0 ? "" : "    what waits:\n", f->unsaved[i]);
 	if (f->unsaved_count > UNSAVED_SHOWN)
 		puts("        and more; nuage status --json lists them");
 }
@@ -234,9 +242,13 @@ static void
 show_dead(void *context, const struct mounts_entry *e)
 {
 	struct listing *s = context;
-	char name[2 * HOME_NAME];
+	char source[16 + 2 * HOME_NAME];
+	const char *name = source + strlen("nuage:");
 
-	snprintf(name, sizeof name, "%s/%s", s->volume->server, s->volume->name);
+	snprintf(source, sizeof source, "nuage:%s/%s", s->volume->server, s->volume->name);
+	/* The source too: after a reboot the device's number may be another mount's. */
+	if (strcmp(e->source, source) != 0)
+		return;
 	if (e->device != home_mount(s->home, s->volume->id) || !mounts_dead(e->directory))
 		return;
 	if (s->json) {

@@ -22,6 +22,14 @@ struct heard {
 	unsigned		 unsaved, lost, kept;
 };
 
+static void
+name(const char *file)
+{
+	fputs("    ", stderr);
+	cmd_plain(stderr, file);
+	fputc('\n', stderr);
+}
+
 static bool
 hear(void *context, const char *word, const char *rest)
 {
@@ -31,15 +39,15 @@ hear(void *context, const char *word, const char *rest)
 	if (strcmp(word, "unsaved") == 0) {
 		if (h->unsaved++ == 0)
 			fputs("These files are not on the server yet:\n", stderr);
-		fprintf(stderr, "    %s\n", rest);
+		name(rest);
 	} else if (strcmp(word, "lost") == 0) {
 		if (h->lost++ == 0)
 			fputs("Changes of these files were lost:\n", stderr);
-		fprintf(stderr, "    %s\n", rest);
+		name(rest);
 	} else if (strcmp(word, "kept") == 0) {
 		if (h->kept++ == 0)
 			fputs("These files are not on the server yet; the next mount brings them there from the journal:\n", stderr);
-		fprintf(stderr, "    %s\n", rest);
+		name(rest);
 	} else if (strcmp(word, "ready") == 0 && h->mounted->directory[0] != '\0') {
 		r = mount_unmount(h->mounted->directory, h->force);
 		if (r == -EBUSY) {

@@ -17,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 static uint64_t
 stands_for(struct replay *r, uint64_t oid)
 {
@@ -72,6 +75,28 @@ due(struct replay *r, const struct item *t)
 
 /* ---- a full server ---- */
 
+static size_t
+name_bit(uint64_t directory, struct bytes name)
+{
+	return XXH3_64bits_withSeed(name.data, name.len, directory) % WAITING_BITS;
+}
+
+static void
+name_set_waiting(struct replay *r, uint64_t directory, struct bytes name)
+{
+	size_t bit = name_bit(directory, name);
+
+	r->waiting[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
+static bool
+name_waits(const struct replay *r, uint64_t directory, struct bytes name)
+{
+	size_t bit = name_bit(directory, name);
+
+	return (r->waiting[bit / 64] >> bit % 64 & 1) != 0;
+}
+
 static void
 set_waiting(struct replay *r, uint64_t oid, bool in_it)
 {
@@ -88,33 +113,16 @@ wait_for_room(struct replay *r, struct item *t)
 {
 	struct journal_entry n;
 
-	t->waits = true;
 	if (journal_decode(&n, t->entry) < 0)
 		return;
 	set_waiting(r, n.ino, t->name && n.type != OP_LINK);
 	set_waiting(r, n.ino2, true);
 	set_waiting(r, n.child, false);
 	set_waiting(r, n.victim, false);
-}
-
-/* Does what waits make, move or remove the name in that directory, or, without a name, any? */
-static bool
-name_waits(struct replay *r, uint64_t directory, struct bytes name)
-{
-	const struct fact *f = fact_find(r, directory);
-	struct journal_entry n;
-
-	for (size_t i = 0; f != NULL && f->names_wait && i < r->at; i++) {
-		if (!r->items[i].waits || journal_decode(&n, r->items[i].entry) < 0)
-			continue;
-		if (n.ino == directory && (name.len == 0 || (n.name.len == name.len && memcmp(n.name.data, name.data, name.len) == 0)))
-			return true;
-		if (n.ino2 == directory && n.type == OP_LINK)
-			n.name2 = n.name;
-		if (n.ino2 == directory && (name.len == 0 || (n.name2.len == name.len && memcmp(n.name2.data, name.data, name.len) == 0)))
-			return true;
-	}
-	return false;
+	if (t->name && n.type != OP_LINK)
+		name_set_waiting(r, n.ino, n.name);
+	if (n.ino2 != 0)
+		name_set_waiting(r, n.ino2, n.type == OP_LINK ? n.name : n.name2);
 }
 
 /* A removal makes room, and is not put off if nothing that waits comes before it. */
@@ -126,9 +134,9 @@ runs_ahead(struct replay *r, const struct item *t)
 
 	if (!t->name || journal_decode(&n, t->entry) < 0 || (n.type != OP_UNLINK && n.type != OP_RMDIR))
 		return false;
-	if (((f = fact_find(r, n.victim)) != NULL && f->waits) || ((f = fact_find(r, n.ino)) != NULL && f->waits))
+	if (((f = fact_find(r, n.ino)) != NULL && f->waits) || ((f = fact_find(r, n.victim)) != NULL && f->waits))
 		return false;
-	return !name_waits(r, n.ino, n.name) && !(n.type == OP_RMDIR && name_waits(r, n.victim, (struct bytes){ NULL, 0 }));
+	return !name_waits(r, n.ino, n.name) && !(n.type == OP_RMDIR && f != NULL && f->names_wait);
 }
 
 static bool

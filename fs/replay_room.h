@@ -12,6 +12,7 @@ enum {
 	LISTING		= 64 * 1024,
 	DEPTH_MAX	= 128,
 	SUFFIX_MAX	= 1000,
+	WAITING_BITS	= 1024 * 1024,
 };
 
 enum step {
@@ -27,7 +28,6 @@ struct item {
 	uint64_t	 it, victim;		/* whose content it is, or what is moved or linked; unlinked or replaced */
 	uint64_t	 base, victim_base;	/* stranded: the versions of them that were seen by then */
 	bool		 name, stranded, dead, run;
-	bool		 waits;			/* for space */
 };
 
 /* What is known of an object id of the journal. */
@@ -77,6 +77,7 @@ struct replay {
 	struct timespec	 now;
 	bool		 live;			/* run by the mount that lost it: only what is stranded */
 	bool		 no_room;		/* the server is full: only removals are run */
+	uint64_t	 waiting[WAITING_BITS / 64];	/* a bit for each name that what waits makes, moves or removes; and for others, few */
 	uint64_t	 losses;
 	unsigned	 round;
 	bool		 redoing;		/* something has been, since the last loss */

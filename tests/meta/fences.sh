@@ -66,7 +66,7 @@ owned() {	# HEADER_REGEX FILE...
 	done | check "$(printf %s "$header" | tr -d '\\') is included only where it belongs"
 }
 owned 'lmdb\.h' server/kv.c
-owned 'xxhash\.h' fs/journal_file.c server/kv.c server/segment.c
+owned 'xxhash\.h' fs/journal_file.c fs/replay.c server/kv.c server/segment.c
 owned '(linux/)?fuse[a-z0-9_/]*\.h' fs/mount_room.h fs/mount_locks.c fs/mount_locks.h
 owned 'zstd[a-z_]*\.h' proto/scratch.h
 owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h fs/ssh_known.c
