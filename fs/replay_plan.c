@@ -393,7 +393,9 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		break;
 	case JOURNAL_TRIM:
 		r->floor = n.upto > r->floor ? n.upto : r->floor;
-		r->last_freeze = n.sequence > r->last_freeze ? n.sequence : r->last_freeze;
+		/* Less than before, if the mount that took the journal over has another session. */
+		r->last_freeze = n.sequence;
+		r->last_ack = r->last_ack < n.sequence ? r->last_ack : n.sequence;
 		return attached(r, &n);
 	case JOURNAL_SESSION:
 		return attached(r, &n);

@@ -138,12 +138,13 @@ left(uint64_t landed)
 	name(OP_UNLINK, "gone", 0, FAR + 1);
 	take_over(landed);
 	ok(noted(JOURNAL_LOSS, FAR), "what waits in it counts as lost");
-	/* Commits are counted anew in another session. */
+	/* Commits are counted anew in another session; this one does not land. */
+	name(OP_UNLINK, "late", 0, FAR + 2);
 	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed + 1, .upto = notes_count });
-	take_over(landed == 0 ? 0 : landed + 1);
+	take_over(landed);
 	again_alive();
-	ok(goes(OP_SETATTR, NULL, 0) && goes(OP_UNLINK, "gone", 0) && replay_next(replay, w.engine) == NULL &&
-	    replay_error(replay) == 0, "also by the next mount, and all of it is run again, but nothing that had landed");
+	ok(goes(OP_SETATTR, NULL, 0) && goes(OP_UNLINK, "gone", 0) && goes(OP_UNLINK, "late", 0) &&
+	    replay_next(replay, w.engine) == NULL && replay_error(replay) == 0, "also by the next mount, and all of it is run again, but nothing that had landed");
 	unmount();
 }
 
