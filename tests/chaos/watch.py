@@ -13,7 +13,7 @@ import threading
 import time
 
 from board import DONE, FAILED
-from world import resident_mb, run
+from world import kernel_stacks, resident_mb, run
 
 TICK_S = 0.25
 SAMPLE_TICKS = 4
@@ -23,13 +23,7 @@ MESSAGE = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime er
 
 def stacks(pid, ours):
     """Where its threads are; in detail of a program of ours, which no kernel call holds."""
-    text = [f"process {pid}:"]
-    try:
-        for task in sorted(os.listdir(f"/proc/{pid}/task")):
-            with open(f"/proc/{pid}/task/{task}/stack") as f:
-                text.append(f"thread {task}:\n{f.read()}")
-    except OSError as e:
-        text.append(str(e))
+    text = [kernel_stacks(pid)]
     if ours and shutil.which("gdb"):
         try:
             text.append(run("gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 12", timeout=60).stdout)

@@ -66,6 +66,18 @@ def command_line(pid):
         return []
 
 
+def kernel_stacks(pid):
+    """Where in the kernel its threads are, those that have ended too."""
+    text = [f"process {pid}:"]
+    try:
+        for task in sorted(os.listdir(f"/proc/{pid}/task")):
+            with open(f"/proc/{pid}/task/{task}/stat") as stat, open(f"/proc/{pid}/task/{task}/stack") as stack:
+                text.append(f"thread {task}, {stat.read().rpartition(')')[2].split()[0]}:\n{stack.read()}")
+    except OSError as e:
+        text.append(str(e))
+    return "\n".join(text)
+
+
 def is_stopped(pid):
     """All its threads; none, if it is gone."""
     try:
@@ -288,6 +300,8 @@ class Client:
             try:
                 self.process.wait(KILLED_ENDS_S)
             except subprocess.TimeoutExpired:
+                with open(f"{self.world.top}/stuck.log", "a") as f, open("/proc/loadavg") as load:
+                    f.write(f"load {load.read()}" + "\n".join(kernel_stacks(p) for p in [pid] + self.guards(pid)) + "\n")
                 self.stuck.append(f"{self.name}, process {pid}, was killed and did not end before umount -f")
                 run("umount", "-f", self.mount_point)
                 self.process.wait(20)
