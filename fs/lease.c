@@ -566,7 +566,7 @@ lease_refused(struct engine *e, uint64_t request, enum status status)
 static bool
 unsaved(const struct object *o)
 {
-	return data_dirty(o) || o->dirty || o->inflight > 0;
+	return data_dirty(o) || o->hold || o->dirty || o->inflight > 0;
 }
 
 /*
@@ -581,7 +581,7 @@ abandon_clean(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
-		if (o->mode != MODE_NONE && !unsaved(o) && !o->hold && !o->born)
+		if (o->mode != MODE_NONE && !unsaved(o) && !o->born)
 			lease_lost(e, o);
 	}
 }

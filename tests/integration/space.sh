@@ -290,7 +290,7 @@ left_in_the_journal() {
 	flush_client ann
 	stop_server
 	mkdir "$M/dir"
-	piece_of new 14000000 >"$M/dir/new"
+	piece_of new 20000000 >"$M/dir/new"
 	echo small >"$M/small"
 	rm "$M/old.1"
 	kill_client ann
@@ -309,13 +309,13 @@ left_in_the_journal() {
 	mount_client ann vol
 	rm "$M/old.2" "$M/old.3"
 	wait_for 60 journal_is on
-	cmp <(piece_of new 14000000) "$M/dir/new"
+	cmp <(piece_of new 20000000) "$M/dir/new"
 	[ "$(cat "$M/small")" = small ]
 	[ "$(ls "$M")" = $'dir\nold.4\nsmall' ]
 	flush_client ann
 	rm "$server_data/others"
 	remount_client ann vol
-	cmp <(piece_of new 14000000) "$M/dir/new"
+	cmp <(piece_of new 20000000) "$M/dir/new"
 	rm -r "$M/dir" "$M/small" "$M/old.4"
 }
 

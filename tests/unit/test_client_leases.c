@@ -242,6 +242,34 @@ test_loss(void)
 	world_teardown();
 }
 
+/* Cut off, a file waits for what is written anew (R4): also one that was a hole, and has no record that would wait. */
+static void
+test_loss_of_a_cut(void)
+{
+	struct op hole = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 100000 };
+	struct op cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h, other;
+
+	world_setup();
+	hole.ino = cut.ino = world_create("a", &h);
+	world_submit(&hole);
+	world_replied(&hole);
+	world_sync();
+	world_create("b", &other);
+	world_pass(1500);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_pass(600);
+	ok(w.commit_count == 1, "a commit tells of a file that was cut off");
+	world_answer_all();
+	lose(cut.ino);
+	ok(world_run(OP_FLUSH, cut.ino, h) == -EIO, "that it was is lost, and told");
+	world_pass(10000);
+	ok(world_sane(), "and there is no word of it any more");
+	world_answer_all();
+	world_teardown();
+}
+
 /* The removal of a name is lost with the lease of what it led to: that is there still. */
 static void
 test_lost_removal(void)
@@ -616,7 +644,7 @@ refused(struct op *op)
 static void
 test_full(void)
 {
-	struct op grow = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 1000000 };
+	struct op grow = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 3000 };
 	struct op make = { .type = OP_CREATE, .ino = OID_ROOT, .name = world_text("new"), .flags = O_RDWR };
 	struct op remove = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("7") };
 	uint64_t h;
@@ -677,6 +705,7 @@ main(void)
 	test_changed_by_name();
 	test_unpin();
 	test_loss();
+	test_loss_of_a_cut();
 	test_lost_removal();
 	test_half_an_operation();
 	test_early_recall();
