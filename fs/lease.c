@@ -122,6 +122,17 @@ lease_refuse(struct engine *e, uint64_t oid, uint64_t grant)
 	send_release(e, oid, grant, MODE_NONE);
 }
 
+/* An answer that was under way then gives nothing of it again. */
+static void
+give_back(struct engine *e, struct object *o, enum mode kept)
+{
+	send_release(e, o->oid, o->grant, kept);
+	o->released = true;
+	o->released_mode = kept;
+	o->released_grant = o->grant;
+	o->released_request = e->next_request;
+}
+
 static void share_below(struct engine *e, struct object *dir);
 
 static void
@@ -133,11 +144,7 @@ release(struct engine *e, struct object *o, enum mode kept)
 	journal_clean(e, o);
 	if (kept == MODE_NONE && o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
-	send_release(e, o->oid, o->grant, kept);
-	o->released = true;
-	o->released_mode = kept;
-	o->released_grant = o->grant;
-	o->released_request = e->next_request;
+	give_back(e, o, kept);
 	o->mode = kept;
 	if (kept == MODE_NONE) {
 		keep_changed(e, o);
@@ -637,7 +644,7 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->opens > 0 && !o->pinned)
 		object_pin(e, o, true);
 	if (o->mode != MODE_NONE)
-		send_release(e, o->oid, o->grant, MODE_NONE);	/* the server may still count on it */
+		give_back(e, o, MODE_NONE);	/* the server may still count on it */
 	keep_changed(e, o);
 	o->mode = MODE_NONE;
 	o->born = o->adopted = false;

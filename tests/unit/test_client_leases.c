@@ -368,6 +368,33 @@ test_late_answer(void)
 	world_teardown();
 }
 
+/* What was lost is given back, too: an answer that was under way then is of that lease. */
+static void
+test_answer_after_loss(void)
+{
+	struct op set = { .type = OP_SETATTR, .ino = FAR, .set = SET_MODE }, get = { .type = OP_GETATTR, .ino = FAR + 1 };
+	struct msg_answer late = world_object(FAR, MODE_EXCLUSIVE, 9, 1, &world_file);
+	uint64_t asked;
+
+	world_setup();
+	world_submit(&set);
+	world_grant_one(2, late);
+	ok(set.error == 0 && engine_lease(w.engine, FAR) == MODE_EXCLUSIVE, "a file is changed");
+	world_replied(&set);
+	world_pass(3000);
+	ok(w.commit_count == 1, "that is on its way");
+	ok(!world_submit(&get), "while something else is asked for");
+	asked = w.last_read;
+	world_answer(STATUS_REJECTED);
+	late.records.count = 0;
+	world_grant(asked, 3, &late, 1);		/* as it is when a READ wants several objects */
+	ok(engine_lease(w.engine, FAR) == MODE_NONE, "the answer does not bring back a lease that was lost meanwhile");
+	world_grant_one(4, world_object(FAR + 1, MODE_SHARED, 10, 7, &world_file));
+	ok(get.error == 0 && world_sane(), "and all else goes on");
+	world_replied(&get);
+	world_teardown();
+}
+
 static void
 test_rename_lease(void)
 {
@@ -710,6 +737,7 @@ main(void)
 	test_half_an_operation();
 	test_early_recall();
 	test_late_answer();
+	test_answer_after_loss();
 	test_rename_lease();
 	test_turns();
 	test_by_turns();
