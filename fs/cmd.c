@@ -16,6 +16,8 @@
 #include "fs/control.h"
 #include "fs/mounts.h"
 
+enum { BUSY_MS = 10 * 1000, BUSY_STEP_MS = 200 };	/* how long a command is patient with a server that is busy */
+
 int
 cmd_option(const struct cmd *cmd, int argc, char **argv, const char *letters, const struct option *options)
 {
@@ -115,8 +117,17 @@ cmd_connect(struct link **ret, const char *addresses, const uint8_t key[KEY_SIZE
 int
 cmd_call(struct link *link, struct message *request, uint16_t expect, struct cmd_call *call)
 {
-	memset(call, 0, sizeof *call);
-	return link_call(link, request, expect, &call->answer, &call->arena, &call->frame, call->why, sizeof call->why);
+	int r;
+
+	/* On a full server what is being freed will be space soon. */
+	for (unsigned ms = 0;; ms += BUSY_STEP_MS) {
+		memset(call, 0, sizeof *call);
+		r = link_call(link, request, expect, &call->answer, &call->arena, &call->frame, call->why, sizeof call->why);
+		if (r != -EBUSY || ms >= BUSY_MS)
+			return r;
+		cmd_call_done(call);
+		usleep(BUSY_STEP_MS * 1000);
+	}
 }
 
 void

@@ -64,7 +64,7 @@ struct cmd_call {
 /* Connects; 0 or -errno with call->why. */
 int	cmd_connect(struct link **ret, const char *addresses, const uint8_t key[KEY_SIZE],
 	    const uint8_t *device, char *why, size_t size);
-/* As link_call(); cmd_call_done() afterwards, also after failures. */
+/* As link_call(), again for some seconds if the server is too busy; cmd_call_done() afterwards, also after failures. */
 int	cmd_call(struct link *link, struct message *request, uint16_t expect, struct cmd_call *call);
 void	cmd_call_done(struct cmd_call *call);
 

@@ -459,8 +459,7 @@ redo_main(void *argument)
 				continue;
 			said = r;
 			if (r < 0)
-				log_warning("what is to be done again waits in the journal: %s", r == -ENOSPC ?
-				    "the server is out of space" : strerror(-r));
+				log_warning("what is to be done again waits in the journal: %s", serve_journal_reason(r));
 		}
 	}
 	return NULL;

@@ -109,8 +109,8 @@ keep_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE], const struct
 	return error == -ENOSPC ? -ENOBUFS : error;	/* here, not there */
 }
 
-static const char *
-reason(int error)
+const char *
+serve_journal_reason(int error)
 {
 	switch (error) {
 	case -EINTR:
@@ -201,7 +201,8 @@ run(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct journal_file *fi
 		error = journal_file_reset(file);
 	}
 	if (error < 0)
-		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s", reason(error));
+		snprintf(why, size, "what the last mount had not brought to the server waits in the journal: %s",
+		    serve_journal_reason(error));
 	shell_free(shell, error == 0);
 	if (error < 0)
 		return error;
@@ -259,9 +260,12 @@ serve_journal_redo(struct home *home, const uint8_t id[VOLUME_ID_SIZE], struct j
 		    " did not fit any more; %" PRIu64 " conflicts, %" PRIu64 " equal", report.run, report.unfit, report.conflicts,
 		    report.equal);
 	}
-	error = shell_redo_end(shell, losses, error);
 	replay_free(r);
-	return error;
+	if (error == -ENOBUFS) {	/* whose disk is full is nothing to a program */
+		shell_redo_end(shell, losses, -ENOSPC);
+		return error;
+	}
+	return shell_redo_end(shell, losses, error);
 }
 
 int64_t

@@ -39,4 +39,7 @@ int64_t	serve_journal_waiting(struct home *home, const uint8_t id[VOLUME_ID_SIZE
 void	serve_journal_conflicts(struct home *home, const uint8_t id[VOLUME_ID_SIZE],
 	    void (*each)(void *context, const char *path), void *context);
 
+/* Why what is in it could not be run again: an errno as the functions above return it, in words. */
+const char *serve_journal_reason(int error);
+
 #endif
