@@ -295,6 +295,7 @@ left_in_the_journal() {
 	rm "$M/old.1"
 	kill_client ann
 	start_server
+	wait_for 60 store_within $((size_mb / 4))	# it has yet to free what is dead
 	# All but the store's reserve, and some.
 	fallocate -l $(($(stat -f -c '%a * %S' "$server_data") - (size_mb * 46 / 256 + 4) * 1048576)) "$server_data/others"
 	mount_client ann vol
@@ -325,6 +326,7 @@ piece_of() {
 }
 
 removed() { [ ! -e "$1" ]; }
+store_within() { [ "$(du -sm "$server_data" | cut -f1)" -le "$1" ]; }	# MIB
 
 check_here "a journal that does not fit the server waits, and the volume is mounted" left_in_the_journal
 check_here "a full disk on the client" client_disk_full
