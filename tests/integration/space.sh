@@ -242,46 +242,6 @@ client_disk_full() {
 
 journal_is() { client ann status --json "$M" | grep -q "\"journal\": \"$1\""; }
 
-check_here "what write() took fits" acknowledged_is_kept
-check "a full server answers ENOSPC" full
-check "what was synced before is there" nothing_lost
-check "a full volume can be read, listed and removed from" still_usable
-check_here "a full server restarts, with all it had" server_restarts_full
-check "removing makes room" room_comes_back
-check "small files fill it to the end, and no further" small_ones
-check "an emptied volume takes as much again" emptied
-check_here "a remount finds all" small_survives_restart
-check_here "what two clients could write fits" two_fill_it
-check_here "they remove it again, and its space comes back" removed_by_the_other
-# Others fill the server's disk, to the last byte: it refuses what adds, lives, and goes on when they are gone.
-filled_by_others() {
-	local i n=0
-	rm -f "$M"/*.*
-	mkdir "$M/many"
-	cp "$T/piece" "$M/before" && sync "$M/before"
-	for i in $(seq 3000); do echo "$i" >"$M/many/$i"; done
-	# While changes wait in the server's memory, too.
-	head -c 1000M /dev/zero >"$server_data/others" 2>/dev/null
-	for i in $(seq 200); do
-		chmod 600 "$M/many/$i" 2>/dev/null
-		echo "$i more" 2>/dev/null >"$M/many/more.$i" && n=$((n + 1))
-	done
-	echo "$n files more"
-	sleep 5		# two commits of theirs
-	kill -0 "$server_pid"
-	rm "$server_data/others"
-	wait_for 30 flush_client ann
-	cmp "$T/piece" "$M/before"
-	[ "$(cat "$M/many/3000")" = 3000 ]
-	for i in $(seq 3000); do
-		[ ! -s "$M/many/more.$i" ] || [ "$(cat "$M/many/more.$i")" = "$i more" ]
-	done
-	echo after >"$M/after" && sync "$M/after"
-	stop_server
-	start_server
-	[ "$(cat "$M/after")" = after ]
-}
-
 # Done while the server was away, and back it is full: the volume can be mounted, to remove what is in the way.
 left_in_the_journal() {
 	local i
@@ -328,7 +288,48 @@ piece_of() {
 removed() { [ ! -e "$1" ]; }
 store_within() { [ "$(du -sm "$server_data" | cut -f1)" -le "$1" ]; }	# MIB
 
+# First, as long as nothing dead takes part of what it counts with.
 check_here "a journal that does not fit the server waits, and the volume is mounted" left_in_the_journal
+check_here "what write() took fits" acknowledged_is_kept
+check "a full server answers ENOSPC" full
+check "what was synced before is there" nothing_lost
+check "a full volume can be read, listed and removed from" still_usable
+check_here "a full server restarts, with all it had" server_restarts_full
+check "removing makes room" room_comes_back
+check "small files fill it to the end, and no further" small_ones
+check "an emptied volume takes as much again" emptied
+check_here "a remount finds all" small_survives_restart
+check_here "what two clients could write fits" two_fill_it
+check_here "they remove it again, and its space comes back" removed_by_the_other
+# Others fill the server's disk, to the last byte: it refuses what adds, lives, and goes on when they are gone.
+filled_by_others() {
+	local i n=0
+	rm -f "$M"/*.*
+	mkdir "$M/many"
+	cp "$T/piece" "$M/before" && sync "$M/before"
+	for i in $(seq 3000); do echo "$i" >"$M/many/$i"; done
+	# While changes wait in the server's memory, too.
+	head -c 1000M /dev/zero >"$server_data/others" 2>/dev/null
+	for i in $(seq 200); do
+		chmod 600 "$M/many/$i" 2>/dev/null
+		echo "$i more" 2>/dev/null >"$M/many/more.$i" && n=$((n + 1))
+	done
+	echo "$n files more"
+	sleep 5		# two commits of theirs
+	kill -0 "$server_pid"
+	rm "$server_data/others"
+	wait_for 30 flush_client ann
+	cmp "$T/piece" "$M/before"
+	[ "$(cat "$M/many/3000")" = 3000 ]
+	for i in $(seq 3000); do
+		[ ! -s "$M/many/more.$i" ] || [ "$(cat "$M/many/more.$i")" = "$i more" ]
+	done
+	echo after >"$M/after" && sync "$M/after"
+	stop_server
+	start_server
+	[ "$(cat "$M/after")" = after ]
+}
+
 check_here "a full disk on the client" client_disk_full
 check_here "a disk that others fill" filled_by_others
 tap_done
