@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/log.h"
+#include "fs/note.h"
 
 static void
 unescape(char *text)
@@ -106,21 +106,6 @@ write_at(int fd, off_t at, const char *text, size_t len)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-static int
-sync_directory_of(const char *file)
-{
-	char copy[PATH_MAX];
-	int fd, r = 0;
-
-	snprintf(copy, sizeof copy, "%s", file);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		r = -errno;
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
 /* The lines of what is not listed; NULL: out of memory. */
 static char *
 new_lines(const struct look *l, size_t *ret_len)
@@ -161,7 +146,7 @@ conflicts_add(const char *file, const char *const *paths, size_t count, void (*a
 	text = end < 0 ? NULL : new_lines(&l, &len);
 	r = end < 0 ? (int)end : text == NULL ? -ENOMEM : write_at(fd, end, text, len);
 	if (r == 0)
-		r = sync_directory_of(file);
+		r = note_sync_directory_of(file);
 	if (r < 0 && end >= 0 && ftruncate(fd, end) < 0)
 		log_error("the list of conflicts cannot be cut back: %s", strerror(errno));
 	for (size_t i = 0; i < count && r == 0; i++)

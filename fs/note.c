@@ -97,8 +97,8 @@ write_file(const char *path, const char *text, size_t len)
 	return r;
 }
 
-static int
-sync_directory_of(const char *path)
+int
+note_sync_directory_of(const char *path)
 {
 	char copy[NOTE_MAX];
 	int fd, r = 0;
@@ -127,7 +127,7 @@ note_save(struct note *n, const char *path)
 	if (r == 0 && rename(beside, path) < 0)
 		r = -errno;
 	if (r == 0)
-		return sync_directory_of(path);
+		return note_sync_directory_of(path);
 	unlink(beside);
 	return r;
 }

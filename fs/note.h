@@ -39,5 +39,7 @@ const char *note_get(const struct note *n, const char *key);
 int	note_get_hex(const struct note *n, const char *key, uint8_t *to, size_t len);
 int	note_get_number(const struct note *n, const char *key, uint64_t *to);
 void	note_done(struct note *n);
+/* The entry of that path is on the disk afterwards; for other files than notes, too. */
+int	note_sync_directory_of(const char *path);
 
 #endif
