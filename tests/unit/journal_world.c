@@ -81,16 +81,22 @@ forget(void)
 
 /* ---- running it again ---- */
 
+void
+load(const char *device)
+{
+	replay_new(&replay, device, true);
+	for (size_t i = 0; i < notes_count; i++)
+		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
+			abort();
+}
+
 /* `landed`: the last commit of the session, which goes on; 0: there is another one. */
 void
 mount(uint64_t landed)
 {
 	sink.next = notes_count + 1;
 	world_setup_unattached(&(struct engine_config){ .journal = &sink });
-	replay_new(&replay, "here", true);
-	for (size_t i = 0; i < notes_count; i++)
-		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
-			abort();
+	load("here");
 	replay_adopt(replay, w.engine);
 	world_attach(landed == 0, landed, false);
 	if (landed > 0) {
@@ -108,10 +114,7 @@ void
 again_alive(void)
 {
 	world_setup_unattached(NULL);
-	replay_new(&replay, "here", true);
-	for (size_t i = 0; i < notes_count; i++)
-		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
-			abort();
+	load("here");
 	replay_redo(replay, w.engine, (struct timespec){ .tv_sec = 1 }, 0, true);
 }
 

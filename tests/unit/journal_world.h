@@ -28,6 +28,8 @@ bool	noted(uint8_t kind, uint64_t ino);
 extern struct replay *replay;
 extern bool refuses;			/* the server, what the mount claims of FAR */
 
+/* All entries into `replay`, which is new. */
+void	load(const char *device);
 /* A new mount runs it; `landed`: the last commit of the session, which goes on; 0: there is another one. */
 void	mount(uint64_t landed);
 /* The mount that lost it does. */

@@ -495,9 +495,7 @@ names_of_devices(void)
 	cut_off();
 	sink.next = notes_count + 1;
 	world_setup_unattached(&(struct engine_config){ .journal = &sink });
-	replay_new(&replay, "a/b\n", true);
-	for (size_t i = 0; i < notes_count; i++)
-		replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len });
+	load("a/b\n");
 	replay_adopt(replay, w.engine);
 	world_attach(false, 3, false);
 	replay_begin(replay, w.engine, (struct timespec){ .tv_sec = 1 });

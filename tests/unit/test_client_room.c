@@ -115,10 +115,7 @@ take_over(uint64_t landed)
 
 	sink.next = notes_count + 1;
 	world_setup_unattached(&(struct engine_config){ .journal = &sink });
-	replay_new(&replay, "here", true);
-	for (size_t i = 0; i < notes_count; i++)
-		if (replay_add(replay, i + 1, (struct bytes){ notes[i].bytes, notes[i].len }) < 0)
-			abort();
+	load("here");
 	world_attach(landed == 0, landed, false);
 	if (landed > 0)
 		engine_received(w.engine, &all);
