@@ -82,8 +82,12 @@ held_over(const struct letter *l, const struct mount *m)
 {
 	struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
 
-	if (c == NULL || c->voided || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || fate_closes(c))
+	if (l->kind == LETTER_DEATH)
+		return l->mount == m && l->step < m->ledger->back_step;	/* its commit was on its way, and came */
+	if (c == NULL || c->lost || c->past || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || fate_closes(c))
 		return false;
+	if (c->voided)
+		return true;	/* a dead one's commit that holds it may come yet */
 	c->past = c->voided = c->error != 0 || !fate_changes_something(c);
 	return !c->past;
 }
@@ -173,6 +177,26 @@ absence_try_all_again(struct judge *j, const struct mount *m, const char *what)
 		others_leave(j->sim, m);
 	}
 	fate_try_all_again(j, m, what);
+}
+
+/*
+ * It came back, brought some of what it had, and died before it heard what it has still: as if it never had been away,
+ * but behind what others saw meanwhile; and, if that does not explain it yet, with content that came later still.
+ */
+bool
+absence_died_back(struct judge *j, struct mount *m, bool content)
+{
+	const struct ledger *l = m->ledger;
+
+	if (!l->dead || !l->absent || l->back_step <= l->left_step)
+		return false;
+	if (content)
+		pass_over(j, m);
+	else {
+		forget_absence(j, m, true);
+		hold_over(j, m);
+	}
+	return true;
 }
 
 /* The judge has come as far as its leaving: what the store has of its work can be told from others'. */
