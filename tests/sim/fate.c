@@ -246,8 +246,11 @@ fate_frozen(struct mount *m, const struct commit *commit)
 	struct freeze f = { commit->sequence, commit_hash(commit), ++m->sim->step, m->sim->report.events };
 
 	for (size_t i = 0; i < l->frozen_count; i++)
-		if (l->frozen[i].sequence == f.sequence && l->frozen[i].hash == f.hash)
+		if (l->frozen[i].sequence == f.sequence && l->frozen[i].hash == f.hash) {
+			if (f.sequence <= l->sequence)
+				l->made[f.sequence - 1].taken = true;	/* by this one; a later one with more in it is made later */
 			return i + 1;
+		}
 	if (l->frozen_count == l->frozen_size) {
 		l->frozen_size = l->frozen_size * 2 + 16;
 		if ((l->frozen = realloc(l->frozen, l->frozen_size * sizeof *l->frozen)) == NULL)
