@@ -114,6 +114,31 @@ hold_over(struct judge *j, const struct mount *m)
 }
 
 /*
+ * Of a file that this one had changed, another's leaving found what was there without that, for it comes only now.  In its
+ * old place it fits all the same, as what is found takes the place of all before; but it belongs behind.
+ */
+static bool
+found_without(const struct judge *j, const struct mount *m)
+{
+	const struct ledger *l = m->ledger;
+
+	for (size_t i = 0; i < j->verified; i++) {
+		const struct letter *found = &j->letters[i];
+
+		if (found->kind != LETTER_ADOPT || found->mount == m || found->step > l->back_step)
+			continue;
+		for (size_t k = 0; k < i; k++) {
+			const struct call *c = j->letters[k].kind == LETTER_CALL ? j->letters[k].call : NULL;
+
+			if (c != NULL && c->mount == m && !c->voided && c->done > l->left_bound && c->done <= l->left_step &&
+			    fate_changed(c, found->as->ino))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
  * Content that its commits do not bring comes later than they (R4).  Who looked in between saw what the store had
  * of it then, which was verified, and is past.
  */
@@ -236,8 +261,10 @@ absence_over(struct mount *m)
 	if (l->back_step == 0)
 		l->back_step = ++j->sim->step;
 	l->absent = l->stale = false;
+	fate_void_after(j, m, UINT64_MAX);
+	if (found_without(j, m))
+		hold_over(j, m);
 	if (!l->gave_up || !leaving_verified(j, m)) {
-		fate_void_after(j, m, UINT64_MAX);
 		forget_absence(j, m, true);
 		if (!l->gave_up)
 			diary_returned(m->client->diary);
