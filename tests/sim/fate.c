@@ -88,7 +88,7 @@ fate_changed(const struct call *c, uint64_t ino)
 	    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino);
 }
 
-static uint64_t
+uint64_t
 fate_effect(const struct call *c)
 {
 	return c->effect != 0 ? c->effect : c->done;
