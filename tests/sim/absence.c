@@ -95,7 +95,7 @@ held_over(const struct letter *l, const struct mount *m)
 		return false;
 	if (c->voided)
 		return true;	/* a dead one's commit that holds it may come yet */
-	c->past = c->voided = c->error != 0 || !fate_changes_something(c);
+	c->past = c->voided = c->error != 0 || c->idle || !fate_changes_something(c);
 	return !c->past;
 }
 
@@ -135,7 +135,7 @@ found_without(const struct judge *j, const struct mount *m)
 		for (size_t k = 0; k < i; k++) {
 			const struct call *c = j->letters[k].kind == LETTER_CALL ? j->letters[k].call : NULL;
 
-			if (c != NULL && c->mount == m && !c->voided && came_later(c, m) && fate_changed(c, found->as->ino))
+			if (c != NULL && c->mount == m && !c->voided && !c->idle && came_later(c, m) && fate_changed(c, found->as->ino))
 				return true;
 		}
 	}
