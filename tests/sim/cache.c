@@ -205,24 +205,6 @@ read_cached(const struct node *n, struct call *c)
 	return true;
 }
 
-/* Calls of this kernel that are done and change ino's names; it will hear of it with their answers. */
-static unsigned
-unheard(const struct kernel *k, uint64_t ino)
-{
-	unsigned count = 0;
-
-	for (const struct call *a = k->active; a != NULL; a = a->next)
-		switch (a->done == 0 ? OP_GETATTR : a->type) {
-		case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE: case OP_LINK:
-		case OP_UNLINK: case OP_RMDIR: case OP_RENAME:
-			count += a->ino == ino || a->ino2 == ino || a->victim == ino || a->victim2 == ino;
-			break;
-		default:
-			break;
-		}
-	return count;
-}
-
 /* True when the kernel needs nobody's help. */
 bool
 cache_served(struct kernel *k, struct call *c)
@@ -242,7 +224,6 @@ cache_served(struct kernel *k, struct call *c)
 			return false;
 		c->got = n->attr;
 		c->has_attr = true;
-		c->unheard = unheard(k, c->ino);
 		return true;
 	case OP_READ:
 		return read_cached(node_find(k, c->ino), c);

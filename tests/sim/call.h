@@ -65,7 +65,6 @@ struct call {
 	uint64_t	 child;
 	struct attr	 got;			/* when has_attr */
 	bool		 attr_unseen;		/* the kernel threw them away, and showed them to nobody */
-	unsigned	 unheard;		/* answered by the kernel: changes of its own to the inode's names, done, that it had no answer to */
 	bool		 has_attr, cacheable, name_cacheable, keep_cache, direct_io;
 	uint8_t		*bytes;			/* READ, READLINK, GETXATTR, LISTXATTR */
 	size_t		 len;
