@@ -82,8 +82,12 @@ held_over(const struct letter *l, const struct mount *m)
 {
 	struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
 
-	if (c == NULL || c->voided || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || fate_closes(c))
+	if (l->kind == LETTER_DEATH)
+		return l->mount == m && l->step < m->ledger->back_step;	/* its commit was on its way, and came */
+	if (c == NULL || c->lost || c->past || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || fate_closes(c))
 		return false;
+	if (c->voided)
+		return true;	/* a dead one's commit that holds it may come yet */
 	c->past = c->voided = c->error != 0 || !fate_changes_something(c);
 	return !c->past;
 }
@@ -107,6 +111,31 @@ hold_over(struct judge *j, const struct mount *m)
 	memmove(j->letters + at + count, j->letters + at, (kept - at) * sizeof *held);
 	memcpy(j->letters + at, held, count * sizeof *held);
 	free(held);
+}
+
+/*
+ * Of a file that this one had changed, another's leaving found what was there without that, for it comes only now.  In its
+ * old place it fits all the same, as what is found takes the place of all before; but it belongs behind.
+ */
+static bool
+found_without(const struct judge *j, const struct mount *m)
+{
+	const struct ledger *l = m->ledger;
+
+	for (size_t i = 0; i < j->verified; i++) {
+		const struct letter *found = &j->letters[i];
+
+		if (found->kind != LETTER_ADOPT || found->mount == m || found->step > l->back_step)
+			continue;
+		for (size_t k = 0; k < i; k++) {
+			const struct call *c = j->letters[k].kind == LETTER_CALL ? j->letters[k].call : NULL;
+
+			if (c != NULL && c->mount == m && !c->voided && c->done > l->left_bound && c->done <= l->left_step &&
+			    fate_changed(c, found->as->ino))
+				return true;
+		}
+	}
+	return false;
 }
 
 /*
@@ -175,6 +204,26 @@ absence_try_all_again(struct judge *j, const struct mount *m, const char *what)
 	fate_try_all_again(j, m, what);
 }
 
+/*
+ * It came back, brought some of what it had, and died before it heard what it has still: as if it never had been away,
+ * but behind what others saw meanwhile; and, if that does not explain it yet, with content that came later still.
+ */
+bool
+absence_died_back(struct judge *j, struct mount *m, bool content)
+{
+	const struct ledger *l = m->ledger;
+
+	if (!l->dead || !l->absent || l->back_step <= l->left_step)
+		return false;
+	if (content)
+		pass_over(j, m);
+	else {
+		forget_absence(j, m, true);
+		hold_over(j, m);
+	}
+	return true;
+}
+
 /* The judge has come as far as its leaving: what the store has of its work can be told from others'. */
 static bool
 leaving_verified(const struct judge *j, const struct mount *m)
@@ -212,8 +261,10 @@ absence_over(struct mount *m)
 	if (l->back_step == 0)
 		l->back_step = ++j->sim->step;
 	l->absent = l->stale = false;
+	fate_void_after(j, m, UINT64_MAX);
+	if (found_without(j, m))
+		hold_over(j, m);
 	if (!l->gave_up || !leaving_verified(j, m)) {
-		fate_void_after(j, m, UINT64_MAX);
 		forget_absence(j, m, true);
 		if (!l->gave_up)
 			diary_returned(m->client->diary);

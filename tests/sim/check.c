@@ -12,7 +12,7 @@
 #include "tests/sim/daemon.h"
 #include "tests/sim/damage.h"
 #include "tests/sim/diary.h"
-#include "tests/sim/fate.h"
+#include "tests/sim/fate_room.h"
 #include "tests/sim/image.h"
 
 enum {
@@ -133,6 +133,8 @@ check_space(struct sim *sim, struct call *c)
 	}
 }
 
+static void place_effect(struct judge *j);
+
 void
 judge_done(struct sim *sim, struct call *c)
 {
@@ -158,6 +160,8 @@ judge_done(struct sim *sim, struct call *c)
 	if (sim->judge->model == NULL)
 		return;			/* before the beginning */
 	judge_append(sim->judge, (struct letter){ .kind = LETTER_CALL, .call = c });
+	if (c->effect != 0)
+		place_effect(sim->judge);
 	fate_done(sim, c);
 	judge_advance(sim->judge);
 }
@@ -443,34 +447,7 @@ move_behind(struct judge *j)
 	return false;
 }
 
-/* A call that went through to the server took effect long before it was answered, and others saw it: it belongs there. */
-static bool
-move_effect(struct judge *j)
-{
-	const struct letter *late = &j->letters[j->verified];
-
-	for (size_t i = j->verified + 1; i < j->count; i++) {
-		struct letter moved = j->letters[i];
-		struct model *m;
-		char why[256];
-		bool fits;
-
-		if (moved.kind != LETTER_CALL || moved.call->effect == 0 || moved.call->effect > late->call->done)
-			continue;
-		m = model_copy(j->model);
-		fits = apply(m, &moved, why, sizeof why);
-		model_free(m);
-		if (!fits)
-			continue;
-		memmove(j->letters + j->verified + 1, j->letters + j->verified, (i - j->verified) * sizeof *j->letters);
-		j->letters[j->verified] = moved;
-		j->sim->report.searched++;
-		return true;
-	}
-	return false;
-}
-
-/* The letters [to, at] with the last of them first: does all fit then, and what follows? */
+/* The letter `at` before the verified ones from `to` on: does all fit then? */
 static bool
 fits_ahead(const struct judge *j, size_t to, size_t at)
 {
@@ -478,8 +455,8 @@ fits_ahead(const struct judge *j, size_t to, size_t at)
 	char why[256];
 	bool fits = apply(m, &j->letters[at], why, sizeof why);
 
-	for (size_t i = to; i <= j->verified && fits; i++)
-		fits = i == at || apply(m, &j->letters[i], why, sizeof why);
+	for (size_t i = to; i < j->verified && fits; i++)
+		fits = apply(m, &j->letters[i], why, sizeof why);
 	model_free(m);
 	return fits;
 }
@@ -504,29 +481,27 @@ move_ahead_to(struct judge *j, size_t to, size_t at)
 	j->sim->report.searched++;
 }
 
-/* The same, when it was answered before this was seen: others that were done meanwhile came behind it. */
-static bool
-move_ahead(struct judge *j)
+/*
+ * The last letter went through to the server: it took effect before it was answered, and belongs before those that did so
+ * since.  They may not have looked; but whose change was the last one is to be known.
+ */
+static void
+place_effect(struct judge *j)
 {
-	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0;
+	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0, at = j->count - 1, to = at;
+	struct letter moved = j->letters[at];
 
-	for (size_t at = j->verified, to; at-- > bound; ) {
-		struct letter moved = j->letters[at];
-
-		if (moved.kind != LETTER_CALL || moved.call->effect == 0)
-			continue;
-		for (to = at; to > bound; to--) {
-			const struct letter *l = &j->letters[to - 1];
-
-			if (l->kind != LETTER_CALL || l->call->done < moved.call->effect || ends(l) < begins(&moved))
-				break;
-		}
-		if (to == at || !fits_ahead(j, to, at))
-			continue;
+	while (to > bound && j->letters[to - 1].kind == LETTER_CALL && fate_effect(j->letters[to - 1].call) > moved.call->effect)
+		to--;
+	if (to >= j->verified) {
+		memmove(j->letters + to + 1, j->letters + to, (at - to) * sizeof *j->letters);
+		j->letters[to] = moved;
+	} else if (fits_ahead(j, to, at)) {
+		fate_weigh(j->before[to % SNAPSHOTS], moved.call);
+		j->verified++;
 		move_ahead_to(j, to, at);
-		return true;
+		diary_saw(j->sim, to + 1 < j->verified ? j->before[(to + 1) % SNAPSHOTS] : j->model, moved.call);
 	}
-	return false;
 }
 
 /*
@@ -552,6 +527,30 @@ move_look(struct judge *j)
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Its kernel learns of its own change when the answer arrives; until then it shows what it has cached of that inode, even
+ * when others there have been told what came of the change.  That is as it was just before, nobody has changed it since, and
+ * it is past.
+ */
+static bool
+pass_in_kernel(struct judge *j)
+{
+	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0, at = j->verified;
+	struct call *c = j->letters[at].call, *change = NULL;
+	struct model *m;
+	char why[256];
+
+	while (c->by_kernel && change == NULL && at-- > bound)
+		if (j->letters[at].kind == LETTER_CALL && !j->letters[at].call->voided && fate_changed(j->letters[at].call, c->ino))
+			change = j->letters[at].call;
+	if (change == NULL || change->mount != c->mount || (change->responded != 0 && change->responded < c->invoked))
+		return false;
+	m = model_copy(j->before[at % SNAPSHOTS]);
+	c->past = c->voided = model_apply(m, c, why, sizeof why);
+	model_free(m);
+	return c->past;
 }
 
 /* The first letter that may have come after something in [low, verified] began. */
@@ -583,8 +582,6 @@ reorder(struct judge *j)
 	for (size_t i = 0; i < j->pending_count; i++)
 		if (j->pending[i]->invoked < c->responded)
 			return 0;
-	if (move_effect(j) || move_ahead(j))
-		return 1;
 	for (unsigned reach = 0; reach < 4; reach++) {
 		last = low;
 		low = reach_back(j, low);
@@ -593,7 +590,7 @@ reorder(struct judge *j)
 		if ((reach == 0 || low < last) && permute(j, low, c->responded))
 			return 1;
 	}
-	return -1;
+	return pass_in_kernel(j) ? 1 : -1;
 }
 
 static void

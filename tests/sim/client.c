@@ -440,7 +440,9 @@ client_stall(struct client *c, uint64_t for_us)
 		return;
 	c->sim->report.stalls++;
 	sim_trace(c->sim, "c%u: stalled for %" PRIu64 " ms", c->index, for_us / 1000);
-	c->mount->stalled_until_us = c->sim->now_us + for_us;
+	/* One within another does not end it: what waits for that end would come later than what it is of. */
+	if (c->sim->now_us + for_us > c->mount->stalled_until_us)
+		c->mount->stalled_until_us = c->sim->now_us + for_us;
 }
 
 static void
@@ -451,6 +453,10 @@ wake(struct sim *sim, void *what, uint64_t number)
 	(void)number;
 	if (m->state == MOUNT_GONE)
 		return;
+	if (mount_stalled_us(m) > 0) {
+		sim_after(sim, mount_stalled_us(m), wake, m, 0);
+		return;
+	}
 	sim_trace(sim, "c%u: awake", m->client->index);
 	m->dozing = false;
 	engine_sleep(mount_clocked(m), false);

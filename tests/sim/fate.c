@@ -88,7 +88,7 @@ fate_changed(const struct call *c, uint64_t ino)
 	    (c->ino == ino || c->ino2 == ino || c->child == ino || c->op.victim == ino || c->op.moved == ino);
 }
 
-static uint64_t
+uint64_t
 fate_effect(const struct call *c)
 {
 	return c->effect != 0 ? c->effect : c->done;
@@ -246,8 +246,11 @@ fate_frozen(struct mount *m, const struct commit *commit)
 	struct freeze f = { commit->sequence, commit_hash(commit), ++m->sim->step, m->sim->report.events };
 
 	for (size_t i = 0; i < l->frozen_count; i++)
-		if (l->frozen[i].sequence == f.sequence && l->frozen[i].hash == f.hash)
+		if (l->frozen[i].sequence == f.sequence && l->frozen[i].hash == f.hash) {
+			if (f.sequence <= l->sequence)
+				l->made[f.sequence - 1].taken = true;	/* by this one; a later one with more in it is made later */
 			return i + 1;
+		}
 	if (l->frozen_count == l->frozen_size) {
 		l->frozen_size = l->frozen_size * 2 + 16;
 		if ((l->frozen = realloc(l->frozen, l->frozen_size * sizeof *l->frozen)) == NULL)
@@ -623,12 +626,35 @@ fate_heed(struct mount *m)
 		absence_over(m);
 }
 
-static void
-decide(struct judge *j, struct mount *m)
+/* The last commit that was applied, or a boundary within the event that froze it: which one explains everything? */
+static bool
+find_boundary(struct judge *j, struct mount *m, char *why, size_t size)
 {
 	struct ledger *l = m->ledger;
 	const struct applied *last = l->applied_count == 0 ? NULL : &l->applied[l->applied_count - 1];
 	uint64_t step = last == NULL ? 0 : last->step;
+	char again[1024] = "";
+	bool good = fate_try_boundary(j, m, step, why, size);
+
+	l->bound = l->bound_of = step;
+	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {
+		const struct call *c = j->calls[i];
+		uint64_t effect = fate_effect(c);
+
+		if (c->mount != m || c->done == 0 || (c->effect != 0 ? c->effect_event : c->done_event) != last->event)
+			continue;
+		/* Just before, and with, each call of the event that froze the commit. */
+		for (uint64_t at_step = effect - 1; !good && at_step <= effect; at_step++)
+			if ((good = fate_try_boundary(j, m, at_step, again, sizeof again)))
+				l->bound = at_step;
+	}
+	return good;
+}
+
+static void
+decide(struct judge *j, struct mount *m)
+{
+	struct ledger *l = m->ledger;
 	char why[1024] = "", again[1024] = "";
 	bool good;
 
@@ -639,24 +665,13 @@ decide(struct judge *j, struct mount *m)
 	if (l->absent && l->back && !l->dead && (l->back_step != 0 || l->left_bound != UINT64_MAX))
 		return;
 	l->stale = false;
-	good = fate_try_boundary(j, m, step, why, sizeof why);
-	l->bound = l->bound_of = step;
-	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {
-		const struct call *c = j->calls[i];
-
-		uint64_t effect = fate_effect(c);
-
-		if (c->mount != m || c->done == 0 || (c->effect != 0 ? c->effect_event : c->done_event) != last->event)
-			continue;
-		/* Just before, and with, each call of the event that froze the commit. */
-		for (uint64_t at_step = effect - 1; !good && at_step <= effect; at_step++)
-			if ((good = fate_try_boundary(j, m, at_step, again, sizeof again)))
-				l->bound = at_step;
-	}
+	good = find_boundary(j, m, why, sizeof why);
+	good = good || (absence_died_back(j, m, false) && find_boundary(j, m, why, sizeof why)) ||
+	    (absence_died_back(j, m, true) && find_boundary(j, m, why, sizeof why));
 	if (l->absent && l->left_bound == UINT64_MAX)
 		l->left_bound = l->bound;
 	if (!good || !promises_kept(j, m, why, sizeof why)) {
-		fate_try_boundary(j, m, step, again, sizeof again);
+		fate_try_boundary(j, m, l->bound_of, again, sizeof again);
 		sim_fail(j->sim, "after the %s of client %u with %zu commits applied: %s", l->dead ? "death" : "absence",
 		    m->client->index, l->applied_count, why);
 		return;

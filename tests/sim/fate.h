@@ -52,6 +52,8 @@ void	fate_excuse(struct call *c);
 void	fate_done(struct sim *sim, struct call *c);
 /* Does a call, done in this state, change anything? */
 void	fate_weigh(const struct model *before, struct call *c);
+/* The step at which it took effect. */
+uint64_t fate_effect(const struct call *c);
 /* Finds out what is to be found out, once every letter is verified. */
 void	fate_poll(struct judge *j);
 /* Every letter is: a good moment for a death. */

@@ -59,6 +59,8 @@ void	fate_try_all_again(struct judge *j, const struct mount *m, const char *what
 /* ---- absence.c ---- */
 /* It is back, and knows what it lost. */
 void	absence_over(struct mount *m);
+/* A dead one was, and brought something before it died, or as it did: true, its work has its place there now. */
+bool	absence_died_back(struct judge *j, struct mount *m, bool content);
 /* As fate_try_all_again(), but what an absent mount brought when it was back may come later. */
 void	absence_try_all_again(struct judge *j, const struct mount *m, const char *what);
 
