@@ -242,7 +242,7 @@ struct engine {
 	enum sleep	 sleep;
 	uint64_t	 sleep_until;
 	uint64_t	 woken_at;		/* ... if the server was not heard since; 0: it was */
-	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
+	uint64_t	 attached_at;		/* no later than the last ATTACH was sent, or what was answered before its RECLAIMED */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;

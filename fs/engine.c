@@ -568,7 +568,10 @@ engine_received(struct engine *e, const struct message *m)
 		take_range(e, m->allocated.first_oid, m->allocated.oid_count);
 		break;
 	case MSG_alive:
-		if (m->id == e->keepalive_request)
+		/* It may come before we hear that a lease is lost: then it counts from that. */
+		if (m->id == e->keepalive_request && e->reclaiming)
+			e->attached_at = e->keepalive_sent;
+		else if (m->id == e->keepalive_request)
 			extend_term(e, e->keepalive_sent);
 		e->woken_at = 0;
 		e->sessions = m->alive.sessions;
