@@ -679,8 +679,10 @@ data_thawed(struct engine *e, struct object *o)
 		return;
 	o->stable_size = o->told_size;
 	o->stable_flags = o->told_flags;
-	if (o->told_size == 0)
+	if (o->told_size == 0) {
 		let_go(e, o);		/* there is no old content to keep */
+		settle_size(e, o);	/* and no more need come of the new, to be stated with */
+	}
 }
 
 static void

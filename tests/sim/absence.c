@@ -76,6 +76,13 @@ is_unlanded(const struct ledger *l, const struct call *c)
 	return false;
 }
 
+/* It was done before m left, and no commit that the server had then holds it. */
+static bool
+came_later(const struct call *c, const struct mount *m)
+{
+	return c->done <= m->ledger->left_step && fate_effect(c) > m->ledger->left_bound && !c->through;
+}
+
 /* What changed something takes effect later; what only looked was right when it did, and that is past. */
 static bool
 held_over(const struct letter *l, const struct mount *m)
@@ -84,11 +91,11 @@ held_over(const struct letter *l, const struct mount *m)
 
 	if (l->kind == LETTER_DEATH)
 		return l->mount == m && l->step < m->ledger->back_step;	/* its commit was on its way, and came */
-	if (c == NULL || c->lost || c->past || c->done > m->ledger->left_step || c->done <= m->ledger->left_bound || fate_closes(c))
+	if (c == NULL || c->lost || c->past || !came_later(c, m) || fate_closes(c))
 		return false;
 	if (c->voided)
 		return true;	/* a dead one's commit that holds it may come yet */
-	c->past = c->voided = c->error != 0 || !fate_changes_something(c);
+	c->past = c->voided = c->error != 0 || c->idle || !fate_changes_something(c);
 	return !c->past;
 }
 
@@ -120,18 +127,15 @@ hold_over(struct judge *j, const struct mount *m)
 static bool
 found_without(const struct judge *j, const struct mount *m)
 {
-	const struct ledger *l = m->ledger;
-
 	for (size_t i = 0; i < j->verified; i++) {
 		const struct letter *found = &j->letters[i];
 
-		if (found->kind != LETTER_ADOPT || found->mount == m || found->step > l->back_step)
+		if (found->kind != LETTER_ADOPT || found->mount == m || found->step > m->ledger->back_step)
 			continue;
 		for (size_t k = 0; k < i; k++) {
 			const struct call *c = j->letters[k].kind == LETTER_CALL ? j->letters[k].call : NULL;
 
-			if (c != NULL && c->mount == m && !c->voided && c->done > l->left_bound && c->done <= l->left_step &&
-			    fate_changed(c, found->as->ino))
+			if (c != NULL && c->mount == m && !c->voided && !c->idle && came_later(c, m) && fate_changed(c, found->as->ino))
 				return true;
 		}
 	}

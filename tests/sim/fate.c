@@ -244,20 +244,18 @@ fate_frozen(struct mount *m, const struct commit *commit)
 {
 	struct ledger *l = m->ledger;
 	struct freeze f = { commit->sequence, commit_hash(commit), ++m->sim->step, m->sim->report.events };
+	/* It may have been frozen long before it could be sent; and anew, with what it had, after it was taken back. */
+	bool anew = f.sequence <= l->sequence && !l->made[f.sequence - 1].taken;
 
-	for (size_t i = 0; i < l->frozen_count; i++)
-		if (l->frozen[i].sequence == f.sequence && l->frozen[i].hash == f.hash) {
-			if (f.sequence <= l->sequence)
-				l->made[f.sequence - 1].taken = true;	/* by this one; a later one with more in it is made later */
+	for (size_t i = 0; i < l->frozen_count && !anew; i++)
+		if (l->frozen[i].sequence == f.sequence && l->frozen[i].hash == f.hash)
 			return i + 1;
-		}
 	if (l->frozen_count == l->frozen_size) {
 		l->frozen_size = l->frozen_size * 2 + 16;
 		if ((l->frozen = realloc(l->frozen, l->frozen_size * sizeof *l->frozen)) == NULL)
 			abort();
 	}
-	/* It may have been frozen long before it could be sent. */
-	if (f.sequence <= l->sequence && !l->made[f.sequence - 1].taken) {
+	if (anew) {
 		f.step = l->made[f.sequence - 1].step;
 		f.event = l->made[f.sequence - 1].event;
 		l->made[f.sequence - 1].taken = true;

@@ -92,24 +92,30 @@ test_held_over(void)
 	world_teardown();
 }
 
-/* What a full server refused is no old content that could be kept. */
+/* What a full server refused is no old content that could be kept; `grown`: by a truncation, and nothing is to arrive. */
 static void
-test_held_and_refused(void)
+test_held_and_refused(bool grown)
 {
 	struct op op = { .type = OP_SYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	struct op grow = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 1924 };
 	uint64_t h, a;
 
 	world_setup();
-	cut.ino = a = world_create("a", &h);
+	grow.ino = cut.ino = a = world_create("a", &h);
 	world_write(a, h, 0, 4);
 	world_submit(&op);
 	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 4, "a file's first content is on its way");
 	world_submit(&cut);
 	world_replied(&cut);
+	if (grown) {
+		world_submit(&grow);
+		world_replied(&grow);
+	}
 	world_answer(STATUS_NOSPC);
 	world_replied(&op);
 	world_pass(1500);
-	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 0, "refused, and truncated meanwhile, it is not told of again");
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == grow.attr.size * grown,
+	    "refused, and truncated meanwhile, it is not told of again%s", grown ? ", but of the hole that it is now" : "");
 	world_answer_all();
 	world_teardown();
 }
@@ -536,7 +542,8 @@ main(void)
 	test_gap();
 	test_held_size();
 	test_held_over();
-	test_held_and_refused();
+	test_held_and_refused(false);
+	test_held_and_refused(true);
 	test_renamed_and_emptied(false, false);
 	test_renamed_and_emptied(true, false);
 	test_renamed_and_emptied(false, true);
