@@ -226,7 +226,7 @@ struct engine {
 	size_t		 parked_count;
 	uint64_t	 next_request, replies;
 	uint64_t	 leases_taken;		/* so far: numbers them */
-	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled */
+	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled, or lost */
 	struct caller	 callers[CALLERS_MAX];
 	bool		 running;
 
@@ -349,6 +349,7 @@ void		 caller_arrived(struct engine *e, struct op *op);
 int		 caller_looks_up(struct engine *e, struct op *op);
 void		 caller_looked_up(struct engine *e, struct op *op, const struct object *dir);
 void		 names_recalled(struct engine *e, struct object *o);
+void		 names_gone(struct engine *e, const struct object *o);	/* its lease is lost */
 bool		 names_quiet(const struct engine *e, const struct object *dir);	/* the kernel may keep them */
 
 /* ---- lease.c ---- */

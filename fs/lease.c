@@ -646,9 +646,9 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->mode != MODE_NONE)
 		give_back(e, o, MODE_NONE);	/* the server may still count on it */
 	keep_changed(e, o);
+	names_gone(e, o);
 	o->mode = MODE_NONE;
-	o->born = o->adopted = false;
-	o->gone = false;	/* unless the server says so, too */
+	o->born = o->adopted = o->gone = false;		/* gone: unless the server says so, too */
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT) {
 		lease_sweep(e, o);
