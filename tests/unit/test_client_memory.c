@@ -125,14 +125,21 @@ content(struct mount *m, uint64_t ino)
 	done(m, .type = OP_RELEASE, .ino = ino, .handle = handle);
 }
 
+/* All names of a directory; one answer may hold only some. */
 static void
 list(struct mount *m, uint64_t ino)
 {
-	struct op op = done(m, .type = OP_OPENDIR, .ino = ino);
-	uint64_t handle = op.handle;
+	uint64_t handle = done(m, .type = OP_OPENDIR, .ino = ino).handle, at = 0;
+	static uint8_t names[LARGE];
+	size_t len = 0;
 
-	done(m, .type = OP_READDIR, .ino = ino, .handle = handle, .size = 65536);
+	do {
+		at = done(m, .type = OP_READDIR, .ino = ino, .handle = handle, .offset = at, .size = 65536).offset;
+		memcpy(names + len, m->told, m->told_len);
+		len += m->told_len;
+	} while (m->told_len > 0);
 	done(m, .type = OP_RELEASEDIR, .ino = ino, .handle = handle);
+	memcpy(m->told, names, m->told_len = len);
 }
 
 /* ---- scripts ---- */
