@@ -654,8 +654,11 @@ void		 cell_add_block(struct engine *e, const uint8_t id[ID_SIZE], struct buffer
 void		 cell_forget(struct engine *e, struct cell *c);
 /* Who waited for them has been told. */
 void		 cell_forget_failed(struct engine *e);
-/* Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them. */
-void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
+/*
+ * Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them.
+ * False: there is no memory for that, and nothing will come of which who waits would hear.
+ */
+bool		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
 void		 cell_fetched(struct engine *e, struct fetch *f, int error);
 void		 cell_free_all(struct engine *e);
 

@@ -18,17 +18,21 @@
 
 enum { STRANGER_IDLE_MS = 10 * 1000, UNATTACHED_IDLE_MS = 60 * 1000 };
 
-void
+bool
 server_connected(struct server *s, uint64_t id, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
-	struct conn *c = conn_find(s, id) != NULL ? NULL : calloc(1, sizeof *c);
+	struct conn *c = calloc(1, sizeof *c);
 
-	if (c == NULL)
-		return;
+	if (c == NULL || (c->closing = outbox_message(id, 0, 0)) == NULL) {
+		free(c);
+		return false;
+	}
+	c->closing->kind = SERVER_CLOSE;
 	memcpy(c->device, device, KEY_SIZE);
 	memcpy(c->hash, hash, NOISE_HASH);
 	c->seen_ms = s->now_ms;
 	table_insert(&s->conns, &c->node, id);
+	return true;
 }
 
 struct conn *
@@ -75,18 +79,15 @@ conn_gone(struct server *s, struct conn *c)
 	conn_detach(s, c);
 	outbox_forget(s, conn_id(c));
 	table_remove(&s->conns, &c->node);
+	server_action_free(c->closing);
 	free(c);
 }
 
 void
 conn_close(struct server *s, struct conn *c)
 {
-	struct server_action *a = outbox_message(conn_id(c), 0, 0);
-
-	if (a != NULL) {
-		a->kind = SERVER_CLOSE;
-		outbox_post(s, a);
-	}
+	outbox_post(s, c->closing);
+	c->closing = NULL;
 	conn_gone(s, c);
 }
 

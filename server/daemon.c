@@ -261,16 +261,17 @@ do_chores(struct daemon *d, struct chores *chores)
 	}
 }
 
-void
+bool
 daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
 	struct chores chores = { NULL };
+	bool connected;
 
 	enter(d);
-	link_place(l)->connected = true;
-	server_connected(d->server, link_place(l)->node.key, device, hash);
+	link_place(l)->connected = connected = server_connected(d->server, link_place(l)->node.key, device, hash);
 	leave(d, &chores);
 	do_chores(d, &chores);
+	return connected;
 }
 
 bool

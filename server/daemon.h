@@ -45,7 +45,8 @@ const char *daemon_address(const struct daemon *d);
 /* ---- for links; without any lock ---- */
 
 const uint8_t *daemon_secret(const struct daemon *d);
-void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
+/* False: there is no memory for it. */
+bool	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
 	    const uint8_t hash[NOISE_HASH]);
 /*
  * Carries out what the message brings, block writes included, which may block.

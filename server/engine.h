@@ -64,8 +64,8 @@ void	server_free(struct server *s);
 void	server_clock(struct server *s, uint64_t now_ms);
 
 /* A handshake ended well: `device` is the peer's proven static key. */
-/* `hash` is that of the handshake: what proofs of secrets are bound to. */
-void	server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE],
+/* `hash` is that of the handshake: what proofs of secrets are bound to.  False: there is no memory; close it. */
+bool	server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE],
 	    const uint8_t hash[NOISE_HASH]);
 /* One decoded message, already passed by the gate of message_info(). Borrowed for the call. */
 void	server_received(struct server *s, uint64_t conn, const struct message *m);

@@ -44,6 +44,7 @@ struct conn {
 	uint8_t			 lane;
 	bool			 doomed;
 	uint64_t		 seen_ms;
+	struct server_action	*closing;	/* made ahead: who has no memory can close it still */
 };
 
 /* RANGE_SIZE oids that one session may give birth to. */

@@ -238,7 +238,8 @@ daemon_connected(struct daemon *d, struct conn *c)
 
 	client_device(c->mount, device);
 	client_hash(c, hash);
-	server_connected(clocked(d)->server, c->id, device, hash);
+	if (!server_connected(clocked(d)->server, c->id, device, hash))
+		net_close_by_server(c);
 	drain(d);
 }
 

@@ -196,7 +196,8 @@ world_connect(struct world *w, uint8_t device)
 	uint8_t key[KEY_SIZE] = { device }, hash[NOISE_HASH];
 
 	hash_of(++w->next_conn, hash);
-	server_connected(w->server, w->next_conn, key, hash);
+	if (!server_connected(w->server, w->next_conn, key, hash))
+		w->refused |= UINT64_C(1) << w->next_conn % 64;
 	return w->next_conn;
 }
 

@@ -22,6 +22,7 @@ struct world {
 	uint64_t		 now_ms, boot, random, next_conn, next_request;
 	bool			 no_sync;	/* sync only when told */
 	bool			 no_pump;	/* leave all actions in the engine */
+	uint64_t		 refused;	/* bits of the connections that were not taken, modulo 64 */
 	bool			 no_write;	/* leave WRITE_BLOCKs in `writes` */
 	struct mail		*mail;
 	struct server_action	*writes;
