@@ -23,7 +23,10 @@
  * sees the end of its stream, and its channel opens another.
  *
  * With nothing to carry it sleeps until it is time to ask.  What is heard in the
- * meantime, a mount's sign of life for one, makes that later.
+ * meantime, a mount's sign of life for one, makes that later.  It asks for
+ * something that no server grants once a command runs, a variable for its
+ * environment, and takes the refusal: answers to libssh2's own keep-alives
+ * nobody ever takes from the list of packets, which each read goes through.
  */
 #include "fs/ssh_session.h"
 
@@ -40,7 +43,6 @@
 enum {
 	CHUNK		= 256 * 1024,
 	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
-	ASK_LEAST_S	= 2,			/* to libssh2, which counts whole seconds */
 	SILENCE_MS	= 16 * 1000,
 	CLOSING_MS	= 1000,
 	LOOK_MS		= 1000,
@@ -48,7 +50,7 @@ enum {
 	FAR_BYTES	= 512 * 1024,	/* in a round trip: strained */
 };
 
-enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ };
+enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ, STUCK_ASK };
 
 struct half {
 	char	*data;
@@ -60,6 +62,7 @@ struct pump {
 	struct half	 up, down;
 	enum stuck	 stuck;
 	bool		 closing, over;
+	bool		 asking;	/* and the answer has not come */
 	uint64_t	 heard_ms, asked_ms, closing_ms;
 
 	uint64_t	 look_ms, core_ms;	/* of the last look: the clock, and this thread's */
@@ -139,7 +142,7 @@ send_up(struct pump *p)
 {
 	ssize_t n;
 
-	if (p->up.len == 0 || p->stuck == STUCK_READ)
+	if (p->up.len == 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_WRITE))
 		return false;
 	n = libssh2_channel_write_ex(p->ssh->channel, 0, p->up.data + p->up.at, p->up.len);
 	p->stuck = is_partial(p, n) ? STUCK_WRITE : STUCK_NOT;
@@ -158,7 +161,7 @@ take_channel(struct pump *p)
 {
 	ssize_t n;
 
-	if (p->down.len > 0 || p->stuck == STUCK_WRITE)
+	if (p->down.len > 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ))
 		return false;
 	n = libssh2_channel_read_ex(p->ssh->channel, 0, p->down.data, CHUNK);
 	p->stuck = is_partial(p, n) ? STUCK_READ : STUCK_NOT;
@@ -194,6 +197,19 @@ send_local(struct pump *p)
 	return true;
 }
 
+/* Asks, and takes the answer if it has come. */
+static void
+ask(struct pump *p)
+{
+	int r;
+
+	if (!p->asking || (p->stuck != STUCK_NOT && p->stuck != STUCK_ASK))
+		return;
+	r = libssh2_channel_setenv(p->ssh->channel, "NUAGE_ALIVE", "");
+	p->stuck = is_partial(p, r) ? STUCK_ASK : STUCK_NOT;
+	p->asking = r == LIBSSH2_ERROR_EAGAIN;
+}
+
 /* How long nothing is to be done if nothing comes. */
 static int
 rest_ms(const struct pump *p)
@@ -214,7 +230,6 @@ static void
 wait(struct pump *p)
 {
 	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = p->closing ? -1 : p->ssh->local_fd } };
-	int next;
 
 	/* While `down` is full only what the writing waits for is read. */
 	f[0].events = (short)((p->down.len == 0 || p->up.len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
@@ -226,7 +241,7 @@ wait(struct pump *p)
 		p->heard_ms = now_ms();
 	else if (p->stuck == STUCK_NOT && now_ms() - p->heard_ms >= ASK_MS && now_ms() - p->asked_ms >= ASK_MS) {
 		p->asked_ms = now_ms();
-		libssh2_keepalive_send(p->ssh->session, &next);
+		p->asking = true;
 	}
 	if ((f[1].revents & (POLLHUP | POLLERR)) != 0 && p->up.len > 0)
 		begin_closing(p);
@@ -239,7 +254,6 @@ pump_main(void *argument)
 {
 	struct pump *p = argument;
 
-	libssh2_keepalive_config(p->ssh->session, 1, ASK_LEAST_S);
 	while (!p->over && !(p->closing && (p->up.len == 0 || now_ms() - p->closing_ms > CLOSING_MS))) {
 		bool moved = take_local(p);
 
@@ -247,6 +261,7 @@ pump_main(void *argument)
 		if (!p->over)
 			moved |= take_channel(p);
 		moved |= send_local(p);
+		ask(p);
 		if (!moved)
 			wait(p);
 		look(p);

@@ -54,6 +54,25 @@ rest(void)
 	return engine_due(w.engine) > w.now_ms ? engine_due(w.engine) - w.now_ms : 0;
 }
 
+/* A journal that keeps nothing. */
+static uint64_t trimmed;
+
+static int
+append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
+{
+	(void)context, (void)number, (void)arguments, (void)data, (void)sync;
+	return 0;
+}
+
+static void
+trim(void *context, uint64_t upto)
+{
+	(void)context;
+	trimmed = upto;
+}
+
+static struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
+
 static void
 alone(void)
 {
@@ -63,7 +82,7 @@ alone(void)
 static void
 idle(enum offline offline)
 {
-	struct engine_config config = { .offline = offline };
+	struct engine_config config = { .offline = offline, .journal = &sink, .redo = true };
 
 	world_setup_as(&config);
 	hear(1);
@@ -101,6 +120,7 @@ test_work(void)
 	unsigned ticks;
 
 	idle(OFFLINE_NEVER);
+	trimmed = 0;
 	ino = world_create("a", &handle);
 	world_write(ino, handle, 0, 1000);
 	ok(rest() <= 2000, "work has a time by which it is to be committed");
@@ -109,6 +129,7 @@ test_work(void)
 	pass_idly(2000, NULL);
 	world_answer_all();
 	ok(status().dirty_objects == 0 && status().commits_pending == 0, "and is, by ticks that are due");
+	ok(trimmed > 0, "and the journal lets go of it soon");
 	pass_idly(6000, alone);
 	ticks = pass_idly(60 * 1000, alone);
 	ok(ticks == 12, "then it is idle again");
@@ -117,6 +138,9 @@ test_work(void)
 	world_forget();
 	world_pass(100);
 	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0 && rest() > 1000, "once");
+	hear(1);
+	ok(rest() <= 100, "and that it has gone");
+	world_pass(100);
 	w.no_sweep = true;
 	world_recall(OID_ROOT, 0, MODE_NONE, 1);
 	ok(rest() <= 100 && status().recalls == 1, "a recall is looked at again and again");
@@ -152,6 +176,7 @@ test_offline(void)
 	uint64_t handle;
 
 	idle(OFFLINE_ALWAYS);
+	pass_idly(2000, alone);
 	engine_detached(w.engine);
 	pass_idly(TERM_MS + 200, NULL);
 	ok(status().offline, "a mount goes offline when the term is over");

@@ -100,6 +100,49 @@ test_wanted(void)
 }
 
 static void
+test_grace(void)
+{
+	struct client a, b;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 1);
+	b = client_new(&w, 2);
+	world_restart(&w, UINT64_MAX);
+	pass_idly(1000);
+	client_attach(&b);
+	client_reclaim(&b, NULL, 0, &(struct msg_reclaimed){ 0 });
+	client_lease(&b, OID_ROOT, MODE_SHARED);
+	pass_idly(TERM_MS + SKEW_MS + 1000);
+	ok(world_take(&w, b.control, MSG_granted) != NULL, "who does not come back after a restart is waited for, for a term");
+	world_done(&w);
+}
+
+static void
+test_many(void)
+{
+	enum { FILES = 30 };
+	struct msg_change unlinks[FILES];
+	struct msg_base bases[FILES + 1] = { { .oid = OID_ROOT, .version = 1 } };
+	struct server_stats stats;
+	struct client a;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, FILES);
+	pass_idly(1000);
+	for (unsigned i = 0; i < FILES; i++) {
+		unlinks[i] = change_unlink(OID_ROOT, (uint8_t)(i + 1));
+		bases[i + 1] = (struct msg_base){ .oid = a.at.first_oid + i, .version = 1 };
+	}
+	ok(client_commit(&a, bases, FILES + 1, unlinks, FILES)->status == STATUS_OK, "many files are removed");
+	pass_idly(3000);
+	server_stats(w.server, &stats);
+	ok(stats.frees == FILES, "and freed, a few with each tick (%u)", (unsigned)stats.frees);
+	world_done(&w);
+}
+
+static void
 test_blocks(void)
 {
 	struct client a;
@@ -123,6 +166,8 @@ main(void)
 	test_idle();
 	test_strangers();
 	test_wanted();
+	test_grace();
+	test_many();
 	test_blocks();
 	return tap_done();
 }
