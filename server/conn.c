@@ -32,6 +32,7 @@ server_connected(struct server *s, uint64_t id, const uint8_t device[KEY_SIZE], 
 	memcpy(c->hash, hash, NOISE_HASH);
 	c->seen_ms = s->now_ms;
 	table_insert(&s->conns, &c->node, id);
+	due_by(s, s->now_ms + STRANGER_IDLE_MS + 1);
 	return true;
 }
 
@@ -55,6 +56,7 @@ conn_attach(struct server *s, struct conn *c, struct session *n, uint8_t lane)
 		n->seen_ms = s->now_ms;
 		n->progress_ms = s->now_ms;
 	}
+	due_soon(s);
 }
 
 void
@@ -66,6 +68,7 @@ conn_detach(struct server *s, struct conn *c)
 		return;
 	LIST_REMOVE(c, of_session);
 	c->session = NULL;
+	due_soon(s);
 	if (n->control == c) {
 		n->control = NULL;
 		s->controls--;
@@ -125,8 +128,11 @@ conn_tick(struct server *s)
 		uint64_t idle_ms = s->now_ms - c->seen_ms;
 
 		next = table_walk(&s->conns, &slot, n);
-		if (c->session == NULL && idle_ms > STRANGER_IDLE_MS &&
-		    (idle_ms > UNATTACHED_IDLE_MS || !account_enrolled(s, c->device, NULL)))
+		if (c->session != NULL)
+			continue;
+		if (idle_ms > STRANGER_IDLE_MS && (idle_ms > UNATTACHED_IDLE_MS || !account_enrolled(s, c->device, NULL)))
 			conn_close(s, c);
+		else
+			due_by(s, c->seen_ms + (idle_ms > STRANGER_IDLE_MS ? UNATTACHED_IDLE_MS : STRANGER_IDLE_MS) + 1);
 	}
 }

@@ -74,8 +74,14 @@ void	server_disconnected(struct server *s, uint64_t conn);
 void	server_synced(struct server *s, uint64_t pos);
 /* A WRITE_BLOCK was carried out with this result (0 or a negative errno). */
 void	server_block_written(struct server *s, struct server_action *a, int result);
-/* Lets time pass: terms, evictions, grace, background frees in bounded steps.  Every 100 ms or so. */
+/* Lets time pass: terms, evictions, grace, background frees in bounded steps. */
 void	server_tick(struct server *s);
+/*
+ * Asked after any event: server_tick() is to come then, or earlier if this says
+ * so after an event before that; UINT64_MAX: not before one.  No sooner than
+ * 100 ms after the last.
+ */
+uint64_t server_due(const struct server *s);
 
 /* The next action, owned by the caller until server_action_free(); NULL when there is none. */
 struct server_action *server_next(struct server *s);

@@ -276,3 +276,12 @@ check_PROGRAMS += tests/unit/test_table
 TESTS += tests/unit/test_table
 tests_unit_test_table_SOURCES = tests/unit/test_table.c
 tests_unit_test_table_LDADD = server/libserver.a proto/libproto.a
+
+check_PROGRAMS += tests/unit/test_client_due tests/unit/test_server_due
+TESTS += tests/unit/test_client_due tests/unit/test_server_due
+tests_unit_test_client_due_SOURCES = tests/unit/test_client_due.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_due_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_server_due_SOURCES = tests/unit/test_server_due.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_due_LDADD = $(SERVER_TEST_LIBS)

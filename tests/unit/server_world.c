@@ -134,7 +134,8 @@ world_pass(struct world *w, uint64_t ms)
 	while (w->now_ms < end) {
 		w->now_ms += end - w->now_ms < 100 ? end - w->now_ms : 100;
 		server_clock(w->server, w->now_ms);
-		server_tick(w->server);
+		if (server_due(w->server) <= w->now_ms)
+			server_tick(w->server);
 		world_pump(w);
 	}
 }
