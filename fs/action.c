@@ -35,6 +35,12 @@ actions_spare(struct engine *e)
 	return e->spare_count == SPARE_ACTIONS;
 }
 
+bool
+actions_spared(const struct engine *e)
+{
+	return e->spare_count == SPARE_ACTIONS;
+}
+
 struct action *
 action_add(struct engine *e, enum action_kind kind)
 {

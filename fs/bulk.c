@@ -184,7 +184,7 @@ consider_more(struct bulk *b, uint64_t now_ms)
 		b->refused_ms = now_ms + REFUSED_MS;
 }
 
-void
+bool
 bulk_tick(struct bulk *b)
 {
 	uint64_t now_ms = clock_ms(CLOCK_BOOTTIME);
@@ -200,6 +200,7 @@ bulk_tick(struct bulk *b)
 	} else {
 		consider_more(b, now_ms);
 	}
+	return b->open == 1 && b->strained_ms == 0;
 }
 
 /* ---- as of channels ---- */

@@ -27,8 +27,8 @@ int	bulk_start(struct bulk *b);
 /* Ends all threads; NULL is fine, and so is twice.  Not while bulk_tick() runs. */
 void	bulk_stop(struct bulk *b);
 void	bulk_free(struct bulk *b);
-/* A few times a second, one thread: opens and closes lanes. */
-void	bulk_tick(struct bulk *b);
+/* About once a second, one thread: opens and closes lanes.  True: no need to come again before there are blocks. */
+bool	bulk_tick(struct bulk *b);
 
 /* As of channels; any thread. */
 void	bulk_kick(struct bulk *b, bool light);

@@ -28,8 +28,8 @@
  *
  * A first name that was answered from the kernel's cache is not seen here.
  * While a directory is in demand its names are not cached (names_quiet());
- * when the first recall of a quiet one has just let names go, a look-up that
- * may be such a second one is begun anew too.
+ * when the first recall of a quiet one has just let names go, or its loss, a
+ * look-up that may be such a second one is begun anew too.
  *
  * When a process is stopped, or its machine sleeps, between the two, the second
  * comes late, and the lease has gone: so it is by the call its thread is in that
@@ -247,10 +247,16 @@ caller_looked_up(struct engine *e, struct op *op, const struct object *dir)
 }
 
 void
+names_gone(struct engine *e, const struct object *o)
+{
+	if ((!o->attr_known || S_ISDIR(o->attr.mode)) && names_quiet(e, o))
+		e->names_gone_ms = e->now_ms;
+}
+
+void
 names_recalled(struct engine *e, struct object *o)
 {
-	if (names_quiet(e, o))
-		e->names_gone_ms = e->now_ms;
+	names_gone(e, o);
 	o->demand_until = e->now_ms + DEMAND_MS;
 }
 

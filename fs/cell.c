@@ -151,7 +151,7 @@ under_way(struct engine *e, const uint8_t id[ID_SIZE], unsigned index)
 	return false;
 }
 
-void
+bool
 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead)
 {
 	for (unsigned i = first; i < first + count;) {
@@ -167,7 +167,7 @@ cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned
 			i++;
 		if ((f = calloc(1, sizeof *f)) == NULL || (a = action_add(e, ACTION_FETCH)) == NULL) {
 			free(f);
-			return;
+			return false;
 		}
 		memcpy(f->fetch.id, id, ID_SIZE);
 		f->fetch.first = from;
@@ -179,6 +179,7 @@ cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned
 		TAILQ_INSERT_TAIL(&e->fetches, f, link);
 		a->fetch = &f->fetch;
 	}
+	return true;
 }
 
 void

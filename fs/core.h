@@ -2,6 +2,7 @@
  * core.h - the engine's struct and the calls between its rooms.
  *
  * engine.c   events, actions, parked operations
+ * due.c      when it is to be ticked next
  * need.c     needs, READ and GRANTED
  * caller.c   look-ups of one system call
  * lease.c    RECALL, RELEASE, RECLAIM, loss
@@ -18,6 +19,7 @@
  * offline.c  work without a server
  * sleep.c    the machine goes to sleep
  * keep.c     what the pins keep
+ * trim.c     too many objects
  * op_replay.c  operations out of the journal
  * audit.c    status and invariants
  *
@@ -226,7 +228,7 @@ struct engine {
 	size_t		 parked_count;
 	uint64_t	 next_request, replies;
 	uint64_t	 leases_taken;		/* so far: numbers them */
-	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled */
+	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled, or lost */
 	struct caller	 callers[CALLERS_MAX];
 	bool		 running;
 
@@ -242,7 +244,7 @@ struct engine {
 	enum sleep	 sleep;
 	uint64_t	 sleep_until;
 	uint64_t	 woken_at;		/* ... if the server was not heard since; 0: it was */
-	uint64_t	 attached_at;		/* no later than the last ATTACH was sent */
+	uint64_t	 attached_at;		/* no later than the last ATTACH was sent, or what was answered before its RECLAIMED */
 	uint64_t	 boot, session;		/* of the server; with it */
 	uint64_t	 version, lease_until, keepalive_at, keepalive_sent, keepalive_request;
 	uint32_t	 sessions, term_ms;
@@ -301,6 +303,10 @@ struct engine {
 	uint64_t	 error_counter, sync_errors;	/* losses; those that a SYNC has told */
 	size_t		 unsaved;		/* objects on the dirty list or that of content */
 	struct engine_status stats;
+
+	/* As the last tick left it, for due.c. */
+	struct { uint64_t at, losses; uint32_t sessions; bool attached, trimmed; } ticked;
+	bool		 unanswered;		/* some operation is done, and waits for memory to say so */
 };
 
 /* ---- action.c ---- */
@@ -308,7 +314,18 @@ struct action	*action_add(struct engine *e, enum action_kind kind);
 /* A control message to fill in; NULL when out of memory.  id 0: none expected back. */
 struct action	*send_message(struct engine *e, uint16_t type, uint64_t id);
 bool		 actions_spare(struct engine *e);	/* makes some ahead; false when out of memory */
+bool		 actions_spared(const struct engine *e);	/* all of them are there */
 void		 actions_free(struct engine *e);
+
+/* ---- trim.c ---- */
+bool		 trim_step(struct engine *e);	/* false: nothing can go */
+
+/* ---- due.c ---- */
+void		 due_ticked(struct engine *e, bool trimmed);	/* trimmed: trim_step() found something */
+/* Of the rooms: the time that the next tick has something to do for them; UINT64_MAX: none. */
+uint64_t	 credit_due(const struct engine *e);
+uint64_t	 offline_due(const struct engine *e);
+bool		 journal_moves(const struct engine *e);	/* a mark is on its way, or to be made */
 
 /* ---- engine.c ---- */
 void		 wake(struct engine *e, enum wait_kind wait, uint64_t key);
@@ -349,6 +366,7 @@ void		 caller_arrived(struct engine *e, struct op *op);
 int		 caller_looks_up(struct engine *e, struct op *op);
 void		 caller_looked_up(struct engine *e, struct op *op, const struct object *dir);
 void		 names_recalled(struct engine *e, struct object *o);
+void		 names_gone(struct engine *e, const struct object *o);	/* its lease is lost */
 bool		 names_quiet(const struct engine *e, const struct object *dir);	/* the kernel may keep them */
 
 /* ---- lease.c ---- */
@@ -376,7 +394,8 @@ void		 lease_forget_names(struct engine *e);
 /* For how long may the kernel keep what it is told now? */
 uint32_t	 lease_keep_ms(struct engine *e);
 void		 lease_tick(struct engine *e);
-void		 lease_trim(struct engine *e);
+void		 lease_release(struct engine *e, struct object *o, enum mode kept);	/* and what is known by it */
+bool		 lease_names(const struct op_state *s, uint64_t oid);	/* it has that object, or waits for it */
 void		 lease_tick(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
 
@@ -653,8 +672,11 @@ void		 cell_add_block(struct engine *e, const uint8_t id[ID_SIZE], struct buffer
 void		 cell_forget(struct engine *e, struct cell *c);
 /* Who waited for them has been told. */
 void		 cell_forget_failed(struct engine *e);
-/* Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them. */
-void		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
+/*
+ * Starts fetching those of the cells that are neither here nor under way; ahead: nobody waits for them.
+ * False: there is no memory for that, and nothing will come of which who waits would hear.
+ */
+bool		 cell_fetch(struct engine *e, const uint8_t id[ID_SIZE], unsigned first, unsigned count, bool ahead);
 void		 cell_fetched(struct engine *e, struct fetch *f, int error);
 void		 cell_free_all(struct engine *e);
 

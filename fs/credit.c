@@ -185,6 +185,14 @@ credit_tick(struct engine *e)
 	wake(e, WAIT_ROOM, 0);
 }
 
+uint64_t
+credit_due(const struct engine *e)
+{
+	uint64_t due_ms = e->attached ? e->space_at + (little(e) ? SPACE_SOON_MS : SPACE_MS) : UINT64_MAX;
+
+	return e->credit.again_at != 0 && e->credit.again_at < due_ms ? e->credit.again_at : due_ms;
+}
+
 static void
 tell(struct engine *e, uint64_t told, uint64_t at)
 {

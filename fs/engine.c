@@ -349,7 +349,7 @@ finish_parked(struct engine *e, struct op_state *s)
 	struct action *a = action_add(e, ACTION_REPLY);
 
 	if (a == NULL) {
-		s->finished = true;	/* it must not be run again */
+		s->finished = e->unanswered = true;	/* it must not be run again */
 		s->wait = WAIT_REPLY;
 		to_parked(e, s);
 		return;
@@ -568,7 +568,10 @@ engine_received(struct engine *e, const struct message *m)
 		take_range(e, m->allocated.first_oid, m->allocated.oid_count);
 		break;
 	case MSG_alive:
-		if (m->id == e->keepalive_request)
+		/* It may come before we hear that a lease is lost: then it counts from that. */
+		if (m->id == e->keepalive_request && e->reclaiming)
+			e->attached_at = e->keepalive_sent;
+		else if (m->id == e->keepalive_request)
 			extend_term(e, e->keepalive_sent);
 		e->woken_at = 0;
 		e->sessions = m->alive.sessions;
@@ -631,13 +634,18 @@ engine_tick(struct engine *e)
 {
 	struct action *a;
 
+	bool trimmed;
+
 	actions_spare(e);
+	e->unanswered = false;
 	wake(e, WAIT_REPLY, 0);
 	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
 		e->keepalive_at = e->keepalive_sent = e->now_ms;
 		e->keepalive_request = ++e->next_request;
 		if ((a = send_message(e, MSG_keepalive, e->keepalive_request)) == NULL)
 			e->keepalive_at = 0;
+		/* In the same breath. */
+		credit_ask(e, KEEPALIVE_MS / 2);
 	}
 	if (lease_valid(e))
 		e->expired = false;
@@ -657,9 +665,9 @@ engine_tick(struct engine *e)
 	unpin_step(e);
 	journal_step(e);
 	redo_tick(e);
-	if (e->objects > e->config.objects_max)
-		lease_trim(e);
+	trimmed = e->objects > e->config.objects_max && trim_step(e);
 	engine_settle(e);
+	due_ticked(e, trimmed);
 }
 
 /* ---- life ---- */

@@ -244,7 +244,13 @@ void	engine_invalidated(struct engine *e, uint64_t oid, bool pages, int error);
 void	engine_sleep(struct engine *e, bool on);
 /* What was logged is on this machine's disk: 0, also without a journal. */
 int	engine_journal_sync(struct engine *e);
-void	engine_tick(struct engine *e);	/* every 100 ms or so */
+void	engine_tick(struct engine *e);
+/*
+ * Asked after any event: engine_tick() is to come then (CLOCK_BOOTTIME), or
+ * earlier if this says so after an event before that; UINT64_MAX: not before
+ * one.  No sooner than 100 ms after the last.
+ */
+uint64_t engine_due(const struct engine *e);
 /* Asked after any event: something waits that the next tick should come for within a few milliseconds. */
 bool	engine_hurry(struct engine *e);
 

@@ -24,7 +24,7 @@ struct shell;
 int	features_check(struct shell *shell, bool read_only, void (*waiting)(void *context, const char *what),
 	    void *context, char *why, size_t size);
 /*
- * The same for a live mount, without waiting, for a look now and then: *errand
+ * The same for a live mount whose lease of META has gone, without waiting: *errand
  * (at first NULL) is on its way between two calls, and may be left in
  * the shell at its end.  0: nothing is known to be wrong.
  */

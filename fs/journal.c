@@ -487,14 +487,28 @@ reached(struct engine *e)
 	wake(e, WAIT_ROOM, 0);
 }
 
+static bool
+alive(const struct journal *j)
+{
+	return j->last_op >= j->floor || j->broken;
+}
+
+bool
+journal_moves(const struct engine *e)
+{
+	const struct journal *j = &e->journal;
+
+	return journal_keeps(e) && !j->replaying && !j->stranded && (j->mark != MARK_NONE || alive(j));
+}
+
 void
 journal_step(struct engine *e)
 {
 	struct journal *j = &e->journal;
 
-	if (!journal_keeps(e) || j->replaying || j->stranded)
+	if (!journal_moves(e))
 		return;
-	if (j->mark == MARK_NONE && (j->last_op >= j->floor || j->broken))
+	if (j->mark == MARK_NONE)
 		mark(e);
 	if (j->mark == MARK_CONTENT && all_arrived(e)) {
 		j->mark_sequence = txn_all_sent(e) ? e->sequence : e->sequence + 1;

@@ -80,6 +80,7 @@ struct journal_file {
 	uint32_t	 boot;			/* tells one start of the machine from another */
 	bool		 cut;			/* entries of an earlier one are there */
 	bool		 stopping, thread_runs, directory_dirty;
+	bool		 waits;			/* the thread does, until there is something to bring to the disk */
 	pthread_t	 thread;
 	struct engine_journal sink;
 	uint8_t		 volume[VOLUME_ID_SIZE];
@@ -302,8 +303,11 @@ append(void *context, uint64_t number, struct bytes arguments, struct bytes data
 		LOCK_SCOPE(&j->lock);
 		s->used += need;
 		s->next = ++j->next;
-		if (s->unsynced_ms == 0)
+		if (s->unsynced_ms == 0) {
 			s->unsynced_ms = clock_ms(CLOCK_MONOTONIC);
+			if (j->waits)
+				pthread_cond_signal(&j->change);
+		}
 	}
 	return sync ? journal_file_sync(j) : 0;
 }
@@ -404,6 +408,18 @@ tend(struct journal_file *j, bool *full)
 		log_error("the journal cannot be brought to the disk: %s", strerror(-r));
 }
 
+/* Under the lock. */
+static bool
+is_unsynced(const struct journal_file *j)
+{
+	const struct segment *s;
+
+	TAILQ_FOREACH(s, &j->live, link)
+		if (s->unsynced_ms != 0)
+			return true;
+	return false;
+}
+
 static void *
 thread_main(void *argument)
 {
@@ -413,8 +429,14 @@ thread_main(void *argument)
 	for (;;) {
 		tend(j, &full);
 		LOCK_SCOPE(&j->lock);
-		if (!j->stopping && (j->spare_count >= SPARE_LOW || full) && j->spare_count <= SPARE_HIGH)
-			lock_wait_ms(&j->change, &j->lock, PAUSE_MS);
+		j->waits = !full && !is_unsynced(j);
+		if (!j->stopping && (j->spare_count >= SPARE_LOW || full) && j->spare_count <= SPARE_HIGH) {
+			if (j->waits)
+				pthread_cond_wait(&j->change, &j->lock);
+			else
+				lock_wait_ms(&j->change, &j->lock, PAUSE_MS);
+		}
+		j->waits = false;
 		if (j->stopping)
 			return NULL;
 	}

@@ -7,7 +7,7 @@
  * was kept for an earlier one is let go: it is not in any pinned subtree any
  * more.  What is kept
  *
- *	- is not given back when there are too many objects (lease_trim());
+ *	- is not given back when there are too many objects (trim.c);
  *	- goes as ever when another client wants to change it: no pin may hold
  *	  anybody up.  That it went, or was changed here, is counted, and the
  *	  next round fetches it again.

@@ -132,8 +132,7 @@ layer_walk(struct engine *e, const struct segment *s,
 	if (missing) {
 		unsigned first = at / CELL_SIZE, last = (end - 1) / CELL_SIZE;
 
-		cell_fetch(e, s->id, first, last - first + 1, false);
-		return 1;
+		return cell_fetch(e, s->id, first, last - first + 1, false) ? 1 : -ENOMEM;
 	}
 	while (at < end && r == 0) {
 		struct cell *c = cell_find(e, s->id, at / CELL_SIZE);

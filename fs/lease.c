@@ -135,8 +135,8 @@ give_back(struct engine *e, struct object *o, enum mode kept)
 
 static void share_below(struct engine *e, struct object *dir);
 
-static void
-release(struct engine *e, struct object *o, enum mode kept)
+void
+lease_release(struct engine *e, struct object *o, enum mode kept)
 {
 	if (kept == MODE_SHARED && o->attr_known && S_ISDIR(o->attr.mode))
 		share_below(e, o);
@@ -162,8 +162,8 @@ replies_left(const struct engine *e, uint64_t upto)
 	return s == NULL || s->reply_number > upto;
 }
 
-static bool
-names(const struct op_state *s, uint64_t oid)
+bool
+lease_names(const struct op_state *s, uint64_t oid)
 {
 	for (uint32_t i = 0; i < s->held_count; i++)
 		if (s->held[i].oid == oid)
@@ -178,10 +178,10 @@ older_needs(const struct engine *e, const struct object *o)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if (s->ticket != 0 && s->ticket < o->recall_ticket && s->wait != WAIT_REDO && names(s, o->oid))
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && s->wait != WAIT_REDO && lease_names(s, o->oid))
 			return true;
 	TAILQ_FOREACH(s, &e->runnable, link)
-		if (s->ticket != 0 && s->ticket < o->recall_ticket && names(s, o->oid))
+		if (s->ticket != 0 && s->ticket < o->recall_ticket && lease_names(s, o->oid))
 			return true;
 	return false;
 }
@@ -192,10 +192,10 @@ named(const struct engine *e, uint64_t oid)
 	const struct op_state *s;
 
 	TAILQ_FOREACH(s, &e->parked, link)
-		if (names(s, oid))
+		if (lease_names(s, oid))
 			return true;
 	TAILQ_FOREACH(s, &e->replying, link)
-		if (names(s, oid))
+		if (lease_names(s, oid))
 			return true;
 	return false;
 }
@@ -218,7 +218,7 @@ share_below(struct engine *e, struct object *dir)
 		    o->recall != RECALL_NONE || txn_pending(e, o) || o->writers > 0 || named(e, o->oid))
 			continue;
 		e->sharing--;
-		release(e, o, MODE_SHARED);
+		lease_release(e, o, MODE_SHARED);
 	}
 }
 
@@ -355,7 +355,7 @@ lease_step(struct engine *e, struct object *o)
 		return;
 	e->sharing = SHARED_MAX;
 	if (o->inflight == 0 && (o->oid != OID_RENAME || e->inflight_count == 0))
-		release(e, o, o->recall_mode);
+		lease_release(e, o, o->recall_mode);
 }
 
 void
@@ -646,9 +646,9 @@ lease_lost(struct engine *e, struct object *o)
 	if (o->mode != MODE_NONE)
 		give_back(e, o, MODE_NONE);	/* the server may still count on it */
 	keep_changed(e, o);
+	names_gone(e, o);
 	o->mode = MODE_NONE;
-	o->born = o->adopted = false;
-	o->gone = false;	/* unless the server says so, too */
+	o->born = o->adopted = o->gone = false;		/* gone: unless the server says so, too */
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT) {
 		lease_sweep(e, o);
@@ -760,41 +760,5 @@ lease_tick(struct engine *e)
 	if (e->kept_long && e->sessions > 1 && !e->offline) {
 		e->kept_long = false;
 		lease_forget_names(e);
-	}
-}
-
-/* An operation that waits has it, or is about to get it. */
-static bool
-awaited(const struct engine *e, const struct object *o)
-{
-	const struct op_state *s;
-
-	TAILQ_FOREACH(s, &e->parked, link)
-		if (names(s, o->oid))
-			return true;
-	return false;
-}
-
-/* Gives clean objects back that neither the kernel nor an operation uses. */
-void
-lease_trim(struct engine *e)
-{
-	struct object *o, *next;
-	unsigned budget = 256;
-
-	for (o = TAILQ_FIRST(&e->lru); o != NULL && e->objects > e->config.objects_max && budget-- > 0; o = next) {
-		next = TAILQ_NEXT(o, lru_link);
-		if (keep_holds(e, o)) {
-			/* Not looked at again before the others. */
-			TAILQ_REMOVE(&e->lru, o, lru_link);
-			TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
-			continue;
-		}
-		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT ||
-		    awaited(e, o))
-			continue;
-		if (o->mode != MODE_NONE && e->attached)
-			release(e, o, MODE_NONE);
-		object_drop(e, o);
 	}
 }

@@ -12,6 +12,7 @@ fs_libfs_a_SOURCES = \
 	fs/core.h \
 	fs/credit.c \
 	fs/data.c \
+	fs/due.c \
 	fs/engine.c fs/engine.h \
 	fs/extent.c \
 	fs/journal.c fs/journal.h \
@@ -35,11 +36,13 @@ fs_libfs_a_SOURCES = \
 	fs/span.c \
 	fs/span_cost.c \
 	fs/supply.c \
+	fs/trim.c \
 	fs/txn.c \
 	fs/walk.c
 
 # The threads around the engine, and the home.
 fs_libfs_a_SOURCES += \
+	fs/alarm.c fs/alarm.h \
 	fs/answer.c \
 	fs/blockcache.c fs/blockcache.h \
 	fs/blockfile.c fs/blockfile.h \
@@ -107,6 +110,7 @@ nuage_SOURCES = \
 	fs/handover.c fs/handover.h \
 	fs/main.c \
 	fs/mounts.c fs/mounts.h \
+	fs/redoer.c fs/redoer.h \
 	fs/serve.c fs/serve.h \
 	fs/serve_cache.c fs/serve_cache.h \
 	fs/serve_config.c fs/serve_config.h \

@@ -114,15 +114,15 @@ forget_one_inode(void *context, uint64_t oid, bool pages)
 	return fuse_lowlevel_notify_inval_inode(m->session, ino_of(oid), pages ? 0 : -1, 0);
 }
 
-static void
+static bool
 tick(void *context)
 {
 	struct mount *m = context;
 
 	if (!m->mounted)
-		return;
+		return false;
 	mount_locks_tick(m->locks);
-	request_judge(m);
+	return request_judge(m);
 }
 
 const struct kernel_calls mount_kernel_calls = { forget_all_names, forget_one_inode, tick };

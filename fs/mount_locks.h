@@ -24,6 +24,6 @@ struct mount_locks *mount_locks_of(fuse_req_t req);
 /* What the rest does when locks are handled here; with NULL nothing. */
 void	mount_locks_flush(struct mount_locks *t, fuse_ino_t ino, const struct fuse_file_info *fi);
 void	mount_locks_release(struct mount_locks *t, fuse_ino_t ino, const struct fuse_file_info *fi);
-void	mount_locks_tick(struct mount_locks *t);	/* often: ends waits when another session came */
+void	mount_locks_tick(struct mount_locks *t);	/* ends waits when another session came */
 
 #endif

@@ -88,7 +88,7 @@ ino_of(uint64_t oid)
 extern const struct fuse_lowlevel_ops request_operations;
 struct request *request_get(struct mount *m);
 /* Lets go of interrupted requests whose caller is being killed, or when the server is away. */
-void	request_judge(struct mount *m);
+bool	request_judge(struct mount *m);	/* false: there are none */
 
 /* answer.c: answers a request that is done, by its op's type and error. */
 void	answer(struct request *r);

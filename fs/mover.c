@@ -608,18 +608,24 @@ mover_busy(struct mover *m)
 	return m->busy_ms != 0;
 }
 
-void
+bool
 mover_tick(struct mover *m)
 {
+	bool idle, over;
+
 	recall_gets(m);
 	{
 		LOCK_SCOPE(&m->lock);
-		if (m->busy_until == 0 || clock_ms(CLOCK_MONOTONIC) < m->busy_until)
-			return;
-		m->busy_until = 0;
-		m->busy_gets = false;
+		idle = m->gets.first == NULL && m->late.first == NULL && m->puts.first == NULL && m->sent.first == NULL;
+		over = m->busy_until != 0 && clock_ms(CLOCK_MONOTONIC) >= m->busy_until;
+		if (over) {
+			m->busy_until = 0;
+			m->busy_gets = false;
+		}
 	}
-	m->calls->kick(m->context, false);
+	if (over)
+		m->calls->kick(m->context, false);
+	return idle;
 }
 
 void

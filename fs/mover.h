@@ -62,8 +62,8 @@ void	mover_pins(struct mover *m, bool any);
  * hold come all the same.  Under the shell's lock.
  */
 void	mover_away(struct mover *m, bool away);
-/* A few times a second: what the server was too busy for is said again, after a while. */
-void	mover_tick(struct mover *m);
+/* What the server was too busy for is said again, after a while.  True: nothing is on its way, no need to come again. */
+bool	mover_tick(struct mover *m);
 /* It was too busy for the last one said. */
 bool	mover_busy(struct mover *m);
 /* From now on nothing more is sealed: the workers are about to be ended. */

@@ -143,7 +143,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 		s->missing = true;
 		return NULL;
 	}
-	/* That it is dead, too, must stay known while the rest is asked for (lease_trim): a replay goes on. */
+	/* That it is dead, too, must stay known while the rest is asked for (trim.c): a replay goes on. */
 	if (o->dead)
 		need_held(op, oid, mode);
 	/* What has no name and is not open goes with the commit that says so: nothing can be changed after it. */

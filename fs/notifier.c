@@ -4,6 +4,12 @@
  * A notice is in one of three queues; a thread takes the oldest of those that it
  * makes the calls of.  They may be long: a notice for each object.
  *
+ * The lookout makes no call.  While notices wait and none was taken for STUCK_MS,
+ * every thread is in a call that is stuck, and it begins another: so what waits
+ * never waits for calls that have nothing to do with it.  There are about as
+ * many stuck calls as requests of ours that lock pages, and libfuse has a limit
+ * to those.
+ *
  * Lock: n->lock, for the queues; no callback under it.
  */
 #include "fs/notifier.h"
@@ -16,7 +22,13 @@
 #include "fs/delay.h"
 #include "fs/lock.h"
 
-enum { THREADS = 4, LIGHT = 1, AGAIN_US = 1000 };	/* LIGHT: which of them makes no call that can be stuck */
+enum {
+	THREADS		= 4,		/* from the beginning */
+	LIGHT		= 1,		/* which of them makes no call for pages */
+	THREADS_MAX	= 64,
+	STUCK_MS	= 20,
+	AGAIN_US	= 1000,
+};
 
 enum queue { NAMES, ATTRIBUTES, PAGES, QUEUES };
 
@@ -29,15 +41,15 @@ STAILQ_HEAD(notices, notice);
 
 struct notifier {
 	pthread_mutex_t	 lock;
-	pthread_cond_t	 added;
+	pthread_cond_t	 added, ended;
 	struct notices	 queues[QUEUES];
-	uint64_t	 numbers;
+	uint64_t	 numbers, taken;
 	bool		 stopping;
 
 	const struct notifier_calls *calls;
 	void		*context;
 	unsigned	 count;
-	pthread_t	 threads[THREADS];
+	pthread_t	 lookout, threads[THREADS_MAX];
 };
 
 /* The first notice of the queues up to `last`; when it is of a directory, all of directories.  False: there is none. */
@@ -53,6 +65,7 @@ take(struct notifier *n, enum queue last, struct notices *to, bool *ret_names)
 			oldest = &n->queues[q];
 	if (oldest == NULL)
 		return false;
+	n->taken++;
 	*ret_names = oldest == &n->queues[NAMES];
 	if (*ret_names) {
 		STAILQ_CONCAT(to, oldest);
@@ -108,6 +121,62 @@ light_main(void *argument)
 	return NULL;
 }
 
+static bool
+empty(const struct notifier *n)
+{
+	return STAILQ_EMPTY(&n->queues[NAMES]) && STAILQ_EMPTY(&n->queues[ATTRIBUTES]) && STAILQ_EMPTY(&n->queues[PAGES]);
+}
+
+static void *
+lookout_main(void *argument)
+{
+	struct notifier *n = argument;
+	uint64_t taken;
+
+	LOCK_SCOPE(&n->lock);
+	while (!n->stopping) {
+		if (empty(n)) {
+			pthread_cond_wait(&n->added, &n->lock);
+			continue;
+		}
+		taken = n->taken;
+		lock_wait_ms(&n->ended, &n->lock, STUCK_MS);
+		if (!n->stopping && !empty(n) && n->taken == taken && n->count < THREADS_MAX &&
+		    pthread_create(&n->threads[n->count], NULL, notifier_main, n) == 0)
+			n->count++;
+	}
+	return NULL;
+}
+
+static void
+stop(struct notifier *n)
+{
+	LOCK_SCOPE(&n->lock);
+	n->stopping = true;
+	pthread_cond_broadcast(&n->added);
+	pthread_cond_broadcast(&n->ended);
+}
+
+/* The lookout, which begins threads, is gone, or never was. */
+static void
+end(struct notifier *n)
+{
+	struct notice *notice;
+
+	stop(n);
+	for (unsigned i = 0; i < n->count; i++)
+		pthread_join(n->threads[i], NULL);
+	for (enum queue q = NAMES; q < QUEUES; q++)
+		while ((notice = STAILQ_FIRST(&n->queues[q])) != NULL) {
+			STAILQ_REMOVE_HEAD(&n->queues[q], link);
+			free(notice);
+		}
+	pthread_cond_destroy(&n->ended);
+	pthread_cond_destroy(&n->added);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}
+
 int
 notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *context)
 {
@@ -117,6 +186,7 @@ notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *co
 		return -ENOMEM;
 	lock_init(&n->lock);
 	lock_cond_init(&n->added);
+	lock_cond_init(&n->ended);
 	for (enum queue q = NAMES; q < QUEUES; q++)
 		STAILQ_INIT(&n->queues[q]);
 	n->calls = calls;
@@ -124,8 +194,8 @@ notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *co
 	for (; n->count < THREADS; n->count++)
 		if (pthread_create(&n->threads[n->count], NULL, n->count == LIGHT ? light_main : notifier_main, n) != 0)
 			break;
-	if (n->count == 0) {
-		notifier_free(n);
+	if (n->count < THREADS || pthread_create(&n->lookout, NULL, lookout_main, n) != 0) {
+		end(n);
 		return -EAGAIN;
 	}
 	*ret = n;
@@ -135,27 +205,12 @@ notifier_new(struct notifier **ret, const struct notifier_calls *calls, void *co
 void
 notifier_free(struct notifier *n)
 {
-	struct notice *notice;
-
 	if (n == NULL)
 		return;
-	{
-		LOCK_SCOPE(&n->lock);
-		n->stopping = true;
-		pthread_cond_broadcast(&n->added);
-	}
-	for (unsigned i = 0; i < n->count; i++)
-		pthread_join(n->threads[i], NULL);
-	for (enum queue q = NAMES; q < QUEUES; q++)
-		while ((notice = STAILQ_FIRST(&n->queues[q])) != NULL) {
-			STAILQ_REMOVE_HEAD(&n->queues[q], link);
-			free(notice);
-		}
-	pthread_cond_destroy(&n->added);
-	pthread_mutex_destroy(&n->lock);
-	free(n);
+	stop(n);
+	pthread_join(n->lookout, NULL);
+	end(n);
 }
-
 int
 notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages, bool again)
 {

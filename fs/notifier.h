@@ -3,9 +3,10 @@
  *
  * Such a call can block on a lock of the kernel that one of our own parked
  * requests holds (DESIGN R1), so it is made by no thread that anybody waits
- * for.  Only one for pages can be stuck, and one thread makes none of those: so
- * names and attributes never wait for pages.  Forgetting names is one call for
- * all that were asked for together.
+ * for.  One for pages can be stuck, and one thread makes none of those: so names
+ * and attributes never wait for pages.  Where all threads are stuck more are
+ * begun, up to 64: calls that are not stuck do not wait for those that are.
+ * Forgetting names is one call for all that were asked for together.
  */
 #ifndef FS_NOTIFIER_H
 #define FS_NOTIFIER_H

@@ -56,15 +56,17 @@ wake_all(struct engine *e)
 		wake(e, waits[i], waits[i] == WAIT_COMMIT ? UINT64_MAX : 0);
 }
 
-/* Has it been looked for long enough? */
-static bool
-away(const struct engine *e)
+/* Then it has been looked for long enough. */
+uint64_t
+offline_due(const struct engine *e)
 {
 	uint64_t since = e->detached_at > e->woken_at ? e->detached_at : e->woken_at;
 	uint32_t patience_ms = e->woken_at != 0 && WAKE_MS < e->term_ms ? WAKE_MS : e->term_ms;
 
+	if (e->offline || e->attached || !e->had_session || lease_valid(e) || !may(e) || !kept(e) || e->journal.replaying)
+		return UINT64_MAX;
 	/* A short term may have run out before the connection broke. */
-	return e->now_ms - since >= patience_ms;
+	return since + patience_ms;
 }
 
 bool
@@ -72,10 +74,8 @@ offline_tick(struct engine *e)
 {
 	struct object *o;
 
-	if (e->offline || e->attached || !e->had_session || lease_valid(e) || !may(e) || !kept(e) || e->journal.replaying)
+	if (offline_due(e) > e->now_ms)
 		return e->offline;
-	if (!away(e))
-		return false;
 	e->offline = true;
 	e->offline_since = e->real;
 	while ((o = TAILQ_FIRST(&e->recalling)) != NULL)

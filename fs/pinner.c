@@ -32,7 +32,8 @@ enum {
 	WALKERS		= 48,
 	FETCH_BLOCKS	= 48,			/* under way at most, and */
 	FETCH_BYTES	= 4 * BLOCK_SIZE,	/* so much of them */
-	LOOK_MS		= 200,			/* between looks whether it is time, or to stop */
+	LOOK_MS		= 200,			/* between looks whether it is to stop */
+	AWAIT_MS	= 1000,			/* between looks whether it is time for another round */
 	REST_MS		= 2000,			/* between rounds at least, and */
 	REST_TIMES	= 20,			/* so many times what the last one took */
 	AGAIN_MS	= 60 * 1000,		/* with nothing new: for what was found damaged, or did not fit */
@@ -494,14 +495,17 @@ static bool
 await(struct pinner *p, uint64_t rest_ms, bool whole)
 {
 	uint64_t began = clock_ms(CLOCK_MONOTONIC), passed;
-	bool due, changed;
+	bool due, changed, up;
 
 	for (;;) {
 		changed = shell_keep_due(p->shell) != p->seen;
+		up = attached(p);
 		{
 			LOCK_SCOPE(&p->lock);
-			if (!p->stopping && !p->kicked)
-				lock_wait_ms(&p->change, &p->lock, LOOK_MS);
+			if (!p->stopping && !p->kicked && whole && !p->again && TAILQ_EMPTY(&p->pins))
+				pthread_cond_wait(&p->change, &p->lock);
+			else if (!p->stopping && !(p->kicked && up))
+				lock_wait_ms(&p->change, &p->lock, AWAIT_MS);
 			if (p->stopping)
 				return false;
 			passed = clock_ms(CLOCK_MONOTONIC) - began;

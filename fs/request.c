@@ -103,12 +103,15 @@ request_interrupted(fuse_req_t req, void *data)
 	struct request *r = data;
 	struct mount *m = r->mount;
 
-	LOCK_SCOPE(&m->lock);
-	if (r->req != req || r->interrupted)
-		return;
-	r->interrupted = true;
-	r->next_interrupted = m->interrupted;
-	m->interrupted = r;
+	{
+		LOCK_SCOPE(&m->lock);
+		if (r->req != req || r->interrupted)
+			return;
+		r->interrupted = true;
+		r->next_interrupted = m->interrupted;
+		m->interrupted = r;
+	}
+	shell_look(m->shell);
 }
 
 /* The spare request, made ready for `req`. */
@@ -558,7 +561,7 @@ being_killed(pid_t pid)
  * not on a local disk; but a caller that is killed, or stopped by hand while
  * the server is away, must not hang.
  */
-void
+bool
 request_judge(struct mount *m)
 {
 	struct { struct request *r; uint64_t serial; pid_t pid; } some[INTERRUPTED_MAX];
@@ -575,9 +578,10 @@ request_judge(struct mount *m)
 		}
 	}
 	if (n == 0)
-		return;
+		return false;
 	shell_status(m->shell, &status, trouble, sizeof trouble);
 	for (size_t i = 0; i < n; i++)
 		if (!status.attached || being_killed(some[i].pid))
 			shell_interrupt(m->shell, &some[i].r->call, some[i].serial);
+	return true;
 }

@@ -36,6 +36,7 @@
 #include "fs/log.h"
 #include "fs/mounts.h"
 #include "fs/peek.h"
+#include "fs/redoer.h"
 #include "fs/serve_cache.h"
 #include "fs/serve_config.h"
 #include "fs/serve_journal.h"
@@ -52,10 +53,7 @@ enum {
 	LINGER_MS	= 5 * 1000,	/* after SIGTERM, for open files to be closed */
 	SLEEP_MS	= 5 * 1000,	/* the longest that a command to go to sleep takes */
 	LAST_MS		= 10 * 60 * 1000,	/* the last flush, when nobody waits for it */
-	FEATURES_MS	= 1000,		/* between looks at the volume's features */
-	REDO_MS		= 200,		/* between looks whether something was lost */
-	REDO_AGAIN_MS	= 5 * 1000,	/* after one that failed */
-	KEEP_MS		= 1000,		/* between attempts to keep the session */
+	FEATURES_MS	= 1000,		/* between looks whether the volume's features are known */
 };
 
 enum stage { STAGE_MOUNTED, STAGE_GONE, STAGE_FLUSHED };
@@ -69,6 +67,7 @@ struct serve {
 	struct serve_unsaved	 lost;
 	bool			 kept;		/* they wait in the journal */
 	unsigned		 users;		/* requests that use the shell */
+	bool			 unleased;	/* META was found to be */
 
 	pthread_mutex_t		 session_lock;	/* while its note is written; after s->lock */
 	struct home_session	 session;
@@ -86,9 +85,10 @@ struct serve {
 	bool			 takes_over;	/* what the last mount left in it */
 	struct serve_cache	*cache;		/* on disk */
 	int			 lock_fd;
-	pthread_t		 waiter, signals, redoer;
-	bool			 redoing, started;	/* started: the kernel sends requests */
-	atomic_bool		 redo_stop, over;	/* over: no request may use the shell any more */
+	struct redoer		 redoer;
+	pthread_t		 waiter, signals;
+	bool			 started;	/* the kernel sends requests */
+	atomic_bool		 over;	/* over: no request may use the shell any more */
 };
 
 static void
@@ -137,6 +137,21 @@ session_write(struct serve *s)
 }
 
 static void
+look(void *context, bool redo, bool meta)
+{
+	struct serve *s = context;
+
+	if (redo)
+		redoer_want(&s->redoer);
+	if (!meta)
+		return;
+	LOCK_SCOPE(&s->lock);
+	if (!s->unleased)
+		pthread_cond_broadcast(&s->change);
+	s->unleased = true;
+}
+
+static void
 keep_session(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE], uint32_t generation)
 {
 	struct serve *s = context;
@@ -148,24 +163,29 @@ keep_session(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE], uint
 		memcpy(s->session.secret, secret, SECRET_SIZE);
 		r = session_write(s);
 	}
-	if (r < 0)
+	if (r < 0) {
 		log_error("the session cannot be kept: %s", strerror(-r));
+		redoer_want(&s->redoer);
+	}
 	if (id != 0 && s->journal != NULL)
 		journal_file_begin(s->journal, id);
 }
 
-/* Without it the next mount would have to guess what of the journal had arrived. */
-static void
-keep_session_again(struct serve *s)
+/* Without it the next mount would have to guess what of the journal had arrived.  False: it cannot be yet. */
+static bool
+keep_session_again(void *context)
 {
-	bool late;
+	struct serve *s = context;
+	bool late, kept;
 
 	{
 		LOCK_SCOPE(&s->session_lock);
 		late = s->unkept && session_write(s) == 0;
+		kept = !s->unkept;
 	}
 	if (late)
 		log_info("the session can be kept again");
+	return kept;
 }
 
 static void
@@ -179,7 +199,7 @@ keep_version(void *context, uint64_t highest)
 		log_error("the version seen cannot be kept: %s", strerror(-r));
 }
 
-static const struct keeper_calls keeper_calls = { keep_session, keep_version };
+static const struct keeper_calls keeper_calls = { keep_session, keep_version, look };
 
 /* ---- flushing ---- */
 
@@ -435,45 +455,6 @@ waiter_main(void *argument)
 	return NULL;
 }
 
-/* What is lost with its leases is done again, to the end of the last flush. */
-static void *
-redo_main(void *argument)
-{
-	struct serve *s = argument;
-	const struct serve_options *o = s->options;
-	unsigned rest_ms = 0, kept_ms = 0;
-	int said = 0;
-
-	while (!s->redo_stop) {
-		usleep(REDO_MS * 1000);
-		if ((kept_ms += REDO_MS) >= KEEP_MS) {
-			kept_ms = 0;
-			keep_session_again(s);
-		}
-		rest_ms -= rest_ms < REDO_MS ? rest_ms : REDO_MS;
-		if (rest_ms == 0) {
-			int r = serve_journal_redo(o->home, o->volume.id, s->journal, s->shell, &s->redo_stop);
-
-			rest_ms = r == 0 || r == -EAGAIN ? 0 : REDO_AGAIN_MS;
-			if (r == -EAGAIN || r == -EINTR || r == said)
-				continue;
-			said = r;
-			if (r < 0)
-				log_warning("what is to be done again waits in the journal: %s", serve_journal_reason(r));
-		}
-	}
-	return NULL;
-}
-
-static void
-redo_end(struct serve *s)
-{
-	s->redo_stop = true;
-	if (s->redoing)
-		pthread_join(s->redoer, NULL);
-	s->redoing = false;
-}
-
 static void
 end_signals(sigset_t *set)
 {
@@ -516,6 +497,20 @@ signals_main(void *argument)
 	return NULL;
 }
 
+/* Waits until the features are to be looked at, or for an answer about them.  False: the mount is gone. */
+static bool
+wait_features(struct serve *s, bool asked)
+{
+	LOCK_SCOPE(&s->lock);
+	while (s->stage < STAGE_GONE && !s->unleased)
+		if (!asked)
+			pthread_cond_wait(&s->change, &s->lock);
+		else if (lock_wait_ms(&s->change, &s->lock, FEATURES_MS) == ETIMEDOUT)
+			break;
+	s->unleased = false;
+	return s->stage < STAGE_GONE;
+}
+
 /* The life of the mount, in which the volume may become one that this program must not touch. */
 static void
 attend(struct serve *s)
@@ -523,7 +518,7 @@ attend(struct serve *s)
 	struct errand *errand = NULL;
 	char why[320];
 
-	while (!wait_stage(s, STAGE_GONE, FEATURES_MS))
+	while (wait_features(s, errand != NULL))
 		if (features_watch(s->shell, &errand, s->options->mount.read_only, why, sizeof why) < 0) {
 			log_error("unmounting %s: %s", s->options->mount.directory, why);
 			leave(s);
@@ -639,9 +634,8 @@ begin(struct serve *s, struct serve_secrets *secrets, char *why, size_t size)
 	s->started = true;
 	if ((r = serve_cache_start(s->cache, s->shell, config.engine.objects_max)) < 0)
 		return r;
-	if (s->journal != NULL)
-		s->redoing = pthread_create(&s->redoer, NULL, redo_main, s) == 0;
-	if ((s->journal != NULL && !s->redoing) || pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
+	if ((s->journal != NULL && redoer_start(&s->redoer, o->home, o->volume.id, s->journal, s->shell, keep_session_again, s) < 0) ||
+	    pthread_create(&s->waiter, NULL, waiter_main, s) != 0 ||
 	    pthread_create(&s->signals, NULL, signals_main, s) != 0) {
 		snprintf(why, size, "no thread can be started");
 		return -EAGAIN;
@@ -697,7 +691,7 @@ finish(struct serve *s)
 	else
 		r = flush(s, LAST_MS, UINT64_MAX, -1);
 	suspend_stop(s->suspend);
-	redo_end(s);
+	redoer_stop(&s->redoer);
 	users_end(s);
 	shell_status(s->shell, &status, trouble, sizeof trouble);
 	if (r < 0) {
@@ -747,6 +741,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 
 	lock_init(&s.lock);
 	lock_init(&s.session_lock);
+	redoer_init(&s.redoer);
 	lock_cond_init(&s.change);
 	signal(SIGPIPE, SIG_IGN);
 	end_signals(&set);
@@ -756,7 +751,7 @@ serve_run(const struct serve_options *options, void (*ready)(void *context, int 
 		if (s.started) {
 			/* Requests may be under way: the end of the process ends them. */
 			mount_detach(s.mount);
-			redo_end(&s);
+			redoer_stop(&s.redoer);
 		} else {
 			control_free(s.control);
 			suspend_free(s.suspend);

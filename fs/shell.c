@@ -29,9 +29,10 @@
 #include "proto/seal.h"
 
 enum {
-	TICK_MS		= 100,
+	LOOK_MS		= 100,			/* between ticks while blocks are on their way, or something is to be judged */
 	WAKE_ANSWER_MS	= 2 * 1000,		/* after the machine woke up a link that lived answers by then */
 	SOON_MS		= 5,			/* until the next one, when something is held up for a moment */
+	LANES_MS	= 1000,			/* between looks whether there are too many or too few lanes */
 	VERSION_MS	= 10 * 1000,		/* between savings of the highest version */
 	WORKERS		= 2,
 	/* What is less is sealed and sent by the thread at hand: dearer to hand over. */
@@ -99,6 +100,7 @@ shell_enter(struct shell *s)
 void
 shell_leave(struct shell *s, struct outcome *o)
 {
+	uint64_t due_ms = engine_due(s->engine);
 	struct action *a;
 
 #ifdef NUAGE_CHECKS
@@ -108,7 +110,9 @@ shell_leave(struct shell *s, struct outcome *o)
 		abort();
 	}
 #endif
-	o->hurry |= engine_hurry(s->engine);
+	if (engine_hurry(s->engine))
+		due_ms = clock_ms(CLOCK_BOOTTIME) + SOON_MS;
+	o->due_ms = due_ms < o->due_ms ? due_ms : o->due_ms;
 	while ((a = engine_next(s->engine)) != NULL) {
 		if (a->kind == ACTION_REPLY)
 			((struct call *)a->op)->parked = false;
@@ -132,12 +136,8 @@ shell_carry_out(struct shell *s, struct outcome *o)
 	int r;
 
 	for (;;) {
-		if (o->hurry) {
-			LOCK_SCOPE(&s->tick_lock);
-			s->hurry = true;
-			pthread_cond_signal(&s->tick_stop);
-		}
-		o->hurry = false;
+		alarm_by(&s->alarm, o->due_ms);
+		o->due_ms = UINT64_MAX;
 		if (o->kick && o->heavy)
 			channel_kick(s->control);
 		else if (o->kick)
@@ -150,9 +150,11 @@ shell_carry_out(struct shell *s, struct outcome *o)
 		case ACTION_STORE:
 			mover_store(s->mover, a->flush, o->stores == 1 && a->flush->len <= LIGHT_BYTES);
 			o->stores--;
+			shell_look(s);
 			break;
 		case ACTION_FETCH:
 			mover_fetch(s->mover, a->fetch);
+			shell_look(s);
 			break;
 		case ACTION_INVALIDATE:
 			r = s->notifier == NULL ? 0 :
@@ -284,6 +286,7 @@ shell_sleep(struct shell *s, bool on)
 		return;
 	}
 	s->woken_ms = clock_ms(CLOCK_BOOTTIME);
+	alarm_by(&s->alarm, s->woken_ms + WAKE_ANSWER_MS);
 	channel_renew(s->control);
 	bulk_renew(s->bulk);
 }
@@ -308,12 +311,24 @@ patience_ms(struct shell *s)
 
 /* ---- the ticker ---- */
 
+/* What a ticker remembers. */
+struct ticker {
+	uint64_t	 saved_ms, saved;	/* the highest version that was kept, and when */
+};
+
 static void
-tick(struct shell *s, uint64_t *saved_ms)
+sooner(uint64_t *due_ms, uint64_t ms)
+{
+	*due_ms = ms < *due_ms ? ms : *due_ms;
+}
+
+/* All that is judged by what the engine says of itself. */
+static void
+tick_engine(struct shell *s)
 {
 	struct engine_status status;
-	uint64_t highest;
-	bool began, ended;
+	bool began, ended, redo, meta, keep;
+	uint64_t losses;
 
 	EVENT(s,
 		engine_tick(s->engine);
@@ -327,48 +342,81 @@ tick(struct shell *s, uint64_t *saved_ms)
 		mover_away(s->mover, status.offline);
 		if (status.version > s->highest)
 			s->highest = status.version;
-		highest = s->highest
+		redo = engine_redo_due(s->engine, &losses, &keep);
+		meta = engine_lease(s->engine, OID_META) == MODE_NONE
 	);
 	if (began)
 		log_warning("the server is away: going on without it, with what is cached");
 	if (ended)
 		log_info("the server is back: it gets what was done without it");
-	mover_tick(s->mover);
-	bulk_tick(s->bulk);
-	/* The engine asks for a sign of life every five seconds, and when the machine woke up. */
-	if (channel_silence_ms(s->control) > patience_ms(s)) {
-		log_warning("the server has not answered for %u s", channel_silence_ms(s->control) / 1000);
+	if ((redo || meta) && s->config.keeper != NULL && s->config.keeper->look != NULL)
+		s->config.keeper->look(s->config.keeper_context, redo, meta);
+}
+
+/* The engine asks for a sign of life every five seconds, and when the machine woke up. */
+static void
+judge_silence(struct shell *s, uint64_t now_ms, uint64_t *due_ms)
+{
+	unsigned silence_ms = channel_silence_ms(s->control), patience = patience_ms(s);
+
+	if (silence_ms > patience) {
+		log_warning("the server has not answered for %u s", silence_ms / 1000);
 		channel_break(s->control);
 		bulk_break(s->bulk);
 	}
-	if (clock_ms(CLOCK_BOOTTIME) - *saved_ms >= VERSION_MS && s->config.keeper != NULL) {
-		*saved_ms = clock_ms(CLOCK_BOOTTIME);
-		s->config.keeper->version(s->config.keeper_context, highest);
+	if (s->woken_ms != 0)
+		sooner(due_ms, s->woken_ms + WAKE_ANSWER_MS);
+	else if (channel_up(s->control) && silence_ms <= patience)
+		sooner(due_ms, now_ms + patience - silence_ms + 1);
+}
+
+/* Returns when the next one is due, if no event says otherwise before. */
+static uint64_t
+tick(struct shell *s, struct ticker *t)
+{
+	uint64_t due_ms = UINT64_MAX, now_ms;
+	bool again = false;
+
+	tick_engine(s);
+	now_ms = clock_ms(CLOCK_BOOTTIME);
+	again |= !mover_tick(s->mover);
+	if (!bulk_tick(s->bulk))
+		sooner(&due_ms, now_ms + LANES_MS);
+	judge_silence(s, now_ms, &due_ms);
+	if (s->highest > t->saved && s->config.keeper != NULL) {
+		if (now_ms - t->saved_ms >= VERSION_MS) {
+			t->saved_ms = now_ms;
+			t->saved = s->highest;
+			s->config.keeper->version(s->config.keeper_context, t->saved);
+		} else
+			sooner(&due_ms, t->saved_ms + VERSION_MS);
 	}
 	if (s->config.kernel != NULL)
-		s->config.kernel->tick(s->config.kernel_context);
+		again |= s->config.kernel->tick(s->config.kernel_context);
+	if (again)
+		sooner(&due_ms, now_ms + LOOK_MS);
+	return due_ms;
 }
 
 static void *
 ticker_main(void *argument)
 {
 	struct shell *s = argument;
-	uint64_t saved_ms = clock_ms(CLOCK_BOOTTIME);
+	struct ticker t = { .saved_ms = clock_ms(CLOCK_BOOTTIME), .saved = s->config.version };
 
-	for (;;) {
-		{
-			LOCK_SCOPE(&s->tick_lock);
-			if (!s->stopping && !s->hurry)
-				lock_wait_ms(&s->tick_stop, &s->tick_lock, TICK_MS);
-			if (!s->stopping && s->hurry) {
-				s->hurry = false;
-				lock_wait_ms(&s->tick_stop, &s->tick_lock, SOON_MS);
-			}
-			if (s->stopping)
-				return NULL;
-		}
-		tick(s, &saved_ms);
+	while (!s->stopping) {
+		uint64_t due_ms = tick(s, &t);
+
+		alarm_by(&s->alarm, due_ms);
+		alarm_wait(&s->alarm);
 	}
+	return NULL;
+}
+
+void
+shell_look(struct shell *s)
+{
+	alarm_by(&s->alarm, clock_ms(CLOCK_BOOTTIME) + LOOK_MS);
 }
 
 /* ---- life ---- */
@@ -418,11 +466,14 @@ shell_new(struct shell **ret, const struct shell_config *config, char *why, size
 
 	if (s == NULL)
 		return -ENOMEM;
+	if ((r = alarm_init(&s->alarm)) < 0) {
+		snprintf(why, size, "%s", strerror(-r));
+		free(s);
+		return r;
+	}
 	lock_init(&s->lock);
 	lock_init(&s->queue_lock);
-	lock_init(&s->tick_lock);
 	lock_init(&s->bye_lock);
-	lock_cond_init(&s->tick_stop);
 	lock_cond_init(&s->bye_done);
 	actions_init(&s->queue);
 	s->config = *config;
@@ -456,11 +507,8 @@ shell_free(struct shell *s, bool bye)
 	if (s == NULL)
 		return;
 	if (s->ticking) {
-		{
-			LOCK_SCOPE(&s->tick_lock);
-			s->stopping = true;
-			pthread_cond_broadcast(&s->tick_stop);
-		}
+		s->stopping = true;
+		alarm_by(&s->alarm, 0);
 		pthread_join(s->ticker, NULL);
 	}
 	bulk_stop(s->bulk);
@@ -489,10 +537,9 @@ shell_free(struct shell *s, bool bye)
 	volume_keys_free(s->keys);
 	free(s->sealing);
 	free(s->opening);
-	pthread_cond_destroy(&s->tick_stop);
 	pthread_cond_destroy(&s->bye_done);
 	pthread_mutex_destroy(&s->bye_lock);
-	pthread_mutex_destroy(&s->tick_lock);
+	alarm_done(&s->alarm);
 	pthread_mutex_destroy(&s->queue_lock);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -537,6 +584,7 @@ shell_keep_block(struct shell *s, const struct kept_block *block, uint64_t round
     void (*done)(void *context, int error), void *context)
 {
 	mover_keep(s->mover, block, round, done, context);
+	shell_look(s);
 }
 
 void

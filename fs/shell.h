@@ -42,7 +42,8 @@ struct kernel_calls {
 	int	(*forget_names)(void *context);
 	/* Attributes of an inode, and its pages when asked. May block for long. */
 	int	(*forget_inode)(void *context, uint64_t oid, bool pages);
-	void	(*tick)(void *context);			/* ten times a second */
+	/* Whenever the session may have changed.  True: again in a moment, something waits to be judged. */
+	bool	(*tick)(void *context);
 };
 
 /* What outlives the process; called rarely, may block on the disk. */
@@ -51,6 +52,8 @@ struct keeper_calls {
 	void	(*session)(void *context, uint64_t id, const uint8_t secret[SECRET_SIZE],
 		    uint32_t generation);
 	void	(*version)(void *context, uint64_t highest);
+	/* May be NULL: shell_redo_due() is true, or the lease of META has gone, which OP_META gets back.  Often, if need be. */
+	void	(*look)(void *context, bool redo, bool meta);
 };
 
 struct blockcache;
@@ -166,6 +169,8 @@ void	shell_status(struct shell *s, struct engine_status *to, char *trouble, size
 void	shell_address(struct shell *s, char *to, size_t size);
 /* As engine_unsaved(), under the lock: report() only copies. */
 void	shell_unsaved(struct shell *s, void (*report)(void *context, const char *path, bool lost), void *context);
+/* The kernel's side has something to be judged: its tick() comes soon.  Any thread. */
+void	shell_look(struct shell *s);
 /* Connects now, whatever the backoff says. */
 void	shell_hurry(struct shell *s);
 struct shell_lanes {

@@ -7,6 +7,7 @@
 #ifndef FS_SHELL_ROOM_H
 #define FS_SHELL_ROOM_H
 
+#include "fs/alarm.h"
 #include "fs/bulk.h"
 #include "fs/channel.h"
 #include "fs/lock.h"
@@ -54,9 +55,8 @@ struct shell {
 
 	pthread_t		 ticker;
 	bool			 ticking;
-	pthread_mutex_t		 tick_lock;
-	pthread_cond_t		 tick_stop;
-	bool			 stopping, hurry;
+	struct alarm		 alarm;		/* of the ticker */
+	atomic_bool		 stopping;
 	pthread_mutex_t		 bye_lock;
 	pthread_cond_t		 bye_done;
 	bool			 bye_answered;
@@ -75,7 +75,7 @@ struct outcome {
 	struct actions	 rest;
 	bool		 kick;			/* something was queued for the control lane ... */
 	bool		 heavy;			/* ... that takes long to seal */
-	bool		 hurry;			/* the next tick is to come soon */
+	uint64_t	 due_ms;		/* the next tick is to come then */
 	unsigned	 stores;		/* STOREs in rest */
 };
 
@@ -96,7 +96,7 @@ void	shell_carry_out(struct shell *s, struct outcome *o);
 
 /* One event: the statement runs under the lock, its actions after it. */
 #define EVENT(s, statement) do { \
-	struct outcome outcome_ = { .rest.last = &outcome_.rest.first }; \
+	struct outcome outcome_ = { .rest.last = &outcome_.rest.first, .due_ms = UINT64_MAX }; \
 	{ \
 		LOCK_SCOPE(&(s)->lock); \
 		shell_enter(s); \

@@ -19,8 +19,14 @@
  *
  * closing: the link has shut its end; what is in `up` still goes out, for
  * CLOSING_MS.  over: the far side has ended, has said nothing for SILENCE_MS
- * though it was asked every KEEPALIVE_S, or the connection failed: the link
+ * though it was asked every ASK_MS, or the connection failed: the link
  * sees the end of its stream, and its channel opens another.
+ *
+ * With nothing to carry it sleeps until it is time to ask.  What is heard in the
+ * meantime, a mount's sign of life for one, makes that later.  It asks for
+ * something that no server grants once a command runs, a variable for its
+ * environment, and takes the refusal: answers to libssh2's own keep-alives
+ * nobody ever takes from the list of packets, which each read goes through.
  */
 #include "fs/ssh_session.h"
 
@@ -36,16 +42,15 @@
 
 enum {
 	CHUNK		= 256 * 1024,
-	KEEPALIVE_S	= 5,
+	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
 	SILENCE_MS	= 16 * 1000,
 	CLOSING_MS	= 1000,
-	REST_MS		= 2500,		/* at most between looks at the clock */
 	LOOK_MS		= 1000,
 	CORE_PERCENT	= 75,		/* of a core, or */
 	FAR_BYTES	= 512 * 1024,	/* in a round trip: strained */
 };
 
-enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ };
+enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ, STUCK_ASK };
 
 struct half {
 	char	*data;
@@ -57,7 +62,8 @@ struct pump {
 	struct half	 up, down;
 	enum stuck	 stuck;
 	bool		 closing, over;
-	uint64_t	 heard_ms, closing_ms;
+	bool		 asking;	/* and the answer has not come */
+	uint64_t	 heard_ms, asked_ms, closing_ms;
 
 	uint64_t	 look_ms, core_ms;	/* of the last look: the clock, and this thread's */
 	uint64_t	 moved;			/* bytes since then */
@@ -136,7 +142,7 @@ send_up(struct pump *p)
 {
 	ssize_t n;
 
-	if (p->up.len == 0 || p->stuck == STUCK_READ)
+	if (p->up.len == 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_WRITE))
 		return false;
 	n = libssh2_channel_write_ex(p->ssh->channel, 0, p->up.data + p->up.at, p->up.len);
 	p->stuck = is_partial(p, n) ? STUCK_WRITE : STUCK_NOT;
@@ -155,7 +161,7 @@ take_channel(struct pump *p)
 {
 	ssize_t n;
 
-	if (p->down.len > 0 || p->stuck == STUCK_WRITE)
+	if (p->down.len > 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ))
 		return false;
 	n = libssh2_channel_read_ex(p->ssh->channel, 0, p->down.data, CHUNK);
 	p->stuck = is_partial(p, n) ? STUCK_READ : STUCK_NOT;
@@ -191,26 +197,54 @@ send_local(struct pump *p)
 	return true;
 }
 
+/* Asks, and takes the answer if it has come. */
+static void
+ask(struct pump *p)
+{
+	int r;
+
+	if (!p->asking || (p->stuck != STUCK_NOT && p->stuck != STUCK_ASK))
+		return;
+	r = libssh2_channel_setenv(p->ssh->channel, "NUAGE_ALIVE", "");
+	p->stuck = is_partial(p, r) ? STUCK_ASK : STUCK_NOT;
+	p->asking = r == LIBSSH2_ERROR_EAGAIN;
+}
+
+/* How long nothing is to be done if nothing comes. */
+static int
+rest_ms(const struct pump *p)
+{
+	uint64_t now = now_ms(), said = p->heard_ms > p->asked_ms ? p->heard_ms : p->asked_ms, until = said + ASK_MS;
+
+	if (p->closing)
+		return 100;
+	if (p->heard_ms + SILENCE_MS < until)
+		until = p->heard_ms + SILENCE_MS;
+	/* It is to be seen that it has ended. */
+	if (p->ssh->strained && p->look_ms + LOOK_MS < until)
+		until = p->look_ms + LOOK_MS;
+	return until > now ? (int)(until - now) + 1 : 1;
+}
+
 static void
 wait(struct pump *p)
 {
 	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = p->closing ? -1 : p->ssh->local_fd } };
-	int next;
 
 	/* While `down` is full only what the writing waits for is read. */
 	f[0].events = (short)((p->down.len == 0 || p->up.len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
 	f[1].events = (short)((p->up.len == 0 ? POLLIN : 0) | (p->down.len > 0 ? POLLOUT : 0));
-	if (poll(f, 2, p->closing ? 100 : REST_MS) < 0)
+	if (poll(f, 2, rest_ms(p)) < 0)
 		return;
-	if (f[0].revents != 0)
+	/* A `down` that its reader does not take is no silence of the peer. */
+	if (f[0].revents != 0 || f[0].events == 0)
 		p->heard_ms = now_ms();
-	else if (p->stuck == STUCK_NOT)
-		libssh2_keepalive_send(p->ssh->session, &next);
+	else if (p->stuck == STUCK_NOT && now_ms() - p->heard_ms >= ASK_MS && now_ms() - p->asked_ms >= ASK_MS) {
+		p->asked_ms = now_ms();
+		p->asking = true;
+	}
 	if ((f[1].revents & (POLLHUP | POLLERR)) != 0 && p->up.len > 0)
 		begin_closing(p);
-	/* A `down` that its reader does not take is no silence of the peer. */
-	if (f[0].events == 0)
-		p->heard_ms = now_ms();
 	if (now_ms() - p->heard_ms > SILENCE_MS)
 		p->over = true;
 }
@@ -220,7 +254,6 @@ pump_main(void *argument)
 {
 	struct pump *p = argument;
 
-	libssh2_keepalive_config(p->ssh->session, 1, KEEPALIVE_S);
 	while (!p->over && !(p->closing && (p->up.len == 0 || now_ms() - p->closing_ms > CLOSING_MS))) {
 		bool moved = take_local(p);
 
@@ -228,6 +261,7 @@ pump_main(void *argument)
 		if (!p->over)
 			moved |= take_channel(p);
 		moved |= send_local(p);
+		ask(p);
 		if (!moved)
 			wait(p);
 		look(p);

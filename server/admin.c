@@ -119,6 +119,16 @@ admin_poll(const struct admin *a, struct pollfd p[ADMIN_POLLS])
 	return n;
 }
 
+int
+admin_patience(const struct admin *a)
+{
+	uint64_t now = now_ms(), until = UINT64_MAX;
+
+	for (unsigned i = 0; i < a->count; i++)
+		until = a->clients[i].until_ms < until ? a->clients[i].until_ms : until;
+	return a->count == 0 ? -1 : until > now ? (int)(until - now) : 0;
+}
+
 /* ---- answering ---- */
 
 static void

@@ -39,6 +39,8 @@ int	admin_open(struct admin **ret, const struct home *home, const struct door *d
 void	admin_close(struct admin *a);		/* and removes them; NULL is fine */
 /* What it waits for; the number. */
 unsigned admin_poll(const struct admin *a, struct pollfd p[ADMIN_POLLS]);
+/* And for how long at most, in milliseconds; -1: until one of them. */
+int	admin_patience(const struct admin *a);
 /* Does what can be done without waiting, and gives up on who dawdles. */
 void	admin_serve(struct admin *a, struct daemon *d);
 

@@ -67,6 +67,15 @@ idle_free(struct server *s, struct idle *i)
 	free(i);
 }
 
+/* How much sooner than due a block goes. */
+static uint64_t
+hurry_ms(const struct server *s)
+{
+	bool pressed = s->full_ms != 0 && s->now_ms - s->full_ms < PRESSED_MS;
+
+	return pressed && s->config.idle_ms > HURRY_MS ? s->config.idle_ms - HURRY_MS : 0;
+}
+
 void
 block_idle(struct server *s, struct volume *v, const uint8_t id[ID_SIZE], bool fresh)
 {
@@ -85,6 +94,7 @@ block_idle(struct server *s, struct volume *v, const uint8_t id[ID_SIZE], bool f
 	i->fresh = fresh;
 	i->due_ms = s->now_ms + (fresh ? s->config.fresh_ms : s->config.idle_ms);
 	TAILQ_INSERT_TAIL(list_of(s, i), i, of_list);
+	due_by(s, i->due_ms - (fresh ? 0 : hurry_ms(s)));
 }
 
 void
@@ -200,15 +210,6 @@ block_start(struct server *s)
 		i->due_ms = s->now_ms + s->config.fresh_ms;
 }
 
-/* How much sooner than due a block goes. */
-static uint64_t
-hurry_ms(const struct server *s)
-{
-	bool pressed = s->full_ms != 0 && s->now_ms - s->full_ms < PRESSED_MS;
-
-	return pressed && s->config.idle_ms > HURRY_MS ? s->config.idle_ms - HURRY_MS : 0;
-}
-
 /* Frees what is due at the head of a list, at most a batch of it. */
 static void
 free_due(struct server *s, struct idle_list *list, uint64_t early_ms)
@@ -239,8 +240,14 @@ free_due(struct server *s, struct idle_list *list, uint64_t early_ms)
 void
 block_tick(struct server *s)
 {
-	free_due(s, &s->idle_dead, hurry_ms(s));
+	uint64_t early_ms = hurry_ms(s);
+
+	free_due(s, &s->idle_dead, early_ms);
 	free_due(s, &s->idle_fresh, 0);
+	if (!TAILQ_EMPTY(&s->idle_dead))
+		due_by(s, TAILQ_FIRST(&s->idle_dead)->due_ms - early_ms);
+	if (!TAILQ_EMPTY(&s->idle_fresh))
+		due_by(s, TAILQ_FIRST(&s->idle_fresh)->due_ms);
 }
 
 /* ---- messages ---- */

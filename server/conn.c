@@ -18,17 +18,22 @@
 
 enum { STRANGER_IDLE_MS = 10 * 1000, UNATTACHED_IDLE_MS = 60 * 1000 };
 
-void
+bool
 server_connected(struct server *s, uint64_t id, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
-	struct conn *c = conn_find(s, id) != NULL ? NULL : calloc(1, sizeof *c);
+	struct conn *c = calloc(1, sizeof *c);
 
-	if (c == NULL)
-		return;
+	if (c == NULL || (c->closing = outbox_message(id, 0, 0)) == NULL) {
+		free(c);
+		return false;
+	}
+	c->closing->kind = SERVER_CLOSE;
 	memcpy(c->device, device, KEY_SIZE);
 	memcpy(c->hash, hash, NOISE_HASH);
 	c->seen_ms = s->now_ms;
 	table_insert(&s->conns, &c->node, id);
+	due_by(s, s->now_ms + STRANGER_IDLE_MS + 1);
+	return true;
 }
 
 struct conn *
@@ -51,6 +56,7 @@ conn_attach(struct server *s, struct conn *c, struct session *n, uint8_t lane)
 		n->seen_ms = s->now_ms;
 		n->progress_ms = s->now_ms;
 	}
+	due_soon(s);
 }
 
 void
@@ -62,6 +68,7 @@ conn_detach(struct server *s, struct conn *c)
 		return;
 	LIST_REMOVE(c, of_session);
 	c->session = NULL;
+	due_soon(s);
 	if (n->control == c) {
 		n->control = NULL;
 		s->controls--;
@@ -75,18 +82,15 @@ conn_gone(struct server *s, struct conn *c)
 	conn_detach(s, c);
 	outbox_forget(s, conn_id(c));
 	table_remove(&s->conns, &c->node);
+	server_action_free(c->closing);
 	free(c);
 }
 
 void
 conn_close(struct server *s, struct conn *c)
 {
-	struct server_action *a = outbox_message(conn_id(c), 0, 0);
-
-	if (a != NULL) {
-		a->kind = SERVER_CLOSE;
-		outbox_post(s, a);
-	}
+	outbox_post(s, c->closing);
+	c->closing = NULL;
 	conn_gone(s, c);
 }
 
@@ -124,8 +128,11 @@ conn_tick(struct server *s)
 		uint64_t idle_ms = s->now_ms - c->seen_ms;
 
 		next = table_walk(&s->conns, &slot, n);
-		if (c->session == NULL && idle_ms > STRANGER_IDLE_MS &&
-		    (idle_ms > UNATTACHED_IDLE_MS || !account_enrolled(s, c->device, NULL)))
+		if (c->session != NULL)
+			continue;
+		if (idle_ms > STRANGER_IDLE_MS && (idle_ms > UNATTACHED_IDLE_MS || !account_enrolled(s, c->device, NULL)))
 			conn_close(s, c);
+		else
+			due_by(s, c->seen_ms + (idle_ms > STRANGER_IDLE_MS ? UNATTACHED_IDLE_MS : STRANGER_IDLE_MS) + 1);
 	}
 }

@@ -59,6 +59,8 @@ pool(struct server *s)
 static void
 set(struct server *s, struct session *n, uint64_t credit)
 {
+	if (n->credit == 0 && credit > 0)
+		due_by(s, n->seen_ms + s->config.term_ms + s->config.skew_ms + 1);
 	s->promised += credit - n->credit;
 	n->credit = credit;
 }

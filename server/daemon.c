@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,7 +34,8 @@
 enum {
 	UNPROVEN_MAX	= 256,		/* connections that have not attached: beyond, the oldest is cut */
 	CLOSING_MS	= 2000,		/* for a peer to take our last words */
-	COMPACT_S	= 1,		/* between looks for segments worth compacting */
+	COMPACT_S	= 1,		/* between looks for segments worth compacting, */
+	COMPACT_REST_S	= 64,		/* or up to so long when nothing is written */
 	COMPACT_PERCENT	= 50,		/* live in a segment: below, it is */
 	FULL_S		= 30,		/* so long after it was */
 	COMPACT_BYTES	= 16 * 1024 * 1024,
@@ -47,6 +49,10 @@ struct daemon {
 	pthread_cond_t		 links_gone;
 	pthread_cond_t		 chore;		/* more refusals, a checkpoint is due, or the daemon stops */
 	uint64_t		 refusals;	/* so far */
+	bool			 napping;	/* the housekeeper, for longer, if the log does not grow beyond */
+	uint64_t		 napped_end;
+	uint64_t		 armed_ms;	/* when the alarm rings; UINT64_MAX: not */
+	uint64_t		 empty_ms;	/* since when there are no links */
 	struct server		*server;
 	struct table		 links;		/* struct link_place, by connection id */
 	uint64_t		 next_conn, synced;
@@ -57,11 +63,18 @@ struct daemon {
 	bool			 syncing;	/* some thread is at it, without the lock */
 
 	/* Constant. */
+	int			 alarm;		/* a timer of CLOCK_BOOTTIME */
 	struct store		*store;
 	const struct home	*home;
 	uint32_t		 connections_max;
 	char			 address[ADDRESS_MAX];
 	pthread_t		 syncer, housekeeper;
+};
+
+/* What the housekeeper remembers. */
+struct housekeeping {
+	uint64_t		 refusals, full_until_ms;
+	unsigned		 rest_s;
 };
 
 /* What an event brought for its caller to do without the lock. */
@@ -187,6 +200,31 @@ append(struct server_action **list, struct server_action *a)
 	*list = a;
 }
 
+static void
+wake_at(struct daemon *d, uint64_t ms)
+{
+	struct itimerspec at = { .it_value = { ms / 1000, ms % 1000 * 1000000 } };
+
+	if (ms == 0)
+		at.it_value.tv_nsec = 1;	/* nothing at all would stop it */
+	d->armed_ms = ms;
+	timerfd_settime(d->alarm, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+/* Under the lock: the main thread is to tick in time. */
+static void
+arm(struct daemon *d)
+{
+	uint64_t ms = d->failed || store_failed(d->store) != NULL ? 0 : server_due(d->server);
+	struct link_place *p = TAILQ_FIRST(&d->closing);
+
+	if (p != NULL && p->cut_ms < ms)
+		ms = p->cut_ms;
+	if (ms >= d->armed_ms)
+		return;
+	wake_at(d, ms);
+}
+
 /* The actions that are due, before the lock is let go. */
 static void
 drain(struct daemon *d, struct chores *chores, bool wake)
@@ -206,9 +244,10 @@ drain(struct daemon *d, struct chores *chores, bool wake)
 	if (wake && store_end(d->store) > d->synced && !d->syncing)
 		pthread_cond_signal(&d->changed);
 	server_stats(d->server, &stats);
-	if (stats.nospc != d->refusals || diskstore_due(d->store))
+	if (stats.nospc != d->refusals || diskstore_due(d->store) || (d->napping && store_end(d->store) != d->napped_end))
 		pthread_cond_signal(&d->chore);
 	d->refusals = stats.nospc;
+	arm(d);
 }
 
 static void
@@ -261,16 +300,17 @@ do_chores(struct daemon *d, struct chores *chores)
 	}
 }
 
-void
+bool
 daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE], const uint8_t hash[NOISE_HASH])
 {
 	struct chores chores = { NULL };
+	bool connected;
 
 	enter(d);
-	link_place(l)->connected = true;
-	server_connected(d->server, link_place(l)->node.key, device, hash);
+	link_place(l)->connected = connected = server_connected(d->server, link_place(l)->node.key, device, hash);
 	leave(d, &chores);
 	do_chores(d, &chores);
+	return connected;
 }
 
 bool
@@ -303,11 +343,21 @@ daemon_disconnected(struct daemon *d, struct link *l)
 	do_chores(d, &chores);
 }
 
+/* Under the lock. */
+static void
+count_down(struct daemon *d)
+{
+	if (--d->link_count > 0)
+		return;
+	d->empty_ms = clock_ms(CLOCK_BOOTTIME);
+	wake_at(d, 0);
+}
+
 void
 daemon_gone(struct daemon *d)
 {
 	pthread_mutex_lock(&d->lock);
-	d->link_count--;
+	count_down(d);
 	pthread_cond_broadcast(&d->links_gone);
 	pthread_mutex_unlock(&d->lock);
 }
@@ -316,23 +366,34 @@ void
 daemon_tick(struct daemon *d)
 {
 	struct chores chores = { NULL };
+	uint64_t times;
 
 	enter(d);
+	if (read(d->alarm, &times, sizeof times) < 0 && errno != EAGAIN)
+		event_log(EVENT_ERROR, "event=alarm error=\"%s\"", strerror(errno));
+	d->armed_ms = UINT64_MAX;
 	server_tick(d->server);
 	cut_closing(d);
 	leave(d, &chores);
 	do_chores(d, &chores);
 }
 
-unsigned
-daemon_links(struct daemon *d)
+int
+daemon_alarm(const struct daemon *d)
 {
-	unsigned count;
+	return d->alarm;
+}
+
+bool
+daemon_idle(struct daemon *d, uint64_t *ret_ms)
+{
+	bool idle;
 
 	pthread_mutex_lock(&d->lock);
-	count = d->link_count;
+	idle = d->link_count == 0;
+	*ret_ms = clock_ms(CLOCK_BOOTTIME) - d->empty_ms;
 	pthread_mutex_unlock(&d->lock);
-	return count;
+	return idle;
 }
 
 bool
@@ -362,7 +423,7 @@ daemon_accept(struct daemon *d, int fd, const char *peer)
 		unproven_begin(d, link_place(l));
 		d->link_count++;
 		if (link_start(l) < 0) {
-			d->link_count--;
+			count_down(d);
 			unproven_end(d, link_place(l));
 			table_remove(&d->links, &link_place(l)->node);
 			link_free(l);
@@ -401,8 +462,10 @@ sync_round(struct daemon *d)
 		drain(d, &chores, false);
 	}
 	d->failed |= r < 0;
-	if (d->failed)
+	if (d->failed) {
 		hang_up(d);
+		wake_at(d, 0);
+	}
 	pthread_cond_broadcast(&d->synced_more);
 	/* What came meanwhile is the sync thread's. */
 	if (d->failed || d->stopping || store_end(d->store) > d->synced)
@@ -448,23 +511,31 @@ daemon_settle(struct daemon *d)
 
 /*
  * Waits a while, but not when space has been refused meanwhile or a checkpoint
- * is due; notes until when to go for the last bytes.  False when the daemon stops.
+ * is due; longer each time when the log does not grow: what kept a segment,
+ * somebody who reads from it, may go without a word.  Notes until when to go
+ * for the last bytes.  False when the daemon stops.
  */
 static bool
-rest(struct daemon *d, uint64_t *refusals, uint64_t *full_until_ms)
+rest(struct daemon *d, struct housekeeping *h)
 {
 	struct timespec until;
 	bool go_on;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += COMPACT_S;
 	pthread_mutex_lock(&d->lock);
-	while (!d->stopping && d->refusals == *refusals && !diskstore_due(d->store) &&
+	h->rest_s = store_end(d->store) != d->napped_end || clock_ms(CLOCK_BOOTTIME) < h->full_until_ms ? COMPACT_S :
+	    h->rest_s < COMPACT_REST_S ? 2 * h->rest_s : COMPACT_REST_S;
+	d->napped_end = store_end(d->store);
+	d->napping = h->rest_s > COMPACT_S;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += h->rest_s;
+	while (!d->stopping && d->refusals == h->refusals && !diskstore_due(d->store) &&
+	    (!d->napping || store_end(d->store) == d->napped_end) &&
 	    pthread_cond_timedwait(&d->chore, &d->lock, &until) == 0)
 		;
-	if (d->refusals != *refusals)
-		*full_until_ms = clock_ms(CLOCK_BOOTTIME) + FULL_S * 1000;
-	*refusals = d->refusals;
+	d->napping = false;
+	if (d->refusals != h->refusals)
+		h->full_until_ms = clock_ms(CLOCK_BOOTTIME) + FULL_S * 1000;
+	h->refusals = d->refusals;
 	go_on = !d->stopping;
 	pthread_mutex_unlock(&d->lock);
 	return go_on;
@@ -499,14 +570,14 @@ static void *
 housekeeper(void *arg)
 {
 	struct daemon *d = arg;
-	uint64_t refusals = 0, full_until_ms = 0;
+	struct housekeeping h = { .rest_s = COMPACT_S };
 	int r;
 
-	while (rest(d, &refusals, &full_until_ms)) {
+	while (rest(d, &h)) {
 		checkpoint(d);
 		do
 			r = diskstore_compact(d->store, &d->lock,
-			    clock_ms(CLOCK_BOOTTIME) < full_until_ms ? COMPACT_FULL : COMPACT_PERCENT, COMPACT_BYTES);
+			    clock_ms(CLOCK_BOOTTIME) < h.full_until_ms ? COMPACT_FULL : COMPACT_PERCENT, COMPACT_BYTES);
 		while (r > 0 && !daemon_failed(d) && !is_due(d));
 		if (r < 0 && r != -ENOSPC)
 			event_log(EVENT_WARNING, "event=compact error=\"%s\"", strerror(-r));
@@ -637,6 +708,12 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 		fprintf(stderr, "nuaged: out of memory\n");
 		return false;
 	}
+	d->alarm = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (d->alarm < 0) {
+		fprintf(stderr, "nuaged: no timer: %s\n", strerror(errno));
+		free(d);
+		return false;
+	}
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->changed, NULL);
 	pthread_cond_init(&d->synced_more, NULL);
@@ -646,6 +723,8 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	table_init(&d->links, seed);
 	TAILQ_INIT(&d->unproven);
 	TAILQ_INIT(&d->closing);
+	d->armed_ms = UINT64_MAX;
+	d->empty_ms = clock_ms(CLOCK_BOOTTIME);
 	d->home = home;
 	d->connections_max = config->connections_max;
 	listen_advertise(config, d->address, sizeof d->address);
@@ -693,6 +772,7 @@ daemon_close(struct daemon *d)
 	if (r < 0)
 		event_log(EVENT_ERROR, "event=close-failed error=\"%s\"", strerror(-r));
 	table_done(&d->links);
+	close(d->alarm);
 	free(d);
 	return fine && r == 0;
 }

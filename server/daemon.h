@@ -32,9 +32,11 @@ bool	daemon_open(struct daemon **ret, const struct settings *config, const struc
 bool	daemon_close(struct daemon *d);
 /* An accepted socket, taken over whatever happens. */
 void	daemon_accept(struct daemon *d, int fd, const char *peer);
+/* Readable when it is time for daemon_tick(); or when the store has failed, or the last connection has gone. */
+int	daemon_alarm(const struct daemon *d);
 void	daemon_tick(struct daemon *d);
-/* Connections at this moment. */
-unsigned daemon_links(struct daemon *d);
+/* There is no connection, since *ret_ms. */
+bool	daemon_idle(struct daemon *d, uint64_t *ret_ms);
 /* The store has failed: nothing can be made durable any more, a restart may mend it. */
 bool	daemon_failed(struct daemon *d);
 /* An invitation, durable on return; 0 or a negative errno. */
@@ -45,7 +47,8 @@ const char *daemon_address(const struct daemon *d);
 /* ---- for links; without any lock ---- */
 
 const uint8_t *daemon_secret(const struct daemon *d);
-void	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
+/* False: there is no memory for it. */
+bool	daemon_connected(struct daemon *d, struct link *l, const uint8_t device[KEY_SIZE],
 	    const uint8_t hash[NOISE_HASH]);
 /*
  * Carries out what the message brings, block writes included, which may block.

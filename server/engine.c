@@ -48,7 +48,7 @@
 #include "server/session.h"
 #include "server/wait.h"
 
-enum { SESSIONS_MAX = 4096, LEASES_MAX = 1000 * 1000, IDLE_MS = 60 * 1000, FRESH_MS = 600 * 1000 };
+enum { TICK_MS = 100, SESSIONS_MAX = 4096, LEASES_MAX = 1000 * 1000, IDLE_MS = 60 * 1000, FRESH_MS = 600 * 1000 };
 
 typedef void handler(struct server *s, struct conn *c, const struct message *m);
 
@@ -198,6 +198,8 @@ server_tick(struct server *s)
 {
 	const char *failed = store_failed(s->store);
 
+	s->ticked_ms = s->now_ms;
+	s->due_ms = UINT64_MAX;
 	if (failed != NULL && !s->failed) {
 		s->failed = true;
 		outbox_log(s, "event=store-failed error=\"%s\"", failed);
@@ -210,6 +212,15 @@ server_tick(struct server *s)
 		block_tick(s);
 	}
 	settle(s);
+}
+
+uint64_t
+server_due(const struct server *s)
+{
+	uint64_t least_ms = s->ticked_ms + TICK_MS;
+	bool untold = !s->failed && store_failed(s->store) != NULL;
+
+	return s->due_ms > least_ms && !untold ? s->due_ms : least_ms;
 }
 
 void

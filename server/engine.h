@@ -64,8 +64,8 @@ void	server_free(struct server *s);
 void	server_clock(struct server *s, uint64_t now_ms);
 
 /* A handshake ended well: `device` is the peer's proven static key. */
-/* `hash` is that of the handshake: what proofs of secrets are bound to. */
-void	server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE],
+/* `hash` is that of the handshake: what proofs of secrets are bound to.  False: there is no memory; close it. */
+bool	server_connected(struct server *s, uint64_t conn, const uint8_t device[KEY_SIZE],
 	    const uint8_t hash[NOISE_HASH]);
 /* One decoded message, already passed by the gate of message_info(). Borrowed for the call. */
 void	server_received(struct server *s, uint64_t conn, const struct message *m);
@@ -74,8 +74,14 @@ void	server_disconnected(struct server *s, uint64_t conn);
 void	server_synced(struct server *s, uint64_t pos);
 /* A WRITE_BLOCK was carried out with this result (0 or a negative errno). */
 void	server_block_written(struct server *s, struct server_action *a, int result);
-/* Lets time pass: terms, evictions, grace, background frees in bounded steps.  Every 100 ms or so. */
+/* Lets time pass: terms, evictions, grace, background frees in bounded steps. */
 void	server_tick(struct server *s);
+/*
+ * Asked after any event: server_tick() is to come then, or earlier if this says
+ * so after an event before that; UINT64_MAX: not before one.  No sooner than
+ * 100 ms after the last.
+ */
+uint64_t server_due(const struct server *s);
 
 /* The next action, owned by the caller until server_action_free(); NULL when there is none. */
 struct server_action *server_next(struct server *s);

@@ -192,6 +192,7 @@ lease_recall(struct server *s, struct object *o)
 			l->wanted = true;
 			l->wanted_ms = s->now_ms;
 			TAILQ_INSERT_TAIL(&n->wanted, l, of_wanted);
+			due_soon(s);
 		}
 		if (!n->reclaimed || n->control == NULL ||
 		    (l->recalled && l->recall_mode <= keep && l->recall_ticket <= ticket))
@@ -374,12 +375,16 @@ lease_tick(struct server *s)
 
 		if (oldest == NULL) {
 			n->fenced &= !over;
-			continue;
+		} else {
+			since = oldest->wanted_ms > n->progress_ms ? oldest->wanted_ms : n->progress_ms;
+			if (over)
+				evict(s, n, n->fenced ? "no-progress" : "silent");
+			else if (n->control != NULL && s->now_ms - since > PATIENCE * silent_ms)
+				fence(s, n);
+			if (n->control != NULL)
+				due_by(s, since + PATIENCE * silent_ms + 1);
 		}
-		since = oldest->wanted_ms > n->progress_ms ? oldest->wanted_ms : n->progress_ms;
-		if (over)
-			evict(s, n, n->fenced ? "no-progress" : "silent");
-		else if (n->control != NULL && s->now_ms - since > PATIENCE * silent_ms)
-			fence(s, n);
+		if (n->fenced || !TAILQ_EMPTY(&n->wanted))
+			due_by(s, n->seen_ms + silent_ms + 1);
 	}
 }

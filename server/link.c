@@ -694,8 +694,9 @@ reader(void *arg)
 
 	tune(l->fd);
 	r = shake_hands(l, device, hash);
+	if (r == 0 && !daemon_connected(d, l, device, hash))
+		r = -ENOMEM;
 	if (r == 0) {
-		daemon_connected(d, l, device, hash);
 		serve(l);
 	} else {
 		event_log(EVENT_INFO, "event=handshake-failed peer=%s error=\"%s\"", l->peer, strerror(-r));

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sodium.h>
@@ -35,7 +36,7 @@
 #include "server/inspect.h"
 #include "server/listen.h"
 
-enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TICK_MS = 100, DAY_S = 24 * 60 * 60, DAYS_MAX = 365 };
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, PAUSE_MS = 100, DAY_S = 24 * 60 * 60, DAYS_MAX = 365 };
 
 static const char usage[] =
 "usage: nuaged --data DIR [--listen ADDR:PORT]... [--config FILE] [--log-level LEVEL]\n"
@@ -202,7 +203,7 @@ parse(struct request *r, int argc, char **argv, int *status)
 static void
 pause_accepting(int error)
 {
-	const struct timespec pause = { .tv_nsec = TICK_MS * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000 * 1000 };
 	static time_t logged;
 
 	if (time(NULL) > logged + 1)
@@ -221,15 +222,6 @@ raise_files(void)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-}
-
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* What a serving nuaged has open. */
@@ -257,41 +249,59 @@ take(struct service *s, int listening)
 		pause_accepting(fd);
 }
 
+/* Is it over, for nobody has been connected for idle_s (0: that is no reason)?  If not, *patience_ms is no longer than that takes. */
+static bool
+is_over(struct daemon *d, uint32_t idle_s, int *patience_ms)
+{
+	uint64_t idle_ms, most_ms = idle_s * UINT64_C(1000);
+
+	if (idle_s == 0 || !daemon_idle(d, &idle_ms))
+		return false;
+	if (idle_ms >= most_ms) {
+		event_log(EVENT_INFO, "event=stop idle=%us", (unsigned)idle_s);
+		return true;
+	}
+	/* A long one is waited for in parts. */
+	most_ms = most_ms - idle_ms < INT_MAX ? most_ms - idle_ms : INT_MAX;
+	if (*patience_ms < 0 || (int)most_ms < *patience_ms)
+		*patience_ms = (int)most_ms;
+	return false;
+}
+
 /*
  * Accepts, ticks and serves the admin sockets until a signal comes, the store
- * fails, or nobody has been connected for idle_s (0: that is no reason).  Who
- * connects just then is refused, and comes again to the next nuaged.
+ * fails, or nobody has been connected for idle_s.  Who connects just then is
+ * refused, and comes again to the next nuaged.
  */
 static void
 run(struct service *s, uint32_t idle_s)
 {
-	struct pollfd p[1 + LISTEN_SOCKETS + 1 + ADMIN_POLLS];
+	struct pollfd p[2 + LISTEN_SOCKETS + 1 + ADMIN_POLLS];
 	struct signalfd_siginfo info;
-	uint64_t busy_ms = now_ms();
-	unsigned count = 1;
+	unsigned count = 2;
+	int patience_ms = 0;
 
 	p[0] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = daemon_alarm(s->daemon), .events = POLLIN };
 	for (unsigned i = 0; i < s->listener.count; i++)
 		p[count++] = (struct pollfd){ .fd = s->listener.fds[i], .events = POLLIN };
 	p[count++] = (struct pollfd){ .fd = s->door.serving, .events = POLLIN };
 	while (!daemon_failed(s->daemon)) {
-		if (poll(p, count + admin_poll(s->admin, p + count), TICK_MS) > 0) {
-			for (unsigned i = 1; i < count; i++)
+		if (poll(p, count + admin_poll(s->admin, p + count), patience_ms) > 0) {
+			for (unsigned i = 2; i < count; i++)
 				if (p[i].revents != 0)
 					take(s, p[i].fd);
 			if (p[0].revents != 0 && read(s->signals, &info, sizeof info) == sizeof info) {
 				event_log(EVENT_INFO, "event=stop signal=%s", strsignal(info.ssi_signo));
 				return;
 			}
+			if (p[1].revents != 0)
+				daemon_tick(s->daemon);
 		}
 		admin_serve(s->admin, s->daemon);
-		daemon_tick(s->daemon);
-		if (idle_s != 0 && daemon_links(s->daemon) > 0)
-			busy_ms = now_ms();
-		if (idle_s != 0 && now_ms() - busy_ms >= idle_s * UINT64_C(1000)) {
-			event_log(EVENT_INFO, "event=stop idle=%us", (unsigned)idle_s);
+		patience_ms = admin_patience(s->admin);
+		if (is_over(s->daemon, idle_s, &patience_ms))
 			return;
-		}
 	}
 }
 

@@ -67,6 +67,7 @@ outbox_status(struct server *s, int error)
 	case -ENOSPC: case -EAGAIN:
 		s->stats.nospc++;
 		s->full_ms = s->now_ms;
+		due_soon(s);	/* the dead go sooner */
 		/* What is being freed will be space soon. */
 		return error == -EAGAIN || (!s->stuck && (!TAILQ_EMPTY(&s->dying) || !TAILQ_EMPTY(&s->idle_dead))) ?
 		    STATUS_BUSY : STATUS_NOSPC;

@@ -50,6 +50,7 @@ reap_consider(struct server *s, struct object *o)
 		return;
 	o->dying = true;
 	TAILQ_INSERT_TAIL(&s->dying, o, of_dying);
+	due_soon(s);
 	while (!LIST_EMPTY(&o->leases))
 		lease_drop(s, LIST_FIRST(&o->leases));
 	object_kick(s, o);
@@ -227,8 +228,8 @@ reap_gain(struct server *s, const struct volume *v, uint64_t oid, uint64_t enoug
 	return g.bytes;
 }
 
-void
-reap_tick(struct server *s)
+static void
+reap_some(struct server *s)
 {
 	for (unsigned i = 0; i < TICK_STEPS && !TAILQ_EMPTY(&s->dying); i++) {
 		struct object *o = TAILQ_FIRST(&s->dying);
@@ -252,4 +253,12 @@ reap_tick(struct server *s)
 		s->stats.frees++;
 		object_kick(s, o);
 	}
+}
+
+void
+reap_tick(struct server *s)
+{
+	reap_some(s);
+	if (!TAILQ_EMPTY(&s->dying))
+		due_soon(s);
 }

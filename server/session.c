@@ -593,6 +593,20 @@ session_heard_of(struct server *s, struct session *n)
 		wait_kick_volume(s, n->volume);
 }
 
+/* When one of these is over, or a day, of the calendar. */
+static void
+tell_due(struct server *s, const struct session *n)
+{
+	uint64_t silent_ms = s->config.term_ms + s->config.skew_ms, now_s = calendar_s(s);
+	uint64_t seen_s = n->row.seen_s + (n->control != NULL ? DAY_S : UNSEEN_MAX_S);
+
+	if (n->awaited || n->unstated)
+		due_by(s, s->grace_end_ms + (n->control != NULL ? silent_ms : 0));
+	if (!n->unstated && n->credit > 0)
+		due_by(s, n->seen_ms + silent_ms + 1);
+	due_by(s, s->now_ms + (seen_s >= now_s ? seen_s + 1 - now_s : 0) * 1000);
+}
+
 /*
  * The grace is over for it.  Who has come back by then may not know it yet: the
  * answer waits for our own disk, or is on its way.  He is given as long again,
@@ -670,6 +684,8 @@ session_tick(struct server *s)
 			outbox_log(s, "event=expire volume=%.*s session=%016" PRIx64, n->volume->name_len,
 			    (const char *)n->volume->name, session_id(n));
 			end_alone(s, n, NULL, &pos);
+			continue;
 		}
+		tell_due(s, n);
 	}
 }

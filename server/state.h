@@ -44,6 +44,7 @@ struct conn {
 	uint8_t			 lane;
 	bool			 doomed;
 	uint64_t		 seen_ms;
+	struct server_action	*closing;	/* made ahead: who has no memory can close it still */
 };
 
 /* RANGE_SIZE oids that one session may give birth to. */
@@ -220,8 +221,26 @@ struct server {
 	bool			 stuck;		/* there is not even the space to free what is dead */
 	bool			 doomed;	/* some connection is */
 	bool			 failed;	/* the store's failure is in the log */
+	uint64_t		 due_ms, ticked_ms;	/* the next tick, at the latest; the last one */
 	struct server_stats	 stats;
 };
+
+/*
+ * A tick has something to do then.  Each one states anew what is left to wait
+ * for; between two, whoever makes something that could come sooner does.
+ */
+static inline void
+due_by(struct server *s, uint64_t ms)
+{
+	s->due_ms = ms < s->due_ms ? ms : s->due_ms;
+}
+
+/* The next one finds out when that is. */
+static inline void
+due_soon(struct server *s)
+{
+	s->due_ms = 0;
+}
 
 static inline uint64_t
 object_oid(const struct object *o)

@@ -561,13 +561,31 @@ client_only_looks(const struct client *c)
 	return s.dirty_bytes == 0 && s.dirty_objects == 0 && s.commits_pending == 0;
 }
 
+/* Faults that lose nothing each may do it together; without a driver (apart.h), the next mount does it again. */
+static void
+mend(struct mount *m)
+{
+	struct engine_status s;
+
+	if (m == NULL || m->state != MOUNT_UP || m->leaving || m->sim->options.apart)
+		return;
+	engine_status(m->engine, &s);
+	if (s.journal_stranded)
+		client_leave(m);
+}
+
 bool
 client_all_clean(struct sim *sim)
 {
-	for (unsigned i = 0; i < sim->plan.clients; i++)
-		if (unrest(sim->clients[i]) != NULL)
-			return false;
-	return true;
+	bool clean = true;
+
+	for (unsigned i = 0; i < sim->plan.clients; i++) {
+		if (unrest(sim->clients[i]) == NULL)
+			continue;
+		clean = false;
+		mend(sim->clients[i]->mount);
+	}
+	return clean;
 }
 
 static void

@@ -388,6 +388,6 @@ fault_heal(struct sim *sim)
 		daemon_set_full(sim->daemon, false, false);
 	/* A journal whose session lost its credit may wait for space: for what its largest call costs, three times. */
 	if (sim->options.tight)
-		memstore_set_capacity(sim->daemon->store, 4 * sim->plan.capacity + (1 << 20));
+		memstore_set_capacity(sim->daemon->store, 4 * sim->plan.capacity + 2 * sim->plan.clients * sim->plan.file_max + (1 << 20));
 	sim_trace(sim, "faults end");
 }

@@ -372,7 +372,9 @@ mount_tick(struct sim *sim, void *what, uint64_t number)
 		return;
 	mount_overslept(m);
 	if (mount_stalled_us(m) == 0) {
-		engine_tick(mount_clocked(m));
+		/* Only then: a time that the engine does not tell is missed here, too. */
+		if (engine_due(mount_clocked(m)) <= sim->now_us / 1000)
+			engine_tick(m->engine);
 		mount_drain(m);
 		count_offline(m);
 		if (m->offline)

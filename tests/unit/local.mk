@@ -117,7 +117,7 @@ TESTS += tests/unit/test_server_memory
 tests_unit_test_server_memory_SOURCES = tests/unit/test_server_memory.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_memory_LDADD = $(SERVER_TEST_LIBS)
-tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+tests_unit_test_server_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc \
 	-Wl,--wrap=server_received,--wrap=server_tick,--wrap=server_connected
 # For a build inside a mount, which cannot run what mounts.
 .PHONY: print-unit-tests
@@ -232,7 +232,7 @@ check_PROGRAMS += tests/unit/test_client_memory
 TESTS += tests/unit/test_client_memory
 tests_unit_test_client_memory_SOURCES = tests/unit/test_client_memory.c tests/unit/wrap_alloc.h $(whole_test_common)
 tests_unit_test_client_memory_LDADD = $(WHOLE_TEST_LIBS)
-tests_unit_test_client_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strndup
+tests_unit_test_client_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc,--wrap=strndup
 
 check_PROGRAMS += tests/unit/test_server_damage
 TESTS += tests/unit/test_server_damage
@@ -255,7 +255,7 @@ check_PROGRAMS += tests/unit/test_store_memory
 TESTS += tests/unit/test_store_memory
 tests_unit_test_store_memory_SOURCES = tests/unit/test_store_memory.c $(store_test_common)
 tests_unit_test_store_memory_LDADD = $(STORE_TEST_LIBS)
-tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=diskstore_compact
+tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc,--wrap=diskstore_compact
 check_PROGRAMS += tests/unit/test_blockcache
 TESTS += tests/unit/test_blockcache
 tests_unit_test_blockcache_SOURCES = tests/unit/test_blockcache.c
@@ -276,3 +276,12 @@ check_PROGRAMS += tests/unit/test_table
 TESTS += tests/unit/test_table
 tests_unit_test_table_SOURCES = tests/unit/test_table.c
 tests_unit_test_table_LDADD = server/libserver.a proto/libproto.a
+
+check_PROGRAMS += tests/unit/test_client_due tests/unit/test_server_due
+TESTS += tests/unit/test_client_due tests/unit/test_server_due
+tests_unit_test_client_due_SOURCES = tests/unit/test_client_due.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_due_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_server_due_SOURCES = tests/unit/test_server_due.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_due_LDADD = $(SERVER_TEST_LIBS)

@@ -134,7 +134,8 @@ world_pass(struct world *w, uint64_t ms)
 	while (w->now_ms < end) {
 		w->now_ms += end - w->now_ms < 100 ? end - w->now_ms : 100;
 		server_clock(w->server, w->now_ms);
-		server_tick(w->server);
+		if (server_due(w->server) <= w->now_ms)
+			server_tick(w->server);
 		world_pump(w);
 	}
 }
@@ -196,7 +197,8 @@ world_connect(struct world *w, uint8_t device)
 	uint8_t key[KEY_SIZE] = { device }, hash[NOISE_HASH];
 
 	hash_of(++w->next_conn, hash);
-	server_connected(w->server, w->next_conn, key, hash);
+	if (!server_connected(w->server, w->next_conn, key, hash))
+		w->refused |= UINT64_C(1) << w->next_conn % 64;
 	return w->next_conn;
 }
 

@@ -22,6 +22,7 @@ struct world {
 	uint64_t		 now_ms, boot, random, next_conn, next_request;
 	bool			 no_sync;	/* sync only when told */
 	bool			 no_pump;	/* leave all actions in the engine */
+	uint64_t		 refused;	/* bits of the connections that were not taken, modulo 64 */
 	bool			 no_write;	/* leave WRITE_BLOCKs in `writes` */
 	struct mail		*mail;
 	struct server_action	*writes;
@@ -50,7 +51,7 @@ void	world_restart(struct world *w, uint64_t keep);
 /* Carries out actions until there is none. */
 void	world_pump(struct world *w);
 void	world_sync(struct world *w);
-void	world_pass(struct world *w, uint64_t ms);	/* with a tick each 100 ms */
+void	world_pass(struct world *w, uint64_t ms);	/* in steps of 100 ms, with a tick when it is due */
 bool	world_check(struct world *w);			/* server_check, and its text as a TAP comment */
 /* Through the codec; the request id used. */
 uint64_t world_send(struct world *w, uint64_t conn, struct message *m);

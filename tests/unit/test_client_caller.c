@@ -119,6 +119,20 @@ recall(uint64_t oid, uint64_t ticket)
 	collect();
 }
 
+static void
+lose(uint64_t oid)
+{
+	struct msg_attached back = { .session = 1, .credit = CREDIT_MAX, .boot = 1, .term_ms = TERM_MS, .sequence = 100, .sessions = 2 };
+	struct msg_lease lost = { .oid = oid, .mode = MODE_EXCLUSIVE };
+	struct message m = { .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } };
+
+	engine_detached(engine);
+	engine_attached(engine, &back, false);
+	collect();
+	engine_received(engine, &m);
+	collect();
+}
+
 static uint64_t a, b, x, y;
 
 /* Two directories, a with the file x and b with y. */
@@ -267,6 +281,11 @@ test_others(void)
 	ok(look_up(a, "x") == 0 && look_up(b, "y") == 0, "a walk down and a second path are no pair to worry about");
 	recall(a, 5);
 	ok(look_up(b, "y") == -ESTALE, "a first recall: the kernel may have used a name it had, unseen");
+	engine_free(engine);
+
+	setup();
+	lose(a);
+	ok(look_up(b, "y") == -ESTALE, "nor is there a name that went with its directory's lease");
 	engine_free(engine);
 }
 

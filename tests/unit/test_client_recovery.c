@@ -666,6 +666,35 @@ test_hostile_range(uint64_t first_oid)
 		commit_put(w.commits[--w.commit_count]);
 }
 
+/* The server is slow to say what is lost, but well. */
+static void
+test_alive_before_reclaimed(void)
+{
+	struct message alive = { .type = MSG_alive, .alive.sessions = 2 }, told = { .type = MSG_reclaimed };
+	uint64_t h, ino, attached_ms;
+
+	world_setup();
+	ino = world_create("a", &h);
+	world_sync();
+	ok(engine_lease(w.engine, ino) == MODE_EXCLUSIVE, "a new file is leased");
+	engine_detached(w.engine);
+	world_pass(2 * TERM_MS);
+	world_attach(false, 100, false);
+	attached_ms = w.now_ms;
+	while (w.sent[MSG_keepalive] == 0 || alive.id == w.last_keepalive) {
+		alive.id = w.last_keepalive;
+		world_pass(TERM_MS / 10);
+	}
+	alive.id = w.last_keepalive;
+	engine_received(w.engine, &alive);
+	ok(engine_lease(w.engine, ino) == MODE_NONE, "before it is heard what is lost an ALIVE revives no lease");
+	engine_received(w.engine, &told);
+	ok(engine_lease(w.engine, ino) == MODE_EXCLUSIVE, "what is not lost is revived then");
+	world_pass(attached_ms + 9 * TERM_MS / 10 - w.now_ms);	/* without it, three quarters of one */
+	ok(engine_lease(w.engine, ino) == MODE_EXCLUSIVE, "for a term from what was answered meanwhile");
+	world_teardown();
+}
+
 /* It says how far it knows what it holds; or that it claims more, offline. */
 static void
 test_known(void)
@@ -715,6 +744,7 @@ main(void)
 	test_fsync_held_back();
 	test_fresh_session();
 	test_known();
+	test_alive_before_reclaimed();
 	test_lost_open_file();
 	test_open_past_term();
 	test_refused_alloc();

@@ -7,7 +7,7 @@
 
 #include "tests/tap.h"
 
-enum { STUCK = 20, PATIENCE_S = 60, FEW = 4000, TIMES = 16 };
+enum { STUCK = 20, MORE = 80, LOOSE = 30, PATIENCE_S = 60, FEW = 4000, TIMES = 16 };	/* with MORE: than there may be threads */
 
 /* A kernel that has all pages locked. */
 static struct {
@@ -15,7 +15,7 @@ static struct {
 	pthread_cond_t	 changed;
 	bool		 free;			/* pages are not locked any more */
 	bool		 slow;			/* nothing is done yet */
-	unsigned	 pages, light, names;	/* done; names: calls for them */
+	unsigned	 pages, loose, light, names;	/* done; loose: pages that were not locked; names: calls for them */
 } k = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 static int
@@ -32,9 +32,8 @@ static int
 forget_inode(void *context, uint64_t oid, bool pages)
 {
 	(void)context;
-	(void)oid;
 	pthread_mutex_lock(&k.lock);
-	while ((pages && !k.free) || k.slow)
+	while ((pages && oid <= STUCK && !k.free) || k.slow)
 		pthread_cond_wait(&k.changed, &k.lock);
 	pthread_mutex_unlock(&k.lock);
 	return 0;
@@ -46,6 +45,7 @@ done(void *context, uint64_t oid, bool pages, int error)
 	(void)context;
 	pthread_mutex_lock(&k.lock);
 	k.pages += pages && oid <= STUCK && error == 0;
+	k.loose += pages && oid == LOOSE && error == 0;
 	k.light += !pages && oid > STUCK && error == 0;
 	pthread_cond_broadcast(&k.changed);
 	pthread_mutex_unlock(&k.lock);
@@ -114,12 +114,16 @@ main(void)
 		return 1;
 	for (uint64_t oid = 1; oid <= STUCK; oid++)
 		notifier_add(n, oid, false, true, false);
+	notifier_add(n, LOOSE, false, true, false);
+	ok(reached(&k.loose, 1), "pages that are not locked are forgotten while %d calls are stuck", STUCK);
+	for (unsigned i = 0; i < MORE; i++)
+		notifier_add(n, 1, false, true, false);
 	for (uint64_t oid = STUCK + 1; oid <= STUCK + 3; oid++)
 		notifier_add(n, oid, oid == STUCK + 2, false, false);
-	ok(reached(&k.light, 3) && k.names == 1, "names and attributes are forgotten while pages are locked");
+	ok(reached(&k.light, 3) && k.names == 1, "names and attributes are forgotten while %d are", STUCK + MORE);
 	ok(k.pages == 0, "which are waited for");
 	change(&k.free, true);
-	ok(reached(&k.pages, STUCK), "until they are not");
+	ok(reached(&k.pages, STUCK + MORE), "until they are not");
 	test_many(n, false);
 	test_many(n, true);
 	notifier_free(n);

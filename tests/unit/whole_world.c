@@ -217,7 +217,7 @@ whole_pass(struct whole *all, unsigned ms)
 /* ---- operations ---- */
 
 static void
-remember(struct mount *m, const struct op *op)
+remember(struct mount *m, struct op *op)
 {
 	if (op->type != OP_READ && op->type != OP_READLINK && op->type != OP_READDIR && op->type != OP_GETXATTR &&
 	    op->type != OP_LISTXATTR)
@@ -236,6 +236,7 @@ remember(struct mount *m, const struct op *op)
 		memcpy(m->told + m->told_len, op->entries[i].name, op->entries[i].name_len);
 		m->told_len += op->entries[i].name_len;
 		m->told[m->told_len++] = '/';
+		op->offset = op->entries[i].offset;
 	}
 }
 

@@ -23,7 +23,8 @@ struct mount {
 	struct engine	*engine;		/* NULL: not mounted */
 	bool		 up;			/* attached */
 	bool		 closed;		/* by the server: attached again at the next tick */
-	uint8_t		*told;			/* what the last READ, READLINK, GETXATTR told; READDIR: names, each with '/' */
+	uint8_t		*told;			/* what the last READ, READLINK, GETXATTR told; READDIR: names, each with '/';
+						   op->offset is where it goes on */
 	size_t		 told_len;
 	struct engine_journal sink;
 	struct note	*notes;			/* its journal, which survives it */

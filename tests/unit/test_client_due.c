@@ -1,0 +1,204 @@
+/*
+ * test_client_due.c - the client engine is ticked when it says, and only then.
+ */
+#include "tests/unit/client_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/tap.h"
+
+static struct engine_status
+status(void)
+{
+	struct engine_status s;
+
+	engine_status(w.engine, &s);
+	return s;
+}
+
+static void
+hear(uint32_t sessions)
+{
+	struct message alive = { .type = MSG_alive, .id = w.last_keepalive, .alive = { .sessions = sessions } };
+	struct message space = { .type = MSG_space, .id = w.last_statfs, .space = { .total_bytes = UINT64_C(1) << 40,
+	    .free_bytes = UINT64_C(1) << 39, .ready_bytes = UINT64_C(1) << 39, .credit = w.credit } };
+
+	engine_received(w.engine, &alive);
+	engine_received(w.engine, &space);
+	world_collect();
+}
+
+/* Ticks when they are due until `ms` have passed, and `each` after it; their number. */
+static unsigned
+pass_idly(uint64_t ms, void (*each)(void))
+{
+	uint64_t end = w.now_ms + ms;
+	unsigned ticks = 0;
+
+	for (; engine_due(w.engine) <= end; ticks++) {
+		world_pass(engine_due(w.engine) > w.now_ms ? engine_due(w.engine) - w.now_ms : 0);
+		if (each != NULL)
+			each();
+	}
+	w.now_ms = end;
+	engine_clock(w.engine, end, (struct timespec){ .tv_sec = (time_t)(end / 1000) });
+	return ticks;
+}
+
+static uint64_t
+rest(void)
+{
+	return engine_due(w.engine) > w.now_ms ? engine_due(w.engine) - w.now_ms : 0;
+}
+
+/* A journal that keeps nothing. */
+static uint64_t trimmed;
+
+static int
+append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
+{
+	(void)context, (void)number, (void)arguments, (void)data, (void)sync;
+	return 0;
+}
+
+static void
+trim(void *context, uint64_t upto)
+{
+	(void)context;
+	trimmed = upto;
+}
+
+static struct engine_journal sink = { append, trim, NULL, 1, 64 << 20 };
+
+static void
+alone(void)
+{
+	hear(1);
+}
+
+static void
+idle(enum offline offline)
+{
+	struct engine_config config = { .offline = offline, .journal = &sink, .redo = true };
+
+	world_setup_as(&config);
+	hear(1);
+	pass_idly(30 * 1000, alone);
+	world_forget();
+}
+
+static void
+test_idle(void)
+{
+	unsigned before;
+	uint64_t left;
+
+	idle(OFFLINE_NEVER);
+	before = w.sent[MSG_keepalive];
+	ok(pass_idly(60 * 1000, alone) == 12 && w.sent[MSG_keepalive] == before + 12, "an idle minute takes a tick for each sign of life");
+	ok(world_find(ACTION_SEND, MSG_statfs, 0) >= 0, "and space is asked for in the same breath");
+	pass_idly(1000, alone);
+	world_forget();
+	left = rest();
+	for (unsigned i = 0; i < 10; i++)
+		world_pass(100);
+	ok(w.said_count == 0, "a tick that is not due does nothing");
+	ok(left > 1000 && rest() == left - 1000, "and puts nothing off");
+	pass_idly(rest(), NULL);
+	world_pass(0);
+	ok(rest() > 1000 && world_find(ACTION_SEND, MSG_keepalive, 0) >= 0, "to its time");
+	world_teardown();
+}
+
+static void
+test_work(void)
+{
+	uint64_t ino, handle;
+	unsigned ticks;
+
+	idle(OFFLINE_NEVER);
+	trimmed = 0;
+	ino = world_create("a", &handle);
+	world_write(ino, handle, 0, 1000);
+	ok(rest() <= 2000, "work has a time by which it is to be committed");
+	pass_idly(2000, NULL);
+	world_answer_all();
+	pass_idly(2000, NULL);
+	world_answer_all();
+	ok(status().dirty_objects == 0 && status().commits_pending == 0, "and is, by ticks that are due");
+	ok(trimmed > 0, "and the journal lets go of it soon");
+	pass_idly(6000, alone);
+	ticks = pass_idly(60 * 1000, alone);
+	ok(ticks == 12, "then it is idle again");
+	hear(2);
+	ok(rest() <= 100, "that another session came is looked at soon");
+	world_forget();
+	world_pass(100);
+	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0 && rest() > 1000, "once");
+	hear(1);
+	ok(rest() <= 100, "and that it has gone");
+	world_pass(100);
+	w.no_sweep = true;
+	world_recall(OID_ROOT, 0, MODE_NONE, 1);
+	ok(rest() <= 100 && status().recalls == 1, "a recall is looked at again and again");
+	world_invalidated(OID_ROOT, false, 0);
+	pass_idly(2000, NULL);
+	ok(rest() > 1000, "until it has ended");
+	world_teardown();
+}
+
+static void
+test_cut_off(void)
+{
+	uint64_t since;
+
+	idle(OFFLINE_NEVER);
+	engine_detached(w.engine);
+	since = w.now_ms;
+	ok(rest() <= 100, "that the connection broke is looked at soon");
+	world_pass(100);
+	ok(rest() > 1000 && engine_due(w.engine) <= since + TERM_MS, "then the end of the term is what comes next");
+	pass_idly(TERM_MS, NULL);
+	ok(status().lapsed && world_swept(OID_ROOT, 1), "at which the kernel is told to forget");
+	pass_idly(60 * 1000, NULL);
+	ok(engine_due(w.engine) == UINT64_MAX, "and then nothing, as long as there is no server");
+	world_attach(false, 1, false);
+	ok(rest() <= 100, "until it is back");
+	world_teardown();
+}
+
+static void
+test_offline(void)
+{
+	uint64_t handle;
+
+	idle(OFFLINE_ALWAYS);
+	pass_idly(2000, alone);
+	engine_detached(w.engine);
+	pass_idly(TERM_MS + 200, NULL);
+	ok(status().offline, "a mount goes offline when the term is over");
+	ok(pass_idly(3600 * 1000, NULL) < 3 && engine_due(w.engine) == UINT64_MAX, "and an hour offline takes no ticks");
+	world_create("a", &handle);
+	ok(rest() <= 2000, "what is done there has its time, too");
+	ok(pass_idly(3600 * 1000, NULL) < 10 && engine_due(w.engine) == UINT64_MAX, "after which it waits for the server");
+	engine_sleep(w.engine, true);
+	world_collect();
+	ok(rest() <= 100, "a machine that goes to sleep is watched");
+	pass_idly(70 * 1000, NULL);
+	ok(!status().asleep && engine_due(w.engine) == UINT64_MAX, "until it does not, after all");
+	world_teardown();
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_idle();
+	test_work();
+	test_cut_off();
+	test_offline();
+	return tap_done();
+}
