@@ -440,6 +440,34 @@ test_turns(void)
 	world_teardown();
 }
 
+/* A server that has started again may give the same ticket to another operation: neither is older then. */
+static void
+test_turns_anew(void)
+{
+	struct op op = { .type = OP_LINK, .ino = FAR, .ino2 = OID_ROOT, .name = world_text("l") };
+	struct msg_attached again = { .session = 1, .boot = 2, .term_ms = TERM_MS, .sessions = 2, .credit = CREDIT_MAX, .sequence = 1000 };
+
+	world_setup();
+	world_submit(&op);
+	world_grant(w.last_read, 5, NULL, 0);
+	engine_detached(w.engine);
+	engine_attached(w.engine, &again, false);
+	world_collect();
+	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
+	world_collect();
+	ok(world_wanted(FAR, MODE_EXCLUSIVE) && w.read.ticket == 0, "an operation has no ticket of a server that has started again");
+	world_forget();
+	world_recall(OID_ROOT, 0, MODE_NONE, 9);
+	ok(released(OID_ROOT) >= 0, "and is older than nobody there");
+	world_grant(w.last_read, 10, NULL, 0);
+	ok(w.read.ticket == 10, "before it is given one");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	world_collect();
+	world_replied(&op);
+	world_teardown();
+}
+
 /* Two that make names in one directory by turns: each asks once a turn, and keeps it until the name is made. */
 static void
 test_by_turns(void)
@@ -740,6 +768,7 @@ main(void)
 	test_answer_after_loss();
 	test_rename_lease();
 	test_turns();
+	test_turns_anew();
 	test_by_turns();
 	test_served_while_flushing();
 	test_stronger_recall();
