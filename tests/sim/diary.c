@@ -121,6 +121,9 @@ touched_itself(const struct diary *d, uint64_t ino)
 		const struct call *c = j->calls[i];
 		bool own = c->mount->client == d->client;
 
+		/* Run again, the journal speaks on of what it made by the number of the first time. */
+		if (own && c->error == 0 && c->type != OP_LOOKUP && c->made == ino && c->child > ino && touched(d, c->child))
+			return true;
 		if (c->error != 0 || !changes(c) || !speaks_of(c, ino))
 			continue;
 		if (!own || (c->lost && c->child == ino) || (d->loss != 0 && !c->given && c->done >= d->loss))
@@ -682,8 +685,10 @@ diary_describe(struct call *c, const struct op *op)
 	if (op->type == OP_WRITE || op->type == OP_SETXATTR)
 		c->tag = pattern_keep(op->data);
 	c->rerun = op->replay != NULL && !op->replay->trusted;
-	if (op->replay != NULL)
+	if (op->replay != NULL) {
+		c->made = op->replay->entry->child;
 		c->at_ns = op->replay->entry->when.tv_sec * INT64_C(1000000000) + op->replay->entry->when.tv_nsec;
+	}
 }
 
 static void
