@@ -102,18 +102,12 @@ speaks_of(const struct call *c, uint64_t ino)
 	    c->op.victim == ino || c->op.moved == ino;
 }
 
-static bool
-makes(const struct call *c)
-{
-	return c->type == OP_CREATE || c->type == OP_MKNOD || c->type == OP_MKDIR || c->type == OP_SYMLINK;
-}
-
 /*
  * Did anybody else change it, or its names, ever?  Or what it was made in, so
  * that the making was given up?  Or we, after we had lost what comes now?
  */
 static bool
-touched_itself(const struct diary *d, uint64_t ino)
+touched(const struct diary *d, uint64_t ino)
 {
 	const struct judge *j = d->sim->judge;
 
@@ -127,28 +121,6 @@ touched_itself(const struct diary *d, uint64_t ino)
 		if (c->error != 0 || !changes(c) || !speaks_of(c, ino))
 			continue;
 		if (!own || (c->lost && c->child == ino) || (d->loss != 0 && !c->given && c->done >= d->loss))
-			return true;
-	}
-	return false;
-}
-
-/* Or what was made in its stead, under that name, when it had been lost? */
-static bool
-touched(const struct diary *d, uint64_t ino)
-{
-	const struct judge *j = d->sim->judge;
-	const struct call *made = NULL;
-
-	if (touched_itself(d, ino))
-		return true;
-	for (size_t i = 0; i < j->calls_count && made == NULL; i++)
-		if (makes(j->calls[i]) && j->calls[i]->child == ino)
-			made = j->calls[i];
-	for (size_t i = 0; i < j->calls_count && made != NULL; i++) {
-		const struct call *c = j->calls[i];
-
-		if ((c->redo || c->given) && makes(c) && c->error == 0 && c->mount->client == d->client && c->child != ino &&
-		    c->ino == made->ino && c->name == made->name && touched_itself(d, c->child))
 			return true;
 	}
 	return false;
