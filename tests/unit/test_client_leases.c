@@ -155,7 +155,7 @@ test_locked_pages(void)
 	world_recall(FAR, 7, MODE_NONE, 9);
 	world_answer(STATUS_OK);
 	world_invalidated(FAR, false, 0);
-	ok(world_swept(FAR, 2) && released(FAR) >= 0 && world_sane(), "all of it is given back so, too");
+	ok(world_swept(FAR, 2) && world_swept(FAR, 0) && released(FAR) >= 0 && world_sane(), "all of it is given back so, too");
 	world_teardown();
 }
 
