@@ -88,9 +88,18 @@ invited_meanwhile() {
 # And the other way round: a nuaged that starts waits for an invite that has the store just then.
 started_meanwhile() {
 	flock "$server_data/store/lock" sh -c "touch $T/held-again; sleep 1" &
-	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol &&
+	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol && invited_late &&
 		not in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
 		grep "another nuaged has it" "$T/stderr" && stop_server
+}
+
+# One that runs, and whose socket is there only a second later.
+invited_late() {
+	mv "$server_data/admin.sock" "$T/admin.sock" || return
+	"$NUAGED" invite "$server_data" >"$T/invited-late" &
+	local inviting=$!
+	sleep 1
+	mv "$T/admin.sock" "$server_data/admin.sock" && wait $inviting && grep -q '^nuage-invite-' "$T/invited-late"
 }
 
 never_invited() {

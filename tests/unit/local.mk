@@ -84,6 +84,12 @@ tests_unit_test_server_read_SOURCES = tests/unit/test_server_read.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_read_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_account
+TESTS += tests/unit/test_server_account
+tests_unit_test_server_account_SOURCES = tests/unit/test_server_account.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_account_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_hostile
 TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
