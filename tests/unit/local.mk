@@ -251,6 +251,11 @@ TESTS += tests/unit/test_client_whole
 tests_unit_test_client_whole_SOURCES = tests/unit/test_client_whole.c $(whole_test_common)
 tests_unit_test_client_whole_LDADD = $(WHOLE_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_refusals
+TESTS += tests/unit/test_client_refusals
+tests_unit_test_client_refusals_SOURCES = tests/unit/test_client_refusals.c $(whole_test_common)
+tests_unit_test_client_refusals_LDADD = $(WHOLE_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_client_limits
 TESTS += tests/unit/test_client_limits
 tests_unit_test_client_limits_SOURCES = tests/unit/test_client_limits.c \
