@@ -90,6 +90,12 @@ tests_unit_test_server_account_SOURCES = tests/unit/test_server_account.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_account_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_edges
+TESTS += tests/unit/test_server_edges
+tests_unit_test_server_edges_SOURCES = tests/unit/test_server_edges.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_edges_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_hostile
 TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
