@@ -247,6 +247,22 @@ stopped_elsewhere() {
 	is "Nothing is mounted." "$(cat "$T/stdout")"
 }
 
+# Who asked it something cannot be ended before it is.
+deaf_elsewhere() {
+	local pid source status=0
+	source=$(awk -v at="$(mnt ann)" '$2 == at { print $1 }' /proc/mounts)
+	mkdir "$T/deaf"
+	python3 "$top_srcdir/tests/tools/deaffs.py" "$T/deaf" "$source" >"$T/deaf.log" 2>&1 &
+	pid=$!
+	wait_for 5 grep -q ready "$T/deaf.log"
+	timeout -k 1 20 env NUAGE_HOME="$T/zoe.home" "$NUAGE" sync "$T/deaf" 2>"$T/stderr" || status=$?
+	kill "$pid"
+	wait "$pid" || true
+	umount -l "$T/deaf"
+	is 1 $status
+	grep "another home" "$T/stderr"
+}
+
 process_gone() {
 	mkdir "$T/gone"
 	client zoe mount vol "$T/gone"
@@ -478,6 +494,11 @@ fi
 check "a mount point in use" in_use
 check "a mount of another home" mounted_by_another_home
 check "a stopped mount of another home holds nobody up" stopped_elsewhere
+if [ "$(id -u)" = 0 ]; then
+	check "nor does one that takes requests and answers none" deaf_elsewhere
+else
+	skip "nor does one that takes requests and answers none" "not root"
+fi
 check "a directory below a mount" below_a_mount
 check "a mount whose process was killed" process_gone
 check "one that another home has of it" process_gone_elsewhere
