@@ -214,12 +214,14 @@ ask(struct pump *p)
 static int
 rest_ms(const struct pump *p)
 {
-	uint64_t now = now_ms(), said = p->heard_ms > p->asked_ms ? p->heard_ms : p->asked_ms, until = said + ASK_MS;
+	uint64_t now = now_ms(), said = p->heard_ms > p->asked_ms ? p->heard_ms : p->asked_ms;
+	uint64_t until = p->heard_ms + SILENCE_MS;
 
 	if (p->closing)
 		return 100;
-	if (p->heard_ms + SILENCE_MS < until)
-		until = p->heard_ms + SILENCE_MS;
+	/* In the middle of a packet nothing can be asked. */
+	if (p->stuck == STUCK_NOT && said + ASK_MS < until)
+		until = said + ASK_MS;
 	/* It is to be seen that it has ended. */
 	if (p->ssh->strained && p->look_ms + LOOK_MS < until)
 		until = p->look_ms + LOOK_MS;

@@ -522,11 +522,13 @@ rest(struct daemon *d, struct housekeeping *h)
 	bool go_on;
 
 	pthread_mutex_lock(&d->lock);
+	/* Without anybody connected there is no event that does: of the start, and of a store that failed under our hands. */
+	arm(d);
 	h->rest_s = store_end(d->store) != d->napped_end || clock_ms(CLOCK_BOOTTIME) < h->full_until_ms ? COMPACT_S :
 	    h->rest_s < COMPACT_REST_S ? 2 * h->rest_s : COMPACT_REST_S;
 	d->napped_end = store_end(d->store);
 	d->napping = h->rest_s > COMPACT_S;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += h->rest_s;
 	while (!d->stopping && d->refusals == h->refusals && !diskstore_due(d->store) &&
 	    (!d->napping || store_end(d->store) == d->napped_end) &&
@@ -702,6 +704,7 @@ bool
 daemon_open(struct daemon **ret, const struct settings *config, const struct home *home)
 {
 	struct daemon *d = calloc(1, sizeof *d);
+	pthread_condattr_t monotonic;
 	uint64_t seed;
 
 	if (d == NULL) {
@@ -718,7 +721,10 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	pthread_cond_init(&d->changed, NULL);
 	pthread_cond_init(&d->synced_more, NULL);
 	pthread_cond_init(&d->links_gone, NULL);
-	pthread_cond_init(&d->chore, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&d->chore, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	randombytes_buf(&seed, sizeof seed);
 	table_init(&d->links, seed);
 	TAILQ_INIT(&d->unproven);

@@ -57,6 +57,17 @@ unused() { umount_client ann && sleeps 1 "$server_pid"; }
 check_here "a server without clients" unused
 said
 
+# Started anew, it has something to do by itself: without a connection that would make it look at the clock.
+lapses() {
+	mount_client ann vol && echo more >"$(mnt ann)/file" && flush_client ann && kill_client ann && kill_server || return
+	configure_server term_ms 2000
+	configure_server skew_ms 500
+	"$NUAGED" --data "$server_data" --listen "127.0.0.1:$server_port" --config "$server_conf" >"$T/alone.log" 2>&1 &
+	server_pid=$!
+	wait_for 20 grep event=lapse "$T/alone.log"
+}
+check_here "a server to which nobody comes back after a start sees the end of the grace" lapses
+
 # Over SSH: the far side's processes, too.
 if [ -z "$sshd_program" ]; then
 	skip "over SSH" "no sshd"

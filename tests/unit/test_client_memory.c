@@ -540,7 +540,7 @@ many_answers(void)
 int
 main(int argc, char **argv)
 {
-	static const unsigned spells[] = { 1, 8, 40 };
+	static const unsigned spells[] = { 1, 8, 100 };
 
 	for (size_t i = 0; i < LARGE; i++)
 		large[i] = (uint8_t)(i * 7 + i / 251);
