@@ -164,8 +164,7 @@ server_check(struct server *s, char *why, size_t size)
 	struct table_node *node = NULL;
 	size_t slot = 0;
 
-	if (size > 0)
-		why[0] = '\0';
+	why[0] = '\0';
 	/* What a failed store would show is not what the engine did. */
 	if (store_failed(s->store) != NULL)
 		return true;
