@@ -20,7 +20,7 @@ broken(struct audit *a, const char *format, ...)
 	va_list ap;
 
 	if (!a->fine)
-		return;		/* never: no test breaks two */
+		return;		/* the first is told */
 	a->fine = false;
 	va_start(ap, format);
 	vsnprintf(a->why, a->size, format, ap);
@@ -164,7 +164,8 @@ server_check(struct server *s, char *why, size_t size)
 	struct table_node *node = NULL;
 	size_t slot = 0;
 
-	why[0] = '\0';
+	if (size > 0)
+		why[0] = '\0';
 	/* What a failed store would show is not what the engine did. */
 	if (store_failed(s->store) != NULL)
 		return true;
