@@ -128,6 +128,16 @@ test_attributes(void)
 	    "a change time that is given is taken");
 }
 
+/* Whoever has nothing may free it. */
+static void
+test_nothing(void)
+{
+	engine_free(NULL);
+	action_free(NULL);
+	commit_put(NULL);
+	ok(true, "nothing is freed");
+}
+
 int
 main(void)
 {
@@ -136,6 +146,7 @@ main(void)
 	test_names();
 	test_content();
 	test_attributes();
+	test_nothing();
 	does(.type = OP_RELEASEDIR, .ino = gone_dir, .handle = open_dir);
 	does(.type = OP_RELEASE, .ino = gone_file, .handle = open_file);
 	ok(does(.type = OP_SYNC).error == 0 && whole_sane(&all), "the invariants hold");

@@ -44,7 +44,7 @@ form(struct msg_change change)
 static void
 test_forms(void)
 {
-	static const uint8_t large[VALUE_MAX];
+	static const uint8_t large[VALUE_MAX], blocks[REFS_MAX][ID_SIZE];
 	struct msg_change change;
 
 	world_init(&w, NULL);
@@ -69,6 +69,11 @@ test_forms(void)
 	change.orefs.at = &(uint64_t){ OID_ROOT };
 	change.orefs.count = 1;
 	ok(form(change) == STATUS_INVALID, "attributes refer to nothing");
+	change = change_region(OID_ROOT, 0, 5);
+	change.brefs.at = (const uint8_t (*)[ID_SIZE])blocks;
+	change.brefs.count = REFS_MAX;
+	change.value = (struct bytes){ large, VALUE_MAX };
+	ok(form(change) == STATUS_INVALID, "nor is a record larger than its row");
 	ok(form(change_attr(OID_ROOT)) == STATUS_OK && world_check(&w), "one that is right is taken");
 	world_done(&w);
 }
