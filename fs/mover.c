@@ -404,15 +404,19 @@ open_job(struct job *job)
 static void
 ask(struct mover *m, struct transfer *t)
 {
-	bool light;
+	bool light, away;
 
 	t->job.run = open_job;
 	{
 		LOCK_SCOPE(&m->lock);
 		list_add(&m->gets, t);
 		light = m->puts.first == NULL;
+		away = m->away;		/* by now: as what was asked for before that */
 	}
-	m->calls->kick(m->context, light);
+	if (away)
+		m->calls->look(m->context);
+	else
+		m->calls->kick(m->context, light);
 }
 
 static bool
@@ -542,7 +546,6 @@ next_ready(struct mover *m, unsigned lane, struct message *request, struct buffe
 	struct transfer *t;
 
 	LOCK_SCOPE(&m->lock);
-	m->lanes[lane].up = true;
 	if (lane_leads(m, lane))
 		return NULL;
 	t = m->busy_until != 0 && m->busy_gets ? NULL : list_take(&m->gets, 0);
@@ -580,8 +583,16 @@ mover_channel_fill(struct mover *m, unsigned lane, struct link *link)
 {
 	struct message request;
 	struct buffer *hold;
+	bool came_up;
 	int r = 0;
 
+	{
+		LOCK_SCOPE(&m->lock);
+		came_up = !m->lanes[lane].up;
+		m->lanes[lane].up = true;
+	}
+	if (came_up)
+		m->calls->look(m->context);
 	while (r == 0 && next_ready(m, lane, &request, &hold) != NULL) {
 		r = link_put(link, &request);
 		buffer_put(hold);
@@ -608,6 +619,18 @@ mover_busy(struct mover *m)
 	return m->busy_ms != 0;
 }
 
+/* Under the lock.  Without a lane nothing moves. */
+static bool
+is_idle(const struct mover *m)
+{
+	bool up = false;
+
+	for (unsigned i = 0; i < MOVER_LANES; i++)
+		up |= m->lanes[i].up;
+	return m->sent.first == NULL &&
+	    (!up || (m->gets.first == NULL && m->late.first == NULL && m->puts.first == NULL));
+}
+
 bool
 mover_tick(struct mover *m)
 {
@@ -616,12 +639,12 @@ mover_tick(struct mover *m)
 	recall_gets(m);
 	{
 		LOCK_SCOPE(&m->lock);
-		idle = m->gets.first == NULL && m->late.first == NULL && m->puts.first == NULL && m->sent.first == NULL;
 		over = m->busy_until != 0 && clock_ms(CLOCK_MONOTONIC) >= m->busy_until;
 		if (over) {
 			m->busy_until = 0;
 			m->busy_gets = false;
 		}
+		idle = m->busy_until == 0 && is_idle(m);
 	}
 	if (over)
 		m->calls->kick(m->context, false);
@@ -633,6 +656,7 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 {
 	struct transfer *t;
 	enum status status;
+	bool busy;
 
 	if (answer->type == MSG_stored)
 		status = answer->stored.status;
@@ -649,14 +673,15 @@ mover_channel_received(struct mover *m, const struct message *answer, struct buf
 			m->lanes[t->lane].sent -= lane_bytes(t);
 		if (t != NULL && t->flush != NULL)
 			m->puts_sent -= slot_bytes(t->flush);
-		if (t != NULL && status == STATUS_BUSY) {
+		busy = t != NULL && status == STATUS_BUSY;
+		if (busy)
 			back_off(m, t);
-			return;
-		}
-		if (t != NULL && (t->flush != NULL || m->busy_gets))
+		else if (t != NULL && (t->flush != NULL || m->busy_gets))
 			m->busy_ms = 0;
 	}
-	if (t == NULL)
+	if (busy)
+		m->calls->look(m->context);
+	if (t == NULL || busy)
 		return;
 	if (t->flush != NULL) {
 		if (answer->type == MSG_block)

@@ -35,6 +35,7 @@ struct mover_calls {
 	void	(*stored)(void *context, struct flush *flush, int error);
 	void	(*fetched)(void *context, struct fetch *fetch, int error);
 	void	(*kick)(void *context, bool light);	/* something is ready to be sent; light: little */
+	void	(*look)(void *context);			/* mover_tick() is to come in a moment */
 };
 
 /* All borrowed for the mover's life; cache: NULL for none on disk. */

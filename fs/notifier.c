@@ -4,11 +4,11 @@
  * A notice is in one of three queues; a thread takes the oldest of those that it
  * makes the calls of.  They may be long: a notice for each object.
  *
- * The lookout makes no call.  While notices wait and none was taken for STUCK_MS,
- * every thread is in a call that is stuck, and it begins another: so what waits
- * never waits for calls that have nothing to do with it.  There are about as
- * many stuck calls as requests of ours that lock pages, and libfuse has a limit
- * to those.
+ * The lookout makes no call.  While notices for pages wait and none of those was
+ * taken for STUCK_MS, however many others were, every thread that takes them is
+ * in a call that is stuck, and it begins another: so what waits never waits for
+ * calls that have nothing to do with it.  There are about as many stuck calls as
+ * requests of ours that lock pages, and libfuse has a limit to those.
  *
  * Lock: n->lock, for the queues; no callback under it.
  */
@@ -43,7 +43,7 @@ struct notifier {
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 added, ended;
 	struct notices	 queues[QUEUES];
-	uint64_t	 numbers, taken;
+	uint64_t	 numbers, taken;		/* taken: of those for pages */
 	bool		 stopping;
 
 	const struct notifier_calls *calls;
@@ -65,7 +65,7 @@ take(struct notifier *n, enum queue last, struct notices *to, bool *ret_names)
 			oldest = &n->queues[q];
 	if (oldest == NULL)
 		return false;
-	n->taken++;
+	n->taken += oldest == &n->queues[PAGES];
 	*ret_names = oldest == &n->queues[NAMES];
 	if (*ret_names) {
 		STAILQ_CONCAT(to, oldest);
@@ -121,12 +121,6 @@ light_main(void *argument)
 	return NULL;
 }
 
-static bool
-empty(const struct notifier *n)
-{
-	return STAILQ_EMPTY(&n->queues[NAMES]) && STAILQ_EMPTY(&n->queues[ATTRIBUTES]) && STAILQ_EMPTY(&n->queues[PAGES]);
-}
-
 static void *
 lookout_main(void *argument)
 {
@@ -135,13 +129,13 @@ lookout_main(void *argument)
 
 	LOCK_SCOPE(&n->lock);
 	while (!n->stopping) {
-		if (empty(n)) {
+		if (STAILQ_EMPTY(&n->queues[PAGES])) {
 			pthread_cond_wait(&n->added, &n->lock);
 			continue;
 		}
 		taken = n->taken;
 		lock_wait_ms(&n->ended, &n->lock, STUCK_MS);
-		if (!n->stopping && !empty(n) && n->taken == taken && n->count < THREADS_MAX &&
+		if (!n->stopping && !STAILQ_EMPTY(&n->queues[PAGES]) && n->taken == taken && n->count < THREADS_MAX &&
 		    pthread_create(&n->threads[n->count], NULL, notifier_main, n) == 0)
 			n->count++;
 	}
@@ -211,6 +205,7 @@ notifier_free(struct notifier *n)
 	pthread_join(n->lookout, NULL);
 	end(n);
 }
+
 int
 notifier_add(struct notifier *n, uint64_t oid, bool directory, bool pages, bool again)
 {

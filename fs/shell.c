@@ -244,6 +244,12 @@ kick_bulk(void *context, bool light)
 }
 
 static void
+look(void *context)
+{
+	shell_look(context);
+}
+
+static void
 invalidated(void *context, uint64_t oid, bool pages, int error)
 {
 	struct shell *s = context;
@@ -267,7 +273,7 @@ forget_inode(void *context, uint64_t oid, bool pages)
 	return s->config.kernel->forget_inode(s->config.kernel_context, oid, pages);
 }
 
-static const struct mover_calls mover_calls = { stored, fetched, kick_bulk };
+static const struct mover_calls mover_calls = { stored, fetched, kick_bulk, look };
 static const struct notifier_calls notifier_calls = { forget_names, forget_inode, invalidated };
 
 /* ---- the machine's sleep ---- */
@@ -322,13 +328,13 @@ sooner(uint64_t *due_ms, uint64_t ms)
 	*due_ms = ms < *due_ms ? ms : *due_ms;
 }
 
-/* All that is judged by what the engine says of itself. */
-static void
+/* All that is judged by what the engine says of itself.  Returns the highest version seen. */
+static uint64_t
 tick_engine(struct shell *s)
 {
 	struct engine_status status;
 	bool began, ended, redo, meta, keep;
-	uint64_t losses;
+	uint64_t losses, highest;
 
 	EVENT(s,
 		engine_tick(s->engine);
@@ -342,6 +348,7 @@ tick_engine(struct shell *s)
 		mover_away(s->mover, status.offline);
 		if (status.version > s->highest)
 			s->highest = status.version;
+		highest = s->highest;
 		redo = engine_redo_due(s->engine, &losses, &keep);
 		meta = engine_lease(s->engine, OID_META) == MODE_NONE
 	);
@@ -351,6 +358,7 @@ tick_engine(struct shell *s)
 		log_info("the server is back: it gets what was done without it");
 	if ((redo || meta) && s->config.keeper != NULL && s->config.keeper->look != NULL)
 		s->config.keeper->look(s->config.keeper_context, redo, meta);
+	return highest;
 }
 
 /* The engine asks for a sign of life every five seconds, and when the machine woke up. */
@@ -374,19 +382,18 @@ judge_silence(struct shell *s, uint64_t now_ms, uint64_t *due_ms)
 static uint64_t
 tick(struct shell *s, struct ticker *t)
 {
-	uint64_t due_ms = UINT64_MAX, now_ms;
+	uint64_t due_ms = UINT64_MAX, highest = tick_engine(s), now_ms;
 	bool again = false;
 
-	tick_engine(s);
 	now_ms = clock_ms(CLOCK_BOOTTIME);
 	again |= !mover_tick(s->mover);
 	if (!bulk_tick(s->bulk))
 		sooner(&due_ms, now_ms + LANES_MS);
 	judge_silence(s, now_ms, &due_ms);
-	if (s->highest > t->saved && s->config.keeper != NULL) {
+	if (highest > t->saved && s->config.keeper != NULL) {
 		if (now_ms - t->saved_ms >= VERSION_MS) {
 			t->saved_ms = now_ms;
-			t->saved = s->highest;
+			t->saved = highest;
 			s->config.keeper->version(s->config.keeper_context, t->saved);
 		} else
 			sooner(&due_ms, t->saved_ms + VERSION_MS);

@@ -523,6 +523,7 @@ txn_step(struct engine *e)
 	if (e->resend_at != 0 && e->now_ms >= e->resend_at && e->attached)
 		commit_send_all(e);
 	if (e->error != 0 && e->now_ms >= e->retry_at && e->attached && e->inflight_count == 0) {
+		data_flush_step(e);	/* blocks that were refused: an event may bring us here, and no tick be due */
 		e->error = 0;
 		e->freeze_wanted = true;
 	}

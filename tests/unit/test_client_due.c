@@ -192,6 +192,30 @@ test_offline(void)
 	world_teardown();
 }
 
+/* Without a journal, which would be looked after all the time. */
+static void
+test_refused(void)
+{
+	struct engine_config config = { .offline = OFFLINE_NEVER };
+	uint64_t ino, handle;
+
+	world_setup_as(&config);
+	ino = world_create("a", &handle);
+	world_sync();
+	hear(1);
+	world_write(ino, handle, 0, 100000);
+	pass_idly(2000, NULL);
+	ok(w.store_count == 1, "content goes to the server in its time");
+	engine_stored(w.engine, world_take_store(), -ENOSPC);
+	world_collect();
+	ok(status().error == -ENOSPC && rest() <= 1000, "what it has no space for is tried again soon,");
+	pass_idly(100, NULL);
+	hear(1);
+	pass_idly(100, NULL);
+	ok(w.store_count == 1, "and at once when it says that there is some");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -200,5 +224,6 @@ main(void)
 	test_work();
 	test_cut_off();
 	test_offline();
+	test_refused();
 	return tap_done();
 }

@@ -574,6 +574,8 @@ names(struct responder *r)
 struct movement {
 	_Atomic unsigned stored, fetched;
 	int		 store_error, fetch_error;
+	_Atomic bool	 look;
+	bool		 restless;
 	struct mover	*mover;
 	struct channel	*channel;
 };
@@ -607,6 +609,22 @@ kick_mover(void *context, bool light)
 	channel_kick(v->channel);
 }
 
+static void
+look(void *context)
+{
+	struct movement *v = context;
+
+	v->look = true;
+}
+
+/* If it is to come, and as long as it is. */
+static void
+tick(struct movement *v)
+{
+	if (atomic_exchange(&v->look, false) || v->restless)
+		v->restless = !mover_tick(v->mover);
+}
+
 static int
 mover_attach(void *context, struct link *link, char *why, size_t size)
 {
@@ -636,7 +654,7 @@ static void
 busy_server(struct responder *r)
 {
 	static const struct channel_calls channel_calls = { mover_attach, mover_received, mover_fill, mover_lost };
-	static const struct mover_calls calls = { note_stored, note_fetched, kick_mover };
+	static const struct mover_calls calls = { note_stored, note_fetched, kick_mover, look };
 	struct link_target t = target_of(r);
 	struct volume_keys *keys = volume_keys_new((uint8_t[KEY_SIZE]){ 1 }, (uint8_t[VOLUME_ID_SIZE]){ 2 });
 	struct movement v = { .stored = 0 };
@@ -658,11 +676,14 @@ busy_server(struct responder *r)
 	busy = mover_busy(v.mover);
 	for (int i = 0; i < 1500 && (v.stored == 0 || v.fetched == 0); i++) {
 		usleep(10000);
-		mover_tick(v.mover);
+		tick(&v);
 	}
 	ok(busy && v.stored == 1 && v.store_error == 0 && v.fetched == 1 && v.fetch_error == -ENOENT && r->busy_said == 6,
 	    "both transfers are said again until it is not");
 	ok(!mover_busy(v.mover), "and that is over then");
+	for (int i = 0; i < 10; i++)
+		tick(&v);
+	ok(!v.restless, "with nothing left to look at");
 	r->full = true;
 	mover_store(v.mover, &flush, false);
 	for (int i = 0; i < 5000 && !mover_busy(v.mover); i++)
@@ -675,7 +696,7 @@ busy_server(struct responder *r)
 	r->full = false;
 	for (int i = 0; i < 1500 && v.stored == 1; i++) {
 		usleep(10000);
-		mover_tick(v.mover);
+		tick(&v);
 	}
 	ok(v.stored == 2 && v.store_error == 0, "and the other is stored in the end");
 	mover_stop(v.mover);
@@ -700,7 +721,7 @@ enum { BLOCKS = 10, FIRST = 4 };	/* the first lane has that many when it leads; 
 static void
 lanes(struct responder *r)
 {
-	static const struct mover_calls calls = { note_stored, note_fetched, no_kick };
+	static const struct mover_calls calls = { note_stored, note_fetched, no_kick, look };
 	struct volume_keys *keys = volume_keys_new((uint8_t[KEY_SIZE]){ 1 }, (uint8_t[VOLUME_ID_SIZE]){ 2 });
 	struct responder other = { .behaviour = MUTE };
 	struct flush flush[BLOCKS] = { { .len = 0 } };
@@ -733,6 +754,11 @@ lanes(struct responder *r)
 	for (unsigned id = 1; id <= 2 * BLOCKS - FIRST; id++)
 		mover_channel_received(v.mover, &(struct message){ .type = MSG_stored, .id = id }, NULL);
 	ok(v.stored == BLOCKS && v.store_error == 0, "each block is stored once, whoever is asked twice");
+	mover_channel_lost(v.mover, 0);
+	mover_store(v.mover, &flush[0], true);
+	ok(mover_tick(v.mover), "without a lane nothing is looked after");
+	v.look = false;
+	ok(mover_channel_fill(v.mover, 0, link[0]) == 0 && v.look && !mover_tick(v.mover), "until there is one");
 	link_close(link[0]);
 	link_close(link[1]);
 	workers_free(workers);

@@ -2,6 +2,8 @@
 #include "fs/notifier.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -104,18 +106,34 @@ test_many(struct notifier *n, bool pages)
 	    pages ? "pages" : "attributes", TIMES, many / few);
 }
 
+/* Attributes of files that somebody looks at all the time. */
+static _Atomic bool looked_at = true;
+
+static void *
+look_main(void *argument)
+{
+	while (looked_at) {
+		notifier_add(argument, 1, false, false, false);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
+	}
+	return NULL;
+}
+
 int
 main(void)
 {
 	static const struct notifier_calls calls = { forget_names, forget_inode, done };
 	struct notifier *n;
+	pthread_t looking;
 
-	if (notifier_new(&n, &calls, NULL) < 0)
+	if (notifier_new(&n, &calls, NULL) < 0 || pthread_create(&looking, NULL, look_main, n) != 0)
 		return 1;
 	for (uint64_t oid = 1; oid <= STUCK; oid++)
 		notifier_add(n, oid, false, true, false);
 	notifier_add(n, LOOSE, false, true, false);
-	ok(reached(&k.loose, 1), "pages that are not locked are forgotten while %d calls are stuck", STUCK);
+	ok(reached(&k.loose, 1), "pages that are not locked are forgotten while %d calls are stuck, whatever else is taken", STUCK);
+	looked_at = false;
+	pthread_join(looking, NULL);
 	for (unsigned i = 0; i < MORE; i++)
 		notifier_add(n, 1, false, true, false);
 	for (uint64_t oid = STUCK + 1; oid <= STUCK + 3; oid++)
