@@ -90,6 +90,7 @@ struct call {
 	bool		 waiting;		/* for locks of the kernel's */
 	bool		 parked;		/* in the engine, without an answer */
 	bool		 in_engine;		/* until engine_replied() */
+	bool		 kept;			/* the kernel's node of `child` is, until it is told */
 	bool		 internal;		/* of the mount's own, not the kernel's */
 	bool		 given;			/* of the journal: op was made elsewhere */
 	bool		 redo;			/* ... of a live mount's (apart.h) */

@@ -150,6 +150,8 @@ tell(struct sim *sim, void *what, uint64_t number)
 	(void)number;
 	if (c->then != NULL && !c->mount->killed)
 		c->then(c);
+	if (c->kept)
+		kernel_drop(c->mount->kernel, c->child);
 }
 
 static void run_queue(struct kernel *k);
@@ -164,6 +166,9 @@ kernel_finish(struct kernel *k, struct call *c)
 	*at = c->next;
 	c->next = NULL;
 	k->busy--;
+	/* The process has hold of what it is told of before the call ends. */
+	if ((c->kept = kernel_mode(k, c->child) != 0))
+		kernel_hold(k, c->child);
 	sim_after(k->sim, 1 + rng_below(&k->sim->misc, 10), tell, c, 0);
 	run_queue(k);
 }
