@@ -116,6 +116,8 @@ settle(struct server *s)
 		room = wait_run(s);
 		conn_close_doomed(s);
 	} while (room && !TAILQ_EMPTY(&s->kicked));
+	if (!TAILQ_EMPTY(&s->kicked))
+		due_soon(s);	/* too much for one event, and perhaps there is no other */
 #ifdef NUAGE_CHECKS
 	char why[256];
 
