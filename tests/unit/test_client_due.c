@@ -218,6 +218,21 @@ test_refused(void)
 	world_teardown();
 }
 
+/* The volume may have become one that this program must not touch. */
+static void
+test_meta(void)
+{
+	idle(OFFLINE_NEVER);
+	hear(2);
+	pass_idly(200, NULL);
+	ok(engine_lease(w.engine, OID_META) != MODE_NONE && rest() > 1000, "what the volume is is known, and nothing due");
+	world_recall(OID_META, 0, MODE_NONE, 1);
+	ok(engine_lease(w.engine, OID_META) == MODE_NONE && rest() <= 100, "that somebody wants it is looked at soon");
+	pass_idly(200, NULL);
+	ok(rest() > 1000, "once");
+	world_teardown();
+}
+
 /* Of many the smallest asks for all. */
 static void
 test_many_refused(void)
@@ -278,5 +293,6 @@ main(void)
 	test_offline();
 	test_refused();
 	test_many_refused();
+	test_meta();
 	return tap_done();
 }
