@@ -31,6 +31,10 @@
  * when the first recall of a quiet one has just let names go, or its loss, a
  * look-up that may be such a second one is begun anew too.
  *
+ * When a process is stopped, or its machine sleeps, between the two, the second
+ * comes late, and the lease has gone: so it is by the call its thread is in that
+ * a look-up long after the last is told from one that has nothing to do with it.
+ *
  * Other calls judge by one name, and some that make a name (mkdir(2)) would
  * pass ESTALE on at once: so nobody is told it who is not within rename(2).
  * Collisions in the table only lose the memory of somebody.
@@ -38,7 +42,7 @@
 #include "fs/core.h"
 
 enum {
-	PAIR_MS		= 1000,		/* no call takes longer between its look-ups, unless a need waits */
+	PAIR_MS		= 1000,		/* no call takes longer between its look-ups, unless a need waits or we stood still */
 	HOLD_MS		= 200,
 	DEMAND_MS	= 10000,	/* since its last recall a directory is in demand */
 	FRESH_MS	= 5,
@@ -98,26 +102,6 @@ unhold(struct engine *e, struct caller *c)
 	memset(c->held, 0, sizeof c->held);
 }
 
-void
-caller_arrived(struct engine *e, struct op *op)
-{
-	struct caller *c = caller_find(e, op);
-
-	if (c == NULL)
-		return;
-	if (e->now_ms - c->seen_ms > PAIR_MS) {
-		c->id = 0;
-		return;
-	}
-	if (c->wounded)
-		op->state->ticket = c->ticket;
-	/* Attributes are asked for in between, to judge permissions by. */
-	if (op->type == OP_LOOKUP || op->type == OP_GETATTR)
-		return;
-	unhold(e, c);
-	c->id = 0;
-}
-
 /* FNV-1a: only to tell one name of a process from its last one. */
 static uint64_t
 name_digest(struct bytes name)
@@ -145,6 +129,26 @@ is_second(struct engine *e, struct op *op, const struct caller *c)
 
 	return part == RENAME_NEW ||
 	    (part == RENAME_EITHER && c->id == op->caller && c->dir != 0 && c->name == name_digest(op->name));
+}
+
+void
+caller_arrived(struct engine *e, struct op *op)
+{
+	struct caller *c = caller_find(e, op);
+
+	if (c == NULL)
+		return;
+	if (e->now_ms - c->seen_ms > PAIR_MS && (op->type != OP_LOOKUP || !is_second(e, op, c))) {
+		c->id = 0;
+		return;
+	}
+	if (c->wounded)
+		op->state->ticket = c->ticket;
+	/* Attributes are asked for in between, to judge permissions by. */
+	if (op->type == OP_LOOKUP || op->type == OP_GETATTR)
+		return;
+	unhold(e, c);
+	c->id = 0;
 }
 
 /* The call is to begin anew; true when it may be told so. */

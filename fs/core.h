@@ -62,7 +62,8 @@ struct op_state {
 	bool		 parked, queued;
 	enum wait_kind	 wait;
 	uint64_t	 key, key2;
-	uint64_t	 ticket;
+	uint64_t	 ticket;		/* its age, by the server that runs now; 0: none yet */
+	bool		 waited;		/* for an answer of any */
 	uint64_t	 request;		/* READ: its own, or one of the scout's */
 	uint16_t	 kinds;			/* that children bring */
 	uint64_t	 began_ms;
@@ -341,6 +342,7 @@ void		 object_drop(struct engine *e, struct object *o);	/* if nothing needs it *
 uint64_t	 oid_new(struct engine *e);			/* 0: none left now */
 
 /* ---- need.c ---- */
+void		 need_renumber(struct engine *e);	/* another start of the server: no operation has a ticket of it */
 bool		 lease_valid(const struct engine *e);
 /* The object under a lease of at least this mode, attributes known; NULL: noted as missing. */
 struct object	*need_object(struct engine *e, struct op *op, uint64_t oid, enum mode mode);

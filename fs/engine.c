@@ -478,6 +478,8 @@ engine_attached(struct engine *e, const struct msg_attached *a, bool fresh)
 	uint64_t boot = e->boot;
 
 	e->boot = a->boot;
+	if (a->boot != boot)
+		need_renumber(e);
 	e->attached = true;
 	credit_attached(e, a->credit, fresh);
 	e->woken_at = 0;

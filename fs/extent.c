@@ -82,7 +82,7 @@ extent_store(struct engine *e, struct object *o, uint64_t region, struct region_
 		m->extents[i].ref = k;
 	}
 	if ((len = region_encode(m->extents, m->count, value, sizeof value)) < 0)
-		return len;	/* never: they are in order, and so many fit */
+		return len;	/* it cannot be: they are in order, and so many fit */
 	return txn_put(e, o, KIND_REGION, subkey, sizeof subkey, (struct bytes){ value, len }, 0,
 	    (const uint8_t (*)[ID_SIZE])ids, refs);
 }

@@ -263,7 +263,7 @@ lease_sweep(struct engine *e, struct object *o)
 void
 lease_changed(struct engine *e, const struct op *op, struct object *o)
 {
-	if (op->state->ticket != 0 && o->lookups > 0)
+	if (op->state->waited && o->lookups > 0)
 		sweep(e, o, false, false);
 }
 

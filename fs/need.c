@@ -541,6 +541,23 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	return whole;
 }
 
+/*
+ * The server has started again, and numbers from the beginning: two operations
+ * of one ticket, an old one and a new one, would each yield to the other for ever.
+ */
+void
+need_renumber(struct engine *e)
+{
+	struct op_state *s;
+
+	TAILQ_FOREACH(s, &e->parked, link)
+		s->ticket = 0;
+	TAILQ_FOREACH(s, &e->runnable, link)
+		s->ticket = 0;
+	for (size_t i = 0; i < CALLERS_MAX; i++)
+		e->callers[i].ticket = 0;
+}
+
 void
 lease_granted(struct engine *e, const struct message *m)
 {
@@ -555,6 +572,7 @@ lease_granted(struct engine *e, const struct message *m)
 				break;
 	if (s != NULL) {
 		kinds = s->kinds;
+		s->waited = true;
 		if (g->ticket != 0)
 			s->ticket = g->ticket;
 	}

@@ -146,7 +146,7 @@ add_entry(struct engine *e, struct object *dir, const struct entry *entry, struc
 	ssize_t len = entry_encode(name, type, value, sizeof value);
 
 	if (len < 0)
-		return len;	/* never: check_name() has looked at it */
+		return len;	/* it cannot be: check_name() has looked at it */
 	return txn_put(e, dir, KIND_ENTRY, entry->token, TOKEN_SIZE, (struct bytes){ value, len }, oid, NULL, 0);
 }
 

@@ -437,7 +437,7 @@ flush_inline(struct engine *e, struct object *o, struct span *s)
 		return r;
 	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
 	if (len < 0)
-		return len;	/* never: a file with such content is not larger than INLINE_MAX */
+		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
 	if ((r = txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0)) < 0)
 		return r;
 	o->attr.flags |= ATTR_INLINE;

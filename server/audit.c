@@ -20,7 +20,7 @@ broken(struct audit *a, const char *format, ...)
 	va_list ap;
 
 	if (!a->fine)
-		return;		/* never: no test breaks two */
+		return;		/* the first is told */
 	a->fine = false;
 	va_start(ap, format);
 	vsnprintf(a->why, a->size, format, ap);

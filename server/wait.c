@@ -147,7 +147,7 @@ wait_read(struct server *s, struct conn *c, const struct message *m)
 		outbox_done(s, c, m->id, STATUS_BUSY, "too many leases or reads", 0);
 		return;
 	}
-	/* A ticket of the boot before is older than all new ones: so are those that keep theirs. */
+	/* Who keeps one of the boot before makes all new ones younger; it could be another's. */
 	w->ticket = m->read.ticket;
 	if (w->ticket == 0 || w->ticket > TICKET_MAX)
 		w->ticket = ++v->ticket;

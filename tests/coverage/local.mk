@@ -1,5 +1,5 @@
 # make coverage, with options in COVERAGE_OPTIONS: what of the engines no unit test and no seed executes.
-EXTRA_DIST += tests/coverage/coverage.py tests/coverage/test_coverage.py
+EXTRA_DIST += tests/coverage/coverage.py tests/coverage/impossible.txt tests/coverage/test_coverage.py
 TESTS += tests/coverage/test_coverage.py
 
 .PHONY: coverage

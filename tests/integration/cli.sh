@@ -88,9 +88,18 @@ invited_meanwhile() {
 # And the other way round: a nuaged that starts waits for an invite that has the store just then.
 started_meanwhile() {
 	flock "$server_data/store/lock" sh -c "touch $T/held-again; sleep 1" &
-	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol &&
+	wait_for 5 test -e "$T/held-again" && start_server && ( client ann volumes ) | grep -q vol && invited_late &&
 		not in_ns_sub timeout 20 "$NUAGED" --data "$server_data" --listen none 2>"$T/stderr" &&
 		grep "another nuaged has it" "$T/stderr" && stop_server
+}
+
+# One that runs, and whose socket is there only a second later.
+invited_late() {
+	mv "$server_data/admin.sock" "$T/admin.sock" || return
+	"$NUAGED" invite "$server_data" >"$T/invited-late" &
+	local inviting=$!
+	sleep 1
+	mv "$T/admin.sock" "$server_data/admin.sock" && wait $inviting && grep -q '^nuage-invite-' "$T/invited-late"
 }
 
 never_invited() {
@@ -223,6 +232,8 @@ mounted_by_another_home() {
 	client zoe umount vol
 	not is_mounted "$T/first"
 	is_mounted "$T/second"
+	# As if there had been no room to note which mount is its own.
+	rm "$(find "$T/yan.home" -name mount -type f)"
 	client yan umount vol
 }
 
@@ -236,6 +247,22 @@ stopped_elsewhere() {
 	cat "$T/stdout"
 	is 0 $status
 	is "Nothing is mounted." "$(cat "$T/stdout")"
+}
+
+# Who asked it something cannot be ended before it is.
+deaf_elsewhere() {
+	local pid source status=0
+	source=$(awk -v at="$(mnt ann)" '$2 == at { print $1 }' /proc/mounts)
+	mkdir "$T/deaf"
+	python3 "$top_srcdir/tests/tools/deaffs.py" "$T/deaf" "$source" >"$T/deaf.log" 2>&1 &
+	pid=$!
+	wait_for 5 grep -q ready "$T/deaf.log"
+	timeout -k 1 20 env NUAGE_HOME="$T/zoe.home" "$NUAGE" sync "$T/deaf" 2>"$T/stderr" || status=$?
+	kill "$pid"
+	wait "$pid" || true
+	umount -l "$T/deaf"
+	is 1 $status
+	grep "another home" "$T/stderr"
 }
 
 process_gone() {
@@ -469,6 +496,11 @@ fi
 check "a mount point in use" in_use
 check "a mount of another home" mounted_by_another_home
 check "a stopped mount of another home holds nobody up" stopped_elsewhere
+if [ "$(id -u)" = 0 ]; then
+	check "nor does one that takes requests and answers none" deaf_elsewhere
+else
+	skip "nor does one that takes requests and answers none" "not root"
+fi
 check "a directory below a mount" below_a_mount
 check "a mount whose process was killed" process_gone
 check "one that another home has of it" process_gone_elsewhere

@@ -352,6 +352,22 @@ unlisted() {	# while a conflict cannot be listed, the journal that tells of it i
 	umount "$home" && umount "$small" && return $status
 }
 
+unlisted_alone() {	# the same, where there is room for all but the list
+	local list status
+	mount_client ann vol && printf original >"$M/alone" && flush_client ann && client ann umount "$M" || return
+	mount_lazily ann && printf "from ann" >"$M/alone" && kill_client ann || return
+	bob_writes alone "from bob" || return
+	list="$(state_of ann)/conflicts"
+	mkdir "$T/tiny" && mount -t tmpfs -o size=4k none "$T/tiny" && touch "$T/tiny/list" "$list" &&
+		mount --bind "$T/tiny/list" "$list" || return
+	head -c 8192 /dev/zero >"$T/tiny/filler"
+	says "waits in the journal: this machine's disk is full" client ann mount vol "$M" && rm "$T/tiny/filler" &&
+		mount_client ann vol && is "from bob" "$(cat "$M/alone")" && grep "/alone (conflict" "$T/tiny/list"
+	status=$?
+	client ann umount "$M"
+	umount "$list" && umount "$T/tiny" && return $status
+}
+
 # A session that begins on a full disk is noted when there is room.
 session_noted_late() {
 	head -c 100000000 /dev/zero >"$small/filler"
@@ -406,9 +422,11 @@ check_here "without a journal" without_journal
 if [ "$(id -u)" = 0 ]; then
 	check_here "no room for a journal" full_disk
 	check_here "no room for the list of conflicts" unlisted
+	check_here "no room for it alone" unlisted_alone
 else
 	skip "no room for a journal" "not root"
 	skip "no room for the list of conflicts" "not root"
+	skip "no room for it alone" "not root"
 	client ann umount "$M"
 fi
 check_here "a note of the session that is behind" note_behind

@@ -94,6 +94,7 @@ struct call {
 	bool		 given;			/* of the journal: op was made elsewhere */
 	bool		 redo;			/* ... of a live mount's (apart.h) */
 	bool		 rerun;			/* ... and is an operation of the dead mount, again */
+	uint64_t	 made;			/* ... what the first one made; it makes that anew, under another number perhaps */
 	int64_t		 at_ns;			/* its effects bear this time; 0: that of now */
 	uint64_t	 next_offset;		/* READDIR: where the listing goes on */
 	struct { uint64_t id; bool exclusive; } locks[CALL_LOCKS_MAX];	/* of the kernel's */

@@ -102,18 +102,12 @@ speaks_of(const struct call *c, uint64_t ino)
 	    c->op.victim == ino || c->op.moved == ino;
 }
 
-static bool
-makes(const struct call *c)
-{
-	return c->type == OP_CREATE || c->type == OP_MKNOD || c->type == OP_MKDIR || c->type == OP_SYMLINK;
-}
-
 /*
  * Did anybody else change it, or its names, ever?  Or what it was made in, so
  * that the making was given up?  Or we, after we had lost what comes now?
  */
 static bool
-touched_itself(const struct diary *d, uint64_t ino)
+touched(const struct diary *d, uint64_t ino)
 {
 	const struct judge *j = d->sim->judge;
 
@@ -121,31 +115,12 @@ touched_itself(const struct diary *d, uint64_t ino)
 		const struct call *c = j->calls[i];
 		bool own = c->mount->client == d->client;
 
+		/* Run again, the journal speaks on of what it made by the number of the first time. */
+		if (own && c->error == 0 && c->type != OP_LOOKUP && c->made == ino && c->child > ino && touched(d, c->child))
+			return true;
 		if (c->error != 0 || !changes(c) || !speaks_of(c, ino))
 			continue;
 		if (!own || (c->lost && c->child == ino) || (d->loss != 0 && !c->given && c->done >= d->loss))
-			return true;
-	}
-	return false;
-}
-
-/* Or what was made in its stead, under that name, when it had been lost? */
-static bool
-touched(const struct diary *d, uint64_t ino)
-{
-	const struct judge *j = d->sim->judge;
-	const struct call *made = NULL;
-
-	if (touched_itself(d, ino))
-		return true;
-	for (size_t i = 0; i < j->calls_count && made == NULL; i++)
-		if (makes(j->calls[i]) && j->calls[i]->child == ino)
-			made = j->calls[i];
-	for (size_t i = 0; i < j->calls_count && made != NULL; i++) {
-		const struct call *c = j->calls[i];
-
-		if ((c->redo || c->given) && makes(c) && c->error == 0 && c->mount->client == d->client && c->child != ino &&
-		    c->ino == made->ino && c->name == made->name && touched_itself(d, c->child))
 			return true;
 	}
 	return false;
@@ -682,8 +657,10 @@ diary_describe(struct call *c, const struct op *op)
 	if (op->type == OP_WRITE || op->type == OP_SETXATTR)
 		c->tag = pattern_keep(op->data);
 	c->rerun = op->replay != NULL && !op->replay->trusted;
-	if (op->replay != NULL)
+	if (op->replay != NULL) {
+		c->made = op->replay->entry->child;
 		c->at_ns = op->replay->entry->when.tv_sec * INT64_C(1000000000) + op->replay->entry->when.tv_nsec;
+	}
 }
 
 static void

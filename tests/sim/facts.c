@@ -4,6 +4,7 @@
  */
 #include "tests/sim/facts.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,8 +191,9 @@ follow(struct facts *f, const struct call *c, bool after)
 				fact_of(f, doubt[i])->doubtful = true;
 		return;
 	}
-	/* A name may be known without its inode being leased; attributes and content may not. */
-	if (c->error == 0 && (c->has_attr || c->type == OP_READ || c->type == OP_LSEEK || facts_changes_content(c))) {
+	/* A name may be known without its inode being leased; attributes and content may not.  ENXIO tells of content, too. */
+	if ((c->error == 0 && (c->has_attr || c->type == OP_READ || c->type == OP_LSEEK || facts_changes_content(c))) ||
+	    (c->error == -ENXIO && c->type == OP_LSEEK)) {
 		shown(f, c, c->type == OP_LOOKUP ? 0 : c->ino);
 		shown(f, c, c->child);
 	}

@@ -10,7 +10,7 @@ noinst_PROGRAMS += tests/tools/forgetfs
 tests_tools_forgetfs_SOURCES = tests/tools/forgetfs.c tests/tools/disk.c tests/tools/disk.h
 tests_tools_forgetfs_LDADD = $(FUSE_LIBS)
 TESTS += tests/tools/test_forgetfs.sh
-EXTRA_DIST += tests/tools/test_forgetfs.sh
+EXTRA_DIST += tests/tools/test_forgetfs.sh tests/tools/deaffs.py
 
 # nuage with delays (fs/delay.h): those files once more, and all else as it is.
 noinst_PROGRAMS += tests/tools/nuage-delay

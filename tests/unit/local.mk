@@ -84,6 +84,18 @@ tests_unit_test_server_read_SOURCES = tests/unit/test_server_read.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_read_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_account
+TESTS += tests/unit/test_server_account
+tests_unit_test_server_account_SOURCES = tests/unit/test_server_account.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_account_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_server_edges
+TESTS += tests/unit/test_server_edges
+tests_unit_test_server_edges_SOURCES = tests/unit/test_server_edges.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_edges_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_hostile
 TESTS += tests/unit/test_server_hostile
 tests_unit_test_server_hostile_SOURCES = tests/unit/test_server_hostile.c \
@@ -244,6 +256,11 @@ check_PROGRAMS += tests/unit/test_client_whole
 TESTS += tests/unit/test_client_whole
 tests_unit_test_client_whole_SOURCES = tests/unit/test_client_whole.c $(whole_test_common)
 tests_unit_test_client_whole_LDADD = $(WHOLE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_refusals
+TESTS += tests/unit/test_client_refusals
+tests_unit_test_client_refusals_SOURCES = tests/unit/test_client_refusals.c $(whole_test_common)
+tests_unit_test_client_refusals_LDADD = $(WHOLE_TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_client_limits
 TESTS += tests/unit/test_client_limits

@@ -187,6 +187,27 @@ test_pair(void)
 	engine_free(engine);
 }
 
+/* Between the two the process, or its machine, stood still. */
+static void
+test_late(void)
+{
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	pass(20000);
+	ok(look_up(b, "y") == -ESTALE, "the new name long after the old one is of the same call all the same");
+	pass(20000);
+	ok(look_up(b, "y") == -ESTALE, "and so is the kernel's asking again");
+	engine_free(engine);
+
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	pass(20000);
+	ok(look_up(OID_ROOT, "b") == 0 && look_up(b, "y") == 0, "what was looked up long before is no part of a pair");
+	engine_free(engine);
+}
+
 static void
 test_held(void)
 {
@@ -295,6 +316,7 @@ main(void)
 
 	keys = volume_keys_new(key, volume);
 	test_pair();
+	test_late();
 	test_held();
 	test_gone();
 	test_others();

@@ -155,7 +155,7 @@ test_locked_pages(void)
 	world_recall(FAR, 7, MODE_NONE, 9);
 	world_answer(STATUS_OK);
 	world_invalidated(FAR, false, 0);
-	ok(world_swept(FAR, 2) && released(FAR) >= 0 && world_sane(), "all of it is given back so, too");
+	ok(world_swept(FAR, 2) && world_swept(FAR, 0) && released(FAR) >= 0 && world_sane(), "all of it is given back so, too");
 	world_teardown();
 }
 
@@ -433,6 +433,34 @@ test_turns(void)
 	ok(released(OID_ROOT) < 0, "an older operation that waits keeps what it has");
 	world_recall(OID_ROOT, 0, MODE_NONE, 3);
 	ok(released(OID_ROOT) >= 0, "but not from one that is older still");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	world_collect();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* A server that has started again may give the same ticket to another operation: neither is older then. */
+static void
+test_turns_anew(void)
+{
+	struct op op = { .type = OP_LINK, .ino = FAR, .ino2 = OID_ROOT, .name = world_text("l") };
+	struct msg_attached again = { .session = 1, .boot = 2, .term_ms = TERM_MS, .sessions = 2, .credit = CREDIT_MAX, .sequence = 1000 };
+
+	world_setup();
+	world_submit(&op);
+	world_grant(w.last_read, 5, NULL, 0);
+	engine_detached(w.engine);
+	engine_attached(w.engine, &again, false);
+	world_collect();
+	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
+	world_collect();
+	ok(world_wanted(FAR, MODE_EXCLUSIVE) && w.read.ticket == 0, "an operation has no ticket of a server that has started again");
+	world_forget();
+	world_recall(OID_ROOT, 0, MODE_NONE, 9);
+	ok(released(OID_ROOT) >= 0, "and is older than nobody there");
+	world_grant(w.last_read, 10, NULL, 0);
+	ok(w.read.ticket == 10, "before it is given one");
 	engine_detached(w.engine);
 	engine_interrupt(w.engine, &op);
 	world_collect();
@@ -740,6 +768,7 @@ main(void)
 	test_answer_after_loss();
 	test_rename_lease();
 	test_turns();
+	test_turns_anew();
 	test_by_turns();
 	test_served_while_flushing();
 	test_stronger_recall();

@@ -134,7 +134,7 @@ list(struct mount *m, uint64_t ino)
 	size_t len = 0;
 
 	do {
-		at = done(m, .type = OP_READDIR, .ino = ino, .handle = handle, .offset = at, .size = 65536).offset;
+		at = done(m, .type = OP_READDIR, .ino = ino, .handle = handle, .offset = at, .size = 65536, .plus = true).offset;
 		memcpy(names + len, m->told, m->told_len);
 		len += m->told_len;
 	} while (m->told_len > 0);
@@ -196,6 +196,7 @@ bytes_of_files(void)
 	done(here, .type = OP_WRITE, .ino = f, .handle = h, BYTES(large, LARGE));
 	done(here, .type = OP_FSYNC, .ino = f, .handle = h);
 	done(here, .type = OP_WRITE, .ino = f, .handle = h, .offset = 1000, BYTES("patch", 5));
+	done(here, .type = OP_WRITE, .ino = f, .handle = h, .offset = 200000, BYTES("more", 4));
 	done(here, .type = OP_READ, .ino = f, .handle = h, .offset = 998, .size = 9);
 	expect(here->told_len == 9 && memcmp(here->told + 2, "patch", 5) == 0);
 	done(here, .type = OP_FALLOCATE, .ino = f, .handle = h, .offset = 70000, .size = 70000,
@@ -219,6 +220,7 @@ bytes_of_files(void)
 	done(here, .type = OP_SYNC);
 	memcpy(should, large, LARGE);
 	memcpy(should + 1000, "patch", 5);
+	memcpy(should + 200000, "more", 4);
 	memset(should + 70000, 0, 70000);
 	memset(should + LARGE - 100, 0, 100);
 	content(judge, find(judge, OID_ROOT, "f"));
@@ -540,7 +542,7 @@ many_answers(void)
 int
 main(int argc, char **argv)
 {
-	static const unsigned spells[] = { 1, 8, 40 };
+	static const unsigned spells[] = { 1, 8, 100 };
 
 	for (size_t i = 0; i < LARGE; i++)
 		large[i] = (uint8_t)(i * 7 + i / 251);

@@ -88,26 +88,30 @@ list_error(struct mount *m, uint64_t ino)
 
 /* ---- what does not open ---- */
 
+static bool garbled;		/* not sealed by another key, but something else */
+
 /* A mount that knows nothing, to which records of a kind, or cells, do not open. */
 static void
 blind(uint32_t kinds, bool no_cells)
 {
 	if (there->engine != NULL) {
-		all.unopened = 0;
+		all.unopened = all.garbled = 0;
 		all.no_cells = false;
 		does(there, .type = OP_SYNC);
 		mount_stop(there);
 	}
-	all.unopened = kinds;
+	all.unopened = garbled ? 0 : kinds;
+	all.garbled = garbled ? kinds : 0;
 	all.no_cells = no_cells;
 	mount_start(there, NULL);
 }
 
 static void
-damaged(void)
+damaged(bool garbled_ones)
 {
 	uint64_t small, big, d, h;
 
+	garbled = garbled_ones;
 	begin();
 	small = make_file("small", "hello", 5);
 	big = make_file("big", large, LARGE);
@@ -143,7 +147,7 @@ damaged(void)
 	ok(does(there, .type = OP_RENAME, .ino = OID_ROOT, NAMED("d"), .ino2 = does(there, .type = OP_LOOKUP, .ino = d,
 	    NAMED("e")).child, NAMED2("d")).error == -EIO, "where a directory lies: nothing is moved below it");
 	blind(1 << KIND_META, false);
-	ok(does(there, .type = OP_META).error == -EBADMSG, "the volume's features");
+	ok(does(there, .type = OP_META).error == (garbled ? -ENOTSUP : -EBADMSG), "the volume's features");
 	blind(0, true);
 	ok(read_error(there, big) == -EIO, "a block that does not open");
 	all.no_cells = false;
@@ -298,7 +302,8 @@ main(void)
 {
 	for (size_t i = 0; i < LARGE; i++)
 		large[i] = (uint8_t)(i * 7 + i / 251);
-	damaged();
+	damaged(false);
+	damaged(true);
 	attributes();
 	ids();
 	pieces();

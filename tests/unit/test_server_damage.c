@@ -9,6 +9,7 @@
 #include "tests/unit/server_world.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,8 @@ static uint64_t f;		/* the first file; the second is open and has no name */
 static void
 make_everything(void)
 {
-	static const uint8_t hash[KEY_SIZE] = { 7 };
+	static const uint8_t token[SECRET_SIZE] = { 7 };
+	uint8_t hash[KEY_SIZE];
 	struct msg_change changes[4];
 	struct msg_base bases[2];
 	const struct msg_committed *done;
@@ -92,6 +94,7 @@ make_everything(void)
 	/* One of a commit that was rejected. */
 	changes[0] = change_attr(f);
 	client_commit(&b, NULL, 0, changes, 1);
+	crypto_generichash(hash, sizeof hash, token, sizeof token, NULL, 0);
 	server_invite(w.server, hash, 1000, &pos);
 	world_sync(&w);
 }
@@ -202,6 +205,18 @@ change_it(void)
 	world_pass(&w, 2000);
 }
 
+/* What devices ask for beside the tree. */
+static void
+ask_for_account(void)
+{
+	struct message list = { .type = MSG_volume_list }, wrap = { .type = MSG_wrap_get }, redeem = { .type = MSG_redeem,
+	    .redeem = { .token = { 7 } } };
+
+	world_send(&w, world_connect(&w, 1), &list);
+	world_send(&w, world_connect(&w, 99), &wrap);
+	world_send(&w, world_connect(&w, 50), &redeem);
+}
+
 /* A client comes and asks for everything; the answers may be what they want. */
 static void
 ask(void)
@@ -219,6 +234,7 @@ ask(void)
 	}
 	client_pin(&a, f + 1, false);
 	client_put(&a, 5);
+	ask_for_account();
 	change_it();
 }
 

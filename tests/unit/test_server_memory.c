@@ -288,7 +288,7 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, b->control, (struct message){ .type = MSG_reclaim, .reclaim = { .last = 1, .leases = { leases, 1 } } });
 	world_pass(w, 300);
 	fine &= say(w, a->control, (struct message){ .type = MSG_bye });
-	world_pass(w, 300);
+	world_pass(w, 1000);
 	return fine;
 }
 
@@ -304,7 +304,8 @@ run(unsigned n, int error, bool *ret_fine)
 	unsigned *count = error == 0 ? &allocator.count : &disk.count;
 	bool reached;
 
-	world_init(&w, NULL);
+	/* Long enough for what the script puts, and not for what it leaves. */
+	world_init(&w, &(struct server_config){ .idle_ms = 200, .fresh_ms = 400 });
 	real = w.store->ops;
 	ops = *real;
 	ops.get = guarded_get;

@@ -166,9 +166,14 @@ static void
 spoil(const struct whole *all, const struct message *m)
 {
 	for (uint32_t i = 0; m->type == MSG_granted && i < m->granted.answers.count; i++)
-		for (uint32_t k = 0; k < m->granted.answers.at[i].records.count; k++)
-			if (all->unopened >> m->granted.answers.at[i].records.at[k].kind & 1)
-				m->granted.answers.at[i].records.at[k].value.data = NULL;
+		for (uint32_t k = 0; k < m->granted.answers.at[i].records.count; k++) {
+			struct msg_record *r = &m->granted.answers.at[i].records.at[k];
+
+			if (all->unopened >> r->kind & 1)
+				r->value.data = NULL;
+			if (all->garbled >> r->kind & 1)
+				r->value = (struct bytes){ (const uint8_t *)"\377\377\377", 3 };
+		}
 }
 
 /* Hands on what the server said, in order. */

@@ -36,6 +36,7 @@ struct whole {
 	struct mount	 mounts[MOUNTS];
 	struct volume_keys *keys;
 	uint32_t	 unopened;		/* records of these kinds (1 << kind) do not open on their way to a client */
+	uint32_t	 garbled;		/* records of these open to something else */
 	bool		 no_cells;		/* nor do cells of blocks */
 	uint32_t	 oids;			/* at most so many with an attachment, or 0 */
 };

@@ -1,0 +1,180 @@
+/*
+ * test_server_edges.c - what the server meets at the edge of its rules: forms
+ * of changes that are none, blocks whose ids begin alike, sessions that are of
+ * another volume or too many, claims of what there is not.
+ */
+#include "tests/unit/server_world.h"
+
+#include <string.h>
+
+#include "tests/sim/memstore.h"
+#include "tests/tap.h"
+
+static struct world w;
+static struct client a, b;
+
+static enum status
+attach(uint8_t device, struct msg_attach how)
+{
+	struct message m = { .type = MSG_attach, .attach = how };
+	uint64_t conn = world_connect(&w, device);
+	const struct message *done;
+
+	memcpy(m.attach.volume, world_volume, VOLUME_ID_SIZE);
+	world_send(&w, conn, &m);
+	if (world_take(&w, conn, MSG_attached) != NULL)
+		return STATUS_OK;
+	done = world_take(&w, conn, MSG_done);
+	return done == NULL ? STATUS_COUNT : done->done.status;
+}
+
+/* The status of a commit of one change, by a client that has nothing else to do. */
+static enum status
+form(struct msg_change change)
+{
+	const struct msg_committed *done;
+	enum status status;
+
+	a = client_new(&w, 1);
+	done = client_commit(&a, NULL, 0, &change, 1);
+	status = done != NULL ? done->status : world_closed(&w, a.control) ? STATUS_INVALID : STATUS_COUNT;
+	return status;
+}
+
+static void
+test_forms(void)
+{
+	static const uint8_t large[VALUE_MAX], blocks[REFS_MAX][ID_SIZE];
+	struct msg_change change;
+
+	world_init(&w, NULL);
+	change = change_cut(OID_ROOT, KIND_XATTR);
+	change.value = (struct bytes){ large, 1 };
+	ok(form(change) == STATUS_INVALID, "a range that is deleted has no value");
+	change = change_cut(OID_ROOT, KIND_XATTR);
+	change.brefs.at = (const void *)block_name(5);
+	change.brefs.count = 1;
+	ok(form(change) == STATUS_INVALID, "nor references");
+	change = change_cut(OID_ROOT, KIND_XATTR);
+	change.subkey = (struct bytes){ block_name(9), TOKEN_SIZE };
+	change.to = (struct bytes){ block_name(8), TOKEN_SIZE };
+	ok(form(change) == STATUS_INVALID, "and does not end before it begins");
+	change = change_attr(OID_ROOT);
+	change.to = (struct bytes){ block_name(9), TOKEN_SIZE };
+	ok(form(change) == STATUS_INVALID, "a record is no range");
+	change = change_unlink(OID_ROOT, 1);
+	change.value = (struct bytes){ large, 1 };
+	ok(form(change) == STATUS_INVALID, "one that is deleted has no value");
+	change = change_attr(OID_ROOT);
+	change.orefs.at = &(uint64_t){ OID_ROOT };
+	change.orefs.count = 1;
+	ok(form(change) == STATUS_INVALID, "attributes refer to nothing");
+	change = change_region(OID_ROOT, 0, 5);
+	change.brefs.at = (const uint8_t (*)[ID_SIZE])blocks;
+	change.brefs.count = REFS_MAX;
+	change.value = (struct bytes){ large, VALUE_MAX };
+	ok(form(change) == STATUS_INVALID, "nor is a record larger than its row");
+	ok(form(change_attr(OID_ROOT)) == STATUS_OK && world_check(&w), "one that is right is taken");
+	world_done(&w);
+}
+
+/* A range between records that the same commit writes. */
+static void
+test_range(void)
+{
+	struct msg_change changes[5], cut = change_cut(OID_ROOT, KIND_XATTR);
+	const struct msg_committed *done;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
+	changes[0] = change_attr(OID_ROOT);
+	for (uint8_t i = 1; i <= 3; i++)
+		changes[i] = (struct msg_change){ .op = CHANGE_PUT, .oid = OID_ROOT, .kind = KIND_XATTR,
+		    .subkey = { block_name(i), TOKEN_SIZE }, .value = { (const uint8_t *)"value", 5 } };
+	cut.subkey = cut.to = (struct bytes){ block_name(2), TOKEN_SIZE };
+	changes[4] = cut;
+	done = client_commit(&a, NULL, 0, changes, 5);
+	ok(done != NULL && done->status == STATUS_OK, "records, and a range that is one of them");
+	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->records.count == 3, "what is beside the range stays");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+static void
+test_alike(void)
+{
+	struct msg_change changes[4];
+	struct msg_small_block blocks[2] = { { .data = { block_name(1), 20 } }, { .data = { block_name(2), 20 } } };
+	struct message m = { .type = MSG_commit, .commit = { .sequence = 1, .changes = { changes, 4 }, .blocks = { blocks, 2 } } };
+	const struct message *done;
+	uint8_t one[ID_SIZE] = { 7, 7, 7, 7, 7, 7, 7, 7, 1 }, two[ID_SIZE] = { 7, 7, 7, 7, 7, 7, 7, 7, 2 };
+	static uint8_t both[2][ID_SIZE];
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
+	memcpy(blocks[0].id, one, ID_SIZE);
+	memcpy(blocks[1].id, two, ID_SIZE);
+	changes[0] = change_attr(OID_ROOT);
+	changes[1] = change_attr(a.at.first_oid);
+	changes[2] = change_entry(OID_ROOT, 1, a.at.first_oid);
+	changes[3] = change_region(a.at.first_oid, 0, 1);
+	memcpy(both[0], one, ID_SIZE);
+	memcpy(both[1], two, ID_SIZE);
+	changes[3].brefs.at = (const uint8_t (*)[ID_SIZE])both;
+	changes[3].brefs.count = 2;
+	world_send(&w, a.control, &m);
+	done = world_take(&w, a.control, MSG_committed);
+	ok(done != NULL && done->committed.status == STATUS_OK && world_check(&w), "blocks whose ids begin alike are two");
+	world_done(&w);
+}
+
+static void
+test_sessions(void)
+{
+	struct message create = { .type = MSG_volume_create, .volume_create = { .name = { (const uint8_t *)"more", 4 },
+	    .volume = { 20 }, .recovery = { 98 }, .wrap = { (const uint8_t *)"wrap", 4 } } };
+	struct message other = { .type = MSG_attach, .attach = { .generation = 9 } };
+	struct msg_attach replaces = { .lane = LANE_CONTROL };
+	struct msg_reclaimed told;
+	struct msg_lease claims[] = { { .oid = OID_ROOT, .mode = MODE_NONE } };
+	const struct message *done;
+	uint64_t conn;
+
+	world_init(&w, &(struct server_config){ .sessions_max = 2 });
+	ok(attach(1, (struct msg_attach){ .lane = LANE_BULK, .generation = 1 }) == STATUS_INVALID, "the bulk lane makes no session");
+	a = client_new(&w, 1);
+	world_send(&w, a.control, &(struct message){ .type = MSG_attach, .attach = { .generation = 5 } });
+	ok(world_closed(&w, a.control), "a connection is attached once");
+	client_attach(&a);
+	client_reclaim(&a, claims, 1, &told);
+	ok(told.lost.count == 1, "nobody claims by a mode that is none");
+	b = client_new(&w, 2);
+	ok(attach(3, (struct msg_attach){ .lane = LANE_CONTROL, .generation = 1 }) == STATUS_BUSY, "sessions have a limit");
+	replaces.replaces = a.at.session;
+	conn = w.next_conn + 1;
+	world_proof(conn, a.at.secret, replaces.replaces_proof);
+	ok(attach(1, replaces) == STATUS_OK, "one that ends another is none more");
+	create.id = 0;
+	conn = world_connect(&w, 1);
+	world_send(&w, conn, &create);
+	other.attach.session = b.at.session;
+	memcpy(other.attach.volume, create.volume_create.volume, VOLUME_ID_SIZE);
+	conn = world_connect(&w, 1);
+	world_send(&w, conn, &other);
+	done = world_take(&w, conn, MSG_done);
+	ok(done != NULL && done->done.status == STATUS_NOENT, "a session is of one volume");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
+int
+main(void)
+{
+	test_forms();
+	test_range();
+	test_alike();
+	test_sessions();
+	return tap_done();
+}
