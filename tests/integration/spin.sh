@@ -1,7 +1,7 @@
 #!/bin/bash
 # spin.sh - whatever a mount or a server waits for, it waits asleep: at most fifty wake-ups a second, 2 % of a core.
 #
-# Each state is one in which something is due that cannot be done.
+# In each state something is due that cannot be done.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh" || exit 1
 . "$top_srcdir/tests/sshd.sh" || exit 1
 needs fuse netns root
@@ -43,7 +43,6 @@ waits() {	# NAME SECONDS-BEFORE PID...
 }
 
 is_offline() { client "$1" status --json "$(mnt "$1")" | grep -q '"offline": true'; }
-waits_in_journal() { [ "$(fact "$1" waiting_objects)" -gt 0 ]; }
 
 configure_server term_ms 6000
 configure_server skew_ms 1000
@@ -101,16 +100,15 @@ start_server
 fallocate -l "$(($(df --output=avail -B1 "$server_data" | tail -n 1) - (8 << 20)))" "$server_data/filler"
 waits "a server that is full, and work that waits" 12 "$ann" "$server_pid"
 
-# And what is lost meanwhile cannot be done again.
+# And somebody wants what it cannot bring.
 mount_client bob vol
 bob=${client_pids[bob]}
-kill -STOP "$ann"
-timeout 60 chmod 600 "$B/seen"
-kill -CONT "$ann"
-must wait_for 20 waits_in_journal ann
-waits "what was lost and cannot be done again" 5 "$ann" "$bob" "$server_pid"
+( timeout 60 chmod 750 "$B" ) &
+helper_pids+=($!)
+waits "... that another wants to change" 5 "$ann" "$bob" "$server_pid"
 rm "$server_data/filler"
 must wait_for 60 flush_client ann
+wait "${helper_pids[-1]}"
 
 # The client's own disk.
 fallocate -l "$(($(df --output=avail -B1 "$T/ann.disk" | tail -n 1) - 4096))" "$T/ann.disk/filler"
