@@ -277,6 +277,7 @@ struct engine {
 	uint64_t	 retry_at;
 	uint64_t	 frees;			/* commits acknowledged that remove something */
 	uint64_t	 again_at;		/* then blocks refused are stored again, for space may have come */
+	bool		 probing;		/* one of them is, before the others */
 	uint32_t	 busy_ms;		/* how long the next thing waits that the server is too busy for */
 	uint64_t	 busy_until;		/* it was lately */
 	uint64_t	 reread_at;		/* READs it refused go again then; 0: there are none */
@@ -308,6 +309,7 @@ struct engine {
 	/* As the last tick left it, for due.c. */
 	struct { uint64_t at, losses; uint32_t sessions; bool attached, trimmed; } ticked;
 	bool		 unanswered;		/* some operation is done, and waits for memory to say so */
+	bool		 meta_left;		/* somebody wanted META: its reader looks at it anew */
 };
 
 /* ---- action.c ---- */
@@ -611,6 +613,8 @@ void		 full_refused(struct engine *e, int error);
  * way, and f is stored again.
  */
 bool		 full_old_news(struct engine *e, const struct flush_state *f);
+void		 full_store_again(struct engine *e);	/* blocks that were refused */
+void		 full_stored(struct engine *e, const struct flush_state *f);	/* or it was refused */
 void		 full_committed(struct engine *e, const struct commit *c);
 
 /* ---- supply.c ---- */
@@ -633,6 +637,7 @@ void		 data_settle_all(struct engine *e);
 void		 data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size);
 void		 data_arrived_all(struct engine *e, uint64_t number);
 void		 data_flush_step(struct engine *e);
+void		 data_store(struct engine *e, struct flush_state *f);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
 /* This ATTR is the server's. */

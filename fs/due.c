@@ -29,6 +29,7 @@ due_ticked(struct engine *e, bool trimmed)
 	e->ticked.sessions = e->sessions;
 	e->ticked.losses = e->journal.losses;
 	e->ticked.trimmed = trimmed;
+	e->meta_left = false;
 }
 
 /* Something that only a tick looks at is not as the last one left it. */
@@ -38,7 +39,7 @@ changed(const struct engine *e)
 	bool valid = lease_valid(e);
 
 	return e->ticked.attached != e->attached || e->ticked.sessions != e->sessions ||
-	    e->ticked.losses != e->journal.losses || (valid ? e->expired : !e->expired && !e->offline) ||
+	    e->ticked.losses != e->journal.losses || e->meta_left || (valid ? e->expired : !e->expired && !e->offline) ||
 	    (!valid && e->credit.told != 0) || (e->kept_long && e->sessions > 1 && !e->offline);
 }
 

@@ -9,6 +9,10 @@
  * without credit: offline, out of a journal, or before a disk was filled by
  * others.
  *
+ * Of blocks that were refused the smallest tells whether there is space by now:
+ * each takes time to seal, and there may be a hundred megabytes of them.  Once
+ * it is stored, or not answered for PROBE_MS, all go.
+ *
  * A refusal is no news while a removal is on its way that the server may not
  * have known of: what follows rm finds its space, as on a local disk.
  */
@@ -17,12 +21,14 @@
 enum {
 	RETRY_MS	= 1000,
 	AGAIN_MS	= 100,
+	PROBE_MS	= 1000,
 };
 
 void
 full_refused(struct engine *e, int error)
 {
 	e->error = error;
+	e->probing = false;
 	e->refusals++;
 	e->retry_at = e->now_ms + RETRY_MS;
 	wake(e, WAIT_FLUSH, 0);
@@ -59,6 +65,34 @@ full_freeing(struct engine *e)
 	}
 	e->freeze_wanted |= frees;
 	return frees;
+}
+
+void
+full_store_again(struct engine *e)
+{
+	struct flush_state *f, *least = NULL;
+
+	if (e->probing && e->now_ms < e->again_at)
+		return;
+	TAILQ_FOREACH(f, &e->flushes, all_link)
+		if (f->failed && e->error != -ENOSPC)
+			data_store(e, f);
+		else if (f->failed && (least == NULL || f->flush.len < least->flush.len))
+			least = f;
+	e->probing = least != NULL;
+	if (least == NULL)
+		return;
+	e->again_at = e->now_ms + PROBE_MS;
+	data_store(e, least);
+}
+
+void
+full_stored(struct engine *e, const struct flush_state *f)
+{
+	if (!e->probing || !f->stored)
+		return;
+	e->probing = false;
+	e->again_at = e->now_ms + 1;	/* at the next tick */
 }
 
 bool

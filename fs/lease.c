@@ -146,6 +146,7 @@ lease_release(struct engine *e, struct object *o, enum mode kept)
 		object_pin(e, o, true);
 	give_back(e, o, kept);
 	o->mode = kept;
+	e->meta_left |= o->oid == OID_META;
 	if (kept == MODE_NONE) {
 		keep_changed(e, o);
 		scout_forgotten(e, o);

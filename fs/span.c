@@ -303,8 +303,8 @@ flush_free(struct engine *e, struct flush_state *f)
 	free(f);
 }
 
-static void
-store(struct engine *e, struct flush_state *f)
+void
+data_store(struct engine *e, struct flush_state *f)
 {
 	struct action *a = action_add(e, ACTION_STORE);
 
@@ -346,7 +346,7 @@ freeze_span(struct engine *e, struct object *o, struct span *s)
 	s->size = o->attr.size;
 	s->pending = s->count;
 	for (struct flush_state *f = TAILQ_FIRST(&s->flushes); f != NULL; f = TAILQ_NEXT(f, link))
-		store(e, f);
+		data_store(e, f);
 	return 0;
 }
 
@@ -590,16 +590,13 @@ void
 data_flush_step(struct engine *e)
 {
 	struct object *o, *next;
-	struct flush_state *f;
 
 	for (o = TAILQ_FIRST(&e->flushing); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, flush_link);
 		flush_object(e, o);
 	}
 	if (e->now_ms >= (e->error == 0 ? e->again_at : e->retry_at))
-		TAILQ_FOREACH(f, &e->flushes, all_link)
-			if (f->failed)
-				store(e, f);
+		full_store_again(e);
 }
 
 void
@@ -613,6 +610,7 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	f->stored = error == 0;
 	if (f->stored)
 		credit_stored(e, f);
+	full_stored(e, f);
 	if (s == NULL && !f->kept) {
 		flush_free(e, f);	/* its bytes were cut away meanwhile */
 		return;

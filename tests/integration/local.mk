@@ -22,6 +22,7 @@ INTEGRATION_TESTS = \
 	tests/integration/ssh_dropbear.sh \
 	tests/integration/ssh_door.sh \
 	tests/integration/idle.sh \
+	tests/integration/spin.sh \
 	tests/integration/guard.sh \
 	tests/integration/cli.sh \
 	tests/integration/ssh_config.sh \

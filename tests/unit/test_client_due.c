@@ -213,6 +213,73 @@ test_refused(void)
 	hear(1);
 	pass_idly(100, NULL);
 	ok(w.store_count == 1, "and at once when it says that there is some");
+	world_stored(world_take_store());
+	world_answer_all();
+	world_teardown();
+}
+
+/* The volume may have become one that this program must not touch. */
+static void
+test_meta(void)
+{
+	idle(OFFLINE_NEVER);
+	hear(2);
+	pass_idly(200, NULL);
+	ok(engine_lease(w.engine, OID_META) != MODE_NONE && rest() > 1000, "what the volume is is known, and nothing due");
+	world_recall(OID_META, 0, MODE_NONE, 1);
+	ok(engine_lease(w.engine, OID_META) == MODE_NONE && rest() <= 100, "that somebody wants it is looked at soon");
+	pass_idly(200, NULL);
+	ok(rest() > 1000, "once");
+	world_teardown();
+}
+
+/* Of many the smallest asks for all. */
+static void
+test_many_refused(void)
+{
+	struct engine_config config = { .offline = OFFLINE_NEVER };
+	uint64_t ino, handle;
+	struct flush *f;
+
+	world_setup_as(&config);
+	ino = world_create("a", &handle);
+	world_sync();
+	hear(1);
+	for (unsigned i = 0; i < 5; i++)
+		world_write(ino, handle, (uint64_t)i << 20, i == 3 ? 100000 : 200000);
+	pass_idly(2000, NULL);
+	ok(w.store_count == 5, "five blocks go to the server,");
+	while (w.store_count > 0) {
+		engine_stored(w.engine, world_take_store(), -ENOSPC);
+		world_collect();
+	}
+	pass_idly(1100, NULL);
+	ok(w.store_count == 1 && w.stores[0]->len == 100000, "and when it has refused them the smallest is tried again");
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
+	engine_stored(w.engine, world_take_store(), -ENOSPC);
+	world_collect();
+	pass_idly(900, NULL);
+	ok(w.store_count == 0, "after a while");
+	pass_idly(300, NULL);
+	f = w.store_count == 1 ? world_take_store() : NULL;
+	ok(f != NULL && f->len == 100000, "once more");
+	pass_idly(2000, NULL);
+	ok(w.store_count == 4, "while it does not say a thing the others do not wait for it for long");
+	while (w.store_count > 0) {
+		engine_stored(w.engine, world_take_store(), -ENOSPC);
+		world_collect();
+	}
+	engine_stored(w.engine, f, -ENOSPC);
+	world_collect();
+	pass_idly(1100, NULL);
+	world_stored(world_take_store());
+	pass_idly(200, NULL);
+	ok(w.store_count == 4, "and when it is taken all go");
+	world_answer_all();
+	pass_idly(2000, NULL);
+	world_answer_all();
+	ok(status().dirty_objects == 0 && world_sane(), "and are");
 	world_teardown();
 }
 
@@ -225,5 +292,7 @@ main(void)
 	test_cut_off();
 	test_offline();
 	test_refused();
+	test_many_refused();
+	test_meta();
 	return tap_done();
 }
