@@ -91,6 +91,9 @@ test_forms(void)
 static void
 test_range(void)
 {
+	struct msg_want all = { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .to = { block_name(255), SUBKEY_MAX },
+	    .limit = 100 };
+	const struct message *m;
 	struct msg_change changes[5], cut = change_cut(OID_ROOT, KIND_XATTR);
 	const struct msg_committed *done;
 
@@ -100,12 +103,15 @@ test_range(void)
 	changes[0] = change_attr(OID_ROOT);
 	for (uint8_t i = 1; i <= 3; i++)
 		changes[i] = (struct msg_change){ .op = CHANGE_PUT, .oid = OID_ROOT, .kind = KIND_XATTR,
-		    .subkey = { block_name(i), TOKEN_SIZE }, .value = { (const uint8_t *)"value", 5 } };
+		    .subkey = { block_name(i), TOKEN_SIZE }, .value = { (const uint8_t *)"value", i < 3 ? 5 : 0 } };
 	cut.subkey = cut.to = (struct bytes){ block_name(2), TOKEN_SIZE };
 	changes[4] = cut;
 	done = client_commit(&a, NULL, 0, changes, 5);
 	ok(done != NULL && done->status == STATUS_OK, "records, and a range that is one of them");
-	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->records.count == 3, "what is beside the range stays");
+	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->records.count == 3, "what is beside the range stays, be it empty");
+	world_send(&w, a.control, &(struct message){ .type = MSG_read, .read = { .budget = UINT32_MAX, .wants = { &all, 1 } } });
+	m = world_take(&w, a.control, MSG_granted);
+	ok(m != NULL && m->granted.answers.count == 1, "whoever has room for more than there may be gets it all");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -153,6 +159,7 @@ test_sessions(void)
 
 	world_init(&w, &(struct server_config){ .sessions_max = 2 });
 	ok(attach(1, (struct msg_attach){ .lane = LANE_BULK, .generation = 1 }) == STATUS_INVALID, "the bulk lane makes no session");
+	ok(attach(1, (struct msg_attach){ .lane = LANE_BULK + 1, .generation = 1 }) == STATUS_INVALID, "and there is no third");
 	a = client_new(&w, 1);
 	world_send(&w, a.control, &(struct message){ .type = MSG_attach, .attach = { .generation = 5 } });
 	ok(world_closed(&w, a.control), "a connection is attached once");
