@@ -126,8 +126,6 @@ full_room(struct engine *e, struct op *op)
 {
 	struct op_state *s = op->state;
 
-	if (e->error != -ENOSPC)
-		return 0;
 	if (!s->asked)
 		s->refusals = e->refusals;
 	s->asked = true;

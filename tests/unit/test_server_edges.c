@@ -7,8 +7,9 @@
 
 #include <string.h>
 
-#include "tests/sim/memstore.h"
 #include "tests/tap.h"
+
+enum { WAITS = 1024 };		/* server/wait.c: reads of one session that wait */
 
 static struct world w;
 static struct client a, b;
@@ -65,6 +66,14 @@ test_forms(void)
 	change = change_unlink(OID_ROOT, 1);
 	change.value = (struct bytes){ large, 1 };
 	ok(form(change) == STATUS_INVALID, "one that is deleted has no value");
+	change = change_unlink(OID_ROOT, 1);
+	change.orefs.at = &(uint64_t){ OID_ROOT };
+	change.orefs.count = 1;
+	ok(form(change) == STATUS_INVALID, "and refers to nothing");
+	change = change_attr(OID_ROOT);
+	change.brefs.at = (const uint8_t (*)[ID_SIZE])blocks;
+	change.brefs.count = 1;
+	ok(form(change) == STATUS_INVALID, "attributes have no blocks");
 	change = change_attr(OID_ROOT);
 	change.orefs.at = &(uint64_t){ OID_ROOT };
 	change.orefs.count = 1;
@@ -82,6 +91,9 @@ test_forms(void)
 static void
 test_range(void)
 {
+	struct msg_want all = { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .to = { block_name(255), SUBKEY_MAX },
+	    .limit = 100 };
+	const struct message *m;
 	struct msg_change changes[5], cut = change_cut(OID_ROOT, KIND_XATTR);
 	const struct msg_committed *done;
 
@@ -91,12 +103,15 @@ test_range(void)
 	changes[0] = change_attr(OID_ROOT);
 	for (uint8_t i = 1; i <= 3; i++)
 		changes[i] = (struct msg_change){ .op = CHANGE_PUT, .oid = OID_ROOT, .kind = KIND_XATTR,
-		    .subkey = { block_name(i), TOKEN_SIZE }, .value = { (const uint8_t *)"value", 5 } };
+		    .subkey = { block_name(i), TOKEN_SIZE }, .value = { (const uint8_t *)"value", i < 3 ? 5 : 0 } };
 	cut.subkey = cut.to = (struct bytes){ block_name(2), TOKEN_SIZE };
 	changes[4] = cut;
 	done = client_commit(&a, NULL, 0, changes, 5);
 	ok(done != NULL && done->status == STATUS_OK, "records, and a range that is one of them");
-	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->records.count == 3, "what is beside the range stays");
+	ok(client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->records.count == 3, "what is beside the range stays, be it empty");
+	world_send(&w, a.control, &(struct message){ .type = MSG_read, .read = { .budget = UINT32_MAX, .wants = { &all, 1 } } });
+	m = world_take(&w, a.control, MSG_granted);
+	ok(m != NULL && m->granted.answers.count == 1, "whoever has room for more than there may be gets it all");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
 }
@@ -144,6 +159,7 @@ test_sessions(void)
 
 	world_init(&w, &(struct server_config){ .sessions_max = 2 });
 	ok(attach(1, (struct msg_attach){ .lane = LANE_BULK, .generation = 1 }) == STATUS_INVALID, "the bulk lane makes no session");
+	ok(attach(1, (struct msg_attach){ .lane = LANE_BULK + 1, .generation = 1 }) == STATUS_INVALID, "and there is no third");
 	a = client_new(&w, 1);
 	world_send(&w, a.control, &(struct message){ .type = MSG_attach, .attach = { .generation = 5 } });
 	ok(world_closed(&w, a.control), "a connection is attached once");
@@ -153,6 +169,7 @@ test_sessions(void)
 	b = client_new(&w, 2);
 	ok(attach(3, (struct msg_attach){ .lane = LANE_CONTROL, .generation = 1 }) == STATUS_BUSY, "sessions have a limit");
 	replaces.replaces = a.at.session;
+	ok(attach(1, replaces) == STATUS_DENIED, "who ends one proves that it was his");
 	conn = w.next_conn + 1;
 	world_proof(conn, a.at.secret, replaces.replaces_proof);
 	ok(attach(1, replaces) == STATUS_OK, "one that ends another is none more");
@@ -169,6 +186,36 @@ test_sessions(void)
 	world_done(&w);
 }
 
+/* A server that ends with a block in its hands, and one of whom too much is asked. */
+static void
+test_much(void)
+{
+	struct message put = { .type = MSG_put, .payload = { block_name(5), ID_SIZE } };
+	struct message want = { .type = MSG_statfs, .statfs = { .want = UINT64_MAX } };
+	const struct message *m;
+	bool waits = true;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	b = client_new(&w, 2);
+	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
+	world_send(&w, b.control, &want);
+	m = world_take(&w, b.control, MSG_space);
+	ok(m != NULL && m->space.credit < UINT64_MAX && !m->space.more, "nobody is promised all there is, nor told to wait");
+	for (unsigned i = 0; i < WAITS; i++) {
+		client_lease(&b, OID_ROOT, MODE_SHARED);
+		waits &= world_take(&w, b.control, MSG_done) == NULL;
+	}
+	client_lease(&b, OID_ROOT, MODE_SHARED);
+	m = world_take(&w, b.control, MSG_done);
+	ok(waits && m != NULL && m->done.status == STATUS_BUSY, "so many reads of one session wait, and no more");
+	memcpy(put.put.id, block_name(5), ID_SIZE);
+	w.no_pump = true;
+	world_send(&w, a.bulk, &put);
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
 int
 main(void)
 {
@@ -176,5 +223,6 @@ main(void)
 	test_range();
 	test_alike();
 	test_sessions();
+	test_much();
 	return tap_done();
 }

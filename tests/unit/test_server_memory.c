@@ -245,9 +245,11 @@ script(struct world *w, struct client *a, struct client *b)
 	struct msg_change changes[] = { change_attr(g), change_entry(OID_ROOT, 2, g), change_region(f, 0, 7),
 	    change_cut(f, KIND_XATTR), change_attr(UINT64_C(1) << 40) };
 	struct msg_base bases[] = { { .oid = OID_ROOT, .version = a->sequence + 2 }, { .oid = f, .version = a->sequence + 1 } };
+	struct msg_base later = { .oid = f, .version = a->sequence + 3 };
+	struct msg_change missing = change_region(f, 1, 200);
 	struct msg_lease leases[] = { { .oid = OID_ROOT, .mode = MODE_NONE, .grant = root_grant },
 	    { .oid = f, .grant = f_grant } };
-	struct msg_pinning pins[] = { { .oid = f, .on = 1 } };
+	struct msg_pinning pins[] = { { .oid = f, .on = 1 }, { .oid = g, .on = 1 } };
 	struct message m = { .type = MSG_put, .payload = { block_name(7), ID_SIZE } };
 	bool fine = true;
 
@@ -261,11 +263,14 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, a->bulk, m);
 	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 3,
 	    .bases = { bases, 2 }, .changes = { changes, 4 } } });
+	/* Of a block that is not there: it is not consumed. */
+	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 4,
+	    .bases = { &later, 1 }, .changes = { &missing, 1 } } });
 	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .budget = 1000,
 	    .size = 99999, .wants = { wants, 3 } } });
 	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .size = 99999,
 	    .wants = { wants + 3, 1 } } });
-	fine &= say(w, a->control, (struct message){ .type = MSG_pin, .pin = { .pins = { pins, 1 } } });
+	fine &= say(w, a->control, (struct message){ .type = MSG_pin, .pin = { .pins = { pins, 2 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_release, .release = { .leases = { leases, 2 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 4,
 	    .changes = { changes + 4, 1 } } });
@@ -290,6 +295,27 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, a->control, (struct message){ .type = MSG_bye });
 	world_pass(w, 1000);
 	return fine;
+}
+
+/* A tree with a block, and a file that was unlinked while it is open. */
+static void
+furnish(struct world *w, struct client *a)
+{
+	struct msg_change changes[2];
+	struct msg_base bases[2];
+
+	*a = client_new(w, 1);
+	client_make_tree(a, 3);
+	client_pin(a, a->at.first_oid + 1, true);
+	client_put(a, 5);
+	changes[0] = change_region(a->at.first_oid, 0, 5);
+	changes[1] = change_unlink(OID_ROOT, 2);
+	bases[0] = (struct msg_base){ .oid = a->at.first_oid, .version = 1 };
+	bases[1] = (struct msg_base){ .oid = OID_ROOT, .version = 1 };
+	if (client_commit(a, bases, 2, changes, 2)->status != STATUS_OK)
+		abort();
+	client_put(a, 6);
+	world_sync(w);
 }
 
 /* False when allocation, or call of the store, `n` was never reached. */
@@ -348,11 +374,7 @@ start(unsigned n, int error, bool *ret_fine)
 	int r;
 
 	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	client_make_tree(&a, 3);
-	client_pin(&a, a.at.first_oid, true);
-	client_put(&a, 5);
-	world_sync(&w);
+	furnish(&w, &a);
 	real = w.store->ops;
 	ops = *real;
 	ops.get = guarded_get;
@@ -394,11 +416,7 @@ examine(unsigned n, int error, bool *ret_fine)
 
 	(void)error;
 	world_init(&w, NULL);
-	a = client_new(&w, 1);
-	client_make_tree(&a, 3);
-	client_pin(&a, a.at.first_oid, true);
-	client_put(&a, 5);
-	world_sync(&w);
+	furnish(&w, &a);
 	real = w.store->ops;
 	ops = *real;
 	ops.get = guarded_get;
@@ -440,6 +458,7 @@ main(void)
 	every(run, 0, 8, "allocations", 40);
 	every(run, 0, 40, "allocations", 40);
 	every(run, -EIO, 1, "calls of a store that is damaged", 40);
+	every(run, -EAGAIN, 1, "calls of a store that will have space", 40);
 	every(run, -ENOSPC, 1, "calls of a store that is full", 40);
 	every(start, 0, 1, "allocations at the start", 5);
 	every(start, -EBADMSG, 1, "calls of a damaged store at the start", 5);
