@@ -101,10 +101,11 @@ def build(cc):
 
 def run(units, seeds, apart, tight):
     """Names of what failed."""
-    # The seed of random tests is one and the same, so that the counts are.
+    # The seeds of random tests are the same each time, so that the counts are.
     env = {"NUAGE_SEED": "1", **os.environ, "top_srcdir": str(TOP), "top_builddir": str(BUILD.resolve())}
     jobs = ["--jobs", str(os.cpu_count()), "--seeds"]
     commands = [[unit] for unit in units]
+    commands += [["tests/unit/test_server_hostile", str(seed)] for seed in range(1, 5)]
     commands += [["tests/sim/nuage-sim", *jobs, seeds], ["tests/sim/nuage-sim", "--apart", *jobs, apart],
                  ["tests/sim/nuage-sim", "--tight", *jobs, tight]]
     failed = []
