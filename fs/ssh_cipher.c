@@ -229,13 +229,23 @@ start(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in, const OSSL_DISPATCH
 	return 1;
 }
 
+static OSSL_PROVIDER *loaded;		/* made once; only the end of the process takes it away */
+
+static void
+unload(void)
+{
+	OSSL_PROVIDER_unload(loaded);
+}
+
 void
 ssh_cipher_register(void)
 {
-	/* Without the other one, which is only there by itself while none is loaded, nothing else would be found. */
-	if (OSSL_PROVIDER_load(NULL, "default") != NULL && OSSL_PROVIDER_add_builtin(NULL, PROVIDER, start) == 1 &&
-	    OSSL_PROVIDER_load(NULL, PROVIDER) != NULL)
-		EVP_set_default_properties(NULL, "?provider=" PROVIDER);
+	/* Besides the default provider, which by itself is there only as long as no other is. */
+	if (OSSL_PROVIDER_add_builtin(NULL, PROVIDER, start) != 1 ||
+	    (loaded = OSSL_PROVIDER_try_load(NULL, PROVIDER, 1)) == NULL)
+		return;
+	OPENSSL_atexit(unload);
+	EVP_set_default_properties(NULL, "?provider=" PROVIDER);
 }
 
 #endif

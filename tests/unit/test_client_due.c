@@ -122,6 +122,7 @@ test_work(void)
 	idle(OFFLINE_NEVER);
 	ino = world_create("a", &handle);
 	world_write(ino, handle, 0, 1000);
+	world_run(OP_RELEASE, ino, handle);
 	ok(rest() <= 2000, "work has a time by which it is to be committed");
 	pass_idly(2000, NULL);
 	world_answer_all();
@@ -132,7 +133,8 @@ test_work(void)
 	ticks = pass_idly(60 * 1000, alone);
 	ok(ticks == 12, "then it is idle again");
 	trimmed = 0;
-	world_create("b", &handle);
+	ino = world_create("b", &handle);
+	world_run(OP_RELEASE, ino, handle);
 	pass_idly(2000, NULL);
 	world_answer_all();
 	pass_idly(300, NULL);
@@ -178,7 +180,7 @@ test_cut_off(void)
 static void
 test_offline(void)
 {
-	uint64_t handle;
+	uint64_t ino, handle;
 
 	idle(OFFLINE_ALWAYS);
 	pass_idly(2000, alone);
@@ -186,7 +188,8 @@ test_offline(void)
 	pass_idly(TERM_MS + 200, NULL);
 	ok(status().offline, "a mount goes offline when the term is over");
 	ok(pass_idly(3600 * 1000, NULL) < 3 && engine_due(w.engine) == UINT64_MAX, "and an hour offline takes no ticks");
-	world_create("a", &handle);
+	ino = world_create("a", &handle);
+	world_run(OP_RELEASE, ino, handle);
 	ok(rest() <= 2000, "what is done there has its time, too");
 	ok(pass_idly(3600 * 1000, NULL) < 10 && engine_due(w.engine) == UINT64_MAX, "after which it waits for the server");
 	engine_sleep(w.engine, true);
