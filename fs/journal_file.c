@@ -49,7 +49,8 @@ enum {
 	SEGMENTS_MAX	= 4096,
 	RESERVE		= 128 * 1024,		/* of a segment, for what is synced: a journal is run again on a full disk too */
 	LIVE_MAX	= 256 * 1024 * 1024,	/* bytes of live entries, more or less */
-	SPARE_LOW	= 2, SPARE_HIGH = 8,	/* empty segments kept ready */
+	SPARE_LOW	= 2, SPARE_HIGH = 8,	/* empty segments kept ready: at least, and at most, */
+	REST_MS		= 10 * 1000,		/* but not before none was begun for so long: making them anew is dear */
 	PAUSE_MS	= 500,
 	SYNC_MS		= 5000,			/* what lives longer is brought to the disk */
 };
@@ -80,6 +81,7 @@ struct journal_file {
 	uint32_t	 boot;			/* tells one start of the machine from another */
 	bool		 cut;			/* entries of an earlier one are there */
 	bool		 stopping, thread_runs, directory_dirty;
+	uint64_t	 begun_ms;		/* when the last segment was begun */
 	bool		 waits;			/* the thread does, until there is something to bring to the disk */
 	pthread_t	 thread;
 	struct engine_journal sink;
@@ -229,6 +231,7 @@ segment_begin(struct journal_file *j, struct segment *s)
 	s->used = SEGMENT_HEAD;
 	head_put(j, s);
 	s->unsynced_ms = 0;
+	j->begun_ms = clock_ms(CLOCK_MONOTONIC);
 	TAILQ_INSERT_TAIL(&j->live, s, link);
 }
 
@@ -323,7 +326,8 @@ trim(void *context, uint64_t upto)
 	while ((s = TAILQ_FIRST(&j->live)) != NULL && s->next <= upto && (TAILQ_NEXT(s, link) != NULL || s->next == upto)) {
 		TAILQ_REMOVE(&j->live, s, link);
 		memset(s->map, 0, SEGMENT_HEAD);
-		TAILQ_INSERT_TAIL(&j->spare, s, link);
+		/* Taken first, while its pages are in the processor's caches. */
+		TAILQ_INSERT_HEAD(&j->spare, s, link);
 		j->spare_count++;
 	}
 	if (j->spare_count > SPARE_HIGH)
@@ -369,6 +373,13 @@ sync_older(struct journal_file *j, uint64_t age_ms)
 	return r;
 }
 
+/* Under the lock: there are too many spares. */
+static bool
+has_excess(const struct journal_file *j)
+{
+	return j->spare_count > SPARE_HIGH && clock_ms(CLOCK_MONOTONIC) - j->begun_ms >= REST_MS;
+}
+
 static void
 tend(struct journal_file *j, bool *full)
 {
@@ -380,7 +391,7 @@ tend(struct journal_file *j, bool *full)
 		{
 			LOCK_SCOPE(&j->lock);
 			spares = j->spare_count;
-			s = spares > SPARE_HIGH ? spare_take(j) : NULL;
+			s = has_excess(j) ? spare_take(j) : NULL;
 			if (s != NULL)
 				j->taken[s->name / 8] &= (uint8_t)~(1 << s->name % 8);
 		}
@@ -429,8 +440,8 @@ thread_main(void *argument)
 	for (;;) {
 		tend(j, &full);
 		LOCK_SCOPE(&j->lock);
-		j->waits = !full && !is_unsynced(j);
-		if (!j->stopping && (j->spare_count >= SPARE_LOW || full) && j->spare_count <= SPARE_HIGH) {
+		j->waits = !full && !is_unsynced(j) && j->spare_count <= SPARE_HIGH;
+		if (!j->stopping && (j->spare_count >= SPARE_LOW || full) && !has_excess(j)) {
 			if (j->waits)
 				pthread_cond_wait(&j->change, &j->lock);
 			else

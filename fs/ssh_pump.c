@@ -4,7 +4,8 @@
  *
  * One thread, which owns the libssh2 session.  Two buffers: `up` from the link
  * to the channel, `down` the other way; a side is read only when its buffer is
- * empty, so that the slower one sets the pace.
+ * empty, so that the slower one sets the pace; or `up` when what is left would
+ * make a small packet.
  *
  * A libssh2 call that could send only a part of its packet must be repeated
  * before any other that sends: `stuck` says which.  It is always resolved in
@@ -35,6 +36,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +44,7 @@
 
 enum {
 	CHUNK		= 256 * 1024,
+	PACKET		= 32700,		/* what libssh2 takes of it at once */
 	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
 	SILENCE_MS	= 16 * 1000,
 	CLOSING_MS	= 1000,
@@ -123,17 +126,20 @@ take_local(struct pump *p)
 {
 	ssize_t n;
 
-	if (p->up.len > 0 || p->closing)
+	/* What libssh2 has begun to send has to stay where it is. */
+	if (p->up.len >= PACKET || p->stuck == STUCK_WRITE || p->closing)
 		return false;
-	n = recv(p->ssh->local_fd, p->up.data, CHUNK, MSG_DONTWAIT);
+	if (p->up.at > 0)
+		memmove(p->up.data, p->up.data + p->up.at, p->up.len);
+	p->up.at = 0;
+	n = recv(p->ssh->local_fd, p->up.data + p->up.len, CHUNK - p->up.len, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
 		begin_closing(p);
 		return true;
 	}
-	p->up.at = 0;
-	p->up.len = (size_t)n;
+	p->up.len += (size_t)n;
 	return true;
 }
 

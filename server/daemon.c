@@ -52,7 +52,7 @@ struct daemon {
 	bool			 napping;	/* the housekeeper, for longer, if the log does not grow beyond */
 	uint64_t		 napped_end;
 	uint64_t		 armed_ms;	/* when the alarm rings; UINT64_MAX: not */
-	uint64_t		 empty_ms;	/* since when there are no links */
+	uint64_t		 empty_ms;	/* since when there are no links; 0: nobody has asked yet */
 	struct server		*server;
 	struct table		 links;		/* struct link_place, by connection id */
 	uint64_t		 next_conn, synced;
@@ -387,11 +387,14 @@ daemon_alarm(const struct daemon *d)
 bool
 daemon_idle(struct daemon *d, uint64_t *ret_ms)
 {
+	uint64_t now_ms = clock_ms(CLOCK_BOOTTIME);
 	bool idle;
 
 	pthread_mutex_lock(&d->lock);
 	idle = d->link_count == 0;
-	*ret_ms = clock_ms(CLOCK_BOOTTIME) - d->empty_ms;
+	if (d->empty_ms == 0)
+		d->empty_ms = now_ms;
+	*ret_ms = now_ms - d->empty_ms;
 	pthread_mutex_unlock(&d->lock);
 	return idle;
 }
@@ -730,7 +733,6 @@ daemon_open(struct daemon **ret, const struct settings *config, const struct hom
 	TAILQ_INIT(&d->unproven);
 	TAILQ_INIT(&d->closing);
 	d->armed_ms = UINT64_MAX;
-	d->empty_ms = clock_ms(CLOCK_BOOTTIME);
 	d->home = home;
 	d->connections_max = config->connections_max;
 	listen_advertise(config, d->address, sizeof d->address);

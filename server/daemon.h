@@ -35,7 +35,7 @@ void	daemon_accept(struct daemon *d, int fd, const char *peer);
 /* Readable when it is time for daemon_tick(); or when the store has failed, or the last connection has gone. */
 int	daemon_alarm(const struct daemon *d);
 void	daemon_tick(struct daemon *d);
-/* There is no connection, since *ret_ms. */
+/* There is no connection, for *ret_ms; counted from the first question on. */
 bool	daemon_idle(struct daemon *d, uint64_t *ret_ms);
 /* The store has failed: nothing can be made durable any more, a restart may mend it. */
 bool	daemon_failed(struct daemon *d);

@@ -120,19 +120,25 @@ test_work(void)
 	unsigned ticks;
 
 	idle(OFFLINE_NEVER);
-	trimmed = 0;
 	ino = world_create("a", &handle);
 	world_write(ino, handle, 0, 1000);
+	world_run(OP_RELEASE, ino, handle);
 	ok(rest() <= 2000, "work has a time by which it is to be committed");
 	pass_idly(2000, NULL);
 	world_answer_all();
 	pass_idly(2000, NULL);
 	world_answer_all();
 	ok(status().dirty_objects == 0 && status().commits_pending == 0, "and is, by ticks that are due");
-	ok(trimmed > 0, "and the journal lets go of it soon");
 	pass_idly(6000, alone);
 	ticks = pass_idly(60 * 1000, alone);
 	ok(ticks == 12, "then it is idle again");
+	trimmed = 0;
+	ino = world_create("b", &handle);
+	world_run(OP_RELEASE, ino, handle);
+	pass_idly(2000, NULL);
+	world_answer_all();
+	pass_idly(300, NULL);
+	ok(trimmed > 0, "when the server has what was done the journal hears of it soon");
 	hear(2);
 	ok(rest() <= 100, "that another session came is looked at soon");
 	world_forget();
@@ -143,6 +149,7 @@ test_work(void)
 	world_pass(100);
 	w.no_sweep = true;
 	world_recall(OID_ROOT, 0, MODE_NONE, 1);
+	pass_idly(1000, NULL);
 	ok(rest() <= 100 && status().recalls == 1, "a recall is looked at again and again");
 	world_invalidated(OID_ROOT, false, 0);
 	pass_idly(2000, NULL);
@@ -173,7 +180,7 @@ test_cut_off(void)
 static void
 test_offline(void)
 {
-	uint64_t handle;
+	uint64_t ino, handle;
 
 	idle(OFFLINE_ALWAYS);
 	pass_idly(2000, alone);
@@ -181,7 +188,8 @@ test_offline(void)
 	pass_idly(TERM_MS + 200, NULL);
 	ok(status().offline, "a mount goes offline when the term is over");
 	ok(pass_idly(3600 * 1000, NULL) < 3 && engine_due(w.engine) == UINT64_MAX, "and an hour offline takes no ticks");
-	world_create("a", &handle);
+	ino = world_create("a", &handle);
+	world_run(OP_RELEASE, ino, handle);
 	ok(rest() <= 2000, "what is done there has its time, too");
 	ok(pass_idly(3600 * 1000, NULL) < 10 && engine_due(w.engine) == UINT64_MAX, "after which it waits for the server");
 	engine_sleep(w.engine, true);
