@@ -31,7 +31,6 @@
 #include "fs/log.h"
 #include "fs/resolve.h"
 #include "fs/ssh_ask.h"
-#include "fs/ssh_cipher.h"
 #include "fs/ssh_install.h"
 #include "fs/ssh_session.h"
 
@@ -57,7 +56,6 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void
 start_library(void)
 {
-	ssh_cipher_register();
 	libssh2_init(0);
 }
 

@@ -302,8 +302,3 @@ tests_unit_test_client_due_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 tests_unit_test_server_due_SOURCES = tests/unit/test_server_due.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_due_LDADD = $(SERVER_TEST_LIBS)
-
-check_PROGRAMS += tests/unit/test_ssh_cipher
-TESTS += tests/unit/test_ssh_cipher
-tests_unit_test_ssh_cipher_SOURCES = tests/unit/test_ssh_cipher.c
-tests_unit_test_ssh_cipher_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
