@@ -11,6 +11,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,8 @@ struct told {
 struct worker {
 	pid_t			 pid;
 	int			 fd;
-	uint64_t		 from, to, at;	/* `at` is being run */
+	uint64_t		 to, at;	/* `at` is being run */
+	bool			 failing;	/* the last one did */
 };
 
 /* ---- one seed ---- */
@@ -151,8 +153,11 @@ failed(const struct run *run, struct progress *p, uint64_t seed, const char *rea
 	}
 	if (p->failed <= 3)
 		show_end(run, seed);
-	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s%s\n", seed, run->options.crypto ? " --crypto" : "",
+	printf("# again: nuage-sim --seed %" PRIu64 " --trace%s%s", seed, run->options.crypto ? " --crypto" : "",
 	    run->options.apart ? " --apart" : run->options.tight ? " --tight" : "");
+	if (run->options.faults != 0)
+		printf(" --faults 0x%x", run->options.faults);
+	putchar('\n');
 	fflush(stdout);
 }
 
@@ -174,8 +179,9 @@ start_worker(const struct run *run, struct worker *w, uint64_t from, uint64_t to
 	}
 	close(fds[1]);
 	w->fd = fds[0];
-	w->from = w->at = from;
+	w->at = from;
 	w->to = to;
+	w->failing = false;
 }
 
 static bool
@@ -195,39 +201,49 @@ hear(struct worker *w, struct told *t)
 	return true;
 }
 
-/* All that this worker says, to its end.  A failed seed is skipped by the next worker. */
+/* It has ended; one that died did so in the seed it had begun. */
 static void
+bury(const struct run *run, struct progress *p, struct worker *w)
+{
+	char reason[100] = "";
+	int status;
+
+	close(w->fd);
+	waitpid(w->pid, &status, 0);
+	w->pid = 0;
+	if (WIFSIGNALED(status))
+		snprintf(reason, sizeof reason, "%s", strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) != 0 && !w->failing)
+		snprintf(reason, sizeof reason, "exit %d", WEXITSTATUS(status));
+	if (reason[0] != 0) {
+		p->seeds++;
+		failed(run, p, w->at, reason);
+		w->at++;
+	}
+}
+
+/* One thing that it says; at its end what is left goes to another, without a seed that failed.  False: nothing is. */
+static bool
 listen_to(const struct run *run, struct progress *p, struct worker *w)
 {
 	struct told told;
-	int status;
-	char reason[100];
-	bool failing = false;
 
-	while (hear(w, &told)) {
-		w->at = told.seed;
-		if (told.begun)
-			continue;
-		progress_add(p, &told.report);
-		failing = told.report.failed;
-		if (failing)
-			failed(run, p, told.seed, told.report.reason);
-		w->at = told.seed + 1;
+	if (!hear(w, &told)) {
+		bury(run, p, w);
+		if (w->at > w->to)
+			return false;
+		start_worker(run, w, w->at, w->to);
+		return true;
 	}
-	close(w->fd);
-	waitpid(w->pid, &status, 0);
-	if (WIFSIGNALED(status)) {
-		snprintf(reason, sizeof reason, "%s", strsignal(WTERMSIG(status)));
-		p->seeds++;
-		failed(run, p, w->at, reason);
-		w->at++;
-	} else if (WEXITSTATUS(status) != 0 && !failing) {
-		snprintf(reason, sizeof reason, "exit %d", WEXITSTATUS(status));
-		p->seeds++;
-		failed(run, p, w->at, reason);
-		w->at++;
-	}
-	w->pid = 0;
+	w->at = told.seed;
+	if (told.begun)
+		return true;
+	progress_add(p, &told.report);
+	w->failing = told.report.failed;
+	if (w->failing)
+		failed(run, p, told.seed, told.report.reason);
+	w->at = told.seed + 1;
+	return true;
 }
 
 /* Seeds [from, to], by as many workers as there are jobs. */
@@ -235,17 +251,21 @@ static void
 run_range(const struct run *run, struct progress *p, uint64_t from, uint64_t to)
 {
 	struct worker workers[JOBS_MAX] = { 0 };
+	struct pollfd polled[JOBS_MAX];
 	uint64_t each = (to - from) / run->jobs + 1;
-	unsigned count = 0;
+	unsigned count = 0, working;
 
 	for (uint64_t at = from; at <= to; at += each)
 		start_worker(run, &workers[count++], at, at + each - 1 < to ? at + each - 1 : to);
-	for (unsigned i = 0; i < count; i++)
-		while (workers[i].pid != 0) {
-			listen_to(run, p, &workers[i]);
-			if (workers[i].at <= workers[i].to)
-				start_worker(run, &workers[i], workers[i].at, workers[i].to);
-		}
+	for (working = count; working > 0; ) {
+		for (unsigned i = 0; i < count; i++)
+			polled[i] = (struct pollfd){ .fd = workers[i].pid == 0 ? -1 : workers[i].fd, .events = POLLIN };
+		if (poll(polled, count, -1) < 0)
+			continue;
+		for (unsigned i = 0; i < count; i++)
+			if (polled[i].revents != 0)
+				working -= !listen_to(run, p, &workers[i]);
+	}
 }
 
 static void
