@@ -593,6 +593,20 @@ session_heard_of(struct server *s, struct session *n)
 		wait_kick_volume(s, n->volume);
 }
 
+/*
+ * When the grace is over for it.  Who has come back by then may not know it
+ * yet: the answer waits for our own disk, or is on its way.  He is given as
+ * long again, to reclaim what he holds; and no longer, for all others wait for
+ * him.
+ */
+static uint64_t
+grace_end_ms(const struct server *s, const struct session *n)
+{
+	uint64_t more = n->control != NULL ? s->config.term_ms + s->config.skew_ms : 0;
+
+	return s->grace_end_ms + more;
+}
+
 /* When one of these is over, or a day, of the calendar. */
 static void
 tell_due(struct server *s, const struct session *n)
@@ -601,23 +615,16 @@ tell_due(struct server *s, const struct session *n)
 	uint64_t seen_s = n->row.seen_s + (n->control != NULL ? DAY_S : UNSEEN_MAX_S);
 
 	if (n->awaited || n->unstated)
-		due_by(s, s->grace_end_ms + (n->control != NULL ? silent_ms : 0));
+		due_by(s, grace_end_ms(s, n));
 	if (!n->unstated && n->credit > 0)
 		due_by(s, n->seen_ms + silent_ms + 1);
 	due_by(s, s->now_ms + (seen_s >= now_s ? seen_s + 1 - now_s : 0) * 1000);
 }
 
-/*
- * The grace is over for it.  Who has come back by then may not know it yet: the
- * answer waits for our own disk, or is on its way.  He is given as long again,
- * to reclaim what he holds; and no longer, for all others wait for him.
- */
 static bool
 lapsed(const struct server *s, const struct session *n)
 {
-	uint64_t more = n->control != NULL ? s->config.term_ms + s->config.skew_ms : 0;
-
-	return s->now_ms >= s->grace_end_ms + more;
+	return s->now_ms >= grace_end_ms(s, n);
 }
 
 static int
