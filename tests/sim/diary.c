@@ -76,6 +76,7 @@ struct diary {
 	struct theirs	*theirs;
 	size_t		 theirs_count, theirs_size;
 	bool		 weighed, cut;
+	uint64_t	 frozen;		/* the last commit that it tells of, as the death left it */
 	bool		 lost;			/* what is owed was given up by a mount that lived on */
 	uint64_t	 loss;			/* the step at which it began to lose what it has not done again; 0: nothing */
 };
@@ -314,6 +315,20 @@ diary_lost(struct diary *d, struct mount *m)
 	d->cutoff = UINT64_MAX;
 }
 
+/* The last commit that the journal tells of. */
+static uint64_t
+last_frozen(const struct diary *d)
+{
+	struct journal_entry n;
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < d->count; i++)
+		if (journal_decode(&n, (struct bytes){ d->notes[i].data, d->notes[i].len }) == 0 &&
+		    (n.kind == JOURNAL_FREEZE || n.kind == JOURNAL_TRIM) && n.sequence > last)
+			last = n.sequence;
+	return last;
+}
+
 void
 diary_killed(struct diary *d, struct mount *m)
 {
@@ -346,6 +361,7 @@ diary_killed(struct diary *d, struct mount *m)
 			free(d->notes[--d->count].data);
 		d->next = d->count == 0 ? d->next : d->notes[d->count - 1].number + 1;
 	}
+	d->frozen = last_frozen(d);
 }
 
 /* ---- running it again ---- */
@@ -568,7 +584,10 @@ look_for_files(const struct diary *d)
 	uint64_t landed;
 
 	/* In another session all get other numbers, and what was lost does where the server was asked for it. */
-	for (size_t n = 0; n < j->calls_count && d->loss == 0 && engine_resumed(d->mount->engine, &landed) && d->view != NULL; n++) {
+	if (d->loss != 0 || d->view == NULL || !engine_resumed(d->mount->engine, &landed))
+		return;
+	/* After a power cut it may not tell of a commit that landed, with what was done before; content goes beside then. */
+	for (size_t n = 0; n < j->calls_count && (!d->cut || landed <= d->frozen); n++) {
 		const struct call *c = j->calls[n];
 		const struct inode *i;
 
