@@ -349,7 +349,7 @@ unlisted() {	# while a conflict cannot be listed, the journal that tells of it i
 	client ann umount "$M"
 	[ $status != 0 ] || session_noted_late
 	status=$?
-	umount "$home" && umount "$small" && return $status
+	wait_for 10 umount "$home" && umount "$small" && return $status
 }
 
 unlisted_alone() {	# the same, where there is room for all but the list

@@ -44,7 +44,7 @@ hold() {	# KIND FILE
 	wait_for 10 test -e "$T/held"
 	holder=$(pgrep -P $! python3)
 }
-end_holder() { kill -KILL "$holder" 2>/dev/null || true; }
+end_holder() { kill -KILL "$holder" 2>/dev/null && timeout 5 tail --pid="$holder" -f /dev/null || true; }
 
 # try KIND FILE: 0, or the error's name; waits for nothing.
 try() {
