@@ -173,7 +173,7 @@ static bool
 moot(const struct object *o)
 {
 	/* While our own pin holds it others may still read it: it must not look as if it had a name. */
-	if (!o->gone || o->opens > 0 || o->pinned_elsewhere || o->pinned)
+	if (!o->gone || o->opens > 0 || o->pinned_elsewhere || o->pinned || o->pinned_before)
 		return false;
 	return !S_ISDIR(o->attr.mode) || (o->born && o->sequence == 0);
 }

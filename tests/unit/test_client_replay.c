@@ -537,6 +537,37 @@ sessions(void)
 	world_teardown();
 }
 
+/* ---- pins ---- */
+
+/* The mount that died had it open, and its session goes on with the pin. */
+static void
+pin_left_behind(void)
+{
+	struct op make = { .type = OP_MKNOD, .ino = OID_ROOT, .name = world_text("a"), .attr.mode = S_IFREG | 0644 };
+	struct op again = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") };
+	struct message all = { .type = MSG_reclaimed };
+
+	world_setup_unattached(NULL);
+	world_attach(false, 3, false);
+	engine_received(w.engine, &all);
+	world_collect();
+	world_submit(&make);
+	world_grant_one(1, world_object(OID_ROOT, MODE_EXCLUSIVE, 5, 30, &world_directory));
+	world_grant_one(1, (struct msg_answer){ .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 5, .version = 30 });
+	world_replied(&make);
+	world_sync();
+	world_forget();
+	world_submit(&again);
+	world_replied(&again);
+	world_pass(3000);
+	world_pass(1000);
+	ok(make.error == 0 && again.error == 0 && w.commit_count == 1 && world_commit_has(w.commits[0], make.child, KIND_ATTR),
+	    "what a resumed session removes, and may have pinned before, does not look as if it had a name");
+	world_answer(STATUS_OK);
+	ok(world_sane(), "and is done with when that has landed");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -561,5 +592,6 @@ main(void)
 	names_of_devices();
 	many_objects();
 	sessions();
+	pin_left_behind();
 	return tap_done();
 }
