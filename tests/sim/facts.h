@@ -43,5 +43,7 @@ void	facts_free(struct facts *f);
  */
 bool	remains_judge(const struct image *image, const struct mount *m, struct fact *f, const struct inode *i,
 	    struct inode **ret, char *why, size_t size);
+/* Of what was adopted, content or times: does the store have others by now? */
+bool	remains_differ(const struct image *image, const struct inode *as);
 
 #endif

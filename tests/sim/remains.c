@@ -222,3 +222,20 @@ remains_judge(const struct image *image, const struct mount *m, struct fact *f, 
 		fate_free_inode(as);
 	return good;
 }
+
+bool
+remains_differ(const struct image *image, const struct inode *as)
+{
+	const struct image_object *o = image_find(image, as->ino);
+	uint8_t *content;
+	bool differs;
+
+	if (o == NULL || !o->has_attr)
+		return false;
+	if (o->attr.size != as->size || !within(o->attr.mtime, as->mtime) || !within(o->attr.ctime, as->ctime))
+		return true;
+	content = sim_room(o->attr.size);
+	differs = image_content(image, o, content) && runs_compare(as, 0, content, as->size) < as->size;
+	free(content);
+	return differs;
+}
