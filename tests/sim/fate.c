@@ -461,7 +461,7 @@ is_coming(const struct call *c)
 	return c->voided && !c->lost && !c->past && l->absent && l->back && l->back_step != 0;
 }
 
-/* By somebody else, in what the judge has not come to yet: then the store may have that already. */
+/* By somebody else, in what the judge has not come to yet, or what nobody was answered: then the store may have that already. */
 static bool
 touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
 {
@@ -471,7 +471,7 @@ touched_later(const struct judge *j, const struct mount *m, uint64_t ino)
 		if (c != NULL && c->mount != m && (i >= j->verified || is_coming(c)) && fate_changed(c, ino))
 			return true;
 	}
-	return false;
+	return through_landed(j, m, ino);
 }
 
 static void

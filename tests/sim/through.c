@@ -35,6 +35,22 @@ through_pending(const struct sim *sim)
 	return false;
 }
 
+bool
+through_landed(const struct judge *j, const struct mount *m, uint64_t ino)
+{
+	for (size_t i = 0; i < j->pending_count; i++) {
+		const struct call *c = j->pending[i];
+		const struct ledger *l = c->mount->ledger;
+		const struct applied *last = l->applied_count == 0 ? NULL : &l->applied[l->applied_count - 1];
+
+		/* One of the event that froze that commit may be in it, or not. */
+		if (c->mount != m && c->effect != 0 && last != NULL && (c->effect <= last->step || c->effect_event == last->event) &&
+		    (fate_changed(c, ino) || (fate_changes_something(c) && c->op.child == ino)))
+			return true;
+	}
+	return false;
+}
+
 /* Is something under way, or was done, that may have changed the same since? */
 static bool
 overtaken(const struct judge *j, const struct call *c)
