@@ -43,7 +43,7 @@ struct notifier {
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 added, ended;
 	struct notices	 queues[QUEUES];
-	uint64_t	 numbers, taken;		/* taken: of those for pages */
+	uint64_t	 numbers;
 	bool		 stopping;
 
 	const struct notifier_calls *calls;
@@ -65,7 +65,6 @@ take(struct notifier *n, enum queue last, struct notices *to, bool *ret_names)
 			oldest = &n->queues[q];
 	if (oldest == NULL)
 		return false;
-	n->taken += oldest == &n->queues[PAGES];
 	*ret_names = oldest == &n->queues[NAMES];
 	if (*ret_names) {
 		STAILQ_CONCAT(to, oldest);
@@ -125,17 +124,19 @@ static void *
 lookout_main(void *argument)
 {
 	struct notifier *n = argument;
-	uint64_t taken;
+	const struct notice *first;
+	uint64_t oldest;
 
 	LOCK_SCOPE(&n->lock);
 	while (!n->stopping) {
-		if (STAILQ_EMPTY(&n->queues[PAGES])) {
+		if ((first = STAILQ_FIRST(&n->queues[PAGES])) == NULL) {
 			pthread_cond_wait(&n->added, &n->lock);
 			continue;
 		}
-		taken = n->taken;
+		oldest = first->number;
 		lock_wait_ms(&n->ended, &n->lock, STUCK_MS);
-		if (!n->stopping && !STAILQ_EMPTY(&n->queues[PAGES]) && n->taken == taken && n->count < THREADS_MAX &&
+		first = STAILQ_FIRST(&n->queues[PAGES]);
+		if (!n->stopping && first != NULL && first->number == oldest && n->count < THREADS_MAX &&
 		    pthread_create(&n->threads[n->count], NULL, notifier_main, n) == 0)
 			n->count++;
 	}
