@@ -400,7 +400,6 @@ uint32_t	 lease_keep_ms(struct engine *e);
 void		 lease_tick(struct engine *e);
 void		 lease_release(struct engine *e, struct object *o, enum mode kept);	/* and what is known by it */
 bool		 lease_names(const struct op_state *s, uint64_t oid);	/* it has that object, or waits for it */
-void		 lease_tick(struct engine *e);
 void		 object_pin(struct engine *e, struct object *o, bool on);
 
 /* ---- scout.c ---- */

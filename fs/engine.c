@@ -635,7 +635,6 @@ void
 engine_tick(struct engine *e)
 {
 	struct action *a;
-
 	bool trimmed;
 
 	actions_spare(e);
