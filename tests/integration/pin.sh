@@ -106,7 +106,6 @@ for i, n in enumerate(names):
 }
 
 fits() { [ "$(cached_bytes)" -le 8388608 ]; }
-counted_to_fit() { [ "$(fact disk_bytes)" -le 8388608 ]; }
 bounded() {	# by a smaller size at the next mount, soon, and while it is written
 	with diskcache=8M,cache=4M && wait_for 30 fits || return
 	for n in 1 2 3; do
@@ -119,7 +118,7 @@ bounded() {	# by a smaller size at the next mount, soon, and while it is written
 		wait $reader
 		forget_pages
 	done
-	cache_settles && echo "$(cached_bytes) bytes" && [ "$(cached_bytes)" -gt 4000000 ] && fits && wait_for 10 counted_to_fit
+	cache_settles && echo "$(cached_bytes) bytes" && [ "$(cached_bytes)" -gt 4000000 ] && fits && [ "$(fact disk_bytes)" -le 8388608 ]
 }
 
 switched_off() {
