@@ -88,6 +88,15 @@ world_collect(void)
 	}
 }
 
+struct engine_status
+world_status(void)
+{
+	struct engine_status s;
+
+	engine_status(w.engine, &s);
+	return s;
+}
+
 void
 world_pass(uint64_t ms)
 {

@@ -51,6 +51,7 @@ void	world_teardown(void);
 void	world_attach(bool fresh, uint64_t sequence, bool rejected);
 void	world_collect(void);
 void	world_pass(uint64_t ms);		/* and one tick */
+struct engine_status world_status(void);
 
 /* Operations. */
 bool	world_submit(struct op *op);

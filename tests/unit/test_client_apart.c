@@ -51,15 +51,6 @@ begin(enum offline offline)
 	world_setup_as(&config);
 }
 
-static struct engine_status
-status(void)
-{
-	struct engine_status s;
-
-	engine_status(w.engine, &s);
-	return s;
-}
-
 static void
 cut_off(void)
 {
@@ -100,10 +91,10 @@ test_begins(void)
 	world_submit(&waiting);
 	world_submit(&sync);
 	world_pass(1000);
-	ok(!status().offline && w.reply_count == 0, "within its term a mount without a server waits for it");
+	ok(!world_status().offline && w.reply_count == 0, "within its term a mount without a server waits for it");
 	w.reply_count = 0;
 	world_pass(TERM_MS);
-	ok(status().offline && status().offline_since.tv_sec > 0 && !status().lapsed && status().alone,
+	ok(world_status().offline && world_status().offline_since.tv_sec > 0 && !world_status().lapsed && world_status().alone,
 	    "after it, it is offline, and says since when");
 	ok(w.reply_count == 1 && waiting.error == -EHOSTDOWN, "who waited is told that the host is down");
 	world_replied(&waiting);
@@ -114,7 +105,7 @@ test_begins(void)
 	    "a name that is known not to be there is not");
 	ok(world_find(ACTION_INVALIDATE, 0, a) < 0, "the kernel keeps what it has");
 	world_attach(false, 1, false);
-	ok(!status().offline && w.sent[MSG_reclaim] > 0, "attached again it claims what it had");
+	ok(!world_status().offline && w.sent[MSG_reclaim] > 0, "attached again it claims what it had");
 	engine_detached(w.engine);
 	engine_interrupt(w.engine, &sync);
 	world_replied(&sync);
@@ -125,7 +116,7 @@ test_begins(void)
 		world_pass(TERM_MS);		/* silence */
 	engine_detached(w.engine);
 	world_pass(1000);
-	ok(!status().offline, "nor at once when the term had run out before the connection broke");
+	ok(!world_status().offline, "nor at once when the term had run out before the connection broke");
 	world_teardown();
 }
 
@@ -138,7 +129,7 @@ test_who_may(void)
 	begin(OFFLINE_ALONE);
 	a = world_create("a", &h);
 	cut_off();
-	ok(status().offline && look(a) == 0, "by default a mount that is alone goes on");
+	ok(world_status().offline && look(a) == 0, "by default a mount that is alone goes on");
 	world_teardown();
 	begin(OFFLINE_ALONE);
 	a = world_create("a", &h);
@@ -146,18 +137,18 @@ test_who_may(void)
 	m.id = w.last_keepalive;
 	engine_received(w.engine, &m);
 	cut_off();
-	ok(!status().offline && status().lapsed && look(a) == 1, "one that is not waits");
+	ok(!world_status().offline && world_status().lapsed && look(a) == 1, "one that is not waits");
 	world_teardown();
 	begin(OFFLINE_NEVER);
 	a = world_create("a", &h);
 	cut_off();
-	ok(!status().offline && look(a) == 1, "and one that must not waits too");
+	ok(!world_status().offline && look(a) == 1, "and one that must not waits too");
 	world_teardown();
 	begin(OFFLINE_ALWAYS);
 	kept.fails = -ENOSPC;
 	world_create("a", &h);
 	cut_off();
-	ok(!status().offline, "without room for its journal it does not go on");
+	ok(!world_status().offline, "without room for its journal it does not go on");
 	world_teardown();
 }
 
@@ -191,7 +182,7 @@ test_changes(void)
 		r = now(again);
 	}
 	ok(r == -ENOSPC && made > 1000, "after %u files there is no room, and that is said at once", made);
-	ok(look(a) == 0 && status().ops_parked == 0 && world_sane(), "it goes on serving");
+	ok(look(a) == 0 && world_status().ops_parked == 0 && world_sane(), "it goes on serving");
 	kept.fails = -ENOSPC;
 	ok(now((struct op){ .type = OP_WRITE, .ino = a, .handle = h, .data = world_text("more") }) == -ENOSPC &&
 	    now((struct op){ .type = OP_SETATTR, .ino = a, .set = SET_MODE }) == -ENOSPC,
@@ -255,7 +246,7 @@ test_through_to_full(void)
 	begin(OFFLINE_NEVER);
 	kept.fails = -ENOSPC;
 	w.reply_count = 0;
-	ok(!world_submit(&make) && make.through && status().journal_full && w.commit_count == 1,
+	ok(!world_submit(&make) && make.through && world_status().journal_full && w.commit_count == 1,
 	    "what the journal cannot keep goes to the server before it is answered, and status says why");
 	world_answer(STATUS_BUSY);
 	world_pass(1000);
@@ -305,13 +296,13 @@ test_gate(void)
 	world_submit(&fsync);
 	w.reply_count = 0;
 	world_answer(STATUS_REJECTED);
-	ok(w.reply_count == 0 && kept.of_kind[JOURNAL_LOSS] > 1 && kept.synced > 0 && status().lost_objects == 0,
+	ok(w.reply_count == 0 && kept.of_kind[JOURNAL_LOSS] > 1 && kept.synced > 0 && world_status().lost_objects == 0,
 	    "a refused commit is noted in the journal, and its fsync waits");
-	ok(engine_redo_due(w.engine, &losses, &keep) && keep && status().journal_stranded && status().waiting_objects == 1,
+	ok(engine_redo_due(w.engine, &losses, &keep) && keep && world_status().journal_stranded && world_status().waiting_objects == 1,
 	    "it is to be done again, in the same session");
 	ok(!world_submit(&write) && w.sent[MSG_read] == 0, "who wants to change what was lost waits, and asks the server nothing");
 	ok(look(b) == 0, "other files are as they were");
-	ok(engine_redo_end(w.engine, losses - 1, 0) == -EAGAIN && status().journal_stranded, "an older loss is not this one");
+	ok(engine_redo_end(w.engine, losses - 1, 0) == -EAGAIN && world_status().journal_stranded, "an older loss is not this one");
 	ok(engine_redo_end(w.engine, losses, -ENOSPC) == -ENOSPC, "it may fail");
 	world_collect();
 	ok(w.reply_count == 1 && fsync.error == -ENOSPC, "then fsync says why");
@@ -323,7 +314,7 @@ test_gate(void)
 	world_pass(100);
 	engine_redo_due(w.engine, &losses, &keep);
 	ok(world_sane() && engine_redo_end(w.engine, losses, 0) == 0 && kept.of_kind[JOURNAL_REDONE] == 1 &&
-	    !engine_redo_due(w.engine, &more, &keep) && !status().journal_stranded && world_sane(), "until it is done");
+	    !engine_redo_due(w.engine, &more, &keep) && !world_status().journal_stranded && world_sane(), "until it is done");
 	world_teardown();
 }
 
@@ -365,7 +356,7 @@ test_full_while_lost(void)
 	world_pass(600);
 	world_answer(STATUS_REJECTED);
 	kept.fails = -ENOSPC;
-	ok(!world_submit(&mode) && status().journal_full && status().journal_stranded,
+	ok(!world_submit(&mode) && world_status().journal_full && world_status().journal_stranded,
 	    "a change that the journal has no room for waits for the server");
 	w.reply_count = 0;
 	for (unsigned i = 0; i < 50 && w.reply_count == 0; i++) {
@@ -375,14 +366,14 @@ test_full_while_lost(void)
 	ok(w.reply_count == 1 && mode.error == 0, "and is answered then");
 	world_replied(&mode);
 	engine_redo_due(w.engine, &losses, &keep);
-	ok(engine_redo_end(w.engine, losses, 0) == -ENOSPC && status().journal_stranded, "the end of what was lost has no room either");
+	ok(engine_redo_end(w.engine, losses, 0) == -ENOSPC && world_status().journal_stranded, "the end of what was lost has no room either");
 	kept.fails = 0;
-	ok(engine_redo_end(w.engine, losses, 0) == 0 && !status().journal_stranded, "until there is some");
-	for (unsigned i = 0; i < 20 && status().journal_full; i++) {
+	ok(engine_redo_end(w.engine, losses, 0) == 0 && !world_status().journal_stranded, "until there is some");
+	for (unsigned i = 0; i < 20 && world_status().journal_full; i++) {
 		world_pass(1000);
 		world_answer_all();
 	}
-	ok(!status().journal_full && world_sane(), "and then the journal is as before");
+	ok(!world_status().journal_full && world_sane(), "and then the journal is as before");
 	world_teardown();
 }
 
@@ -409,7 +400,7 @@ test_filled(void)
 	write.ino = a;
 	world_submit(&write);
 	world_grant_one(1, world_object(a, MODE_EXCLUSIVE, 5, 2, &world_file));
-	ok(kept.of_kind[JOURNAL_FOREIGN] == 1 && status().ops_parked == 1,
+	ok(kept.of_kind[JOURNAL_FOREIGN] == 1 && world_status().ops_parked == 1,
 	    "a change of what was lost is answered by the server, and said to be one");
 	ok(engine_redo_end(w.engine, losses, 0) == 0 && kept.of_kind[JOURNAL_REDONE] == 1, "that all was done again fits too");
 	sink.max = 64 << 20;
@@ -631,8 +622,8 @@ test_half_lost(void)
 		world_answer(STATUS_NOSPC);
 	for (unsigned i = 0; i < 20; i++)
 		world_pass(1000);
-	ok(w.commit_count == 0 && status().dirty_objects == 0, "without the name the file does not go either");
-	ok(engine_redo_due(w.engine, &losses, &keep) && status().waiting_objects == 2 && world_sane(),
+	ok(w.commit_count == 0 && world_status().dirty_objects == 0, "without the name the file does not go either");
+	ok(engine_redo_due(w.engine, &losses, &keep) && world_status().waiting_objects == 2 && world_sane(),
 	    "both are done again");
 	world_teardown();
 }
@@ -707,7 +698,7 @@ test_stocked(void)
 	begin(OFFLINE_ALWAYS);
 	far_block();
 	cut_off();
-	ok(status().offline && read_far(100) == -EHOSTDOWN && status().ops_parked == 0, "without a cache on disk it fails at once");
+	ok(world_status().offline && read_far(100) == -EHOSTDOWN && world_status().ops_parked == 0, "without a cache on disk it fails at once");
 	world_teardown();
 	begin(OFFLINE_ALWAYS);
 	engine_free(w.engine);
@@ -722,10 +713,10 @@ test_stocked(void)
 	w.reply_count = 0;
 	engine_fetched(w.engine, late, -EHOSTDOWN);
 	world_collect();
-	ok(status().offline && w.reply_count == 1 && op.error == -EHOSTDOWN, "who waited for the server is told");
+	ok(world_status().offline && w.reply_count == 1 && op.error == -EHOSTDOWN, "who waited for the server is told");
 	world_replied(&op);
 	w.fetch_count = 0;
-	ok(read_far(-EHOSTDOWN) == -EHOSTDOWN && status().ops_parked == 0, "what the disk does not have fails so");
+	ok(read_far(-EHOSTDOWN) == -EHOSTDOWN && world_status().ops_parked == 0, "what the disk does not have fails so");
 	op = (struct op){ .type = OP_READ, .ino = FAR, .size = 100 };
 	world_submit(&op);
 	late = w.fetches[0];
@@ -741,7 +732,7 @@ test_stocked(void)
 	world_replied(&op);
 	w.fetch_count = 0;
 	cut_off();
-	ok(status().offline && read_far(100) == 0 && read_far(0) == 0, "what it has comes, and stays");
+	ok(world_status().offline && read_far(100) == 0 && read_far(0) == 0, "what it has comes, and stays");
 	world_teardown();
 }
 

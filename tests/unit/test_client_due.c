@@ -10,15 +10,6 @@
 
 #include "tests/tap.h"
 
-static struct engine_status
-status(void)
-{
-	struct engine_status s;
-
-	engine_status(w.engine, &s);
-	return s;
-}
-
 static void
 hear(uint32_t sessions)
 {
@@ -128,7 +119,7 @@ test_work(void)
 	world_answer_all();
 	pass_idly(2000, NULL);
 	world_answer_all();
-	ok(status().dirty_objects == 0 && status().commits_pending == 0, "and is, by ticks that are due");
+	ok(world_status().dirty_objects == 0 && world_status().commits_pending == 0, "and is, by ticks that are due");
 	pass_idly(6000, alone);
 	ticks = pass_idly(60 * 1000, alone);
 	ok(ticks == 12, "then it is idle again");
@@ -150,7 +141,7 @@ test_work(void)
 	w.no_sweep = true;
 	world_recall(OID_ROOT, 0, MODE_NONE, 1);
 	pass_idly(1000, NULL);
-	ok(rest() <= 100 && status().recalls == 1, "a recall is looked at again and again");
+	ok(rest() <= 100 && world_status().recalls == 1, "a recall is looked at again and again");
 	world_invalidated(OID_ROOT, false, 0);
 	pass_idly(2000, NULL);
 	ok(rest() > 1000, "until it has ended");
@@ -169,7 +160,7 @@ test_cut_off(void)
 	world_pass(100);
 	ok(rest() > 1000 && engine_due(w.engine) <= since + TERM_MS, "then the end of the term is what comes next");
 	pass_idly(TERM_MS, NULL);
-	ok(status().lapsed && world_swept(OID_ROOT, 1), "at which the kernel is told to forget");
+	ok(world_status().lapsed && world_swept(OID_ROOT, 1), "at which the kernel is told to forget");
 	pass_idly(60 * 1000, NULL);
 	ok(engine_due(w.engine) == UINT64_MAX, "and then nothing, as long as there is no server");
 	world_attach(false, 1, false);
@@ -186,7 +177,7 @@ test_offline(void)
 	pass_idly(2000, alone);
 	engine_detached(w.engine);
 	pass_idly(TERM_MS + 200, NULL);
-	ok(status().offline, "a mount goes offline when the term is over");
+	ok(world_status().offline, "a mount goes offline when the term is over");
 	ok(pass_idly(3600 * 1000, NULL) < 3 && engine_due(w.engine) == UINT64_MAX, "and an hour offline takes no ticks");
 	ino = world_create("a", &handle);
 	world_run(OP_RELEASE, ino, handle);
@@ -196,7 +187,7 @@ test_offline(void)
 	world_collect();
 	ok(rest() <= 100, "a machine that goes to sleep is watched");
 	pass_idly(70 * 1000, NULL);
-	ok(!status().asleep && engine_due(w.engine) == UINT64_MAX, "until it does not, after all");
+	ok(!world_status().asleep && engine_due(w.engine) == UINT64_MAX, "until it does not, after all");
 	world_teardown();
 }
 
@@ -216,7 +207,7 @@ test_refused(void)
 	ok(w.store_count == 1, "content goes to the server in its time");
 	engine_stored(w.engine, world_take_store(), -ENOSPC);
 	world_collect();
-	ok(status().error == -ENOSPC && rest() <= 1000, "what it has no space for is tried again soon,");
+	ok(world_status().error == -ENOSPC && rest() <= 1000, "what it has no space for is tried again soon,");
 	pass_idly(100, NULL);
 	hear(1);
 	pass_idly(100, NULL);
@@ -287,7 +278,7 @@ test_many_refused(void)
 	world_answer_all();
 	pass_idly(2000, NULL);
 	world_answer_all();
-	ok(status().dirty_objects == 0 && world_sane(), "and are");
+	ok(world_status().dirty_objects == 0 && world_sane(), "and are");
 	world_teardown();
 }
 

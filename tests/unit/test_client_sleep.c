@@ -40,15 +40,6 @@ begin(void)
 	world_setup_as(&config);
 }
 
-static struct engine_status
-status(void)
-{
-	struct engine_status s;
-
-	engine_status(w.engine, &s);
-	return s;
-}
-
 static void
 sleep_now(bool on)
 {
@@ -79,7 +70,7 @@ test_doze(void)
 	world_forget();
 	ok(at_once(&lookup) == 0 && lookup.cacheable && lookup.name_cacheable, "awake, the kernel may keep names and attributes");
 	sleep_now(true);
-	ok(status().asleep && world_find(ACTION_INVALIDATE, 0, a) >= 0 && world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0,
+	ok(world_status().asleep && world_find(ACTION_INVALIDATE, 0, a) >= 0 && world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0,
 	    "before the machine sleeps the kernel is told to forget them");
 	ok(w.said[world_find(ACTION_INVALIDATE, 0, a)].mode == 0, "but not pages, of which a program may be run");
 	lookup = (struct op){ .type = OP_LOOKUP, .ino = OID_ROOT, .name = world_text("a") };
@@ -103,10 +94,10 @@ test_doze(void)
 	ok(at_once(&late) == -EHOSTDOWN && w.sent[MSG_read] == 0, "from then on nothing waits, nor asks for what it will not take");
 	read = (struct op){ .type = OP_GETATTR, .ino = FAR };
 	ok(at_once(&read) == 0 && !read.cacheable, "what is here is served still");
-	ok(status().ops_parked == 1, "an operation of the shell's own waits on");
+	ok(world_status().ops_parked == 1, "an operation of the shell's own waits on");
 	sleep_now(false);
 	late = (struct op){ .type = OP_GETATTR, .ino = FAR + 1 };
-	ok(!status().asleep && at_once(&late) == 1, "awake, the server is waited for again");
+	ok(!world_status().asleep && at_once(&late) == 1, "awake, the server is waited for again");
 	w.last_keepalive = 0;
 	world_pass(1);
 	ok(w.last_keepalive != 0, "and asked at once whether it is there");
@@ -140,9 +131,9 @@ test_away(void)
 	ok(engine_journal_sync(w.engine) == 0 && synced == entries, "what is to be saved is on this machine's disk");
 	for (unsigned s = 0; s < 59; s++)
 		world_pass(1000);
-	ok(status().asleep, "it stays so");
+	ok(world_status().asleep, "it stays so");
 	world_pass(2000);
-	ok(!status().asleep, "but not for ever, if nobody says that the machine woke up");
+	ok(!world_status().asleep, "but not for ever, if nobody says that the machine woke up");
 	world_teardown();
 }
 
@@ -159,26 +150,26 @@ test_wake(void)
 	sleep_now(true);
 	w.now_ms += 3600 * 1000;
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
-	ok(!status().asleep, "that the machine woke up nobody need say");
+	ok(!world_status().asleep, "that the machine woke up nobody need say");
 	sleep_now(false);
 	world_forget();
 	stale = (struct op){ .type = OP_GETATTR, .ino = a };
 	ok(at_once(&stale) == 1, "after the term nothing is served that may have changed");
 	world_pass(100);
-	ok(status().lapsed && world_find(ACTION_INVALIDATE, 0, a) >= 0 && w.said[world_find(ACTION_INVALIDATE, 0, a)].mode == 2,
+	ok(world_status().lapsed && world_find(ACTION_INVALIDATE, 0, a) >= 0 && w.said[world_find(ACTION_INVALIDATE, 0, a)].mode == 2,
 	    "and the kernel forgets pages, too");
 	engine_detached(w.engine);
 	w.reply_count = 0;
 	world_pass(9000);
-	ok(!status().offline, "the network has a while to come back");
+	ok(!world_status().offline, "the network has a while to come back");
 	world_pass(2000);
-	ok(status().offline && w.reply_count == 1 && stale.error == 0, "but not another term until the mount goes on alone");
+	ok(world_status().offline && w.reply_count == 1 && stale.error == 0, "but not another term until the mount goes on alone");
 	world_replied(&stale);
 	ok(at_once(&waits) == -EHOSTDOWN, "which says what it does not have");
 	world_attach(false, 1, false);
 	engine_detached(w.engine);
 	world_pass(44 * 1000);
-	ok(!status().offline, "found again, the server is missed for a whole term as before");
+	ok(!world_status().offline, "found again, the server is missed for a whole term as before");
 	ok(world_sane(), "the engine is as it should be");
 	world_teardown();
 }
