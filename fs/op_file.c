@@ -248,11 +248,16 @@ op_release(struct engine *e, struct op *op)
 	/* Its records stay listed: the commit that removes its last name keeps its lease. */
 	if (o->gone && !o->pinned_elsewhere)
 		data_drop(e, o);
-	if (o->pinned && !o->unpin) {
-		/* Not before commits that still speak of it: the server would have freed it. */
+	if (o->pinned) {
+		/*
+		 * Not before commits that still speak of it: the server would have freed it.  Nor is that done by what
+		 * was sent before it was pinned anew.
+		 */
+		if (!o->unpin)
+			TAILQ_INSERT_TAIL(&e->unpins, o, unpin_link);
 		o->unpin = true;
+		o->unpin_sent = false;
 		o->unpin_after = e->sequence;
-		TAILQ_INSERT_TAIL(&e->unpins, o, unpin_link);
 		unpin_step(e);
 	} else
 		object_drop(e, o);

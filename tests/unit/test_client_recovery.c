@@ -198,6 +198,41 @@ test_open_past_term(void)
 	world_teardown();
 }
 
+/* Nothing answers a PIN, so that one taken back counts as perhaps unheard for a while. */
+static void
+test_pinned_anew(void)
+{
+	struct op open = { .type = OP_OPEN, .flags = O_RDWR }, unlink = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") };
+	struct message m = { .type = MSG_reclaimed };
+	uint64_t h, a;
+	int pin;
+
+	world_setup();
+	open.ino = a = world_create("a", &h);
+	world_sync();
+	engine_detached(w.engine);
+	world_pass(1001 * TERM_MS);
+	world_attach(false, 100, false);
+	engine_received(w.engine, &m);
+	world_run(OP_RELEASE, a, h);
+	ok(w.pins == 1 && w.said[w.said_count - 1].type == MSG_pin && w.said[w.said_count - 1].mode == 0, "a pin is taken back");
+	ok(world_submit(&open) && world_submit(&unlink) && w.pins == 2, "and the file pinned anew, opened again and removed");
+	world_replied(&open);
+	world_replied(&unlink);
+	world_run(OP_RELEASE, a, open.handle);
+	engine_detached(w.engine);
+	world_forget();
+	world_attach(false, 100, false);
+	pin = world_find(ACTION_SEND, MSG_pin, a);
+	ok(pin >= 0 && w.said[pin].mode == 1, "closed, it is pinned on the next connection: its removal is on its way");
+	engine_received(w.engine, &m);
+	world_forget();
+	world_sync();
+	pin = world_find(ACTION_SEND, MSG_pin, a);
+	ok(pin >= 0 && w.said[pin].mode == 0 && world_sane(), "and not for ever");
+	world_teardown();
+}
+
 static void
 test_refused_alloc(void)
 {
@@ -747,6 +782,7 @@ main(void)
 	test_alive_before_reclaimed();
 	test_lost_open_file();
 	test_open_past_term();
+	test_pinned_anew();
 	test_refused_alloc();
 	test_missing_twice();
 	test_held_blocks();
