@@ -545,7 +545,8 @@ engine_detached(struct engine *e)
 void
 engine_received(struct engine *e, const struct message *m)
 {
-	unpin_heard(e, m->id);
+	if (m->type != MSG_committed)		/* its ids are numbers of another kind */
+		unpin_heard(e, m->id);
 	switch (m->type) {
 	case MSG_granted:
 		lease_granted(e, m);

@@ -111,8 +111,9 @@ void
 world_answer_with(enum status status, const uint8_t (*missing)[ID_SIZE])
 {
 	struct commit *c = w.commits[0];
-	struct message m = { .type = MSG_committed, .committed = { .sequence = c->sequence, .status = status,
-	    .version = ++w.version, .credit = w.credit, .missing = { missing, missing != NULL } } };
+	struct message m = { .type = MSG_committed, .id = UINT64_C(1) << 63 | c->sequence, .committed = {
+	    .sequence = c->sequence, .status = status, .version = ++w.version, .credit = w.credit,
+	    .missing = { missing, missing != NULL } } };
 
 	memmove(w.commits, w.commits + 1, --w.commit_count * sizeof w.commits[0]);
 	engine_received(w.engine, &m);

@@ -182,7 +182,7 @@ static void
 test_unpin(void)
 {
 	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, end = { .type = OP_RELEASE };
-	uint64_t a;
+	uint64_t a, h;
 	int on, off;
 
 	world_setup();
@@ -201,9 +201,18 @@ test_unpin(void)
 	world_replied(&end);
 	world_pass(100);
 	ok(world_find(ACTION_SEND, MSG_pin, a) < 0, "when it is closed the pin stays for the commit");
+	world_create("b", &h);
+	world_pass(3000);
+	world_pass(1000);
 	world_answer(STATUS_OK);
 	off = world_find(ACTION_SEND, MSG_pin, a);
-	ok(off >= 0 && w.said[off].mode == 0, "and is taken back then");
+	ok(off >= 0 && w.said[off].mode == 0 && w.commit_count == 1, "and is taken back then, though another is on its way");
+	world_answer(STATUS_OK);
+	engine_detached(w.engine);
+	world_forget();
+	world_attach(false, 100, false);
+	off = world_find(ACTION_SEND, MSG_pin, a);
+	ok(off >= 0 && w.said[off].mode == 0, "whose answer does not tell that this was heard");
 	world_teardown();
 }
 
