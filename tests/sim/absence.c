@@ -92,6 +92,21 @@ held_over(const struct letter *l, const struct mount *m)
 	return !c->past;
 }
 
+/* While it was away it did this with what it had changed before, and had still: behind that. */
+static bool
+follows(const struct letter *l, const struct mount *m, const struct letter *held, size_t count)
+{
+	const struct call *c = l->kind == LETTER_CALL && l->call->mount == m ? l->call : NULL;
+
+	if (c == NULL || c->lost || c->past || c->through || fate_closes(c) || c->done <= m->ledger->left_step ||
+	    c->done > m->ledger->back_step)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (held[i].kind == LETTER_CALL && fate_changed(held[i].call, c->ino))
+			return true;
+	return false;
+}
+
 /* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
 static void
 hold_over(struct judge *j, const struct mount *m)
@@ -100,7 +115,7 @@ hold_over(struct judge *j, const struct mount *m)
 	size_t count = 0, kept = 0, at;
 
 	for (size_t i = 0; i < j->count; i++)
-		if (held_over(&j->letters[i], m))
+		if (held_over(&j->letters[i], m) || follows(&j->letters[i], m, held, count))
 			held[count++] = j->letters[i];
 		else
 			j->letters[kept++] = j->letters[i];
