@@ -231,7 +231,6 @@ struct engine {
 	uint64_t	 leases_taken;		/* so far: numbers them */
 	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled, or lost */
 	struct caller	 callers[CALLERS_MAX];
-	bool		 running;
 
 	bool		 attached, reclaiming, had_session;
 	uint32_t	 reclaims;

@@ -363,9 +363,6 @@ run_all(struct engine *e)
 {
 	struct op_state *s;
 
-	if (e->running)
-		return;
-	e->running = true;
 	while ((s = TAILQ_FIRST(&e->runnable)) != NULL) {
 		TAILQ_REMOVE(&e->runnable, s, link);
 		if (attempt(e, s->op))
@@ -373,7 +370,6 @@ run_all(struct engine *e)
 		else
 			to_parked(e, s);
 	}
-	e->running = false;
 }
 
 void
