@@ -534,7 +534,7 @@ engine_detached(struct engine *e)
 		e->detached_at = e->now_ms;
 	e->attached = false;
 	credit_detached(e);
-	e->reclaiming = false;
+	e->reclaiming = e->unclaimed = false;
 	scout_lost(e);	/* theirs, too, are not answered any more */
 }
 
@@ -554,7 +554,7 @@ engine_received(struct engine *e, const struct message *m)
 		break;
 	case MSG_reclaimed:
 		lease_reclaimed(e, &m->reclaimed);
-		if (e->reclaims > 0 && --e->reclaims > 0)
+		if ((e->reclaims > 0 && --e->reclaims > 0) || e->unclaimed)
 			break;
 		e->reclaiming = false;
 		e->known_oid = e->attached_oid;
