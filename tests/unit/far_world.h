@@ -20,14 +20,16 @@ struct far_object {
 	uint64_t	 size, parent;
 	bool		 freed;			/* the server says that there is none */
 	bool		 pinned;		/* elsewhere */
+	bool		 region;		/* a damaged REGION comes with its names, or its content */
+	uint64_t	 grant;			/* of the last answer */
 	struct far_name	 names[FAR_NAMES];
 };
 
 /* What the server has from now on; borrowed. */
 void	far_begin(struct far_object *objects);
 struct far_object *far_of(uint64_t oid);
-/* Answers the last READ with all it wants, of the modes it wants. */
-void	far_answer(void);
+/* Answers the READ that is asked for longest with all it wants, of the modes it wants.  False: there is none. */
+bool	far_answer(void);
 /* The operation with all the answers and time it takes; its error.  The caller says that it is replied to. */
 int	far_do(struct op *op);
 /* The same, and it is replied to. */

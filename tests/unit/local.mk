@@ -309,3 +309,15 @@ tests_unit_test_client_spare_SOURCES = tests/unit/test_client_spare.c tests/unit
 	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_spare_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 tests_unit_test_client_spare_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc,--wrap=strndup
+
+check_PROGRAMS += tests/unit/test_client_hostile
+TESTS += tests/unit/test_client_hostile
+tests_unit_test_client_hostile_SOURCES = tests/unit/test_client_hostile.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_hostile_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_events
+TESTS += tests/unit/test_client_events
+tests_unit_test_client_events_SOURCES = tests/unit/test_client_events.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_events_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
