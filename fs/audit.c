@@ -54,7 +54,7 @@ path_of(struct engine *e, const struct object *o, char *to, size_t size)
 		*--at = '/';
 		o = object_find(e, o->hint_parent);
 	}
-	if (*at == '\0' && at > to)
+	if (*at == '\0')
 		*--at = '/';
 	memmove(to, at, strlen(at) + 1);
 }

@@ -231,10 +231,10 @@ struct engine {
 	uint64_t	 leases_taken;		/* so far: numbers them */
 	uint64_t	 names_gone_ms;		/* when a quiet directory was last recalled, or lost */
 	struct caller	 callers[CALLERS_MAX];
-	bool		 running;
 
 	bool		 attached, reclaiming, had_session;
-	uint32_t	 reclaims;
+	uint32_t	 reclaims;		/* not answered yet */
+	bool		 unclaimed;		/* there was no memory to say all of them: once more */
 	uint64_t	 attached_oid;		/* first_oid of the last ATTACHED */
 	uint64_t	 known_oid;		/* that of the last one of which it is known what is held, or 0: more is pretended */
 	bool		 kept_long;		/* the kernel was told to keep things for longer than the term */
@@ -384,7 +384,7 @@ void		 lease_replied(struct engine *e);	/* replies have left: what was lost mean
 void		 lease_foretold(struct engine *e, const struct op *op);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);
-void		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it */
+bool		 lease_sweep(struct engine *e, struct object *o);	/* what the kernel has of it; false: no memory to ask for that */
 void		 lease_swept(struct engine *e, struct object *o, bool pages);
 /* The kernel did not know it.  True: it will, and is told again; or has forgotten, and is about to say so. */
 bool		 lease_sweep_again(struct engine *e, struct object *o, bool pages);

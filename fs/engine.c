@@ -363,9 +363,6 @@ run_all(struct engine *e)
 {
 	struct op_state *s;
 
-	if (e->running)
-		return;
-	e->running = true;
 	while ((s = TAILQ_FIRST(&e->runnable)) != NULL) {
 		TAILQ_REMOVE(&e->runnable, s, link);
 		if (attempt(e, s->op))
@@ -373,7 +370,6 @@ run_all(struct engine *e)
 		else
 			to_parked(e, s);
 	}
-	e->running = false;
 }
 
 void
@@ -538,7 +534,7 @@ engine_detached(struct engine *e)
 		e->detached_at = e->now_ms;
 	e->attached = false;
 	credit_detached(e);
-	e->reclaiming = false;
+	e->reclaiming = e->unclaimed = false;
 	scout_lost(e);	/* theirs, too, are not answered any more */
 }
 
@@ -559,7 +555,7 @@ engine_received(struct engine *e, const struct message *m)
 		break;
 	case MSG_reclaimed:
 		lease_reclaimed(e, &m->reclaimed);
-		if (e->reclaims > 0 && --e->reclaims > 0)
+		if ((e->reclaims > 0 && --e->reclaims > 0) || e->unclaimed)
 			break;
 		e->reclaiming = false;
 		e->known_oid = e->attached_oid;

@@ -248,12 +248,12 @@ sweep(struct engine *e, struct object *o, bool directory, bool pages)
 	return true;
 }
 
-void
+bool
 lease_sweep(struct engine *e, struct object *o)
 {
 	bool directory = !o->attr_known || S_ISDIR(o->attr.mode);
 
-	sweep(e, o, directory, !directory);
+	return sweep(e, o, directory, !directory);
 }
 
 /*
@@ -326,10 +326,8 @@ lease_step(struct engine *e, struct object *o)
 	if (o->recall == RECALL_DRAIN && replies_left(e, o->recall_after)) {
 		if (o->lookups == 0 && o->opens == 0 && o->oid != OID_ROOT)
 			recall_set(e, o, RECALL_FLUSH);
-		else {
+		else if (lease_sweep(e, o))		/* else there is no memory to ask for it: at the next step */
 			recall_set(e, o, RECALL_SWEEP);
-			lease_sweep(e, o);
-		}
 	}
 	/*
 	 * The release does not wait for that sweep; it ends when the request is
@@ -594,16 +592,13 @@ abandon_clean(struct engine *e)
 	}
 }
 
-void
-lease_reclaim(struct engine *e, bool restarted)
+/* Says all that is held; again at the next tick, from the beginning, if there is no memory for that. */
+static void
+claim_all(struct engine *e)
 {
-	struct object *o;
+	struct object *o = TAILQ_FIRST(&e->lru);
 
-	if (restarted && !lease_valid(e))
-		abandon_clean(e);
-	e->reclaiming = true;
-	e->reclaims = 0;
-	o = TAILQ_FIRST(&e->lru);
+	e->unclaimed = true;
 	do {
 		struct action *a = send_message(e, MSG_reclaim, ++e->next_request);
 		size_t most = e->objects + 1 < LEASE_LIST_MAX ? e->objects + 1 : LEASE_LIST_MAX;
@@ -626,6 +621,17 @@ lease_reclaim(struct engine *e, bool restarted)
 		a->message.reclaim.known = e->known_oid;
 		e->reclaims++;
 	} while (o != NULL);
+	e->unclaimed = false;
+}
+
+void
+lease_reclaim(struct engine *e, bool restarted)
+{
+	if (restarted && !lease_valid(e))
+		abandon_clean(e);
+	e->reclaiming = true;
+	e->reclaims = 0;
+	claim_all(e);
 }
 
 /* The lease is gone without our release: what was not committed under it is lost. */
@@ -754,6 +760,8 @@ lease_keep_ms(struct engine *e)
 void
 lease_tick(struct engine *e)
 {
+	if (e->unclaimed && e->attached)
+		claim_all(e);
 	if (e->reread_at != 0 && e->now_ms >= e->reread_at) {
 		e->reread_at = 0;
 		wake(e, WAIT_OBJECT, 0);

@@ -88,7 +88,7 @@ add_child(struct engine *e, struct op *op, const struct object *dir)
 	struct object *o = op->plus && dir->looked_into ? object_find(e, d->ino) : NULL;
 	struct attr *attr;
 
-	if (o == NULL || o->mode == MODE_NONE || !o->attr_known || o->dead || o->gone || o->recall != RECALL_NONE ||
+	if (o == NULL || o->mode == MODE_NONE || !o->attr_known || o->gone || o->recall != RECALL_NONE ||
 	    (attr = arena_alloc(&op->arena, sizeof *attr)) == NULL)
 		return;
 	*attr = o->attr;

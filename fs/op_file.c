@@ -188,7 +188,7 @@ unpin_step(struct engine *e)
 
 	for (o = TAILQ_FIRST(&e->unpins); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, unpin_link);
-		if (o->unpin_sent || txn_pending(e, o) || o->hold ||
+		if (o->unpin_sent || txn_pending(e, o) ||
 		    (o->unpin_after > e->acknowledged && e->inflight_count > 0))
 			continue;
 		if (o->opens == 0 && o->pinned)

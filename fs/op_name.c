@@ -398,8 +398,7 @@ op_unlink(struct engine *e, struct op *op)
 		return -EBUSY;
 	if (rmdir && (r = check_empty(e, op, o)) < 0)
 		return r;
-	if ((r = txn_delete(e, dir, KIND_ENTRY, entry.token, TOKEN_SIZE)) < 0)
-		return r;
+	txn_delete(e, dir, KIND_ENTRY, entry.token, TOKEN_SIZE);
 	touch_directory(e, dir, rmdir ? -1 : 0);
 	drop_name(e, o);
 	note_victim(op, o);
@@ -553,7 +552,7 @@ op_rename(struct engine *e, struct op *op)
 		if ((r = place(e, n.from, &n.source, op->name, n.replaced, n.to)) < 0) {
 			/* Back, by records of the same sizes: that cannot fail. */
 			place(e, n.to, &n.target, op->name2, n.replaced, n.to);
-			if (across && moved_dir)
+			if (moved_dir)
 				set_parent(e, n.moved, n.from->oid);
 			return r;
 		}

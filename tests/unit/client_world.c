@@ -62,6 +62,8 @@ note_message(const struct message *m)
 		w.read = m->read;
 		memcpy(w.wants, m->read.wants.at, m->read.wants.count * sizeof w.wants[0]);
 		w.read.wants.at = w.wants;
+		if (w.heard != NULL)
+			w.heard(m);
 	}
 }
 
@@ -199,6 +201,7 @@ world_setup_unattached(const struct engine_config *config)
 	w.credit = CREDIT_MAX;
 	w.store_count = w.commit_count = w.reply_count = w.pins = 0;
 	w.no_sweep = false;
+	w.heard = NULL;
 	engine_new(&w.engine, config != NULL ? config : &(struct engine_config){ 0 }, w.keys);
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
 	memset(w.sent, 0, sizeof w.sent);

@@ -34,6 +34,7 @@ struct client_world {
 	uint64_t	 attached_oid, known_oid;	/* first_oid of the last world_attach(); `known` of the last RECLAIM */
 	struct msg_read	 read;			/* the last one, without its keys */
 	struct msg_want	 wants[WANTS_MAX];
+	void		(*heard)(const struct message *read);	/* of every READ, while its keys are there; or NULL */
 	bool		 no_sweep;		/* leave INVALIDATEs unanswered */
 	struct said	 said[SAID_MAX];
 	unsigned	 said_count;

@@ -302,3 +302,22 @@ tests_unit_test_client_due_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 tests_unit_test_server_due_SOURCES = tests/unit/test_server_due.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_due_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_spare
+TESTS += tests/unit/test_client_spare
+tests_unit_test_client_spare_SOURCES = tests/unit/test_client_spare.c tests/unit/wrap_alloc.h \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_spare_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+tests_unit_test_client_spare_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc,--wrap=strndup
+
+check_PROGRAMS += tests/unit/test_client_hostile
+TESTS += tests/unit/test_client_hostile
+tests_unit_test_client_hostile_SOURCES = tests/unit/test_client_hostile.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_hostile_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_events
+TESTS += tests/unit/test_client_events
+tests_unit_test_client_events_SOURCES = tests/unit/test_client_events.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_events_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
