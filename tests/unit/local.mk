@@ -302,3 +302,22 @@ tests_unit_test_client_due_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 tests_unit_test_server_due_SOURCES = tests/unit/test_server_due.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_due_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_plan
+TESTS += tests/unit/test_client_plan
+tests_unit_test_client_plan_SOURCES = tests/unit/test_client_plan.c \
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
+tests_unit_test_client_plan_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_beside
+TESTS += tests/unit/test_client_beside
+tests_unit_test_client_beside_SOURCES = tests/unit/test_client_beside.c \
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
+tests_unit_test_client_beside_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_again
+TESTS += tests/unit/test_client_again
+tests_unit_test_client_again_SOURCES = tests/unit/test_client_again.c $(whole_test_common)
+tests_unit_test_client_again_LDADD = $(WHOLE_TEST_LIBS)

@@ -127,6 +127,16 @@ after_a_loss(void)
 	forget();
 	cut_off();
 	lost();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_RENAME, .ino = OID_ROOT, .ino2 = OID_ROOT, .child = FAR + 1,
+	    .victim = FAR, .nlink = 1, .name = world_text("a"), .name2 = world_text("b"), .sequence = 5 });
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 5, .upto = notes_count });
+	mount(5);
+	run(SESSION);
+	ok(copies(), "nor when one of its names was replaced");
+	unmount();
+	forget();
+	cut_off();
+	lost();
 	redone(2);
 	mount(5);
 	run(SESSION);
