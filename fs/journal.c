@@ -406,7 +406,7 @@ journal_lost(struct engine *e, uint64_t sequence)
 {
 	struct journal_entry n = { .kind = JOURNAL_LOSS, .sequence = sequence };
 
-	e->journal.losses += e->journal.replaying;
+	e->journal.losses++;	/* also of what is in no entry: who waits for the server hears of it */
 	if (!journal_keeps(e) || (!e->journal.replaying && e->journal.last_op < e->journal.floor))
 		return;
 	redo_lost(e, journal_append(e, &n, true) == 0);
