@@ -163,6 +163,31 @@ foreign(void)
 	unmount();
 }
 
+/* A server may name no session at all. */
+static void
+nobody(void)
+{
+	forget();
+	cut_off();
+	mount(3);
+	ok(engine_own(w.engine, 0) == 0, "no session is one of ours");
+	run(0);
+	ok(copies(), "so what no session wrote is not ours");
+	unmount();
+}
+
+/* Another attempt must find it in the journal, and its lease be claimed. */
+static void
+synced(void)
+{
+	forget();
+	cut_off();
+	mount(3);
+	run(SESSION);
+	ok(world_run(OP_FSYNC, FAR, 0) == 0 && !noted(JOURNAL_CLEAN, FAR), "what is synced while its journal is run again stays in it");
+	unmount();
+}
+
 /* The attempt that was refused has the lease of its session by then, so the server would not refuse the next. */
 static void
 refused_once(void)
@@ -585,6 +610,8 @@ main(void)
 	whose();
 	after_a_loss();
 	foreign();
+	nobody();
+	synced();
 	refused_once();
 	made_and_removed();
 	lost_again();
