@@ -42,6 +42,7 @@
  */
 #include "fs/core.h"
 
+#include <assert.h>
 #include <fcntl.h>
 
 enum { HURRY_PART = 4 };	/* of `max`: more live bytes than this and nothing waits for its time */
@@ -108,7 +109,8 @@ journal_encode(const struct journal_entry *n, uint8_t *to)
 	cursor_put(&c, n->name.data, n->name.len);
 	cursor_put(&c, n->name2.data, n->name2.len);
 	cursor_put(&c, n->hint.data, n->hint.len);
-	return cursor_ok(&c) ? (ssize_t)c.pos : -EINVAL;
+	assert(cursor_ok(&c));
+	return (ssize_t)c.pos;
 }
 
 int
@@ -377,7 +379,7 @@ journal_clean(struct engine *e, struct object *o)
 	struct journal_entry n = { .kind = again ? JOURNAL_AWAY : JOURNAL_CLEAN, .ino = o->oid };
 
 	o->adopted = false;
-	if (!journal_keeps(e) || (!again && (o->journaled < j->floor || o->journaled == 0)))
+	if (!journal_keeps(e) || (!again && o->journaled < j->floor))
 		return;
 	journal_append(e, &n, again);
 	o->journaled = 0;
@@ -393,7 +395,7 @@ journal_synced(struct engine *e, struct object *o)
 	struct journal *j = &e->journal;
 	struct journal_entry n = { .kind = JOURNAL_CLEAN, .ino = o->oid };
 
-	if (!journal_keeps(e) || j->replaying || j->stranded || o->journaled < j->floor || o->journaled == 0 || txn_pending(e, o))
+	if (!journal_keeps(e) || j->replaying || j->stranded || o->journaled < j->floor || txn_pending(e, o))
 		return;
 	journal_append(e, &n, false);
 	o->journaled = 0;
@@ -544,7 +546,7 @@ all_dead(struct engine *e)
 {
 	struct journal *j = &e->journal;
 
-	if (!j->broken || j->stranded || j->replaying)
+	if (!j->broken || j->stranded)
 		return;
 	j->mark_upto = j->next;
 	j->mark_bytes = j->bytes;

@@ -91,7 +91,7 @@ struct engine_journal {
 	int		(*append)(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync);
 	void		(*trim)(void *context, uint64_t upto);	/* entries before it are dead */
 	void		*context;
-	uint64_t	 next;			/* number of the first entry to come */
+	uint64_t	 next;			/* number of the first entry to come, from 1 on */
 	size_t		 max;			/* bytes of live entries; beyond them changes wait */
 };
 

@@ -4,6 +4,11 @@
  */
 #include "fs/content.h"
 
+#include <assert.h>
+
+/* Each that is painted over others makes two more of them at most: a record's, and those of a span on its way and of one that grows. */
+static_assert(1 + 2 * (EXTENTS_MAX + 2 * (SPAN_RANGES + 1)) <= SEGMENTS_MAX, "a region is painted with all its layers");
+
 static struct segment
 segment_part(struct segment s, uint32_t from, uint32_t to)
 {
@@ -22,8 +27,7 @@ paint(struct canvas *c, struct segment new)
 	unsigned n = c->count;
 	bool placed = false;
 
-	if (n + 2 > SEGMENTS_MAX || n == 0)
-		return;
+	assert(n > 0 && n + 2 <= SEGMENTS_MAX);
 	if (new.from < c->at[0].from)
 		new = segment_part(new, c->at[0].from, new.to);
 	if (new.to > c->at[n - 1].to)
@@ -139,7 +143,8 @@ layer_walk(struct engine *e, const struct segment *s,
 		uint32_t in = at % CELL_SIZE, n = CELL_SIZE - in;
 
 		n = n < end - at ? n : end - at;
-		if (c == NULL || in + n > c->len)
+		assert(c != NULL);
+		if (in + n > c->len)
 			return -EIO;	/* an extent beyond its block: a damaged record */
 		r = use(context, c->data + in, n, c->buffer);
 		at += n;

@@ -239,8 +239,7 @@ replay_content(struct engine *e, struct op *op, run_op *run)
 		if ((r = stays_foreign(e, o, &p->it)) < 0)	/* attributes: the last one wins */
 			return r;
 	}
-	r = run(e, op);
-	return r == -ESTALE ? verdict(op, REPLAY_GONE) : r;
+	return run(e, op);
 }
 
 int

@@ -239,7 +239,7 @@ engine_redo_beside(struct engine *e, uint64_t ino)
 {
 	struct object *o = object_find(e, ino);
 
-	if (o == NULL || !waiting(e))
+	if (o == NULL)
 		return;
 	o->error = -EIO;
 	o->error_seq = ++e->error_counter;

@@ -23,9 +23,9 @@
 static uint64_t
 stands_for(struct replay *r, uint64_t oid)
 {
-	const struct fact *f = fact_find(r, oid);
+	const struct fact *f = fact_known(r, oid);
 
-	return f == NULL || f->to == 0 ? oid : f->to;
+	return f->to == 0 ? oid : f->to;
 }
 
 /* The same for names: they go on to speak of the original where content goes to a copy. */
@@ -52,10 +52,7 @@ begin_entry(struct replay *r)
 {
 	struct item *t = &r->items[r->at];
 
-	if (journal_decode(&r->entry, t->entry) < 0) {
-		r->error = -EBADMSG;
-		return;
-	}
+	item_decode(&r->entry, t);
 	r->entry.number = t->number;
 	r->step = RUN;
 	r->nth = 0;
@@ -113,8 +110,7 @@ wait_for_room(struct replay *r, struct item *t)
 {
 	struct journal_entry n;
 
-	if (journal_decode(&n, t->entry) < 0)
-		return;
+	item_decode(&n, t);
 	set_waiting(r, n.ino, t->name && n.type != OP_LINK);
 	set_waiting(r, n.ino2, true);
 	set_waiting(r, n.child, false);
@@ -132,9 +128,10 @@ runs_ahead(struct replay *r, const struct item *t)
 	const struct fact *f;
 	struct journal_entry n;
 
-	if (!t->name || journal_decode(&n, t->entry) < 0 || (n.type != OP_UNLINK && n.type != OP_RMDIR))
+	item_decode(&n, t);
+	if (n.type != OP_UNLINK && n.type != OP_RMDIR)
 		return false;
-	if (((f = fact_find(r, n.ino)) != NULL && f->waits) || ((f = fact_find(r, n.victim)) != NULL && f->waits))
+	if (fact_known(r, n.ino)->waits || ((f = fact_find(r, n.victim)) != NULL && f->waits))
 		return false;
 	return !name_waits(r, n.ino, n.name) && !(n.type == OP_RMDIR && f != NULL && f->names_wait);
 }
@@ -183,11 +180,10 @@ set_run(struct replay *r)
 {
 	const struct journal_entry *n = &r->entry;
 	const struct item *t = &r->items[r->at];
-	const struct fact *f = fact_find(r, n->ino);
 	struct op *op = &r->op;
 
 	r->replaying = (struct replaying){ .entry = n, .keep_oids = r->resumed, .beside = replay_text(r->beside),
-	    .trusted = f != NULL && f->copied, .live = r->live, .again = t->stranded && !r->live,
+	    .trusted = fact_known(r, n->ino)->copied, .live = r->live, .again = t->stranded && !r->live,
 	    .it = changed(r, t, t->it, t->base), .victim = changed(r, t, t->victim, t->victim_base) };
 	*op = (struct op){ .type = n->type == OP_CREATE ? OP_MKNOD : n->type, .uid = n->uid, .gid = n->gid,
 	    .flags = n->flags, .set = n->set, .attr = n->attr, .offset = n->offset, .size = n->size, .name = n->name,
@@ -221,8 +217,8 @@ ran(struct replay *r, const struct op *done)
 	f = fact_find(r, n->child);
 	if (f != NULL && done->made && done->child != n->child)
 		f->to = done->child;
-	if (done->victim != 0 && done->victim_nlink == 0 && (f = fact_find(r, n->victim)) != NULL)
-		f->unlinked = true;
+	if (done->victim != 0 && done->victim_nlink == 0)
+		fact_known(r, n->victim)->unlinked = true;
 	if (r->replaying.verdict == REPLAY_BESIDE &&
 	    conflict_add(r, r->on_root ? OID_ROOT : n->type == OP_RENAME || n->type == OP_LINK ? done->ino2 : done->ino,
 	    name_of(r), replay_text(r->beside)) < 0)
@@ -236,12 +232,11 @@ static void
 found_foreign(struct replay *r)
 {
 	const struct item *t = &r->items[r->at];
-	struct fact *f;
 
-	if (r->replaying.it.found && (f = fact_find(r, t->it)) != NULL)
-		f->foreign = UINT64_MAX;
-	if (r->replaying.victim.found && (f = fact_find(r, t->victim)) != NULL)
-		f->foreign = UINT64_MAX;
+	if (r->replaying.it.found)
+		fact_known(r, t->it)->foreign = UINT64_MAX;
+	if (r->replaying.victim.found)
+		fact_known(r, t->victim)->foreign = UINT64_MAX;
 }
 
 static void
@@ -249,11 +244,11 @@ answered_run(struct replay *r, const struct op *done)
 {
 	const struct journal_entry *n = &r->entry;
 	bool name = journal_is_name(n), makes = n->child != 0 && n->type != OP_RENAME;
-	struct fact *f = fact_find(r, name ? n->child : n->ino);
+	struct fact *f = name ? NULL : fact_known(r, n->ino);
 
 	found_foreign(r);
 	/* Damaged, say: what was written goes beside it. */
-	if (done->error < 0 && !name && bears_content(n) && !(f != NULL && f->copied)) {
+	if (done->error < 0 && !name && bears_content(n) && !f->copied) {
 		begin_copy(r, true);
 		return;
 	}
@@ -269,23 +264,22 @@ answered_run(struct replay *r, const struct op *done)
 		next_entry(r, false);
 		break;
 	case REPLAY_SAME:
-		if (f != NULL)
-			f->to = r->replaying.found;
+		fact_known(r, n->child)->to = r->replaying.found;
 		next_entry(r, false);
 		break;
 	case REPLAY_TAKEN:
 		next_beside(r);
 		break;
 	case REPLAY_CHANGED:
-		if (!name && bears_content(n))
+		if (!name)		/* so it bears content */
 			begin_copy(r, n->type != OP_OPEN);
 		else
 			unfit(r);
 		break;
-	case REPLAY_GONE:
+	default:	/* GONE */
 		if (makes && !r->on_root)
 			r->on_root = true;
-		else if (!name && n->type == OP_WRITE && !(f != NULL && f->unlinked))
+		else if (n->type == OP_WRITE && !f->unlinked)
 			begin_copy(r, false);
 		else
 			unfit(r);
@@ -300,13 +294,13 @@ static void
 note(struct replay *r, struct engine *e)
 {
 	const struct conflict *c = r->to_note;
-	int error = r->error;
+	int error = 0;
 
 	if (r->live && r->to_note_ino != 0)
 		engine_redo_beside(e, r->to_note_ino);
 	if (r->live && r->to_tell != 0)
 		engine_redo_beside(e, r->to_tell);
-	if (c != NULL && error == 0)
+	if (c != NULL)
 		error = engine_journal_note(e, &(struct journal_entry){ .kind = JOURNAL_CONFLICT, .ino = r->to_note_ino,
 		    .child = r->to_note_copy, .parent = c->parent, .name = replay_text(c->name), .name2 = replay_text(c->copy) });
 	if (r->error == 0)
@@ -353,7 +347,7 @@ replay_next(struct replay *r, struct engine *e)
 	else
 		r->op = (struct op){ .type = OP_SYNC, .ino = OID_ROOT };
 	r->op.redo = r->live;
-	return r->error != 0 ? NULL : &r->op;
+	return &r->op;
 }
 
 void

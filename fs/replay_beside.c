@@ -67,12 +67,12 @@ next_beside(struct replay *r)
 void
 begin_copy(struct replay *r, bool with_content)
 {
-	const struct fact *f = fact_find(r, r->entry.ino), *parent = fact_find(r, r->entry.parent);
+	const struct fact *f = fact_known(r, r->entry.ino), *parent = fact_find(r, r->entry.parent);
 
 	r->original = with_content ? r->entry.ino : 0;
 	r->offset = r->length = 0;
 	r->mode = S_IFREG | 0600;
-	r->noted = f != NULL && f->copy_name.len > 0;
+	r->noted = f->copy_name.len > 0;
 	r->parent = r->entry.parent != 0 ? r->entry.parent : OID_ROOT;
 	if (parent != NULL && parent->to != 0)
 		r->parent = parent->to;
@@ -103,7 +103,7 @@ answered_look(struct replay *r, const struct op *done)
 		to_root(r);
 	else if (done->error < 0)
 		r->error = done->error;
-	else if (r->noted && done->child == fact_find(r, r->entry.ino)->copy) {
+	else if (r->noted && done->child == fact_known(r, r->entry.ino)->copy) {
 		r->copy = done->child;
 		r->step = CLEAR;
 	} else
@@ -114,12 +114,8 @@ answered_look(struct replay *r, const struct op *done)
 static void
 copied(struct replay *r)
 {
-	struct fact *f = fact_of(r, r->entry.ino);
+	struct fact *f = fact_known(r, r->entry.ino);
 
-	if (f == NULL) {
-		r->error = -ENOMEM;
-		return;
-	}
 	f->to = r->copy;
 	f->copied = true;
 	r->step = RUN;
@@ -181,7 +177,7 @@ answered_copying(struct replay *r, const struct op *done)
 		r->step = LOOK;
 		return;
 	}
-	if (r->step == MAKE && done->error != 0 && done->error != -ENOSPC && r->parent != OID_ROOT) {
+	if (r->step == MAKE && done->error != 0 && r->parent != OID_ROOT) {
 		to_root(r);
 		return;
 	}

@@ -16,6 +16,7 @@
  */
 #include "fs/replay_room.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,24 @@ fact_of(struct replay *r, uint64_t oid)
 	r->facts_count++;
 	r->facts[at].oid = oid;
 	return &r->facts[at];
+}
+
+struct fact *
+fact_known(struct replay *r, uint64_t oid)
+{
+	struct fact *f = fact_find(r, oid);
+
+	assert(f != NULL);
+	return f;
+}
+
+void
+item_decode(struct journal_entry *n, const struct item *t)
+{
+	int r = journal_decode(n, t->entry);
+
+	(void)r;
+	assert(r == 0);
 }
 
 static int
@@ -183,13 +202,13 @@ follow_makers(struct replay *r)
 	for (size_t i = 0; i < r->count; i++) {
 		struct item *t = &r->items[i];
 		struct journal_entry n;
-		struct fact *f;
 
-		if (t->name && t->stranded && !t->dead && journal_decode(&n, t->entry) == 0 && n.child != 0 && n.type != OP_RENAME &&
-		    (f = fact_find(r, n.child)) != NULL)
-			f->maker = t;
-		f = t->name || t->stranded || t->dead ? NULL : fact_find(r, t->ino);
-		if (f == NULL || f->maker == NULL)
+		if (t->name && t->stranded && !t->dead) {
+			item_decode(&n, t);
+			if (n.child != 0 && n.type != OP_RENAME)
+				fact_known(r, n.child)->maker = t;
+		}
+		if (t->name || t->stranded || t->dead || fact_known(r, t->ino)->maker == NULL)
 			continue;
 		strand(r, t);
 	}
@@ -290,12 +309,14 @@ replaces(struct replay *r, const struct journal_entry *n, struct item *t)
 	struct fact *f;
 
 	t->origin = n->upto;
-	if (other == NULL || other == t || journal_decode(&was, other->entry) < 0)
+	if (other == NULL || other == t)
 		return;
+	item_decode(&was, other);
 	t->origin = other->origin;
 	other->dead = true;
 	r->redoing = true;
-	if (!t->name && (f = fact_find(r, was.ino)) != NULL) {
+	if (!t->name) {
+		f = fact_known(r, was.ino);
 		if (f->lost_last == other->number)
 			f->lost_last = 0;
 		/* It has a copy, and that is whole. */
@@ -304,8 +325,23 @@ replaces(struct replay *r, const struct journal_entry *n, struct item *t)
 			f->copied = true;
 		}
 	}
-	if (t->name && was.child != 0 && n->child != was.child && was.type != OP_RENAME && (f = fact_find(r, was.child)) != NULL)
-		f->to = n->child;
+	if (t->name && was.child != 0 && n->child != was.child && was.type != OP_RENAME)
+		fact_known(r, was.child)->to = n->child;
+}
+
+/* Does it name what it is about? */
+static bool
+is_whole(const struct journal_entry *n)
+{
+	switch (n->kind) {
+	case JOURNAL_FOREIGN: case JOURNAL_CLEAN: case JOURNAL_AWAY:
+		return n->ino != 0;
+	case JOURNAL_OP:
+		return n->ino != 0 && (n->ino2 != 0 || (n->type != OP_LINK && n->type != OP_RENAME)) &&
+		    (n->child != 0 || (n->type != OP_MKNOD && n->type != OP_MKDIR && n->type != OP_SYMLINK && n->type != OP_CREATE));
+	default:
+		return true;
+	}
 }
 
 static int
@@ -321,11 +357,11 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 	if (see(r, n->ino, n->version) < 0 || see(r, n->victim, n->victim_version) < 0 || see(r, n->child, 0) < 0 ||
 	    see(r, n->ino2, 0) < 0)
 		return -ENOMEM;
-	if (n->child != 0 && n->type != OP_RENAME && (f = fact_find(r, n->child)) != NULL)
-		f->made = true;
+	if (n->child != 0 && n->type != OP_RENAME)
+		fact_known(r, n->child)->made = true;
 	/* Its last name had gone before: it went with who had it open. */
-	if (!name && n->nlink == 0 && (f = fact_find(r, n->ino)) != NULL)
-		f->unlinked = true;
+	if (!name && n->nlink == 0)
+		fact_known(r, n->ino)->unlinked = true;
 	list[r->count++] = (struct item){ .entry = entry, .number = n->number, .ino = n->ino,
 	    .origin = n->number, .it = n->type == OP_RENAME ? n->child : n->ino, .victim = n->victim, .name = name };
 	if (n->upto != 0)
@@ -333,10 +369,12 @@ operation(struct replay *r, const struct journal_entry *n, struct bytes entry)
 	/* What comes after a loss did not build upon what was lost. */
 	if ((!name || n->type == OP_RENAME || n->type == OP_LINK) && (f = fact_find(r, list[r->count - 1].it)) != NULL)
 		f->since |= n->upto == 0 && unsettled(f);
-	if (n->victim != 0 && (f = fact_find(r, n->victim)) != NULL)
+	if (n->victim != 0) {
+		f = fact_known(r, n->victim);
 		f->since |= n->upto == 0 && unsettled(f);
-	if (!name && (f = fact_find(r, n->ino)) != NULL)
-		f->last = n->number;
+	}
+	if (!name)
+		fact_known(r, n->ino)->last = n->number;
 	return 0;
 }
 
@@ -381,6 +419,8 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 
 	if (e < 0)
 		return e;
+	if (!is_whole(&n))
+		return -EBADMSG;
 	n.number = r->last_number = number;
 	switch (n.kind) {
 	case JOURNAL_OP:
@@ -424,7 +464,7 @@ replay_add(struct replay *r, uint64_t number, struct bytes entry)
 		break;
 	case JOURNAL_CONFLICT:
 		return conflicted(r, &n);
-	case JOURNAL_RESUMED:
+	default:	/* RESUMED */
 		resumed(r, n.sequence);
 		break;
 	}
@@ -435,13 +475,13 @@ static bool
 live(struct replay *r, size_t i)
 {
 	const struct item *t = &r->items[i];
-	const struct fact *f = fact_find(r, t->ino);
+	const struct fact *f = fact_known(r, t->ino);
 
 	if (t->dead)
 		return false;
-	if (!t->name && f != NULL && i >= f->lost_from && i < f->lost_at)
+	if (!t->name && i >= f->lost_from && i < f->lost_at)
 		return true;
-	return t->stranded || (t->number >= r->floor && (t->name || f == NULL || f->cleaned <= i));
+	return t->stranded || (t->number >= r->floor && (t->name || f->cleaned <= i));
 }
 
 /*
@@ -457,7 +497,10 @@ skip_overwritten(struct replay *r)
 		struct journal_entry n;
 		uint64_t end;
 
-		if (f == NULL || journal_decode(&n, t->entry) < 0 || n.type != OP_WRITE || n.data.len == 0)
+		if (f == NULL)
+			continue;
+		item_decode(&n, t);
+		if (n.type != OP_WRITE || n.data.len == 0)
 			continue;
 		end = n.offset + n.data.len;
 		/* What was lost may go beside the file, what was not to it. */
@@ -506,7 +549,7 @@ replay_adopt(struct replay *r, struct engine *e)
 	for (size_t i = 0; i < r->facts_size && error == 0; i++) {
 		const struct fact *f = &r->facts[i];
 
-		if (r->whole && f->oid >= OID_ROOT && !f->away && (f->base != 0 || f->made) && f->named < r->count &&
+		if (r->whole && f->oid >= OID_ROOT && !f->away && (f->base != 0 || f->made) &&
 		    r->items[f->named].number >= r->floor && f->named >= f->cleaned && f->named >= r->loss_at)
 			error = engine_adopt(e, f->oid, f->base);
 	}
@@ -522,7 +565,7 @@ by_turn(const void *a, const void *b)
 		return x->stranded ? 1 : -1;
 	if (x->stranded && x->origin != y->origin)
 		return x->origin < y->origin ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
+	return (x->number > y->number) - (x->number < y->number);
 }
 
 static void
@@ -537,10 +580,10 @@ static void
 note_removal(struct replay *r, const struct item *t)
 {
 	struct journal_entry n;
-	struct fact *f;
 
-	if (journal_decode(&n, t->entry) == 0 && n.victim != 0 && n.nlink == 0 && (f = fact_find(r, n.victim)) != NULL)
-		f->unlinked = true;
+	item_decode(&n, t);
+	if (n.victim != 0 && n.nlink == 0)
+		fact_known(r, n.victim)->unlinked = true;
 }
 
 int

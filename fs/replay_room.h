@@ -113,6 +113,10 @@ struct replay {
 struct fact	*fact_find(struct replay *r, uint64_t oid);
 /* Makes it; NULL when out of memory.  Pointers to facts do not outlive this call. */
 struct fact	*fact_of(struct replay *r, uint64_t oid);
+/* Of an id, not 0, that an operation of the journal names: so there is one. */
+struct fact	*fact_known(struct replay *r, uint64_t oid);
+/* The entry, which replay_add() has read before. */
+void		 item_decode(struct journal_entry *entry, const struct item *t);
 int		 conflict_add(struct replay *r, uint64_t parent, struct bytes name, struct bytes copy);
 
 /* ---- replay_beside.c: copies of what has no place any more, and what becomes of them ---- */

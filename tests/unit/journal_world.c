@@ -9,7 +9,7 @@
 struct journal_note notes[NOTES_MAX];
 size_t notes_count;
 struct replay *replay;
-bool refuses;
+bool refuses, refuses_notes;
 
 /* ---- the journal ---- */
 
@@ -17,10 +17,12 @@ static int
 append(void *context, uint64_t number, struct bytes arguments, struct bytes data, bool sync)
 {
 	(void)context, (void)number, (void)sync;
-	if (notes_count == NOTES_MAX || data.len > 0)
+	if (refuses_notes || notes_count == NOTES_MAX || arguments.len + data.len > sizeof notes[0].bytes)
 		return -ENOSPC;
 	memcpy(notes[notes_count].bytes, arguments.data, arguments.len);
-	notes[notes_count++].len = arguments.len;
+	if (data.len > 0)
+		memcpy(notes[notes_count].bytes + arguments.len, data.data, data.len);
+	notes[notes_count++].len = arguments.len + data.len;
 	return 0;
 }
 
@@ -38,7 +40,7 @@ write_down(struct journal_entry n)
 	uint8_t arguments[JOURNAL_ARGUMENTS_MAX];
 	ssize_t len = journal_encode(&n, arguments);
 
-	append(NULL, 0, (struct bytes){ arguments, (size_t)len }, (struct bytes){ NULL, 0 }, false);
+	append(NULL, 0, (struct bytes){ arguments, (size_t)len }, n.data, false);
 }
 
 void
@@ -47,15 +49,21 @@ attached_to(uint64_t session, uint64_t boot)
 	write_down((struct journal_entry){ .kind = JOURNAL_SESSION, .ino = session, .version = boot });
 }
 
+unsigned
+times_noted(uint8_t kind, uint64_t ino)
+{
+	struct journal_entry n;
+	unsigned times = 0;
+
+	for (size_t i = 0; i < notes_count; i++)
+		times += journal_decode(&n, (struct bytes){ notes[i].bytes, notes[i].len }) == 0 && n.kind == kind && n.ino == ino;
+	return times;
+}
+
 bool
 noted(uint8_t kind, uint64_t ino)
 {
-	struct journal_entry n;
-
-	for (size_t i = 0; i < notes_count; i++)
-		if (journal_decode(&n, (struct bytes){ notes[i].bytes, notes[i].len }) == 0 && n.kind == kind && n.ino == ino)
-			return true;
-	return false;
+	return times_noted(kind, ino) > 0;
 }
 
 /* FAR, of version 1 then, was cut off. */

@@ -24,9 +24,11 @@ void	attached_to(uint64_t session, uint64_t boot);
 void	mark(uint8_t kind, uint64_t sequence);
 void	cut_off(void);			/* FAR, of version 1 then */
 bool	noted(uint8_t kind, uint64_t ino);
+unsigned times_noted(uint8_t kind, uint64_t ino);
 
 extern struct replay *replay;
 extern bool refuses;			/* the server, what the mount claims of FAR */
+extern bool refuses_notes;		/* the client's disk, whatever is to be written down */
 
 /* All entries into `replay`, which is new. */
 void	load(const char *device);

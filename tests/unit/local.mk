@@ -262,6 +262,45 @@ TESTS += tests/unit/test_client_refusals
 tests_unit_test_client_refusals_SOURCES = tests/unit/test_client_refusals.c $(whole_test_common)
 tests_unit_test_client_refusals_LDADD = $(WHOLE_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_plan
+TESTS += tests/unit/test_client_plan
+tests_unit_test_client_plan_SOURCES = tests/unit/test_client_plan.c \
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
+tests_unit_test_client_plan_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_beside
+TESTS += tests/unit/test_client_beside
+tests_unit_test_client_beside_SOURCES = tests/unit/test_client_beside.c \
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
+tests_unit_test_client_beside_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_again
+TESTS += tests/unit/test_client_again
+tests_unit_test_client_again_SOURCES = tests/unit/test_client_again.c $(whole_test_common)
+tests_unit_test_client_again_LDADD = $(WHOLE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_disk
+TESTS += tests/unit/test_client_disk
+tests_unit_test_client_disk_SOURCES = tests/unit/test_client_disk.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_disk_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_replay_memory
+TESTS += tests/unit/test_replay_memory
+tests_unit_test_replay_memory_SOURCES = tests/unit/test_replay_memory.c tests/unit/wrap_alloc.h \
+	tests/unit/client_world.c tests/unit/client_world.h \
+	tests/unit/journal_world.c tests/unit/journal_world.h
+tests_unit_test_replay_memory_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+tests_unit_test_replay_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc,--wrap=strndup
+
+check_PROGRAMS += tests/unit/test_client_layers
+TESTS += tests/unit/test_client_layers
+tests_unit_test_client_layers_SOURCES = tests/unit/test_client_layers.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_layers_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_client_limits
 TESTS += tests/unit/test_client_limits
 tests_unit_test_client_limits_SOURCES = tests/unit/test_client_limits.c \

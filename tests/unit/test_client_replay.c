@@ -127,6 +127,16 @@ after_a_loss(void)
 	forget();
 	cut_off();
 	lost();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_RENAME, .ino = OID_ROOT, .ino2 = OID_ROOT, .child = FAR + 1,
+	    .victim = FAR, .nlink = 1, .name = world_text("a"), .name2 = world_text("b"), .sequence = 5 });
+	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 5, .upto = notes_count });
+	mount(5);
+	run(SESSION);
+	ok(copies(), "nor when one of its names was replaced");
+	unmount();
+	forget();
+	cut_off();
+	lost();
 	redone(2);
 	mount(5);
 	run(SESSION);
@@ -150,6 +160,31 @@ foreign(void)
 	run(SESSION);
 	run(SESSION);
 	ok(copies(), "nor in the next attempt, when our attributes have landed");
+	unmount();
+}
+
+/* A server may name no session at all. */
+static void
+nobody(void)
+{
+	forget();
+	cut_off();
+	mount(3);
+	ok(engine_own(w.engine, 0) == 0, "no session is one of ours");
+	run(0);
+	ok(copies(), "so what no session wrote is not ours");
+	unmount();
+}
+
+/* Another attempt must find it in the journal, and its lease be claimed. */
+static void
+synced(void)
+{
+	forget();
+	cut_off();
+	mount(3);
+	run(SESSION);
+	ok(world_run(OP_FSYNC, FAR, 0) == 0 && !noted(JOURNAL_CLEAN, FAR), "what is synced while its journal is run again stays in it");
 	unmount();
 }
 
@@ -575,6 +610,8 @@ main(void)
 	whose();
 	after_a_loss();
 	foreign();
+	nobody();
+	synced();
 	refused_once();
 	made_and_removed();
 	lost_again();

@@ -107,6 +107,35 @@ removals_first(void)
 	unmount();
 }
 
+/* What waits for room takes along what builds upon it, content and links as well as names. */
+static void
+waits_with_it(void)
+{
+	enum { NEW = 900, WRITTEN, LINKED, DIR, FREE };
+
+	forget();
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = WRITTEN, .set = SET_SIZE, .version = 1, .nlink = 1 });
+	write_down((struct journal_entry){ .kind = JOURNAL_LOSS, .ino = WRITTEN, .sequence = UINT64_MAX });
+	name(OP_UNLINK, "written", 0, WRITTEN);
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_LINK, .ino = LINKED, .ino2 = OID_ROOT, .name = world_text("link") });
+	name(OP_UNLINK, "link", 0, FREE + 1);
+	name(OP_UNLINK, "another", 0, LINKED);
+	name(OP_MKDIR, "dir", DIR, 0);
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_UNLINK, .ino = DIR, .victim = FREE + 2, .name = world_text("in") });
+	name(OP_RMDIR, "free", 0, FREE);
+	name(OP_UNLINK, "nothing", 0, 0);
+	name(OP_RMDIR, "nowhere", 0, 0);
+	mark(JOURNAL_LOSS, 1);
+	again_alive();
+	ok(goes(OP_SETATTR, NULL, -ENOSPC) && goes(OP_RMDIR, "free", 0) && goes(OP_UNLINK, "nothing", 0) && goes(OP_RMDIR, "nowhere", 0) &&
+	    no_room(), "what was written, linked or made there waits with it, and so does what removes that");
+	unmount();
+	again_alive();
+	ok(goes(OP_SETATTR, NULL, 0) && goes(OP_UNLINK, "written", 0) && goes(OP_LINK, "link", -ENOSPC) && goes(OP_RMDIR, "free", 0) &&
+	    goes(OP_UNLINK, "nothing", 0) && goes(OP_RMDIR, "nowhere", 0) && no_room(), "from where there is no room any more");
+	unmount();
+}
+
 /* A mount takes the journal over; the session of it goes on if something `landed`. */
 static void
 take_over(uint64_t landed)
@@ -124,6 +153,37 @@ take_over(uint64_t landed)
 	unmount();
 }
 
+/* What cannot be written down may not count as lost: this mount would not do it again. */
+static void
+not_taken_over(void)
+{
+	static const struct { bool goes_on, note_freeze, content; } cases[] = {
+		{ true, false, false }, { true, true, false }, { true, false, true }, { false, false, true }, { false, false, false },
+	};
+	struct message all = { .type = MSG_reclaimed };
+
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		forget();
+		if (cases[i].note_freeze)
+			write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 3, .upto = notes_count });
+		if (cases[i].content) {
+			cut_off();
+			write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR + 1, .set = SET_SIZE, .nlink = 1 });
+		}
+		sink.next = notes_count + 1;
+		world_setup_unattached(&(struct engine_config){ .journal = &sink });
+		load("here");
+		world_attach(!cases[i].goes_on, 3, false);
+		if (cases[i].goes_on)
+			engine_received(w.engine, &all);
+		world_collect();
+		refuses_notes = true;
+		ok(replay_leave(replay, w.engine) == -ENOSPC && world_sane(), "a journal that this disk has no room for is not taken over");
+		refuses_notes = false;
+		unmount();
+	}
+}
+
 static void
 left(uint64_t landed)
 {
@@ -131,16 +191,19 @@ left(uint64_t landed)
 	name(OP_MKNOD, "landed", FAR, 0);
 	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 3, .upto = notes_count });
 	mark(JOURNAL_ACK, 3);
+	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR + 5, .set = SET_SIZE, .version = 1, .nlink = 1 });
+	write_down((struct journal_entry){ .kind = JOURNAL_CLEAN, .ino = FAR + 5 });
+	cut_off();
 	cut_off();
 	name(OP_UNLINK, "gone", 0, FAR + 1);
 	take_over(landed);
-	ok(noted(JOURNAL_LOSS, FAR), "what waits in it counts as lost");
+	ok(times_noted(JOURNAL_LOSS, FAR) == 1 && !noted(JOURNAL_LOSS, FAR + 5), "what waits in it counts as lost, once");
 	/* Commits are counted anew in another session; this one does not land. */
 	name(OP_UNLINK, "late", 0, FAR + 2);
 	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = landed + 1, .upto = notes_count });
 	take_over(landed);
 	again_alive();
-	ok(goes(OP_SETATTR, NULL, 0) && goes(OP_UNLINK, "gone", 0) && goes(OP_UNLINK, "late", 0) &&
+	ok(goes(OP_SETATTR, NULL, 0) && goes(OP_SETATTR, NULL, 0) && goes(OP_UNLINK, "gone", 0) && goes(OP_UNLINK, "late", 0) &&
 	    replay_next(replay, w.engine) == NULL && replay_error(replay) == 0, "also by the next mount, and all of it is run again, but nothing that had landed");
 	unmount();
 }
@@ -151,6 +214,8 @@ main(void)
 	world_begin();
 	crowded();
 	removals_first();
+	waits_with_it();
+	not_taken_over();
 	left(3);
 	left(0);
 	return tap_done();

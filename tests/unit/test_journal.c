@@ -90,6 +90,43 @@ names(void)
 	replay_name(text(longest), "laptop", when, 1, to);
 	ok(strlen(to) <= NAME_MAX_BYTES && strstr(to, "\xc3 ") == NULL && strstr(to, " (conflict laptop 1971-01-01)") != NULL,
 	    "a long one is cut between characters");
+	memset(longest, 0x80, NAME_MAX_BYTES);
+	replay_name(text(longest), "laptop", when, 1, to);
+	ok(strcmp(to, " (conflict laptop 1971-01-01)") == 0, "and what has no characters has none");
+}
+
+/* Lengths that no entry has: written, and read. */
+static void
+lengths(void)
+{
+	static uint8_t large[JOURNAL_DATA_MAX + 1];
+	static const struct { unsigned at, bytes; size_t most; const char *what; } fields[] = {
+		{ 2, 2, NAME_MAX_BYTES, "a name" }, { 4, 2, SYMLINK_MAX, "another" }, { 6, 2, NAME_MAX_BYTES, "a hint" },
+		{ 8, 4, JOURNAL_DATA_MAX, "data" },
+	};
+	static uint8_t bytes[JOURNAL_ARGUMENTS_MAX + JOURNAL_DATA_MAX];
+
+	for (unsigned i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+		struct journal_entry n = { .kind = JOURNAL_OP, .type = OP_WRITE, .ino = 1 }, m;
+		struct bytes *field[] = { &n.name, &n.name2, &n.hint, &n.data };
+		ssize_t len;
+		bool most;
+
+		*field[i] = (struct bytes){ large, fields[i].most };
+		len = journal_encode(&n, bytes);
+		if (i < 3)
+			most = len > 0 && journal_decode(&m, (struct bytes){ bytes, (size_t)len }) == 0;
+		else
+			most = len == JOURNAL_HEAD && journal_decode(&m, (struct bytes){ bytes, (size_t)len + JOURNAL_DATA_MAX }) == 0;
+		field[i]->len++;
+		ok(most && journal_encode(&n, large) == -EINVAL, "%s may be of %zu bytes and no more", fields[i].what, fields[i].most);
+		for (unsigned k = 0; k < fields[i].bytes; k++)
+			bytes[fields[i].at + k] = (uint8_t)((fields[i].most + 1) >> 8 * (fields[i].bytes - 1 - k));
+		ok(journal_decode(&m, (struct bytes){ bytes, JOURNAL_HEAD + fields[i].most + 1 }) == -EBADMSG, "nor on a disk");
+	}
+	bytes[8] = bytes[9] = bytes[10] = bytes[11] = 0;
+	bytes[0] = JOURNAL_KINDS;
+	ok(journal_decode(&(struct journal_entry){ 0 }, (struct bytes){ bytes, JOURNAL_HEAD }) == -EBADMSG, "nor is there a kind after the last");
 }
 
 /* ---- the file ---- */
@@ -478,6 +515,7 @@ main(void)
 	if (mkdtemp(scratch(root, sizeof root, "nuage-journal")) == NULL)
 		return 99;
 	entries();
+	lengths();
 	names();
 	killed();
 	torn();
