@@ -500,11 +500,6 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	/* It waited for the server's disk, and one about a newer lease came before it. */
 	if (o->mode != MODE_NONE && a->mode != MODE_NONE && a->grant < o->grant)
 		return true;
-	if (a->status == STATUS_IO) {
-		o->attr_damaged = !o->attr_known;
-		if (w == NULL || w->kind != KIND_ATTR)
-			o->attr_damaged = o->attr_damaged && w == NULL;
-	}
 	if (mode != MODE_NONE) {
 		if (o->mode == MODE_NONE) {
 			object_forget(o);
@@ -564,6 +559,7 @@ lease_granted(struct engine *e, const struct message *m)
 	const struct msg_granted *g = &m->granted;
 	struct op_state *s = NULL;
 	uint16_t kinds = 0;
+	bool damaged = false;
 
 	scout_want(e, m->id, 0, &kinds);
 	if (kinds == 0)
@@ -582,12 +578,21 @@ lease_granted(struct engine *e, const struct message *m)
 		    i < s->wants_count ? &s->wants[i] : NULL;
 		struct object *o;
 
+		/* On the server's disk: nothing is told of it, which is not to say that there is nothing. */
+		if (a->status == STATUS_IO) {
+			damaged = true;
+			continue;
+		}
 		if (!take_answer(e, m->id, a, w != NULL && w->oid == a->oid ? w : NULL, kinds) && s != NULL)
 			s->refused = -ENOMEM;
 		if ((o = object_find(e, a->oid)) != NULL)
 			scout_took(e, o, s != NULL && w != NULL);
 	}
-	scout_answered(e, m->id, g->answers.count);
+	if (damaged && s != NULL)
+		s->refused = -EIO;
+	/* Who looks ahead would come upon it again and again. */
+	if (!damaged || !scout_refused(e, m->id))
+		scout_answered(e, m->id, g->answers.count);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
 	/* What waited for these leases runs before a recall takes them away again. */

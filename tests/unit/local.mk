@@ -302,3 +302,15 @@ tests_unit_test_client_due_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 tests_unit_test_server_due_SOURCES = tests/unit/test_server_due.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_due_LDADD = $(SERVER_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_flush
+TESTS += tests/unit/test_client_flush
+tests_unit_test_client_flush_SOURCES = tests/unit/test_client_flush.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_flush_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_answers
+TESTS += tests/unit/test_client_answers
+tests_unit_test_client_answers_SOURCES = tests/unit/test_client_answers.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_answers_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
