@@ -276,9 +276,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		size_t n = end - at < REGION_SIZE - in ? end - at : REGION_SIZE - in;
 		struct span *s = span_open(e, o, region);
 
-		if (s == NULL)
-			return -ENOMEM;
-		r = span_write(e, o, s, in, data.data + (at - offset), n);
+		r = s == NULL ? -ENOMEM : span_write(e, o, s, in, data.data + (at - offset), n);
 		at += n;
 		if (r == 0 && at > o->attr.size)
 			o->attr.size = at;
@@ -305,17 +303,22 @@ cut(struct engine *e, struct object *o, uint64_t region, uint32_t from, uint32_t
 	struct span *s, *next;
 	int r;
 
+	/* First what may fail: then nothing has changed. */
+	if (!content_inline(o) || region != 0) {
+		if ((r = extent_load(&m, o, region)) < 0)
+			return r;
+		if (m.count > 0) {
+			extent_set(&m, from, to, NULL, 0);
+			if ((r = extent_store(e, o, region, &m)) < 0)
+				return r;
+		}
+	}
 	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
 		if (s->region == region)
 			span_cut(e, o, s, from, to);
 	}
-	if (content_inline(o) && region == 0)
-		return 0;
-	if ((r = extent_load(&m, o, region)) < 0 || m.count == 0)
-		return r;
-	extent_set(&m, from, to, NULL, 0);
-	return extent_store(e, o, region, &m);
+	return 0;
 }
 
 /* Nothing of the content is newer than the last commit. */
@@ -341,11 +344,9 @@ data_reorder(struct engine *e, struct object *o)
 int
 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 {
-	uint8_t value[VALUE_MAX];
 	struct bytes content;
 	struct rec *rec = NULL;
 	struct span *span;
-	ssize_t len;
 	int r;
 
 	if (size > INT64_MAX)
@@ -373,30 +374,31 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	if (size == 0)
 		data_reorder(e, o);
 	if (size < o->attr.size) {
-		o->tail_tidy = true;
-		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);
-		if (size % REGION_SIZE != 0 &&
-		    (r = cut(e, o, size / REGION_SIZE, size % REGION_SIZE, REGION_SIZE)) < 0)
-			return r;
 		if (content_inline(o) && size == 0) {
 			txn_delete(e, o, KIND_INLINE, NULL, 0);
 			o->attr.flags &= ~(uint32_t)ATTR_INLINE;
 		} else if (content_inline(o) && rec != NULL) {
 			if (rec->damaged || inline_decode(&content, (struct bytes){ rec->value, rec->value_len }) < 0)
 				return -EIO;
-			if (content.len > size) {
-				len = inline_encode((struct bytes){ content.data, size }, value, sizeof value);
-				if (len < 0 || (r = txn_put(e, o, KIND_INLINE, NULL, 0,
-				    (struct bytes){ value, len }, 0, NULL, 0)) < 0)
-					return len < 0 ? len : r;
-			}
+			if (content.len > size &&
+			    (r = content_put_inline(e, o, (struct bytes){ content.data, size })) < 0)
+				return r;
 		}
+		if (size % REGION_SIZE != 0 &&
+		    (r = cut(e, o, size / REGION_SIZE, size % REGION_SIZE, REGION_SIZE)) < 0)
+			return r;
+		o->tail_tidy = true;
+		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);
 	} else if (size > INLINE_MAX && content_inline(o) && span_find(o, 0, false) == NULL &&
 	    span_find(o, 0, true) == NULL) {
 		struct span *s = span_open(e, o, 0);
 
-		if (s == NULL || (r = span_fill(e, o, s, INLINE_MAX)) < 0)
+		if (s == NULL)
 			return -ENOMEM;
+		if ((r = span_fill(e, o, s, INLINE_MAX)) < 0) {
+			span_free(e, o, s);
+			return r;
+		}
 	}
 	o->attr.size = size;
 	if (!o->hold && o->stable_size > size)

@@ -424,21 +424,27 @@ must_wait(const struct engine *e, const struct object *o)
 	return txn_full(e) && !o->ordered;
 }
 
+int
+content_put_inline(struct engine *e, struct object *o, struct bytes content)
+{
+	uint8_t value[VALUE_MAX];
+	ssize_t len = inline_encode(content, value, sizeof value);
+
+	if (len < 0)
+		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
+	return txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0);
+}
+
 static int
 flush_inline(struct engine *e, struct object *o, struct span *s)
 {
-	uint8_t value[VALUE_MAX];
-	ssize_t len;
 	int r;
 
 	if (must_wait(e, o))
 		return 1;
 	if ((r = span_fill(e, o, s, INLINE_MAX)) != 0)
 		return r;
-	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
-	if (len < 0)
-		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
-	if ((r = txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0)) < 0)
+	if ((r = content_put_inline(e, o, (struct bytes){ s->buffer->data, o->attr.size })) < 0)
 		return r;
 	o->attr.flags |= ATTR_INLINE;
 	span_free(e, o, s);

@@ -314,3 +314,9 @@ TESTS += tests/unit/test_client_answers
 tests_unit_test_client_answers_SOURCES = tests/unit/test_client_answers.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_answers_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_damaged
+TESTS += tests/unit/test_client_damaged
+tests_unit_test_client_damaged_SOURCES = tests/unit/test_client_damaged.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_damaged_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)

@@ -24,31 +24,10 @@ static struct attr far;
 static struct msg_record records[REGION_RECORDS];
 static uint32_t records_count;
 
-/* Does op, with the server answering what it asks for. */
 static bool
 serve(struct op *op)
 {
-	static struct msg_record told[WANTS_MAX][REGION_RECORDS + 1];
-	struct msg_answer answers[WANTS_MAX];
-	unsigned before = w.reply_count;
-	bool done = world_submit(op);
-
-	for (unsigned n = 0; n < 10 && !done; n++) {
-		for (uint32_t i = 0; i < w.read.wants.count; i++) {
-			struct msg_answer *a = &answers[i];
-
-			*a = world_object(w.wants[i].oid, MODE_EXCLUSIVE, 7, 1, &far);
-			told[i][0] = a->records.at[0];
-			a->records.count = w.wants[i].kind <= KIND_ATTR && w.wants[i].limit > 0;
-			for (uint32_t k = 0; k < records_count; k++)
-				if (records[k].kind >= w.wants[i].kind && records[k].kind <= w.wants[i].last_kind)
-					told[i][a->records.count++] = records[k];
-			a->records.at = told[i];
-		}
-		world_grant(w.last_read, 1, answers, w.read.wants.count);
-		done = w.reply_count > before;
-	}
-	return done;
+	return world_serve(op, &far, records, records_count);
 }
 
 /* Opens FAR and writes to it: the handle; 0 if that fails. */
