@@ -53,25 +53,22 @@ read_segment(struct engine *e, struct op *op, const struct segment *s)
 	struct buffer *copy;
 	int r = 0;
 
-	switch (s->source) {
-	case HOLE:
+	if (s->source == BLOCK)
+		return layer_walk(e, s, add_piece, op);
+	if (s->source == HOLE) {
 		for (; left > 0 && r == 0; left -= left < CELL_SIZE ? left : CELL_SIZE)
 			r = add_piece(op, zeros, left < CELL_SIZE ? left : CELL_SIZE, NULL);
 		return r;
-	case MEMORY:
-		if (s->buffer != NULL)
-			return add_piece(op, s->memory, left, s->buffer);
-		/* A record's own memory may go at any time. */
-		if ((copy = buffer_new(left)) == NULL)
-			return -ENOMEM;
-		memcpy(copy->data, s->memory, left);
-		r = add_piece(op, copy->data, left, copy);
-		buffer_put(copy);
-		return r;
-	case BLOCK:
-		return layer_walk(e, s, add_piece, op);
 	}
-	return -EIO;
+	if (s->buffer != NULL)
+		return add_piece(op, s->memory, left, s->buffer);
+	/* A record's own memory may go at any time. */
+	if ((copy = buffer_new(left)) == NULL)
+		return -ENOMEM;
+	memcpy(copy->data, s->memory, left);
+	r = add_piece(op, copy->data, left, copy);
+	buffer_put(copy);
+	return r;
 }
 
 /* Starts fetching what a sequential reader will want next. */
@@ -90,7 +87,7 @@ read_ahead(struct engine *e, struct object *o, uint64_t region)
 		    region_decode(extents, &count, (struct bytes){ r->value, r->value_len }) < 0)
 			continue;
 		for (size_t i = 0; i < count; i++)
-			if (extents[i].ref < r->brefs_count && extents[i].length > 0)
+			if (extents[i].ref < r->brefs_count)
 				cell_fetch(e, r->brefs[extents[i].ref], extents[i].block_offset / CELL_SIZE,
 				    (extents[i].block_offset + extents[i].length - 1) / CELL_SIZE -
 				    extents[i].block_offset / CELL_SIZE + 1, true);
@@ -131,7 +128,7 @@ data_read(struct engine *e, struct op *op, struct object *o, uint64_t offset, si
 			missing |= r > 0;
 		}
 	}
-	if (e->config.read_ahead > 0 && end - offset >= 32 * 1024 && (o->next_read == offset || offset == 0))
+	if (end - offset >= 32 * 1024 && (o->next_read == offset || offset == 0))
 		read_ahead(e, o, offset / REGION_SIZE);
 	if (missing) {
 		drop_pieces(op);
@@ -254,7 +251,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		need_record(e, op, o, KIND_REGION, subkey, sizeof subkey, &rec);
 	}
 	if (end > o->attr.size && !o->tail_tidy)
-		need_cover(e, op, o, KIND_REGION, NULL);
+		need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	if (end > o->attr.size && (r = tidy_tail(e, o)) < 0)
@@ -355,7 +352,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		return r;
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
-	need_cover(e, op, o, KIND_REGION, NULL);
+	need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
@@ -443,7 +440,7 @@ data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, u
 
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
-	need_cover(e, op, o, KIND_REGION, NULL);
+	need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	if (content_inline(o) && rec != NULL) {
@@ -485,7 +482,7 @@ data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, in
 		return -ENXIO;
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
-	need_cover(e, op, o, KIND_REGION, NULL);
+	need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	for (uint64_t at = offset; at < o->attr.size; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
@@ -512,5 +509,5 @@ data_need_all(struct engine *e, struct op *op, struct object *o)
 	struct rec *rec;
 
 	return content_inline(o) ? need_record(e, op, o, KIND_INLINE, NULL, 0, &rec) :
-	    need_cover(e, op, o, KIND_REGION, NULL);
+	    need_cover(e, op, o, KIND_REGION);
 }
