@@ -226,10 +226,10 @@ want_more(struct op *op, struct object *o, uint8_t kind)
 	uint32_t first = kind == KIND_REGION ? REGIONS_FIRST : LISTING_FIRST;
 
 	op->state->missing = true;
-	if (w == NULL || from == NULL) {
+	if (from == NULL)
 		op->state->fail = -ENOMEM;
+	if (w == NULL || from == NULL)
 		return;
-	}
 	if (c->some) {
 		memcpy(from, c->upto, len);
 		for (size_t i = len; ++from[--i] == 0;)
