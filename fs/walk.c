@@ -36,7 +36,7 @@ static bool
 is_done(const struct walk *w)
 {
 	const struct engine *e = w->engine;
-	bool listings = w->to != NULL && w->to->listings < AHEAD_LISTINGS && w->to->count < WANTS_MAX;
+	bool listings = w->to != NULL && w->to->listings < AHEAD_LISTINGS;	/* then these are all that is wanted */
 
 	return w->steps == 0 || (w->content ? !ahead_wants_content(e) : !listings);
 }

@@ -326,3 +326,9 @@ TESTS += tests/unit/test_client_commits
 tests_unit_test_client_commits_SOURCES = tests/unit/test_client_commits.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_commits_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_walk
+TESTS += tests/unit/test_client_walk
+tests_unit_test_client_walk_SOURCES = tests/unit/test_client_walk.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_walk_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
