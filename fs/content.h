@@ -46,6 +46,7 @@ struct span {
 };
 
 bool		 content_inline(const struct object *o);		/* it is in the INLINE record */
+int		 content_put_inline(struct engine *e, struct object *o, struct bytes content);	/* INLINE_MAX at most */
 size_t		 span_bytes(const struct span *s);
 /* Takes [from, to) away; there is room for one more range. */
 void		 span_cut(struct engine *e, struct object *o, struct span *s, uint32_t from, uint32_t to);

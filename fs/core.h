@@ -351,8 +351,8 @@ struct object	*need_lease(struct engine *e, struct op *op, uint64_t oid, enum mo
 /* Is it known? Then *ret is the record, or NULL for none.  False: noted as missing. */
 bool		 need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
 		    const uint8_t *subkey, size_t len, struct rec **ret);
-/* All records of a kind from the first one up to the key (NULL: to the end). */
-bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto);
+/* All records of a kind, or more of them than are known: false when there may be more still. */
+bool		 need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind);
 /* An object that is leased, and is to stay so until the operation is done. */
 void		 need_held(struct op *op, uint64_t oid, enum mode mode);
 /* True when a need of this attempt is missing. */

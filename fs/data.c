@@ -53,25 +53,22 @@ read_segment(struct engine *e, struct op *op, const struct segment *s)
 	struct buffer *copy;
 	int r = 0;
 
-	switch (s->source) {
-	case HOLE:
+	if (s->source == BLOCK)
+		return layer_walk(e, s, add_piece, op);
+	if (s->source == HOLE) {
 		for (; left > 0 && r == 0; left -= left < CELL_SIZE ? left : CELL_SIZE)
 			r = add_piece(op, zeros, left < CELL_SIZE ? left : CELL_SIZE, NULL);
 		return r;
-	case MEMORY:
-		if (s->buffer != NULL)
-			return add_piece(op, s->memory, left, s->buffer);
-		/* A record's own memory may go at any time. */
-		if ((copy = buffer_new(left)) == NULL)
-			return -ENOMEM;
-		memcpy(copy->data, s->memory, left);
-		r = add_piece(op, copy->data, left, copy);
-		buffer_put(copy);
-		return r;
-	case BLOCK:
-		return layer_walk(e, s, add_piece, op);
 	}
-	return -EIO;
+	if (s->buffer != NULL)
+		return add_piece(op, s->memory, left, s->buffer);
+	/* A record's own memory may go at any time. */
+	if ((copy = buffer_new(left)) == NULL)
+		return -ENOMEM;
+	memcpy(copy->data, s->memory, left);
+	r = add_piece(op, copy->data, left, copy);
+	buffer_put(copy);
+	return r;
 }
 
 /* Starts fetching what a sequential reader will want next. */
@@ -90,7 +87,7 @@ read_ahead(struct engine *e, struct object *o, uint64_t region)
 		    region_decode(extents, &count, (struct bytes){ r->value, r->value_len }) < 0)
 			continue;
 		for (size_t i = 0; i < count; i++)
-			if (extents[i].ref < r->brefs_count && extents[i].length > 0)
+			if (extents[i].ref < r->brefs_count)
 				cell_fetch(e, r->brefs[extents[i].ref], extents[i].block_offset / CELL_SIZE,
 				    (extents[i].block_offset + extents[i].length - 1) / CELL_SIZE -
 				    extents[i].block_offset / CELL_SIZE + 1, true);
@@ -131,7 +128,7 @@ data_read(struct engine *e, struct op *op, struct object *o, uint64_t offset, si
 			missing |= r > 0;
 		}
 	}
-	if (e->config.read_ahead > 0 && end - offset >= 32 * 1024 && (o->next_read == offset || offset == 0))
+	if (end - offset >= 32 * 1024 && (o->next_read == offset || offset == 0))
 		read_ahead(e, o, offset / REGION_SIZE);
 	if (missing) {
 		drop_pieces(op);
@@ -254,7 +251,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		need_record(e, op, o, KIND_REGION, subkey, sizeof subkey, &rec);
 	}
 	if (end > o->attr.size && !o->tail_tidy)
-		need_cover(e, op, o, KIND_REGION, NULL);
+		need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	if (end > o->attr.size && (r = tidy_tail(e, o)) < 0)
@@ -276,9 +273,7 @@ data_write(struct engine *e, struct op *op, struct object *o, uint64_t offset, s
 		size_t n = end - at < REGION_SIZE - in ? end - at : REGION_SIZE - in;
 		struct span *s = span_open(e, o, region);
 
-		if (s == NULL)
-			return -ENOMEM;
-		r = span_write(e, o, s, in, data.data + (at - offset), n);
+		r = s == NULL ? -ENOMEM : span_write(e, o, s, in, data.data + (at - offset), n);
 		at += n;
 		if (r == 0 && at > o->attr.size)
 			o->attr.size = at;
@@ -305,17 +300,22 @@ cut(struct engine *e, struct object *o, uint64_t region, uint32_t from, uint32_t
 	struct span *s, *next;
 	int r;
 
+	/* First what may fail: then nothing has changed. */
+	if (!content_inline(o) || region != 0) {
+		if ((r = extent_load(&m, o, region)) < 0)
+			return r;
+		if (m.count > 0) {
+			extent_set(&m, from, to, NULL, 0);
+			if ((r = extent_store(e, o, region, &m)) < 0)
+				return r;
+		}
+	}
 	for (s = TAILQ_FIRST(&o->spans); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
 		if (s->region == region)
 			span_cut(e, o, s, from, to);
 	}
-	if (content_inline(o) && region == 0)
-		return 0;
-	if ((r = extent_load(&m, o, region)) < 0 || m.count == 0)
-		return r;
-	extent_set(&m, from, to, NULL, 0);
-	return extent_store(e, o, region, &m);
+	return 0;
 }
 
 /* Nothing of the content is newer than the last commit. */
@@ -341,11 +341,9 @@ data_reorder(struct engine *e, struct object *o)
 int
 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 {
-	uint8_t value[VALUE_MAX];
 	struct bytes content;
 	struct rec *rec = NULL;
 	struct span *span;
-	ssize_t len;
 	int r;
 
 	if (size > INT64_MAX)
@@ -354,7 +352,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 		return r;
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
-	need_cover(e, op, o, KIND_REGION, NULL);
+	need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
@@ -373,30 +371,31 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	if (size == 0)
 		data_reorder(e, o);
 	if (size < o->attr.size) {
-		o->tail_tidy = true;
-		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);
-		if (size % REGION_SIZE != 0 &&
-		    (r = cut(e, o, size / REGION_SIZE, size % REGION_SIZE, REGION_SIZE)) < 0)
-			return r;
 		if (content_inline(o) && size == 0) {
 			txn_delete(e, o, KIND_INLINE, NULL, 0);
 			o->attr.flags &= ~(uint32_t)ATTR_INLINE;
 		} else if (content_inline(o) && rec != NULL) {
 			if (rec->damaged || inline_decode(&content, (struct bytes){ rec->value, rec->value_len }) < 0)
 				return -EIO;
-			if (content.len > size) {
-				len = inline_encode((struct bytes){ content.data, size }, value, sizeof value);
-				if (len < 0 || (r = txn_put(e, o, KIND_INLINE, NULL, 0,
-				    (struct bytes){ value, len }, 0, NULL, 0)) < 0)
-					return len < 0 ? len : r;
-			}
+			if (content.len > size &&
+			    (r = content_put_inline(e, o, (struct bytes){ content.data, size })) < 0)
+				return r;
 		}
+		if (size % REGION_SIZE != 0 &&
+		    (r = cut(e, o, size / REGION_SIZE, size % REGION_SIZE, REGION_SIZE)) < 0)
+			return r;
+		o->tail_tidy = true;
+		drop_regions_from(e, o, (size + REGION_SIZE - 1) / REGION_SIZE);
 	} else if (size > INLINE_MAX && content_inline(o) && span_find(o, 0, false) == NULL &&
 	    span_find(o, 0, true) == NULL) {
 		struct span *s = span_open(e, o, 0);
 
-		if (s == NULL || (r = span_fill(e, o, s, INLINE_MAX)) < 0)
+		if (s == NULL)
 			return -ENOMEM;
+		if ((r = span_fill(e, o, s, INLINE_MAX)) < 0) {
+			span_free(e, o, s);
+			return r;
+		}
 	}
 	o->attr.size = size;
 	if (!o->hold && o->stable_size > size)
@@ -441,7 +440,7 @@ data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, u
 
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
-	need_cover(e, op, o, KIND_REGION, NULL);
+	need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	if (content_inline(o) && rec != NULL) {
@@ -483,7 +482,7 @@ data_seek(struct engine *e, struct op *op, struct object *o, uint64_t offset, in
 		return -ENXIO;
 	if (content_inline(o))
 		need_record(e, op, o, KIND_INLINE, NULL, 0, &rec);
-	need_cover(e, op, o, KIND_REGION, NULL);
+	need_cover(e, op, o, KIND_REGION);
 	if (needs_missing(op))
 		return -EAGAIN;
 	for (uint64_t at = offset; at < o->attr.size; at = (at / REGION_SIZE + 1) * REGION_SIZE) {
@@ -510,5 +509,5 @@ data_need_all(struct engine *e, struct op *op, struct object *o)
 	struct rec *rec;
 
 	return content_inline(o) ? need_record(e, op, o, KIND_INLINE, NULL, 0, &rec) :
-	    need_cover(e, op, o, KIND_REGION, NULL);
+	    need_cover(e, op, o, KIND_REGION);
 }

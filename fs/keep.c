@@ -136,9 +136,9 @@ op_keep(struct engine *e, struct op *op)
 	if (o == NULL)
 		return -EAGAIN;
 	if (op->name.len == 0) {
-		need_cover(e, op, o, KIND_XATTR, NULL);
+		need_cover(e, op, o, KIND_XATTR);
 		if (S_ISDIR(o->attr.mode)) {
-			need_cover(e, op, o, KIND_ENTRY, NULL);
+			need_cover(e, op, o, KIND_ENTRY);
 			need_record(e, op, o, KIND_PARENT, NULL, 0, &rec);
 		} else if (S_ISREG(o->attr.mode))
 			data_need_all(e, op, o);

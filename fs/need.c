@@ -137,7 +137,7 @@ need(struct engine *e, struct op *op, uint64_t oid, enum mode mode, bool attribu
 	TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
 	if (redo_gate(e, op, o) < 0)
 		return NULL;
-	if (o->recall == RECALL_FLUSH && !(o->recall_mode >= mode && o->mode >= mode)) {
+	if (o->recall == RECALL_FLUSH && o->recall_mode < mode) {
 		s->wait = WAIT_OBJECT;
 		s->key = oid;
 		s->missing = true;
@@ -184,7 +184,7 @@ need_lease(struct engine *e, struct op *op, uint64_t oid, enum mode mode)
 bool
 needs_missing(const struct op *op)
 {
-	return op->state->missing || op->state->fail != 0;
+	return op->state->missing;
 }
 
 static enum mode
@@ -226,13 +226,13 @@ want_more(struct op *op, struct object *o, uint8_t kind)
 	uint32_t first = kind == KIND_REGION ? REGIONS_FIRST : LISTING_FIRST;
 
 	op->state->missing = true;
-	if (w == NULL || from == NULL) {
+	if (from == NULL)
 		op->state->fail = -ENOMEM;
+	if (w == NULL || from == NULL)
 		return;
-	}
 	if (c->some) {
 		memcpy(from, c->upto, len);
-		for (size_t i = len; i-- > 0 && ++from[i] == 0;)
+		for (size_t i = len; ++from[--i] == 0;)
 			continue;
 		first = kind == KIND_REGION ? REGIONS_MORE : LISTING_MORE;
 	} else
@@ -240,13 +240,13 @@ want_more(struct op *op, struct object *o, uint8_t kind)
 	want_range(w, kind, from, high_key, len, first);
 }
 
-/* Are the regions known up to just before this one, or nearly? */
+/* Are the regions, of which some are, known up to just before this one, or nearly? */
 static bool
 goes_on(const struct cover *c, uint8_t kind, const uint8_t *subkey)
 {
 	struct cursor key = cursor_read(subkey, 8), upto = cursor_read(c->upto, 8);
 
-	return kind == KIND_REGION && c->some && cursor_get_u64(&key) - cursor_get_u64(&upto) <= REGIONS_NEAR;
+	return kind == KIND_REGION && cursor_get_u64(&key) - cursor_get_u64(&upto) <= REGIONS_NEAR;
 }
 
 bool
@@ -258,7 +258,7 @@ need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
 	uint8_t *key;
 
 	*ret = NULL;
-	if (object_knows(o, kind, subkey, len) || only_here(o)) {
+	if (object_knows(o, kind, subkey, len)) {
 		r = object_rec(o, kind, subkey, len);
 		*ret = r == NULL || r->absent ? NULL : r;
 		return true;
@@ -282,12 +282,12 @@ need_record(struct engine *e, struct op *op, struct object *o, uint8_t kind,
 }
 
 bool
-need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind, const uint8_t *upto)
+need_cover(struct engine *e, struct op *op, struct object *o, uint8_t kind)
 {
 	const struct cover *c = cover_of(o, kind);
 
 	(void)e;
-	if (only_here(o) || c->all || (upto != NULL && object_covered(c, upto, subkey_len(kind))))
+	if (only_here(o) || c->all)
 		return true;
 	want_more(op, o, kind);
 	return false;
@@ -318,7 +318,7 @@ lease_send_read(struct engine *e, struct op *op)
 	for (uint32_t i = 0; i < s->held_count; i++) {
 		const struct object *o = object_find(e, s->held[i].oid);
 
-		if (o != NULL && !only_here(o) && o->mode >= s->held[i].mode && !need_named(s, o->oid))
+		if (!only_here(o) && o->mode >= s->held[i].mode && !need_named(s, o->oid))
 			want_add(op, o->oid, s->held[i].mode);
 	}
 	wants = arena_alloc(&arena, s->wants_count * sizeof *wants);
@@ -393,6 +393,17 @@ take_record(struct object *o, const struct msg_record *m)
 	return true;
 }
 
+/* Up to here all records of the kind are known; there is none behind the highest key. */
+static void
+extend(struct cover *c, const uint8_t *upto, size_t len)
+{
+	if (c->some && memcmp(upto, c->upto, len) < 0)
+		return;
+	c->some = true;
+	c->all |= memcmp(upto, high_key, len) == 0;
+	memcpy(c->upto, upto, len);
+}
+
 /* The range of want w, answered by a, is known from now on; as a prefix when it continues one. */
 static void
 take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *a)
@@ -406,11 +417,11 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 	if (w->limit == 0)
 		return;
 	if (c == NULL) {
-		if (w->last_kind == KIND_INLINE && !a->more)
+		if (!a->more)	/* who asks for these asks for all of them */
 			o->parents_known = true;
 		return;
 	}
-	if (w->from.len != len || c->all)
+	if (c->all)
 		return;
 	if (memcmp(w->from.data, w->to.data, len) == 0) {
 		if (a->records.count == 0 && !a->more &&
@@ -420,7 +431,7 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 	}
 	if (c->some) {
 		memcpy(next, c->upto, len);
-		for (size_t i = len; i-- > 0 && ++next[i] == 0;)
+		for (size_t i = len; ++next[--i] == 0;)
 			continue;
 	} else
 		memcpy(next, low_key, len);
@@ -433,22 +444,7 @@ take_cover(struct object *o, const struct msg_want *w, const struct msg_answer *
 		if (a->records.at[a->records.count - 1].subkey.len != len)
 			return;
 	}
-	if (c->some && memcmp(upto, c->upto, len) <= 0)
-		return;
-	c->some = true;
-	memcpy(c->upto, upto, len);
-	c->all = !a->more && memcmp(w->to.data, high_key, len) == 0;
-}
-
-/* Up to here all records of the kind are known. */
-static void
-extend(struct cover *c, const uint8_t *upto, size_t len, bool all)
-{
-	if (c->some && memcmp(upto, c->upto, len) < 0)
-		return;
-	c->some = true;
-	c->all |= all;
-	memcpy(c->upto, upto, len);
+	extend(c, upto, len);
 }
 
 /* A child's records of those kinds are known, up to the last that came if more were left out. */
@@ -468,9 +464,9 @@ take_kinds(struct object *o, uint16_t kinds, const struct msg_answer *a)
 		if (kind == (S_ISDIR(o->attr.mode) ? KIND_PARENT : KIND_INLINE))
 			o->parents_known |= whole;
 		if (c != NULL && whole)
-			extend(c, high_key, subkey_len(kind), true);
+			extend(c, high_key, subkey_len(kind));
 		else if (c != NULL && last->subkey.len == subkey_len(kind))
-			extend(c, last->subkey.data, last->subkey.len, false);
+			extend(c, last->subkey.data, last->subkey.len);
 	}
 }
 
@@ -500,11 +496,6 @@ take_answer(struct engine *e, uint64_t request, const struct msg_answer *a, cons
 	/* It waited for the server's disk, and one about a newer lease came before it. */
 	if (o->mode != MODE_NONE && a->mode != MODE_NONE && a->grant < o->grant)
 		return true;
-	if (a->status == STATUS_IO) {
-		o->attr_damaged = !o->attr_known;
-		if (w == NULL || w->kind != KIND_ATTR)
-			o->attr_damaged = o->attr_damaged && w == NULL;
-	}
 	if (mode != MODE_NONE) {
 		if (o->mode == MODE_NONE) {
 			object_forget(o);
@@ -552,8 +543,6 @@ need_renumber(struct engine *e)
 
 	TAILQ_FOREACH(s, &e->parked, link)
 		s->ticket = 0;
-	TAILQ_FOREACH(s, &e->runnable, link)
-		s->ticket = 0;
 	for (size_t i = 0; i < CALLERS_MAX; i++)
 		e->callers[i].ticket = 0;
 }
@@ -564,6 +553,7 @@ lease_granted(struct engine *e, const struct message *m)
 	const struct msg_granted *g = &m->granted;
 	struct op_state *s = NULL;
 	uint16_t kinds = 0;
+	bool damaged = false;
 
 	scout_want(e, m->id, 0, &kinds);
 	if (kinds == 0)
@@ -582,12 +572,21 @@ lease_granted(struct engine *e, const struct message *m)
 		    i < s->wants_count ? &s->wants[i] : NULL;
 		struct object *o;
 
+		/* On the server's disk: nothing is told of it, which is not to say that there is nothing. */
+		if (a->status == STATUS_IO) {
+			damaged = true;
+			continue;
+		}
 		if (!take_answer(e, m->id, a, w != NULL && w->oid == a->oid ? w : NULL, kinds) && s != NULL)
 			s->refused = -ENOMEM;
 		if ((o = object_find(e, a->oid)) != NULL)
 			scout_took(e, o, s != NULL && w != NULL);
 	}
-	scout_answered(e, m->id, g->answers.count);
+	if (damaged && s != NULL)
+		s->refused = -EIO;
+	/* Who looks ahead would come upon it again and again. */
+	if (!damaged || !scout_refused(e, m->id))
+		scout_answered(e, m->id, g->answers.count);
 	if (s != NULL)
 		wake(e, WAIT_READ, m->id);
 	/* What waited for these leases runs before a recall takes them away again. */

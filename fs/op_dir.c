@@ -119,7 +119,7 @@ op_readdir(struct engine *e, struct op *op)
 	if (op->offset >= 3 + (UINT64_MAX >> 2))
 		return 0;
 	if (!dir->entries.all && !object_covered(&dir->entries, from, sizeof from)) {
-		need_cover(e, op, dir, KIND_ENTRY, from);
+		need_cover(e, op, dir, KIND_ENTRY);
 		return -EAGAIN;
 	}
 	if (op->offset < 1 && (error = list_add(&l, dir->oid, 1, DT_DIR, (struct bytes){ (const uint8_t *)".", 1 })) <= 0)
@@ -140,7 +140,7 @@ op_readdir(struct engine *e, struct op *op)
 	}
 	/* An empty reply means the end: go on reading instead. */
 	if (!dir->entries.all && op->entries_count == 0) {
-		need_cover(e, op, dir, KIND_ENTRY, NULL);
+		need_cover(e, op, dir, KIND_ENTRY);
 		return -EAGAIN;
 	}
 	return 0;
@@ -231,7 +231,7 @@ op_listxattr(struct engine *e, struct op *op)
 		return -EAGAIN;
 	if (!(o->attr.flags & ATTR_HAS_XATTRS))
 		return op_copy(op, NULL, 0);
-	if (!need_cover(e, op, o, KIND_XATTR, NULL))
+	if (!need_cover(e, op, o, KIND_XATTR))
 		return -EAGAIN;
 	for (r = object_rec_from(o, KIND_XATTR, low, sizeof low); r != NULL && r->kind == KIND_XATTR; r = object_rec_after(o, r))
 		size += r->value_len + 1;

@@ -338,7 +338,7 @@ check_empty(struct engine *e, struct op *op, struct object *dir)
 	for (; r != NULL && r->kind == KIND_ENTRY; r = object_rec_after(dir, r))
 		if (!r->absent)
 			return -ENOTEMPTY;
-	return need_cover(e, op, dir, KIND_ENTRY, NULL) ? 0 : -EAGAIN;
+	return need_cover(e, op, dir, KIND_ENTRY) ? 0 : -EAGAIN;
 }
 
 /* One name of o is gone. */

@@ -11,6 +11,8 @@
  * 2. stable_size is at most the lowest dirty byte, unless the server's file
  *    was longer already.
  */
+#include <assert.h>
+
 #include "fs/content.h"
 
 bool
@@ -384,10 +386,8 @@ span_fill(struct engine *e, struct object *o, struct span *s, uint32_t upto)
 
 	if (limit == 0)
 		return 0;
-	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0 || (r = span_reserve(s, limit, limit)) < 0)
-		return r;
-	/* Reserving may have moved the buffer: paint again. */
-	if ((r = layer_paint(&c, o, s->region, 0, limit)) < 0)
+	/* Which may move the buffer: paint after that. */
+	if ((r = span_reserve(s, limit, limit)) < 0 || (r = layer_paint(&c, o, s->region, 0, limit)) < 0)
 		return r;
 	for (unsigned i = 0; i < c.count; i++) {
 		struct filler f = { .engine = e, .span = s, .at = c.at[i].from };
@@ -424,21 +424,27 @@ must_wait(const struct engine *e, const struct object *o)
 	return txn_full(e) && !o->ordered;
 }
 
+int
+content_put_inline(struct engine *e, struct object *o, struct bytes content)
+{
+	uint8_t value[VALUE_MAX];
+	ssize_t len = inline_encode(content, value, sizeof value);
+
+	if (len < 0)
+		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
+	return txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0);
+}
+
 static int
 flush_inline(struct engine *e, struct object *o, struct span *s)
 {
-	uint8_t value[VALUE_MAX];
-	ssize_t len;
 	int r;
 
 	if (must_wait(e, o))
 		return 1;
 	if ((r = span_fill(e, o, s, INLINE_MAX)) != 0)
 		return r;
-	len = inline_encode((struct bytes){ s->buffer->data, o->attr.size }, value, sizeof value);
-	if (len < 0)
-		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
-	if ((r = txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0)) < 0)
+	if ((r = content_put_inline(e, o, (struct bytes){ s->buffer->data, o->attr.size })) < 0)
 		return r;
 	o->attr.flags |= ATTR_INLINE;
 	span_free(e, o, s);
@@ -500,7 +506,8 @@ span_apply(struct engine *e, struct object *o, struct span *s)
 			uint32_t from = s->ranges[i].from > f->offset ? s->ranges[i].from : f->offset;
 			uint32_t to = s->ranges[i].to < f->offset + f->flush.len ? s->ranges[i].to : f->offset + f->flush.len;
 
-			if (from < to && m.count + 2 < EXTENTS_WORK)
+			assert(m.count + 2 < EXTENTS_WORK);	/* two more a range, at most */
+			if (from < to)
 				extent_set(&m, from, to, f->flush.id, from - f->offset);
 		}
 	if (r == 0)
@@ -568,7 +575,7 @@ flush_object(struct engine *e, struct object *o)
 			span_lost(e, o, s, r);
 	}
 	settle_size(e, o);
-	if (!later && o->on_flush_list) {
+	if (!later) {
 		TAILQ_REMOVE(&e->flushing, o, flush_link);
 		o->on_flush_list = false;
 	}
@@ -577,8 +584,7 @@ flush_object(struct engine *e, struct object *o)
 void
 data_flush(struct engine *e, struct object *o)
 {
-	if (!data_dirty(o) && !o->hold)
-		return;		/* nothing to flush; it may not even be leased (fsync of an idle file) */
+	assert(data_dirty(o) || o->hold);	/* else it may not even be leased (fsync of an idle file) */
 	if (!o->on_flush_list) {
 		TAILQ_INSERT_TAIL(&e->flushing, o, flush_link);
 		o->on_flush_list = true;
@@ -773,7 +779,7 @@ data_arrived(struct engine *e, struct object *o, uint64_t number, uint64_t size)
 	txn_touch_attr(e, o);
 }
 
-/* The same for every file written on meanwhile, with the size it had before the first span behind `number`. */
+/* The same for every file written on meanwhile, with the size it had before its first span, all of which are behind `number`. */
 void
 data_arrived_all(struct engine *e, uint64_t number)
 {
@@ -785,7 +791,7 @@ data_arrived_all(struct engine *e, uint64_t number)
 
 		next = TAILQ_NEXT(o, data_link);
 		TAILQ_FOREACH(s, &o->spans, link)
-			if (s->number > number && s->number < first) {
+			if (s->number < first) {
 				first = s->number;
 				size = s->opened;
 			}

@@ -57,7 +57,7 @@ lose_unkept(struct engine *e, struct commit_state *s, const struct msg_committed
 		for (uint32_t k = 0; k < m->missing.count; k++) {
 			struct object *o = object_find(e, c->changes[i].oid);
 
-			if (o != NULL && o->dirty && names(&c->changes[i], m->missing.at[k]))
+			if (o->dirty && names(&c->changes[i], m->missing.at[k]))
 				data_lost(e, o);
 		}
 	commit_put(c);

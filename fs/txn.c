@@ -16,6 +16,8 @@
  * 5. The server consumes sequences in order: the first unacknowledged commit
  *    is the one the next answer is about.
  */
+#include <assert.h>
+
 #include "fs/core.h"
 
 enum {
@@ -106,7 +108,7 @@ txn_delete(struct engine *e, struct object *o, uint8_t kind, const uint8_t *subk
 {
 	struct rec *r = object_rec(o, kind, subkey, len);
 
-	if (r == NULL || (r->absent && !r->dirty))
+	if (r == NULL)
 		return 0;
 	r->absent = true;
 	r->oref = 0;
@@ -438,7 +440,7 @@ ordered_ready(struct engine *e)
 	TAILQ_FOREACH(o, &e->dirty, dirty_link)
 		if (o->ordered && (data_dirty(o) || o->hold)) {
 			data_flush(e, o);
-			ready &= !data_dirty(o) && !o->hold;
+			ready &= !data_dirty(o);
 		}
 	return ready;
 }
@@ -588,15 +590,13 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	for (uint32_t i = 0; i < c->bases_count; i++) {
 		struct object *o = object_find(e, c->bases[i].oid);
 
-		if (o == NULL)
-			continue;
+		assert(o != NULL && o->inflight > 0);	/* which keeps it */
 		o->born = false;
 		redo_committed(e, o);
 		o->writer = e->session;
 		if (version > o->version)
 			o->version = version;
-		if (o->inflight > 0)
-			o->inflight--;
+		o->inflight--;
 		if (o->recall == RECALL_FLUSH)
 			lease_step(e, o);
 		object_drop(e, o);
@@ -632,8 +632,9 @@ thaw(struct engine *e, struct commit_state *s)
 		struct object *o = object_find(e, m->oid);
 		struct rec *r;
 
-		if (o == NULL || o->mode == MODE_NONE) {
-			whole &= o == NULL || o->dead;
+		assert(o != NULL && o->inflight > 0);	/* which keeps it */
+		if (o->mode == MODE_NONE) {
+			whole &= o->dead;
 			continue;
 		}
 		if (m->kind == KIND_ATTR) {
@@ -657,9 +658,8 @@ thaw(struct engine *e, struct commit_state *s)
 	for (uint32_t i = 0; i < c->bases_count; i++) {
 		struct object *o = object_find(e, c->bases[i].oid);
 
-		if (o != NULL && o->inflight > 0)
-			o->inflight--;
-		if (o != NULL && o->gone && o->mode == MODE_EXCLUSIVE)
+		o->inflight--;
+		if (o->gone && o->mode == MODE_EXCLUSIVE)
 			txn_touch(e, o);	/* to be listed again */
 	}
 	while ((f = TAILQ_FIRST(&s->kept)) != NULL) {
@@ -694,7 +694,7 @@ txn_refreeze(struct engine *e)
 
 	/* What waits for a later one waits for the next: all that is left goes into it. */
 	TAILQ_FOREACH(s, &e->parked, link)
-		if (s->wait == WAIT_COMMIT && s->key > e->sequence)
+		if (s->wait == WAIT_COMMIT)
 			s->key = s->sequence = e->sequence + 1;
 	txn_commit(e);
 	wake(e, WAIT_COMMIT, UINT64_MAX);

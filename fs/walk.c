@@ -36,7 +36,7 @@ static bool
 is_done(const struct walk *w)
 {
 	const struct engine *e = w->engine;
-	bool listings = w->to != NULL && w->to->listings < AHEAD_LISTINGS && w->to->count < WANTS_MAX;
+	bool listings = w->to != NULL && w->to->listings < AHEAD_LISTINGS;	/* then these are all that is wanted */
 
 	return w->steps == 0 || (w->content ? !ahead_wants_content(e) : !listings);
 }
@@ -51,7 +51,7 @@ want_listing(struct walk *w, struct object *dir)
 	    ahead_asked(w->engine, w->to, dir->oid, KIND_ENTRY))
 		return;
 	memcpy(from, c->some ? c->upto : low_key, sizeof from);
-	for (size_t i = TOKEN_SIZE; c->some && i-- > 0 && ++from[i] == 0;)
+	for (size_t i = TOKEN_SIZE; c->some && ++from[--i] == 0;)
 		continue;
 	ahead_want(w->to, dir, KIND_ENTRY, from, TOKEN_SIZE, LISTING_LIMIT);
 	w->found = true;
@@ -87,7 +87,7 @@ walk_fetch(struct engine *e, struct object *o)
 	for (size_t i = 0; i < count; i++) {
 		uint32_t first = extents[i].block_offset / CELL_SIZE, len = extents[i].length;
 
-		if (extents[i].offset >= AHEAD_BYTES || extents[i].ref >= r->brefs_count || len == 0)
+		if (extents[i].offset >= AHEAD_BYTES || extents[i].ref >= r->brefs_count)
 			continue;
 		len = len < AHEAD_BYTES - extents[i].offset ? len : AHEAD_BYTES - extents[i].offset;
 		cell_fetch(e, r->brefs[extents[i].ref], first, (extents[i].block_offset + len - 1) / CELL_SIZE - first + 1, true);

@@ -64,6 +64,14 @@ note_message(const struct message *m)
 		w.read.wants.at = w.wants;
 		if (w.heard != NULL)
 			w.heard(m);
+		for (uint32_t i = 0; i < m->read.wants.count; i++) {
+			struct msg_want *want = &w.wants[i];
+
+			if (want->from.len > 0)
+				want->from.data = memcpy(w.keys_of[i][0], want->from.data, want->from.len);
+			if (want->to.len > 0)
+				want->to.data = memcpy(w.keys_of[i][1], want->to.data, want->to.len);
+		}
 	}
 }
 
@@ -392,6 +400,37 @@ world_lease_far(uint8_t mode, uint64_t grant)
 	world_grant_one(1, world_object(FAR, mode, grant, 1, &world_file));
 	world_replied(&op);
 	world_forget();
+}
+
+bool
+world_serve(struct op *op, const struct attr *attr, const struct msg_record *records, uint32_t count)
+{
+	static struct msg_record told[WANTS_MAX][SERVED_MAX];
+	struct msg_answer answers[WANTS_MAX];
+	unsigned before = w.reply_count;
+	bool done = world_submit(op);
+
+	for (unsigned n = 0; n < 10 && !done && w.last_read != 0; n++) {
+		for (uint32_t i = 0; i < w.read.wants.count; i++) {
+			const struct msg_want *want = &w.wants[i];
+			struct msg_answer a = world_object(want->oid, MODE_EXCLUSIVE, 7, 1, attr);
+			uint32_t k = 0;
+
+			if (want->kind <= KIND_ATTR && want->limit > 0)
+				told[i][k++] = a.records.at[0];
+			for (uint32_t r = 0; r < count && want->limit > 0; r++)
+				if (records[r].kind >= want->kind && records[r].kind <= want->last_kind &&
+				    (want->from.len == 0 || (memcmp(records[r].subkey.data, want->from.data, want->from.len) >= 0 &&
+				    memcmp(records[r].subkey.data, want->to.data, want->to.len) <= 0)))
+					told[i][k++] = records[r];
+			answers[i] = a;
+			answers[i].records.at = told[i];
+			answers[i].records.count = k;
+		}
+		world_grant(w.last_read, 1, answers, w.read.wants.count);
+		done = w.reply_count > before;
+	}
+	return done;
 }
 
 /* A file that is made, committed and then only SHARED. */

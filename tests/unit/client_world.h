@@ -8,7 +8,7 @@
 #include "fs/journal.h"
 #include "proto/seal.h"
 
-enum { QUEUE_MAX = 64, SAID_MAX = 512 };
+enum { QUEUE_MAX = 64, SAID_MAX = 512, SERVED_MAX = 80 };
 enum { FAR = 5000000 };		/* an object that the client has not made */
 
 
@@ -32,9 +32,10 @@ struct client_world {
 	uint64_t	 last_alloc, last_read, last_keepalive, last_statfs;	/* ids of requests */
 	uint64_t	 kept_credit;		/* what the last STATFS keeps */
 	uint64_t	 attached_oid, known_oid;	/* first_oid of the last world_attach(); `known` of the last RECLAIM */
-	struct msg_read	 read;			/* the last one, without its keys */
+	struct msg_read	 read;			/* the last one */
 	struct msg_want	 wants[WANTS_MAX];
-	void		(*heard)(const struct message *read);	/* of every READ, while its keys are there; or NULL */
+	void		(*heard)(const struct message *read);	/* of every READ; or NULL */
+	uint8_t		 keys_of[WANTS_MAX][2][SUBKEY_MAX];
 	bool		 no_sweep;		/* leave INVALIDATEs unanswered */
 	struct said	 said[SAID_MAX];
 	unsigned	 said_count;
@@ -91,6 +92,8 @@ bool	world_sane(void);				/* engine_check(), and its text as a TAP comment */
 bool	world_wanted(uint64_t oid, uint8_t mode);	/* by the last READ */
 void	world_grant_one(uint64_t ticket, struct msg_answer answer);	/* to the last READ */
 void	world_lease_far(uint8_t mode, uint64_t grant);	/* FAR is leased, a file of 100 bytes */
+/* Does op, with the server granting what it asks for EXCLUSIVE: an object with those attributes, and these records. */
+bool	world_serve(struct op *op, const struct attr *attr, const struct msg_record *records, uint32_t count);
 uint64_t world_make_shared(const char *name, uint64_t *ret_handle);	/* made, committed, then recalled to SHARED */
 void	world_answer_all(void);				/* stores and commits */
 int	world_run(enum op_type type, uint64_t ino, uint64_t handle);	/* its error, after all the answers it takes */

@@ -360,3 +360,33 @@ TESTS += tests/unit/test_client_events
 tests_unit_test_client_events_SOURCES = tests/unit/test_client_events.c \
 	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_events_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_flush
+TESTS += tests/unit/test_client_flush
+tests_unit_test_client_flush_SOURCES = tests/unit/test_client_flush.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_flush_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_answers
+TESTS += tests/unit/test_client_answers
+tests_unit_test_client_answers_SOURCES = tests/unit/test_client_answers.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_answers_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_damaged
+TESTS += tests/unit/test_client_damaged
+tests_unit_test_client_damaged_SOURCES = tests/unit/test_client_damaged.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_damaged_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_commits
+TESTS += tests/unit/test_client_commits
+tests_unit_test_client_commits_SOURCES = tests/unit/test_client_commits.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_commits_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_walk
+TESTS += tests/unit/test_client_walk
+tests_unit_test_client_walk_SOURCES = tests/unit/test_client_walk.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_walk_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)

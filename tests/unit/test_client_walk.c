@@ -1,0 +1,281 @@
+/* test_client_walk.c - what is looked at ahead of a reader of a tree, and what is passed by. */
+#include "tests/unit/client_world.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/tap.h"
+
+enum { MANY = 5000 };
+
+/* A directory as the server has it, with what comes along of its children. */
+static struct tree {
+	uint64_t	 dir;
+	struct msg_record records[MANY + 1];
+	struct msg_answer answers[MANY + 2];
+	uint8_t		 tokens[MANY][TOKEN_SIZE], values[MANY][100], attrs[MANY + 1][128];
+	struct msg_record attr_records[MANY + 1];
+	uint64_t	 oids[MANY];
+	uint32_t	 names, children;
+	bool		 more;
+} t;
+
+static const struct attr link_attr = { .mode = S_IFLNK | 0777, .nlink = 1, .symlink = { (const uint8_t *)"t", 1 }, .size = 1 };
+
+static struct msg_record *
+attr_record(uint32_t i, const struct attr *attr)
+{
+	t.attr_records[i] = (struct msg_record){ .kind = KIND_ATTR, .version = 1,
+	    .value = { t.attrs[i], (size_t)attr_encode(attr, t.attrs[i], sizeof t.attrs[i]) } };
+	return &t.attr_records[i];
+}
+
+static void
+begin(uint64_t dir)
+{
+	t.dir = dir;
+	t.names = t.children = 0;
+	t.more = false;
+}
+
+/* An entry; attr: its child comes along; NULL: it does not. */
+static struct msg_record *
+add(const char *name, uint64_t oid, const struct attr *attr)
+{
+	uint32_t i = t.names++;
+	struct msg_record *r = &t.records[i];
+
+	t.oids[i] = oid;
+	name_token(w.keys, t.dir, world_text(name), t.tokens[i]);
+	*r = (struct msg_record){ .kind = KIND_ENTRY, .subkey = { t.tokens[i], TOKEN_SIZE }, .orefs = { &t.oids[i], 1 },
+	    .value = { t.values[i], (size_t)entry_encode(world_text(name), DT_UNKNOWN, t.values[i], sizeof t.values[i]) } };
+	if (attr != NULL)
+		t.answers[2 + t.children++] = (struct msg_answer){ .oid = oid, .mode = MODE_SHARED, .grant = oid, .version = 1, .more = 1,
+		    .records = { attr_record(i, attr), 1 } };
+	return r;
+}
+
+static int
+by_token(const void *a, const void *b)
+{
+	const struct msg_record *x = a, *y = b;
+
+	return x->kind != y->kind ? x->kind - y->kind : memcmp(x->subkey.data, y->subkey.data, TOKEN_SIZE);
+}
+
+/* The directory becomes known so, and what came along. */
+static void
+tell(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = t.dir };
+
+	qsort(t.records, t.names, sizeof t.records[0], by_token);
+	ok(!world_submit(&op), "a directory of %u names is not known", (unsigned)t.names);
+	t.answers[0] = (struct msg_answer){ .oid = t.dir, .mode = MODE_SHARED, .grant = t.dir, .version = 1,
+	    .records = { attr_record(MANY, &world_directory), 1 } };
+	t.answers[1] = (struct msg_answer){ .oid = t.dir, .mode = MODE_SHARED, .grant = t.dir, .version = 1, .more = t.more,
+	    .records = { t.records, t.names } };
+	world_grant(w.last_read, 1, t.answers, 2 + t.children);
+	world_replied(&op);
+	w.read.wants.count = 0;
+}
+
+static void
+look_up(uint64_t dir, const char *name)
+{
+	struct op op = { .type = OP_LOOKUP, .ino = dir, .name = world_text(name) };
+
+	ok(world_submit(&op) && op.error == 0, "%s is known in it", name);
+	world_replied(&op);
+}
+
+/* Begins to list a directory, or to read a file, that is not known: the last READ is the one ahead of that. */
+static void
+miss(struct op *op, enum op_type type, uint64_t ino)
+{
+	*op = (struct op){ .type = type, .ino = ino, .size = 4096 };
+	w.sent[MSG_read] = 0;
+	ok(!world_submit(op), "what is in %s is not", type == OP_READ ? "a file" : "a directory");
+}
+
+static unsigned
+wanted_of(uint64_t oid, uint8_t kind)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < w.read.wants.count; i++)
+		n += w.wants[i].kind == kind && (oid == 0 || w.wants[i].oid == oid);
+	return n;
+}
+
+static void
+setup(void)
+{
+	world_setup_as(&(struct engine_config){ .eager = true });
+}
+
+static void
+end(struct op *op)
+{
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, op);
+	world_collect();
+	world_replied(op);
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+}
+
+/* ---- */
+
+/* More directories beside the reader's than one READ lists; names that lead nowhere, or in a circle. */
+static void
+test_wide(enum op_type type)
+{
+	static const struct attr small = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100, .flags = ATTR_INLINE };
+	char name[16];
+	struct op op;
+
+	setup();
+	begin(FAR);
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof name, "d%u", i);
+		add(name, FAR + 100 + i, &world_directory);
+		snprintf(name, sizeof name, "u%u", i);
+		add(name, FAR + 1000 + i, NULL);
+	}
+	add("f", FAR + 1, &small);
+	add("g", FAR + 2, &small);
+	add("link", FAR + 3, &link_attr);
+	add("self", FAR, NULL);
+	add("dull", FAR + 4, NULL)->value.data = NULL;
+	add("nowhere", FAR + 5, NULL)->orefs.count = 0;
+	tell();
+	look_up(FAR, "d0");
+	look_up(FAR, "f");
+	look_up(FAR, "self");
+	miss(&op, type, type == OP_READ ? FAR + 1 : FAR + 100);
+	ok(w.sent[MSG_read] == 2 && wanted_of(0, KIND_ENTRY) == 64, "64 listings are asked for ahead of it: %u", wanted_of(0, KIND_ENTRY));
+	ok(type != OP_READ || wanted_of(FAR + 2, KIND_INLINE) == 1, "and the file beside the one that is read");
+	ok(wanted_of(FAR + 3, KIND_INLINE) + wanted_of(FAR + 3, KIND_REGION) + wanted_of(FAR + 4, KIND_ATTR) == 0, "but nothing of what has no content");
+	end(&op);
+}
+
+/* A part of a listing is known, up to a key after which the next is not one more in its last byte. */
+static void
+test_part(void)
+{
+	uint8_t token[TOKEN_SIZE];
+	struct msg_record *last;
+	struct op op, again = { .type = OP_GETATTR, .ino = FAR + 100 };
+
+	setup();
+	begin(FAR + 100);
+	last = add("last", FAR + 7, &link_attr);
+	memset(token, 0x7f, sizeof token);
+	token[TOKEN_SIZE - 1] = 0xff;
+	last->subkey.data = token;
+	t.more = true;
+	tell();
+	begin(FAR);
+	add("a", FAR + 100, NULL);
+	add("b", FAR + 101, &world_directory);
+	tell();
+	ok(world_submit(&again) && again.error == 0, "the one directory is known in part");
+	world_replied(&again);
+	look_up(FAR, "a");
+	look_up(FAR, "b");
+	miss(&op, OP_READDIR, FAR + 101);
+	ok(wanted_of(FAR + 100, KIND_ENTRY) == 1, "it is gone on with");
+	for (uint32_t i = 0; i < w.read.wants.count; i++)
+		if (w.wants[i].oid == FAR + 100)
+			ok(w.wants[i].from.data[TOKEN_SIZE - 1] == 0 && w.wants[i].from.data[TOKEN_SIZE - 2] == 0x80, "right behind what is known");
+	end(&op);
+}
+
+/* So deep that the way down is given up. */
+static void
+test_deep(void)
+{
+	enum { DEPTH = 40, LIMIT = 24 };
+	struct op op;
+
+	setup();
+	for (unsigned i = DEPTH; i-- > 0;) {
+		begin(FAR + 100 + i);
+		add("d", FAR + 101 + i, i == DEPTH - 1 ? &world_directory : NULL);
+		tell();
+	}
+	begin(FAR);
+	add("a", FAR + 100, NULL);
+	add("b", FAR + 50, &world_directory);
+	tell();
+	look_up(FAR, "a");
+	look_up(FAR, "b");
+	miss(&op, OP_READDIR, FAR + 50);
+	ok(wanted_of(FAR + 50, KIND_ENTRY) == 1 && wanted_of(FAR + 100 + DEPTH, KIND_ENTRY) == 0,
+	    "a directory below %u others is not asked for ahead", DEPTH);
+	end(&op);
+}
+
+/* Names that go in an order of their own; and more of them than are sorted, or looked at. */
+static void
+test_long(unsigned names)
+{
+	static const struct attr small = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100, .flags = ATTR_INLINE };
+	uint8_t one[TOKEN_SIZE], two[TOKEN_SIZE];
+	char first[16], second[16], name[16];
+	struct op op, next;
+
+	setup();
+	begin(FAR);
+	/* Two names whose tokens are not in order, nor their numbers. */
+	for (unsigned i = 0;; i += 2) {
+		snprintf(first, sizeof first, "a%03u", i);
+		snprintf(second, sizeof second, "a%03u", i + 1);
+		name_token(w.keys, FAR, world_text(first), one);
+		name_token(w.keys, FAR, world_text(second), two);
+		if (memcmp(one, two, sizeof one) > 0)
+			break;
+	}
+	add(first, FAR + 9, &small);
+	add(second, FAR + 8, &small);
+	add("b-next", FAR + 7, &small);
+	add("b-dull", FAR + 6, NULL)->value.data = NULL;
+	for (unsigned i = 0; i < names; i++) {
+		snprintf(name, sizeof name, "c%u", i);
+		add(name, FAR + 100 + i, &link_attr);
+	}
+	tell();
+	look_up(FAR, first);
+	look_up(FAR, second);
+	miss(&op, OP_READ, FAR + 9);
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	world_collect();
+	world_replied(&op);
+	world_attach(false, 1000, false);
+	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
+	world_pass(6000);
+	miss(&next, OP_READ, FAR + 8);
+	ok(names > 4000 || wanted_of(FAR + 7, KIND_INLINE) == 1, "the next file is asked for, among %u names", names);
+	end(&next);
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_wide(OP_READDIR);
+	test_wide(OP_READ);
+	test_part();
+	test_deep();
+	test_long(20);
+	test_long(2500);
+	test_long(4500);
+	volume_keys_free(w.keys);
+	return tap_done();
+}
