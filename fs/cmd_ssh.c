@@ -11,6 +11,7 @@
 
 #include "fs/cmd.h"
 #include "fs/ssh.h"
+#include "fs/stream.h"
 #include "fs/ssh_ask.h"
 #include "fs/ssh_place.h"
 
@@ -126,12 +127,12 @@ ask_bridge(const struct cmd *cmd, const char *url, bool enroll, const struct cmd
 {
 	bool create = o->create, install = o->install, again;
 	char why[640], prompt[700], lacking[400];
-	struct ssh *ssh = NULL;
-	int fd = -1, r;
+	struct stream *stream = NULL;
+	int r;
 
 	do {
 		*a = (struct ssh_answer){ .enroll = enroll, .create = create, .install = install };
-		r = ssh_open(&ssh, url, -1, a, &fd, why, sizeof why);
+		r = ssh_open(&stream, url, -1, a, why, sizeof why);
 		again = false;
 		if (r == -ENOEXEC && a->lacking && !install) {
 			int refused;
@@ -153,8 +154,7 @@ ask_bridge(const struct cmd *cmd, const char *url, bool enroll, const struct cmd
 	} while (again);
 	if (r < 0)
 		return cmd_fail(cmd, cmd_exit_of(r), "%s", why);
-	close(fd);
-	ssh_close(ssh);
+	stream_close(stream);
 	return 0;
 }
 

@@ -34,6 +34,7 @@
 #include "fs/resolve.h"
 #include "fs/ssh.h"
 #include "fs/ssh_place.h"
+#include "fs/stream.h"
 #include "proto/noise.h"
 #include "proto/preamble.h"
 
@@ -52,8 +53,7 @@ struct link_keys {
 };
 
 struct link {
-	int			 fd;
-	struct ssh		*ssh;		/* what is behind fd, or NULL */
+	struct stream		*stream;
 	char			 address[512];
 	struct link_keys	*keys;
 	uint8_t			 hash[NOISE_HASH];	/* of the handshake */
@@ -190,6 +190,20 @@ connect_one(char *text, const struct link_target *to, int *ret_fd)
 	return r;
 }
 
+static int
+open_socket(struct stream **ret, char *text, const struct link_target *to)
+{
+	int fd, r = connect_one(text, to, &fd);
+
+	if (r < 0)
+		return r;
+	link_tune(fd, to->bulk);
+	r = stream_of_socket(ret, fd);
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
 /* What went wrong and what to do next, as one sentence. */
 static void
 explain(int error, const char *address, char *why, size_t size)
@@ -221,42 +235,13 @@ explain(int error, const char *address, char *why, size_t size)
 /* ---- the handshake ---- */
 
 static int
-send_all(int fd, struct iovec *iov, int count)
+receive_exactly(struct stream *s, uint8_t *to, size_t len, uint64_t deadline, int cancel_fd)
 {
-	struct msghdr h = { .msg_iov = iov, .msg_iovlen = (size_t)count };
-	ssize_t n;
-
-	while (h.msg_iovlen > 0) {
-		n = sendmsg(fd, &h, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		for (; h.msg_iovlen > 0 && (size_t)n >= h.msg_iov->iov_len; h.msg_iov++, h.msg_iovlen--)
-			n -= (ssize_t)h.msg_iov->iov_len;
-		if (h.msg_iovlen > 0) {
-			h.msg_iov->iov_base = (uint8_t *)h.msg_iov->iov_base + n;
-			h.msg_iov->iov_len -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
-static int
-receive_exactly(int fd, uint8_t *to, size_t len, uint64_t deadline, int cancel_fd)
-{
-	ssize_t n;
-	int r;
-
 	while (len > 0) {
-		r = resolve_wait(fd, POLLIN, deadline, cancel_fd);
-		if (r < 0)
-			return r;
-		n = recv(fd, to, len, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
+		ssize_t n = stream_receive(s, to, len, len, deadline, cancel_fd);
+
 		if (n <= 0)
-			return n == 0 ? -ECONNRESET : -errno;
+			return n == 0 ? -ECONNRESET : (int)n;
 		to += n;
 		len -= (size_t)n;
 	}
@@ -278,9 +263,9 @@ handshake(struct link *l, const struct link_target *to, int timeout_ms)
 	if (n == NULL)
 		return -ENOMEM;
 	len = noise_write(n, (struct bytes){ 0 }, first + PREAMBLE_SIZE, NOISE_MESSAGE_1);
-	r = len == NOISE_MESSAGE_1 ? send_all(l->fd, &iov, 1) : -EKEYREJECTED;
+	r = len == NOISE_MESSAGE_1 ? stream_send(l->stream, &iov, 1) : -EKEYREJECTED;
 	if (r == 0)
-		r = receive_exactly(l->fd, second, sizeof second, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms,
+		r = receive_exactly(l->stream, second, sizeof second, clock_ms(CLOCK_MONOTONIC) + (uint64_t)timeout_ms,
 		    cancel_of(to));
 	/* A server that cannot open message 1 hangs up: it is another one. */
 	if (r == -ECONNRESET || r == -EPIPE)
@@ -302,11 +287,8 @@ out:
 static void
 hang_up(struct link *l)
 {
-	if (l->fd >= 0)
-		close(l->fd);
-	l->fd = -1;
-	ssh_close(l->ssh);
-	l->ssh = NULL;
+	stream_close(l->stream);
+	l->stream = NULL;
 }
 
 /* `why` says something only if it is not for explain() to say. */
@@ -318,11 +300,10 @@ open_one(struct link *l, const struct link_target *to, const char *address, char
 	int r;
 
 	snprintf(text, sizeof text, "%s", address);
-	r = ssh_place_is(text) ? ssh_open(&l->ssh, text, cancel_of(to), &answer, &l->fd, why, size) :
-	    connect_one(text, to, &l->fd);
+	r = ssh_place_is(text) ? ssh_open(&l->stream, text, cancel_of(to), &answer, why, size) :
+	    open_socket(&l->stream, text, to);
 	if (r < 0)
 		return r;
-	link_tune(l->fd, to->bulk);
 	r = handshake(l, to, to->handshake_ms != 0 ? to->handshake_ms : LINK_HANDSHAKE_MS);
 	if (r < 0)
 		hang_up(l);
@@ -339,7 +320,6 @@ link_open(struct link **ret, const struct link_target *to, char *why, size_t siz
 	int r = -ENOMEM;
 
 	if (l != NULL) {
-		l->fd = -1;
 		l->next_id = 1;
 		l->keys = sodium_malloc(sizeof *l->keys);
 		l->in = buffer_new_raw(RECEIVE_ROOM);
@@ -395,7 +375,7 @@ link_shutdown(struct link *l)
 	if (l == NULL)
 		return;
 	l->closed = true;
-	shutdown(l->fd, SHUT_RDWR);
+	stream_shut(l->stream);
 }
 
 const char *
@@ -407,7 +387,7 @@ link_address(const struct link *l)
 bool
 link_strained(const struct link *l)
 {
-	return l->ssh != NULL && ssh_strained(l->ssh);
+	return stream_strained(l->stream);
 }
 
 void
@@ -426,7 +406,7 @@ send_out(struct link *l, struct bytes payload)
 
 	if (l->out_len == 0)
 		return 0;
-	r = send_all(l->fd, iov, payload.len > 0 ? 2 : 1);
+	r = stream_send(l->stream, iov, payload.len > 0 ? 2 : 1);
 	l->out_len = 0;
 	return r;
 }
@@ -508,15 +488,11 @@ gather(struct link *l, size_t need, uint64_t deadline)
 	if (r < 0)
 		return r;
 	while (l->end - l->start < need) {
-		if (deadline != 0 && (r = resolve_wait(l->fd, POLLIN, deadline, -1)) < 0)
-			return r;
 		/* A large frame is read alone, so that nothing behind it must be moved. */
 		room = need > RECEIVE_ROOM ? l->start + need - l->end : l->in->capacity - l->end;
-		n = recv(l->fd, l->in->data + l->end, room, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
+		n = stream_receive(l->stream, l->in->data + l->end, l->start + need - l->end, room, deadline, -1);
 		if (n <= 0)
-			return n == 0 ? -ECONNRESET : -errno;
+			return n == 0 ? -ECONNRESET : (int)n;
 		l->end += (size_t)n;
 	}
 	return 0;

@@ -52,6 +52,7 @@ fs_libfs_a_SOURCES += \
 	fs/conflicts.c fs/conflicts.h \
 	fs/control.c fs/control.h \
 	fs/delay.h \
+	fs/duct.c fs/duct.h \
 	fs/errand.c \
 	fs/features.c fs/features.h \
 	fs/home.c fs/home.h \
@@ -73,6 +74,7 @@ fs_libfs_a_SOURCES += \
 	fs/resolve.c fs/resolve.h \
 	fs/shell.c fs/shell.h fs/shell_room.h \
 	fs/shell_replay.c \
+	fs/stream.c fs/stream.h \
 	fs/workers.c fs/workers.h
 
 # A store that is reached by SSH.

@@ -15,7 +15,7 @@
  *	the lock of one queue (channel, mover, sealer, notifier), never two at once
  *	link->send_lock	never held together with a queue's
  *	locks->lock	of mount_locks: alone
- *	blockcache->lock, pinner->lock, serve_cache->lock, errand->lock: each alone
+ *	blockcache->lock, pinner->lock, serve_cache->lock, errand->lock, duct->lock: each alone
  *
  * The log and libfuse lock inside themselves; nothing of theirs is called
  * with one of ours held.

@@ -5,7 +5,7 @@
  *
  * All but the last in the caller's thread, each wait of it with a deadline and
  * called off by cancel_fd; then the session is the pump's (ssh_pump.c) until
- * ssh_close() has joined that.  No lock.
+ * the stream's end has joined that.  No lock.
  */
 #include "config.h"
 #include "fs/ssh.h"
@@ -572,18 +572,72 @@ disconnect(struct ssh *s)
 	s->proxy = 0;
 }
 
+static void
+end(struct ssh *s)
+{
+	if (s->pumping) {
+		duct_shut(s->duct);
+		pthread_join(s->pump, NULL);
+	}
+	disconnect(s);
+	duct_free(s->duct);
+	free(s);
+}
+
+/* ---- the stream ---- */
+
+static struct ssh *
+ssh_of(struct stream *s)
+{
+	return (struct ssh *)s;
+}
+
+static int
+stream_out(struct stream *s, struct iovec *iov, int count)
+{
+	return duct_send(ssh_of(s)->duct, iov, count);
+}
+
+static ssize_t
+stream_in(struct stream *s, uint8_t *to, size_t least, size_t most, uint64_t deadline_ms, int cancel_fd)
+{
+	return duct_receive(ssh_of(s)->duct, to, least, most, deadline_ms, cancel_fd);
+}
+
+static void
+stream_end(struct stream *s)
+{
+	duct_shut(ssh_of(s)->duct);
+}
+
+static bool
+is_strained(const struct stream *s)
+{
+	return ((const struct ssh *)s)->strained;
+}
+
+static void
+stream_free(struct stream *s)
+{
+	end(ssh_of(s));
+}
+
+static const struct stream_calls calls = {
+	.send = stream_out, .receive = stream_in, .shut = stream_end, .strained = is_strained, .close = stream_free,
+};
+
 int
-ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
-    char *why, size_t size)
+ssh_open(struct stream **ret, const char *url, int cancel_fd, struct ssh_answer *answer, char *why, size_t size)
 {
 	struct ssh_answer none = { .create = false };
 	struct ssh *s = calloc(1, sizeof *s);
-	int fds[2] = { -1, -1 }, r;
+	int r;
 
 	if (s == NULL)
 		return -ENOMEM;
+	s->stream.calls = &calls;
 	ssh_ask_quietly(answer != NULL && answer->quiet);
-	s->fd = s->local_fd = -1;
+	s->fd = -1;
 	s->cancel_fd = cancel_fd;
 	why[0] = '\0';
 	if ((r = ssh_place_parse(&s->place, url)) < 0 || s->place.path[0] == '\0') {
@@ -601,74 +655,33 @@ ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *an
 			break;
 		disconnect(s);
 	}
-	if (r < 0)
+	if (r < 0 || (r = duct_new(&s->duct)) < 0)
 		goto out;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
-		r = -errno;
-		goto out;
-	}
-	s->local_fd = fds[0];
 	libssh2_channel_handle_extended_data2(s->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_IGNORE);
-	if ((r = ssh_pump_start(s)) < 0)
-		close(fds[1]);
+	r = ssh_pump_start(s);
 out:
 	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
 		snprintf(why, size, "%.200s: %s", url, strerror(-r));
 	ssh_ask_done(r, why);
 	ssh_ask_quietly(false);
 	if (r < 0) {
-		ssh_close(s);
+		end(s);
 		return r;
 	}
-	*ret_fd = fds[1];
-	*ret = s;
+	*ret = &s->stream;
 	return 0;
-}
-
-bool
-ssh_strained(const struct ssh *s)
-{
-	return s->strained;
-}
-
-void
-ssh_close(struct ssh *s)
-{
-	if (s == NULL)
-		return;
-	if (s->pumping)
-		pthread_join(s->pump, NULL);
-	disconnect(s);
-	if (s->local_fd >= 0)
-		close(s->local_fd);
-	free(s);
 }
 
 #else
 
 int
-ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
-    char *why, size_t size)
+ssh_open(struct stream **ret, const char *url, int cancel_fd, struct ssh_answer *answer, char *why, size_t size)
 {
 	(void)ret;
 	(void)cancel_fd;
 	(void)answer;
-	(void)ret_fd;
 	snprintf(why, size, "%.200s: this nuage was built without libssh2", url);
 	return -EPROTONOSUPPORT;
-}
-
-bool
-ssh_strained(const struct ssh *s)
-{
-	(void)s;
-	return false;
-}
-
-void
-ssh_close(struct ssh *s)
-{
-	(void)s;
 }
 
 #endif

@@ -2,7 +2,7 @@
  * ssh.h - a connection to a nuaged by way of SSH.
  *
  * Connects as ~/.ssh/config says, checks the host's key, logs in, and runs
- * `nuaged bridge` there; what that says first is read, and then a descriptor
+ * `nuaged bridge` there; what that says first is read, and then a stream
  * carries what it carries.  Every link has an SSH connection of its own: a
  * server that allows one session for each (MaxSessions 1) is enough,
  * control does not queue behind blocks, and several cores can seal.
@@ -19,7 +19,7 @@
 
 enum { SSH_ANSWER_ADDRESS = 256 };
 
-struct ssh;
+struct stream;
 
 /* What the far side's bridge says; see server/bridge.h. */
 struct ssh_answer {
@@ -38,15 +38,10 @@ struct ssh_answer {
 };
 
 /*
- * `url` as ssh_place.h has it.  *ret_fd is the caller's, to be closed before
- * ssh_close().  A negative errno and a sentence; besides those of connecting
- * -EACCES: the host's key, or we, are not accepted; -ENOKEY: somebody had to be
- * asked and nobody was there; -ENOENT: see absent.
+ * `url` as ssh_place.h has it.  A negative errno and a sentence; besides those of
+ * connecting -EACCES: the host's key, or we, are not accepted; -ENOKEY: somebody
+ * had to be asked and nobody was there; -ENOENT: see absent.
  */
-int	ssh_open(struct ssh **ret, const char *url, int cancel_fd, struct ssh_answer *answer, int *ret_fd,
-	    char *why, size_t size);
-void	ssh_close(struct ssh *s);	/* NULL is fine */
-/* See link_strained(). */
-bool	ssh_strained(const struct ssh *s);
+int	ssh_open(struct stream **ret, const char *url, int cancel_fd, struct ssh_answer *answer, char *why, size_t size);
 
 #endif

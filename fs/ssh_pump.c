@@ -1,11 +1,9 @@
 /*
- * ssh_pump.c - carries bytes between an SSH channel and a socketpair, so that
- * a link over SSH is a descriptor like any other.
+ * ssh_pump.c - carries bytes between an SSH channel and the duct of a link, up
+ * from the link to the channel, and down.
  *
- * One thread, which owns the libssh2 session.  Two buffers: `up` from the link
- * to the channel, `down` the other way; a side is read only when its buffer is
- * empty, so that the slower one sets the pace; or `up` when what is left would
- * make a small packet.
+ * One thread, which owns the libssh2 session.  The channel is read only while
+ * there is room for ROOM_LEAST in the duct, so that the slower one sets the pace.
  *
  * A libssh2 call that could send only a part of its packet must be repeated
  * before any other that sends: `stuck` says which.  It is always resolved in
@@ -18,7 +16,7 @@
  *
  *	running -> closing -> over
  *
- * closing: the link has shut its end; what is in `up` still goes out, for
+ * closing: the link has shut the duct; what is in it still goes out, for
  * CLOSING_MS.  over: the far side has ended, has said nothing for SILENCE_MS
  * though it was asked every ASK_MS, or the connection failed: the link
  * sees the end of its stream, and its channel opens another.
@@ -43,8 +41,7 @@
 #include "fs/clock.h"
 
 enum {
-	CHUNK		= 256 * 1024,
-	PACKET		= 32700,		/* what libssh2 takes of it at once */
+	ROOM_LEAST	= 32 * 1024,		/* what a packet brings */
 	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
 	SILENCE_MS	= 16 * 1000,
 	CLOSING_MS	= 1000,
@@ -55,14 +52,8 @@ enum {
 
 enum stuck { STUCK_NOT, STUCK_WRITE, STUCK_READ, STUCK_ASK };
 
-struct half {
-	char	*data;
-	size_t	 at, len;
-};
-
 struct pump {
 	struct ssh	*ssh;
-	struct half	 up, down;
 	enum stuck	 stuck;
 	bool		 closing, over;
 	bool		 asking;	/* and the answer has not come */
@@ -83,14 +74,6 @@ is_partial(const struct pump *p, ssize_t n)
 {
 	return n == LIBSSH2_ERROR_EAGAIN &&
 	    (libssh2_session_block_directions(p->ssh->session) & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0;
-}
-
-static void
-begin_closing(struct pump *p)
-{
-	if (!p->closing)
-		p->closing_ms = now_ms();
-	p->closing = true;
 }
 
 /* Bytes on their way at any moment: those of a round trip that waits in no queue. */
@@ -119,88 +102,64 @@ look(struct pump *p)
 	p->moved = 0;
 }
 
-/* Each of these returns whether something moved. */
-
-static bool
-take_local(struct pump *p)
+/* What is to go up; and when the link has shut its end, that is all. */
+static size_t
+waiting_up(struct pump *p, const char **ret_at)
 {
-	ssize_t n;
-
-	/* What libssh2 has begun to send has to stay where it is. */
-	if (p->up.len >= PACKET || p->stuck == STUCK_WRITE || p->closing)
-		return false;
-	if (p->up.at > 0)
-		memmove(p->up.data, p->up.data + p->up.at, p->up.len);
-	p->up.at = 0;
-	n = recv(p->ssh->local_fd, p->up.data + p->up.len, CHUNK - p->up.len, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n <= 0) {
-		begin_closing(p);
-		return true;
+	if (!p->closing && duct_is_shut(p->ssh->duct)) {
+		p->closing = true;
+		p->closing_ms = now_ms();
 	}
-	p->up.len += (size_t)n;
-	return true;
+	return duct_outward(p->ssh->duct, ret_at);
 }
 
 static bool
-send_up(struct pump *p)
+has_room(const struct pump *p, char **ret_at, size_t *ret_len)
+{
+	*ret_len = p->closing ? 0 : duct_room(p->ssh->duct, ret_at);
+	return *ret_len >= ROOM_LEAST;
+}
+
+/* Each of these returns whether something moved. */
+
+static bool
+send_up(struct pump *p, const char *at, size_t len)
 {
 	ssize_t n;
 
-	if (p->up.len == 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_WRITE))
+	if (len == 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_WRITE))
 		return false;
-	n = libssh2_channel_write_ex(p->ssh->channel, 0, p->up.data + p->up.at, p->up.len);
+	n = libssh2_channel_write_ex(p->ssh->channel, 0, at, len);
 	p->stuck = is_partial(p, n) ? STUCK_WRITE : STUCK_NOT;
 	if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
 		p->over = true;
 	if (n <= 0)
 		return p->over;
-	p->up.at += (size_t)n;
-	p->up.len -= (size_t)n;
+	duct_took(p->ssh->duct, (size_t)n);
 	p->moved += (size_t)n;
 	return true;
 }
 
 static bool
-take_channel(struct pump *p)
+bring_down(struct pump *p)
 {
+	size_t room;
+	char *at;
 	ssize_t n;
 
-	if (p->down.len > 0 || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ))
+	if ((p->stuck != STUCK_NOT && p->stuck != STUCK_READ) || !has_room(p, &at, &room))
 		return false;
-	n = libssh2_channel_read_ex(p->ssh->channel, 0, p->down.data, CHUNK);
+	n = libssh2_channel_read_ex(p->ssh->channel, 0, at, room);
 	p->stuck = is_partial(p, n) ? STUCK_READ : STUCK_NOT;
 	if (n == LIBSSH2_ERROR_EAGAIN)
 		return false;
 	if (n > 0) {
-		p->down.at = 0;
-		p->down.len = (size_t)n;
+		duct_put(p->ssh->duct, (size_t)n);
 		p->moved += (size_t)n;
 		return true;
 	}
 	p->over = n < 0 || libssh2_channel_eof(p->ssh->channel) != 0;
 	return p->over;
-}
-
-static bool
-send_local(struct pump *p)
-{
-	ssize_t n;
-
-	if (p->down.len == 0)
-		return false;
-	n = send(p->ssh->local_fd, p->down.data + p->down.at, p->down.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n < 0) {
-		begin_closing(p);
-		p->down.len = 0;
-		return true;
-	}
-	p->down.at += (size_t)n;
-	p->down.len -= (size_t)n;
-	return true;
 }
 
 /* Asks, and takes the answer if it has come. */
@@ -237,53 +196,54 @@ rest_ms(const struct pump *p)
 static void
 wait(struct pump *p)
 {
-	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = p->closing ? -1 : p->ssh->local_fd } };
+	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = duct_bell(p->ssh->duct), .events = POLLIN } };
+	const char *up;
+	char *down;
+	size_t len = waiting_up(p, &up), room;
+	bool full = !has_room(p, &down, &room);
 
-	/* While `down` is full only what the writing waits for is read. */
-	f[0].events = (short)((p->down.len == 0 || p->up.len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
-	f[1].events = (short)((p->up.len == 0 ? POLLIN : 0) | (p->down.len > 0 ? POLLOUT : 0));
-	if (poll(f, 2, rest_ms(p)) < 0)
+	/* While the duct is full only what the writing waits for is read. */
+	f[0].events = (short)((!full || len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
+	if (!duct_rest(p->ssh->duct, len == 0 && !p->closing, full && !p->closing))
 		return;
-	/* A `down` that its reader does not take is no silence of the peer. */
+	if (poll(f, 2, rest_ms(p)) < 0)
+		f[0].revents = 0;
+	duct_rested(p->ssh->duct);
+	/* That nobody takes what is in the duct is no silence of the peer. */
 	if (f[0].revents != 0 || f[0].events == 0)
 		p->heard_ms = now_ms();
 	else if (p->stuck == STUCK_NOT && now_ms() - p->heard_ms >= ASK_MS && now_ms() - p->asked_ms >= ASK_MS) {
 		p->asked_ms = now_ms();
 		p->asking = true;
 	}
-	if ((f[1].revents & (POLLHUP | POLLERR)) != 0 && p->up.len > 0)
-		begin_closing(p);
 	if (now_ms() - p->heard_ms > SILENCE_MS)
 		p->over = true;
+}
+
+static bool
+has_to_go_on(struct pump *p, size_t waiting)
+{
+	return !p->over && !(p->closing && (waiting == 0 || now_ms() - p->closing_ms > CLOSING_MS));
 }
 
 static void *
 pump_main(void *argument)
 {
 	struct pump *p = argument;
+	const char *up;
+	size_t len;
 
-	while (!p->over && !(p->closing && (p->up.len == 0 || now_ms() - p->closing_ms > CLOSING_MS))) {
-		bool moved = take_local(p);
+	while (len = waiting_up(p, &up), has_to_go_on(p, len)) {
+		bool moved = send_up(p, up, len);
 
-		moved |= send_up(p);
 		if (!p->over)
-			moved |= take_channel(p);
-		moved |= send_local(p);
+			moved |= bring_down(p);
 		ask(p);
 		if (!moved)
 			wait(p);
 		look(p);
 	}
-	/* The far side's last words. */
-	while (p->down.len > 0 && !p->closing) {
-		struct pollfd f = { .fd = p->ssh->local_fd, .events = POLLOUT };
-
-		if (poll(&f, 1, CLOSING_MS) <= 0 || !send_local(p))
-			break;
-	}
-	shutdown(p->ssh->local_fd, SHUT_RDWR);
-	free(p->up.data);
-	free(p->down.data);
+	duct_end(p->ssh->duct);
 	free(p);
 	return NULL;
 }
@@ -295,16 +255,10 @@ ssh_pump_start(struct ssh *s)
 
 	if (p != NULL) {
 		p->ssh = s;
-		p->up.data = malloc(CHUNK);
-		p->down.data = malloc(CHUNK);
 		p->heard_ms = p->look_ms = now_ms();
-		s->pumping = p->up.data != NULL && p->down.data != NULL &&
-		    pthread_create(&s->pump, NULL, pump_main, p) == 0;
+		s->pumping = pthread_create(&s->pump, NULL, pump_main, p) == 0;
 	}
-	if (p != NULL && !s->pumping) {
-		free(p->up.data);
-		free(p->down.data);
+	if (!s->pumping)
 		free(p);
-	}
 	return s->pumping ? 0 : -EAGAIN;
 }

@@ -15,10 +15,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/duct.h"
 #include "fs/ssh_config.h"
 #include "fs/ssh_place.h"
+#include "fs/stream.h"
 
 struct ssh {
+	struct stream	 stream;	/* what the link knows of it */
 	LIBSSH2_SESSION	*session;
 	LIBSSH2_CHANNEL	*channel;
 	bool		 restricted;	/* the login's shell is: scripts are nothing for it */
@@ -30,7 +33,7 @@ struct ssh {
 	struct ssh_place  place;
 	struct ssh_config config;
 
-	int		 local_fd;	/* the pump's end of the socketpair; the link has the other */
+	struct duct	*duct;		/* between the link and the pump */
 	bool		 pumping;
 	_Atomic bool	 strained;	/* by the pump's last look; see link_strained() */
 	pthread_t	 pump;
@@ -56,7 +59,7 @@ void	ssh_more_time(struct ssh *s);
 /* Runs a command in s->channel, which is new then; 0, or a negative errno and a sentence. */
 int	ssh_exec(struct ssh *s, const char *command, char *why, size_t size);
 
-/* Starts the thread that carries bytes between channel and local_fd. */
+/* Starts the thread that carries bytes between channel and duct. */
 int	ssh_pump_start(struct ssh *s);
 
 #endif

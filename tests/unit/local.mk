@@ -50,6 +50,11 @@ TESTS += tests/unit/test_client_engine
 tests_unit_test_client_engine_SOURCES = tests/unit/test_client_engine.c
 tests_unit_test_client_engine_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/unit/test_duct
+TESTS += tests/unit/test_duct
+tests_unit_test_duct_SOURCES = tests/unit/test_duct.c
+tests_unit_test_duct_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
 check_PROGRAMS += tests/unit/test_locks
 TESTS += tests/unit/test_locks
 tests_unit_test_locks_SOURCES = tests/unit/test_locks.c
