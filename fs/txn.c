@@ -607,7 +607,7 @@ acknowledge(struct engine *e, struct commit_state *s, uint64_t version)
 	}
 	unpin_step(e);
 	supply_step(e);
-	wake(e, WAIT_COMMIT, c->sequence);
+	wake(e, WAIT_COMMIT, e->acknowledged);
 	wake(e, WAIT_ROOM, 0);
 	if (!TAILQ_EMPTY(&e->flushing))
 		data_flush_step(e);
