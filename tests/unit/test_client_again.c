@@ -277,7 +277,6 @@ born_here(void)
 	entry = (struct journal_entry){ .type = OP_WRITE, .ino = op.child, .data = NAME("text") };
 	ok(again() == 0 && p.verdict == REPLAY_DONE, "what the server has not heard of is nobody else's");
 	does(here, .type = OP_RELEASE, .ino = op.child, .handle = op.handle);
-	does(here, .type = OP_OPEN, .ino = op.child);
 	ok(does(there, .type = OP_GETATTR, .ino = lookup(there, OID_ROOT, "n")).attr.size == 4, "and is written to");
 	end();
 }

@@ -74,6 +74,8 @@ static const struct {
 	{ "what is written before a cut and after it is all done", "000", false, { WRITE(FAR, 0, "old"), CUT(FAR), WRITE(FAR, 5, "new") } },
 	{ "content of what was renamed anew is its own still", "0", true, { MOVE("r", "s", FAR), CUT(FAR), LOST(FAR), LOST_NAMES,
 	    MOVE("r", "s", FAR + 9, .upto = 2) } },
+	{ "content goes to the copy that was made for what was before it", "7", true, { CUT(FAR), CUT(FAR), LOST(FAR), LOST_NAMES,
+	    CUT(FAR + 7, .upto = 2) } },
 	{ "two names of one file, one renamed to the other, name nothing", "r", true, { MOVE("r", "s", 0), LOST_NAMES } },
 };
 
@@ -130,6 +132,33 @@ last_name(void)
 	}
 }
 
+/* Of two that change places one is found to be another's. */
+static void
+found_foreign(void)
+{
+	static const struct journal_entry entries[ENTRIES_MAX] = { MOVE("a", "b", FAR, .victim = FAR + 1, .nlink = 1, .flags = 2),
+	    { .kind = JOURNAL_FREEZE, .sequence = 5, .upto = 2 }, CUT(FAR), CUT(FAR + 1) };
+
+	for (unsigned which = 0; which < 2; which++) {
+		bool foreign[2] = { false, false };
+
+		write_all(entries);
+		mount(4);
+		for (unsigned i = 0; i < 3; i++) {
+			struct op op = *replay_next(replay, w.engine);
+
+			if (i > 0)
+				foreign[i - 1] = op.replay->it.foreign;
+			op.victim_nlink = 1;
+			op.replay->it.found = i == 0 && which == 0;
+			op.replay->victim.found = i == 0 && which == 1;
+			replay_answered(replay, &op);
+		}
+		ok(foreign[which] && !foreign[1 - which] && done(), "what is found to be another's stays theirs for the content to come");
+		unmount();
+	}
+}
+
 /* ---- entries that are none ---- */
 
 static void
@@ -174,6 +203,7 @@ main(void)
 	orders();
 	made_anew();
 	last_name();
+	found_foreign();
 	refused();
 	nobody();
 	return tap_done();

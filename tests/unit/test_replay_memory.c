@@ -95,10 +95,11 @@ static unsigned made_count;
 
 /* Of two sessions: a name that is taken, content that is another's, in a directory, and a copy that an attempt noted. */
 static void
-write_journal(void)
+write_journal(enum way way)
 {
 	forget();
 	attached_to(SESSION + 5, BOOT + 1);
+	attached_to(SESSION, BOOT + 1);
 	write_down((struct journal_entry){ .kind = JOURNAL_OP, .type = OP_MKDIR, .ino = OID_ROOT, .child = FAR + 5,
 	    .name = world_text("taken"), .attr.mode = S_IFDIR | 0755 });
 	write_down((struct journal_entry){ .kind = JOURNAL_FREEZE, .sequence = 5, .upto = notes_count });
@@ -107,9 +108,10 @@ write_journal(void)
 		    .nlink = 1, .parent = DIR, .hint = world_text("file") });
 	write_down((struct journal_entry){ .kind = JOURNAL_CONFLICT, .parent = DIR, .name = world_text("old"),
 	    .name2 = world_text("old (conflict)") });
-	for (uint64_t i = 0; i < 2; i++)
+	for (uint64_t i = 0; way == SAME_MOUNT && i < 2; i++)
 		write_down((struct journal_entry){ .kind = JOURNAL_LOSS, .ino = FAR + i, .sequence = UINT64_MAX });
-	mark(JOURNAL_LOSS, 5);
+	if (way == SAME_MOUNT)
+		mark(JOURNAL_LOSS, 5);
 	strcpy(made[0], "old (conflict)");
 	made_count = 1;
 }
@@ -245,11 +247,11 @@ every_allocation(enum way way, const char *what)
 	int error;
 
 	allocator.fail_at = 0;
-	write_journal();
+	write_journal(way);
 	ok(attempt(way, all_of_it, &most) == 0 && (way == LEFT) == (all_of_it[0] == '\0') && (way == LEFT || most == 4),
 	    "with memory all of it is %s (%s)", what, all_of_it);
 	for (;;) {
-		write_journal();
+		write_journal(way);
 		allocator.count = 0;
 		allocator.fail_at = ++n;
 		error = attempt(way, begun, &kept);
