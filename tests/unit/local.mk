@@ -281,7 +281,7 @@ tests_unit_test_blockcache_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 check_PROGRAMS += tests/unit/test_client_keep
 TESTS += tests/unit/test_client_keep
 tests_unit_test_client_keep_SOURCES = tests/unit/test_client_keep.c \
-	tests/unit/client_world.c tests/unit/client_world.h
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_keep_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_client_conflicts
@@ -321,3 +321,14 @@ TESTS += tests/unit/test_client_events
 tests_unit_test_client_events_SOURCES = tests/unit/test_client_events.c \
 	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_events_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_object
+TESTS += tests/unit/test_object
+tests_unit_test_object_SOURCES = tests/unit/test_object.c
+tests_unit_test_object_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_scout
+TESTS += tests/unit/test_client_scout
+tests_unit_test_client_scout_SOURCES = tests/unit/test_client_scout.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_scout_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)

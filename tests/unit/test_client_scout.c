@@ -1,0 +1,242 @@
+/*
+ * test_client_scout.c - what the client engine asks for ahead of need, and what
+ * it makes of the answers: the ways that the simulator does not lead it.
+ */
+#include "tests/unit/far_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/tap.h"
+
+enum { CHILD = FAR + 1, CHILDREN = 200 };
+
+static uint8_t tokens[CHILDREN][TOKEN_SIZE], values[CHILDREN][64];
+static uint64_t orefs[CHILDREN];
+static struct msg_record names[CHILDREN];
+
+static void
+name_of(unsigned i, char name[16])
+{
+	snprintf(name, 16, "n%u", i);
+}
+
+/* The names of FAR, in the order of a listing; each leads to one of CHILD and those behind it. */
+static void
+name_all(unsigned count)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned at = i;
+		uint8_t token[TOKEN_SIZE];
+
+		name_of(i, name);
+		name_token(w.keys, FAR, world_text(name), token);
+		for (; at > 0 && memcmp(tokens[at - 1], token, TOKEN_SIZE) > 0; at--) {
+			memcpy(tokens[at], tokens[at - 1], TOKEN_SIZE);
+			memcpy(values[at], values[at - 1], sizeof values[at]);
+			names[at].value.len = names[at - 1].value.len;
+			orefs[at] = orefs[at - 1];
+		}
+		memcpy(tokens[at], token, TOKEN_SIZE);
+		names[at].value.len = (size_t)entry_encode(world_text(name), DT_REG, values[at], sizeof values[at]);
+		orefs[at] = CHILD + i;
+	}
+	for (unsigned i = 0; i < count; i++)
+		names[i] = (struct msg_record){ .kind = KIND_ENTRY, .version = 1, .subkey = { tokens[i], TOKEN_SIZE },
+		    .value = { values[i], names[i].value.len }, .orefs = { &orefs[i], 1 } };
+}
+
+/* FAR is listed by one call of so many bytes: the server tells of `count` names, and that there may be more. */
+static void
+list(struct op *op, unsigned count, bool more)
+{
+	struct msg_answer answer = { .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .more = more, .records = { names, count } };
+
+	world_submit(op);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &world_directory));
+	world_grant_one(1, answer);
+}
+
+static bool
+asked_ahead(unsigned before)
+{
+	return w.sent[MSG_read] > before;
+}
+
+/* The READ of a listing that is asked for ahead, while the answer to the one before is given out. */
+static uint64_t
+listing_ahead(void)
+{
+	struct op first = { .type = OP_READDIR, .ino = FAR, .size = 100 }, next = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
+
+	name_all(2);
+	list(&first, 2, true);
+	next.offset = first.entries_count > 0 ? first.entries[first.entries_count - 1].offset : 0;
+	world_replied(&first);
+	world_submit(&next);
+	world_replied(&next);
+	return w.last_read;
+}
+
+/* ---- a listing ahead ---- */
+
+static void
+test_listing(void)
+{
+	struct op first = { .type = OP_READDIR, .ino = FAR, .size = 100 }, again, whole = { .type = OP_READDIR, .ino = FAR, .size = 4096 };
+	unsigned reads;
+
+	world_setup();
+	listing_ahead();
+	reads = w.sent[MSG_read];
+	again = (struct op){ .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+	world_submit(&again);
+	ok(again.error == 0 && again.entries_count == 3 && !asked_ahead(reads), "what is asked for already is not asked for again");
+	world_replied(&again);
+	world_sane();
+	world_teardown();
+
+	/* Where the reader stands nobody may be told more of it. */
+	world_setup();
+	name_all(2);
+	list(&first, 2, true);
+	again = (struct op){ .type = OP_READDIR, .ino = FAR, .size = 4096,
+	    .offset = first.entries_count > 0 ? first.entries[first.entries_count - 1].offset : 0 };
+	w.no_sweep = true;
+	world_recall(FAR, 7, MODE_NONE, 9);
+	reads = w.sent[MSG_read];
+	world_submit(&again);
+	ok(again.error == 0 && again.entries_count == 1 && !asked_ahead(reads), "nothing of a directory that is being given back");
+	world_replied(&again);
+	world_replied(&first);
+	world_teardown();
+
+	/* All of it is known, or made here. */
+	world_setup();
+	name_all(2);
+	list(&whole, 2, false);
+	again = (struct op){ .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+	world_replied(&whole);
+	reads = w.sent[MSG_read];
+	world_submit(&again);
+	ok(again.entries_count == 3 && !asked_ahead(reads), "nothing of what is known to its end");
+	world_replied(&again);
+	world_teardown();
+}
+
+/* The last name's token ends in bytes that are full: the next one begins behind them. */
+static void
+test_carry(void)
+{
+	static const uint8_t full[TOKEN_SIZE] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0xff };
+	struct op first = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, again = { .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+	unsigned reads;
+
+	world_setup();
+	name_all(1);
+	memcpy(tokens[0], full, TOKEN_SIZE);
+	list(&first, 1, true);
+	world_replied(&first);
+	reads = w.sent[MSG_read];
+	world_submit(&again);
+	ok(asked_ahead(reads) && w.wants[0].kind == KIND_ENTRY && w.read.wants.count == 1, "a listing goes on behind any name");
+	world_replied(&again);
+	world_teardown();
+}
+
+/* ---- answers that are late ---- */
+
+/* It was asked for when the lease was here; given back meanwhile, it does not come back with the answer. */
+static void
+test_late_answer(void)
+{
+	uint64_t request;
+	size_t objects;
+
+	world_setup();
+	request = listing_ahead();
+	world_recall(FAR, 7, MODE_NONE, 9);
+	ok(engine_lease(w.engine, FAR) == MODE_NONE, "a directory is given back while more of it is asked for");
+	objects = world_status().objects;
+	world_grant(request, 0, &(struct msg_answer){ .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .records = { names, 2 } }, 1);
+	ok(engine_lease(w.engine, FAR) == MODE_NONE && world_sane(), "the answer does not bring it back");
+	ok(world_status().objects <= objects, "nor anything else");
+	world_teardown();
+}
+
+/* ---- children that are missed one after the other ---- */
+
+static int
+look(unsigned i, unsigned missing)
+{
+	char name[16];
+	struct op op = { .type = OP_LOOKUP, .ino = FAR };
+	struct msg_answer answer;
+	uint64_t asked, own;
+
+	name_of(i, name);
+	op.name = world_text(name);
+	own = w.last_read;
+	if (world_submit(&op)) {
+		world_replied(&op);
+		return 1;
+	}
+	/* Its own READ, and perhaps one of the scout's behind it, which brings so many children. */
+	asked = w.last_read;
+	answer = world_object(CHILD + i, MODE_SHARED, 20 + i, 1, &world_file);
+	world_grant(own + 1, 1, &answer, 1);
+	if (asked != own + 1) {
+		static struct msg_answer all[CHILDREN + 1];
+
+		all[0] = (struct msg_answer){ .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1 };
+		for (unsigned n = 0; n < missing; n++)
+			all[n + 1] = (struct msg_answer){ .oid = CHILD + 100 + n, .mode = MODE_SHARED, .grant = 500, .version = 1 };
+		world_grant(asked, 0, all, missing + 1);
+	}
+	world_replied(&op);
+	return asked != own + 1 ? 2 : op.error;
+}
+
+/* How often the rest of the directory is asked for, by so many misses; an answer brings so many. */
+static unsigned
+series(unsigned misses, unsigned brings)
+{
+	struct op whole = { .type = OP_READDIR, .ino = FAR, .size = 65536 };
+	unsigned asked = 0;
+
+	world_setup();
+	name_all(100);
+	list(&whole, 100, false);
+	world_replied(&whole);
+	for (unsigned i = 0; i < misses; i++)
+		asked += look(i, brings) == 2;
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+	return asked;
+}
+
+static void
+test_series(void)
+{
+	unsigned few = series(100, 1), many = series(100, 50);
+
+	ok(few >= 3 && few < 12, "children that are missed are asked for together, less and less often if few come (%u)", few);
+	ok(many > 2 * few, "and more often if many do (%u)", many);
+}
+
+int
+main(void)
+{
+	world_begin();
+	test_listing();
+	test_carry();
+	test_late_answer();
+	test_series();
+	return tap_done();
+}
