@@ -332,3 +332,9 @@ TESTS += tests/unit/test_client_scout
 tests_unit_test_client_scout_SOURCES = tests/unit/test_client_scout.c \
 	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_scout_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_recalls
+TESTS += tests/unit/test_client_recalls
+tests_unit_test_client_recalls_SOURCES = tests/unit/test_client_recalls.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_recalls_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
