@@ -338,3 +338,9 @@ TESTS += tests/unit/test_client_recalls
 tests_unit_test_client_recalls_SOURCES = tests/unit/test_client_recalls.c \
 	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_recalls_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_files
+TESTS += tests/unit/test_client_files
+tests_unit_test_client_files_SOURCES = tests/unit/test_client_files.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_files_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)

@@ -178,6 +178,52 @@ test_ids(void)
 	world_teardown();
 }
 
+/* Done, and no memory to say so: nothing interrupts it. */
+static void
+test_interrupt(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = FAR };
+
+	world_setup();
+	w.reply_count = 0;
+	world_submit(&op);
+	no_memory();
+	world_grant_one(1, (struct msg_answer){ .oid = FAR, .status = STATUS_NOENT });
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	ok(w.reply_count == 0, "without memory nobody is told that he is answered");
+	memory();
+	world_pass(100);
+	ok(w.reply_count == 1 && op.error == -ESTALE, "then he is told that, and not of an interrupt");
+	world_replied(&op);
+	world_teardown();
+}
+
+/* The volume's features, of which nothing is known. */
+static void
+test_meta(void)
+{
+	struct op op;
+	unsigned n = 0;
+	bool waits = false, fine = true;
+
+	while (!waits && ++n < 20) {
+		world_setup_bare();
+		op = (struct op){ .type = OP_META };
+		allocator.count = 0;
+		allocator.fail_at = n;
+		waits = !world_submit(&op);
+		allocator.fail_at = 0;
+		fine &= waits || op.error == -ENOMEM;
+		engine_detached(w.engine);
+		engine_interrupt(w.engine, &op);
+		world_collect();
+		world_replied(&op);
+		world_teardown();
+	}
+	ok(n > 4 && n < 20 && fine, "the volume's features are asked for, or there is no memory for that (%u allocations)", n - 1);
+}
+
 /* ---- recalls ---- */
 
 /* The sweep is asked for as soon as that is possible, and the lease kept till then. */
@@ -412,7 +458,7 @@ test_keep(void)
 	world_teardown();
 }
 
-/* ---- directories whose PARENT does not open, so that to change it takes memory ---- */
+/* ---- directories whose PARENT does not open, or is not there, so that to change it takes memory ---- */
 
 enum { A = FAR, B, X, Y, F, Z };
 
@@ -420,7 +466,7 @@ static struct far_object tree[] = {
 	{ .oid = A, .mode = S_IFDIR | 0755, .nlink = 4, .parent = OID_ROOT, .names = { { "x", X }, { "f", F }, { "z", Z } } },
 	{ .oid = B, .mode = S_IFDIR | 0755, .nlink = 3, .parent = OID_ROOT, .names = { { "y", Y }, { "a", A } } },
 	{ .oid = X, .mode = S_IFDIR | 0755, .nlink = 2, .parent = DAMAGED_PARENT },
-	{ .oid = Y, .mode = S_IFDIR | 0755, .nlink = 2, .parent = DAMAGED_PARENT },
+	{ .oid = Y, .mode = S_IFDIR | 0755, .nlink = 2, .parent = NO_PARENT },
 	{ .oid = F, .mode = S_IFREG | 0644, .nlink = 1 },
 	{ .oid = Z, .mode = S_IFDIR | 0755, .nlink = 2, .parent = A },
 	{ .oid = 0 },
@@ -458,6 +504,7 @@ static int
 move_without(unsigned n, struct op op, bool *ret_fine)
 {
 	const char *name = (const char *)op.name.data, *name2 = (const char *)op.name2.data;
+	struct op list = { .type = OP_READDIR, .ino = Y, .size = 4096 };
 	uint64_t source, target;
 	int r;
 
@@ -478,6 +525,9 @@ move_without(unsigned n, struct op op, bool *ret_fine)
 		int into = far_done((struct op){ .type = OP_RENAME, .ino = B, .name = world_text("a"), .ino2 = X, .name2 = world_text("a") });
 
 		*ret_fine &= into == -EINVAL || into == -EIO;
+		far_do(&list);
+		*ret_fine &= list.entries_count == 2 && list.entries[1].ino == Y;
+		world_replied(&list);
 	}
 	world_teardown();
 	return r;
@@ -508,6 +558,8 @@ main(void)
 	test_reclaim();
 	test_keepalive();
 	test_ids();
+	test_interrupt();
+	test_meta();
 	test_sweep();
 	test_sweep_again();
 	test_unknown_recall();
