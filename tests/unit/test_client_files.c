@@ -169,6 +169,7 @@ test_syncs(void)
 {
 	static const struct engine_journal journal = { .append = append, .trim = trim, .next = 1, .max = 64 << 20 };
 	struct op sync = { .type = OP_SYNC, .ino = OID_ROOT }, own = { .type = OP_FSYNC, .redo = true }, op;
+	struct op cut = { .type = OP_SETATTR, .set = SET_SIZE };
 	uint64_t h, g, a, b;
 
 	/* A loss while all is being synced is told, though it begins anew. */
@@ -191,6 +192,25 @@ test_syncs(void)
 	}
 	ok(w.reply_count == 1 && sync.error == -EIO, "what is lost meanwhile is told");
 	world_replied(&sync);
+	world_teardown();
+
+	/* Cut off while it is being synced, it has nothing more to be synced. */
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 100000);
+	op = (struct op){ .type = OP_FSYNC, .ino = a, .handle = h };
+	w.reply_count = 0;
+	ok(!world_submit(&op), "a file is being synced");
+	ok(world_submit(&cut) && cut.error == 0, "and cut off");
+	world_replied(&cut);
+	for (unsigned i = 0; i < 50 && w.reply_count == 0; i++) {
+		world_answer_all();
+		world_pass(100);
+	}
+	ok(w.reply_count == 1 && op.error == 0 && world_sane(), "which ends that");
+	world_replied(&op);
+	world_answer_all();
 	world_teardown();
 
 	/* Content whose place does not open is lost when it is flushed, at once. */

@@ -186,6 +186,9 @@ test_empty(void)
 	ok(far_done((struct op){ .type = OP_SETXATTR, .ino = d, .name = world_text("user.a"), .data = world_text("x") }) == 0 &&
 	    far_done((struct op){ .type = OP_RMDIR, .ino = OID_ROOT, .name = world_text("d") }) == 0,
 	    "an empty directory is removed with its extended attributes");
+	tree[0].names[0].child = C;
+	tree[3].region = true;
+	ok(far_done((struct op){ .type = OP_RMDIR, .ino = DIR, .name = world_text("a") }) == 0, "or with what no directory has");
 	end();
 }
 
@@ -246,6 +249,8 @@ test_ids(void)
 		first = make(OP_MKNOD, OID_ROOT, name, 0644);
 	ok(first == 5002 && !world_submit(&op), "there are no more ids");
 	w.reply_count = 0;
+	world_pass(100);
+	ok(w.sent[MSG_alloc] == 1, "more are asked for once");
 	for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
 		struct message m = { .type = MSG_allocated, .allocated = { .first_oid = ranges[i].first, .oid_count = ranges[i].count } };
 

@@ -248,29 +248,29 @@ static void
 test_two_recalls(void)
 {
 	struct op young = { .type = OP_LINK, .ino = A, .ino2 = DIR, .name = world_text("x") }, old = young;
-	struct msg_answer a, d;
-	uint64_t first, second;
+	struct op set = { .type = OP_SETATTR, .ino = A, .set = SET_MODE, .attr.mode = 0600 };
+	struct msg_answer dir;
 
 	begin();
-	far_done((struct op){ .type = OP_SETATTR, .ino = A, .set = SET_MODE, .attr.mode = 0600 });
+	far_do(&set);
+	world_pass(3000);
+	world_pass(1000);
+	world_answer_all();
 	old.name = world_text("y");
 	world_submit(&young);
-	first = w.last_read;
+	world_grant(w.last_read, 5, NULL, 0);
 	world_submit(&old);
-	second = w.last_read;
-	a = world_object(DIR, MODE_EXCLUSIVE, 5000, 1, &world_directory);
-	world_grant(first, 5, &a, 1);
-	d = world_object(DIR, MODE_EXCLUSIVE, 5000, 1, &world_directory);
-	world_grant(second, 2, &d, 1);
-	/* Both wait for a name in the directory now; what they link is recalled, and waits for its commit. */
-	world_recall(A, tree[1].grant, MODE_NONE, 9);
-	world_recall(A, tree[1].grant, MODE_NONE, 1);
-	ok(w.commit_count == 1 && released(A) < 0, "a changed file is given back when its change is there");
-	world_pass(100);
+	world_grant(w.last_read, 2, NULL, 0);
 	world_forget();
+	world_recall(A, tree[1].grant, MODE_SHARED, 1);
+	ok(released(A) < 0, "a file is shared when the answer to its change has left");
+	dir = world_object(DIR, MODE_EXCLUSIVE, 5000, 1, &world_directory);
+	world_grant(w.last_read, 2, &dir, 1);
+	world_grant(w.last_read - 2, 5, NULL, 0);
 	world_recall(DIR, 5000, MODE_NONE, 3);
-	world_answer_all();
-	ok(released(A) >= 0 && released(DIR) < 0, "then its directory is kept for the older one, not for the younger");
+	world_replied(&set);
+	ok(released(A) >= 0, "two wait for that, to link it");
+	ok(released(DIR) < 0, "their directory is kept for the older one, not for the younger");
 	give_up(&young);
 	give_up(&old);
 	end();

@@ -99,7 +99,23 @@ test_listing(void)
 	world_submit(&again);
 	ok(again.error == 0 && again.entries_count == 3 && !asked_ahead(reads), "what is asked for already is not asked for again");
 	world_replied(&again);
-	world_sane();
+	engine_detached(w.engine);
+	again = (struct op){ .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+	world_submit(&again);
+	ok(again.entries_count == 3 && !asked_ahead(reads), "nor anything while the connection is gone");
+	world_replied(&again);
+	world_attach(false, 1000000, false);
+	again = (struct op){ .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+	world_submit(&again);
+	ok(again.entries_count == 3 && !asked_ahead(reads), "or it is not known yet what of it is left");
+	world_replied(&again);
+	engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
+	world_collect();
+	again = (struct op){ .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+	world_submit(&again);
+	ok(again.entries_count == 3 && asked_ahead(reads), "then it is, as the answer to the first will not come");
+	world_replied(&again);
+	ok(world_sane(), "the invariants hold");
 	world_teardown();
 
 	/* Where the reader stands nobody may be told more of it. */
@@ -130,23 +146,83 @@ test_listing(void)
 	world_teardown();
 }
 
-/* The last name's token ends in bytes that are full: the next one begins behind them. */
+/* The last name's token ends in bytes that are full: the next one begins behind them; or it is the last that can be. */
 static void
 test_carry(void)
 {
-	static const uint8_t full[TOKEN_SIZE] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0xff };
-	struct op first = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, again = { .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
-	unsigned reads;
+	static const uint8_t full[2][TOKEN_SIZE] = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0xff },
+	    { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct op first = { .type = OP_READDIR, .ino = FAR, .size = 4096 }, again = { .type = OP_READDIR, .ino = FAR, .size = 4096, .offset = 1 };
+		unsigned reads;
+
+		world_setup();
+		name_all(1);
+		memcpy(tokens[0], full[i], TOKEN_SIZE);
+		list(&first, 1, true);
+		world_replied(&first);
+		reads = w.sent[MSG_read];
+		world_submit(&again);
+		ok(asked_ahead(reads) && w.wants[0].kind == KIND_ENTRY && w.read.wants.count == 1, "a listing goes on behind any name");
+		world_replied(&again);
+		world_teardown();
+	}
+}
+
+/* Of a file made here nobody knows more, whoever tells of it. */
+static void
+test_born(void)
+{
+	struct op set = { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 100000 };
+	uint64_t h;
+
+	world_setup_as(&(struct engine_config){ .eager = true });
+	set.ino = world_create("a", &h);
+	world_submit(&set);
+	world_replied(&set);
+	world_grant(w.last_read + 1000, 0, &(struct msg_answer){ .oid = set.ino, .mode = MODE_SHARED, .grant = 5, .version = 9 }, 1);
+	ok(engine_lease(w.engine, set.ino) == MODE_EXCLUSIVE && w.fetch_count == 0 && world_sane(), "what others tell of a new file is not so");
+	world_teardown();
+}
+
+/* Directories that came with a listing, and are then listed one after the other: more comes along each time, to a limit. */
+static void
+test_deeper(void)
+{
+	enum { DIRS = 150 };
+	static struct msg_answer gifts[DIRS + 2];
+	struct op whole = { .type = OP_READDIR, .ino = FAR, .size = 65536 }, one;
+	uint64_t most = 0;
+	unsigned hits = 0;
 
 	world_setup();
-	name_all(1);
-	memcpy(tokens[0], full, TOKEN_SIZE);
-	list(&first, 1, true);
-	world_replied(&first);
-	reads = w.sent[MSG_read];
-	world_submit(&again);
-	ok(asked_ahead(reads) && w.wants[0].kind == KIND_ENTRY && w.read.wants.count == 1, "a listing goes on behind any name");
-	world_replied(&again);
+	name_all(DIRS);
+	world_submit(&whole);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &world_directory));
+	gifts[0] = (struct msg_answer){ .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .records = { names, DIRS } };
+	for (unsigned i = 0; i < DIRS; i++) {
+		gifts[i + 1] = world_object(CHILD, MODE_SHARED, 8 + i, 1, &world_directory);
+		gifts[i + 1].oid = CHILD + i;
+	}
+	/* All of them have the same attributes, of which world_object() keeps eight. */
+	world_grant(w.last_read, 1, gifts, DIRS + 1);
+	ok(whole.error == 0 && whole.entries_count == DIRS + 2, "a directory is listed, and what is in it comes along");
+	world_replied(&whole);
+	for (unsigned i = 0; i < DIRS; i++) {
+		one = (struct op){ .type = OP_READDIR, .ino = CHILD + i, .size = 4096 };
+		hits += world_submit(&one) && one.error == 0;
+		world_replied(&one);
+	}
+	one = (struct op){ .type = OP_READDIR, .ino = FAR + 100000, .size = 4096 };
+	world_submit(&one);
+	world_grant_one(1, world_object(FAR + 100000, MODE_SHARED, 9999, 1, &world_directory));
+	most = w.read.size;
+	ok(hits == DIRS && most == 1024 * 1024, "the next listing may bring so much: %llu bytes", (unsigned long long)most);
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &one);
+	world_collect();
+	world_replied(&one);
 	world_teardown();
 }
 
@@ -196,7 +272,7 @@ look(unsigned i, unsigned missing)
 
 		all[0] = (struct msg_answer){ .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1 };
 		for (unsigned n = 0; n < missing; n++)
-			all[n + 1] = (struct msg_answer){ .oid = CHILD + 100 + n, .mode = MODE_SHARED, .grant = 500, .version = 1 };
+			all[n + 1] = (struct msg_answer){ .oid = CHILD + 1000 + n, .mode = MODE_SHARED, .grant = 500, .version = 1 };
 		world_grant(asked, 0, all, missing + 1);
 	}
 	world_replied(&op);
@@ -211,8 +287,8 @@ series(unsigned misses, unsigned brings)
 	unsigned asked = 0;
 
 	world_setup();
-	name_all(100);
-	list(&whole, 100, false);
+	name_all(CHILDREN - 1);
+	list(&whole, CHILDREN - 1, false);
 	world_replied(&whole);
 	for (unsigned i = 0; i < misses; i++)
 		asked += look(i, brings) == 2;
@@ -224,7 +300,7 @@ series(unsigned misses, unsigned brings)
 static void
 test_series(void)
 {
-	unsigned few = series(100, 1), many = series(100, 50);
+	unsigned few = series(CHILDREN - 1, 1), many = series(CHILDREN - 1, 50);
 
 	ok(few >= 3 && few < 12, "children that are missed are asked for together, less and less often if few come (%u)", few);
 	ok(many > 2 * few, "and more often if many do (%u)", many);
@@ -236,6 +312,8 @@ main(void)
 	world_begin();
 	test_listing();
 	test_carry();
+	test_born();
+	test_deeper();
 	test_late_answer();
 	test_series();
 	return tap_done();
