@@ -306,6 +306,53 @@ test_series(void)
 	ok(many > 2 * few, "and more often if many do (%u)", many);
 }
 
+/* Contents that are asked for ahead bring no extended attributes: who wants those asks himself. */
+static void
+test_other_kind(void)
+{
+	enum { FILES = 5 };
+	static const struct attr small = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100, .flags = ATTR_INLINE | ATTR_HAS_XATTRS };
+	struct op whole = { .type = OP_READDIR, .ino = FAR, .size = 65536 }, get = { .type = OP_GETXATTR, .name = world_text("user.a") };
+	struct op reads[2];
+	struct msg_answer gifts[FILES + 1];
+	char name[16];
+
+	world_setup();
+	name_all(FILES);
+	world_submit(&whole);
+	world_grant_one(1, world_object(FAR, MODE_SHARED, 7, 1, &world_directory));
+	gifts[0] = (struct msg_answer){ .oid = FAR, .mode = MODE_SHARED, .grant = 7, .version = 1, .records = { names, FILES } };
+	for (unsigned i = 0; i < FILES; i++)
+		gifts[i + 1] = world_object(CHILD + i, MODE_SHARED, 8 + i, 1, &small);
+	world_grant(w.last_read, 1, gifts, FILES + 1);
+	world_replied(&whole);
+	for (unsigned i = 0; i < FILES; i++) {
+		struct op look = { .type = OP_LOOKUP, .ino = FAR };
+
+		name_of(i, name);
+		look.name = world_text(name);
+		world_submit(&look);
+		world_replied(&look);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		reads[i] = (struct op){ .type = OP_READ, .ino = CHILD + i, .size = 4096 };
+		world_submit(&reads[i]);
+	}
+	ok(w.read.wants.count >= 2 && w.wants[0].kind == KIND_INLINE && w.wants[0].oid >= CHILD + 2,
+	    "who reads one small file after the other is brought the next ones");
+	get.ino = w.wants[0].oid;
+	ok(!world_submit(&get) && world_wanted(get.ino, MODE_SHARED) && w.wants[0].kind == KIND_XATTR, "what is not among that is asked for");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &get);
+	engine_interrupt(w.engine, &reads[0]);
+	engine_interrupt(w.engine, &reads[1]);
+	world_collect();
+	world_replied(&get);
+	world_replied(&reads[0]);
+	world_replied(&reads[1]);
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -316,5 +363,6 @@ main(void)
 	test_deeper();
 	test_late_answer();
 	test_series();
+	test_other_kind();
 	return tap_done();
 }
