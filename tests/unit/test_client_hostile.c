@@ -279,7 +279,9 @@ test_chosen_ids(void)
 	far_done((struct op){ .type = OP_GETATTR, .ino = A });
 	ok(far_do(&op) == 0 && op.child != A && op.child != 0, "what is run again takes no id that is something else");
 	world_replied(&op);
+	p.entry = &(struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = A };
 	ok(far_done(set) == 0 && p.verdict == REPLAY_DONE, "what is done to that is done,");
+	p.entry = &entry;
 	made.name = world_text("m");
 	ok(far_do(&made) == 0 && made.child != A && made.child != op.child, "which does not give it up either");
 	world_replied(&made);
