@@ -194,9 +194,34 @@ test_syncs(void)
 	world_replied(&sync);
 	world_teardown();
 
+	/* On a server that has no space for a later commit, though there is an earlier one on its way. */
+	world_setup();
+	a = world_create("a", &h);
+	world_pass(3000);
+	world_pass(1000);
+	b = world_create("b", &g);
+	world_pass(3000);
+	world_pass(1000);
+	ok(w.commit_count == 2, "two commits are on their way");
+	engine_received(w.engine, &(struct message){ .type = MSG_committed, .committed = { .sequence = w.commits[1]->sequence,
+	    .status = STATUS_NOSPC, .credit = CREDIT_MAX } });
+	commit_put(w.commits[--w.commit_count]);
+	world_collect();
+	w.reply_count = 0;
+	op = (struct op){ .type = OP_FSYNC, .ino = b, .handle = g };
+	ok(!world_submit(&op) && w.reply_count == 0, "an old refusal is not that of a sync that began after it");
+	for (unsigned i = 0; i < 50 && w.reply_count == 0; i++) {
+		world_answer_all();
+		world_pass(100);
+	}
+	ok(w.reply_count == 1 && op.error == 0 && world_sane(), "which waits for its own answer");
+	world_replied(&op);
+	world_teardown();
+
 	/* Cut off while it is being synced, it has nothing more to be synced. */
 	world_setup();
 	cut.ino = a = world_create("a", &h);
+	world_write(a, h, 0, 100000);
 	world_sync();
 	world_write(a, h, 0, 100000);
 	op = (struct op){ .type = OP_FSYNC, .ino = a, .handle = h };

@@ -245,6 +245,16 @@ test_ids(void)
 	end();
 
 	attach_with(5000, 3);
+	make(OP_MKNOD, OID_ROOT, "a", 0644);
+	engine_received(w.engine, &(struct message){ .type = MSG_allocated, .allocated = { .first_oid = 7000, .oid_count = 5 } });
+	make(OP_MKNOD, OID_ROOT, "b", 0644);
+	make(OP_MKNOD, OID_ROOT, "c", 0644);
+	memset(w.sent, 0, sizeof w.sent);
+	world_pass(100);
+	ok(w.sent[MSG_alloc] == 0 && make(OP_MKNOD, OID_ROOT, "d", 0644) == 7000, "a range is used up, and another one is there");
+	end();
+
+	attach_with(5000, 3);
 	for (char name[] = "a"; name[0] < 'd'; name[0]++)
 		first = make(OP_MKNOD, OID_ROOT, name, 0644);
 	ok(first == 5002 && !world_submit(&op), "there are no more ids");

@@ -250,6 +250,7 @@ test_two_recalls(void)
 	struct op young = { .type = OP_LINK, .ino = A, .ino2 = DIR, .name = world_text("x") }, old = young;
 	struct op set = { .type = OP_SETATTR, .ino = A, .set = SET_MODE, .attr.mode = 0600 };
 	struct msg_answer dir;
+	uint64_t first;
 
 	begin();
 	far_do(&set);
@@ -259,6 +260,7 @@ test_two_recalls(void)
 	old.name = world_text("y");
 	world_submit(&young);
 	world_grant(w.last_read, 5, NULL, 0);
+	first = w.last_read;
 	world_submit(&old);
 	world_grant(w.last_read, 2, NULL, 0);
 	world_forget();
@@ -266,7 +268,7 @@ test_two_recalls(void)
 	ok(released(A) < 0, "a file is shared when the answer to its change has left");
 	dir = world_object(DIR, MODE_EXCLUSIVE, 5000, 1, &world_directory);
 	world_grant(w.last_read, 2, &dir, 1);
-	world_grant(w.last_read - 2, 5, NULL, 0);
+	world_grant(first, 5, NULL, 0);
 	world_recall(DIR, 5000, MODE_NONE, 3);
 	world_replied(&set);
 	ok(released(A) >= 0, "two wait for that, to link it");

@@ -226,6 +226,34 @@ test_deeper(void)
 	world_teardown();
 }
 
+/* So many READs ahead at a time. */
+static void
+test_many_ahead(void)
+{
+	enum { DIRS = 6, MOST = 4 };
+	unsigned asked = 0;
+
+	world_setup();
+	name_all(1);
+	for (unsigned i = 0; i < DIRS; i++) {
+		uint64_t dir = FAR + 10000 + i;
+		struct op first = { .type = OP_READDIR, .ino = dir, .size = 4096 }, again = { .type = OP_READDIR, .ino = dir, .size = 4096, .offset = 1 };
+		struct msg_answer answer = { .oid = dir, .mode = MODE_SHARED, .grant = 7, .version = 1, .more = 1, .records = { names, 1 } };
+		unsigned reads;
+
+		world_submit(&first);
+		world_grant_one(1, world_object(dir, MODE_SHARED, 7, 1, &world_directory));
+		world_grant_one(1, answer);
+		world_replied(&first);
+		reads = w.sent[MSG_read];
+		world_submit(&again);
+		asked += w.sent[MSG_read] - reads;
+		world_replied(&again);
+	}
+	ok(asked == MOST, "of %u listings %u are asked for ahead at a time", DIRS, asked);
+	world_teardown();
+}
+
 /* ---- answers that are late ---- */
 
 /* It was asked for when the lease was here; given back meanwhile, it does not come back with the answer. */
@@ -314,6 +342,7 @@ test_other_kind(void)
 	static const struct attr small = { .mode = S_IFREG | 0644, .nlink = 1, .size = 100, .flags = ATTR_INLINE | ATTR_HAS_XATTRS };
 	struct op whole = { .type = OP_READDIR, .ino = FAR, .size = 65536 }, get = { .type = OP_GETXATTR, .name = world_text("user.a") };
 	struct op reads[2];
+	uint64_t ahead;
 	struct msg_answer gifts[FILES + 1];
 	char name[16];
 
@@ -341,7 +370,14 @@ test_other_kind(void)
 	ok(w.read.wants.count >= 2 && w.wants[0].kind == KIND_INLINE && w.wants[0].oid >= CHILD + 2,
 	    "who reads one small file after the other is brought the next ones");
 	get.ino = w.wants[0].oid;
+	ahead = w.last_read;
 	ok(!world_submit(&get) && world_wanted(get.ino, MODE_SHARED) && w.wants[0].kind == KIND_XATTR, "what is not among that is asked for");
+	/* Its answer comes when the term is over: nothing more is asked for. */
+	w.now_ms += 2 * TERM_MS;
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	memset(w.sent, 0, sizeof w.sent);
+	world_grant(ahead, 0, NULL, 0);
+	ok(w.sent[MSG_read] == 0, "nothing is asked for ahead under leases that are over");
 	engine_detached(w.engine);
 	engine_interrupt(w.engine, &get);
 	engine_interrupt(w.engine, &reads[0]);
@@ -359,6 +395,7 @@ main(void)
 	world_begin();
 	test_listing();
 	test_carry();
+	test_many_ahead();
 	test_born();
 	test_deeper();
 	test_late_answer();
