@@ -45,6 +45,8 @@ void
 far_begin(struct far_object *now)
 {
 	objects = now;
+	for (struct far_object *o = now; o->oid != 0; o++)
+		o->held = MODE_NONE;
 	next_grant = 1000;
 	reads_count = 0;
 	w.heard = hear;
@@ -141,8 +143,10 @@ far_answer(void)
 			add_attributes(r, o);
 		if (o != NULL && o->region && (want->kind == KIND_ENTRY || want->kind == KIND_REGION))
 			add_region(r);
-		if (o != NULL)
+		if (o != NULL && !o->freed) {
 			o->grant = next_grant;
+			answers[i].mode = o->held = want->mode > o->held ? want->mode : o->held;
+		}
 		answers[i].records.at = r->at;
 		answers[i].records.count = r->count;
 	}

@@ -21,7 +21,8 @@ struct far_object {
 	bool		 freed;			/* the server says that there is none */
 	bool		 pinned;		/* elsewhere */
 	bool		 region;		/* a damaged REGION comes with its names, or its content */
-	uint64_t	 grant;			/* of the last answer */
+	uint64_t	 grant;			/* of the last answer; */
+	uint8_t		 held;			/* its mode: the strongest that was wanted so far */
 	struct far_name	 names[FAR_NAMES];
 };
 

@@ -325,7 +325,7 @@ tests_unit_test_blockcache_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 check_PROGRAMS += tests/unit/test_client_keep
 TESTS += tests/unit/test_client_keep
 tests_unit_test_client_keep_SOURCES = tests/unit/test_client_keep.c \
-	tests/unit/client_world.c tests/unit/client_world.h
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_keep_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_client_conflicts
@@ -395,3 +395,25 @@ TESTS += tests/unit/test_client_walk
 tests_unit_test_client_walk_SOURCES = tests/unit/test_client_walk.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_walk_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+check_PROGRAMS += tests/unit/test_object
+TESTS += tests/unit/test_object
+tests_unit_test_object_SOURCES = tests/unit/test_object.c
+tests_unit_test_object_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_scout
+TESTS += tests/unit/test_client_scout
+tests_unit_test_client_scout_SOURCES = tests/unit/test_client_scout.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_scout_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_recalls
+TESTS += tests/unit/test_client_recalls
+tests_unit_test_client_recalls_SOURCES = tests/unit/test_client_recalls.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_recalls_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_files
+TESTS += tests/unit/test_client_files
+tests_unit_test_client_files_SOURCES = tests/unit/test_client_files.c \
+	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
+tests_unit_test_client_files_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)

@@ -83,15 +83,6 @@ at_once(struct op *op)
 	return op->error;
 }
 
-static void
-give_up(struct op *op)
-{
-	engine_detached(w.engine);
-	engine_interrupt(w.engine, op);
-	world_collect();
-	world_replied(op);
-}
-
 /* Lost to somebody else while the connection was gone. */
 static void
 lose(uint64_t oid)
@@ -333,6 +324,201 @@ test_waits(void)
 	world_teardown();
 }
 
+/* ---- offline ---- */
+
+/* What this machine has no room for fails, as it may not wait. */
+static void
+test_offline_room(void)
+{
+	struct msg_attached few = { .session = 1, .credit = CREDIT_MAX, .term_ms = TERM_MS, .first_oid = 5000, .oid_count = 3,
+	    .sessions = 1 };
+	struct op op, own = { .type = OP_SETATTR, .set = SET_MODE, .redo = true };
+	uint64_t h;
+	unsigned n;
+
+	begin(OFFLINE_ALWAYS, NULL);
+	cut_off();
+	for (n = 0; n < 10000 && make_link(&op, n) == 0; n++)
+		continue;
+	ok(n > 1000 && op.error == -ENOSPC, "offline as much is changed as memory has room for (%u names)", n);
+	own.ino = OID_ROOT;
+	ok(at_once(&own) != -ENOSPC, "which who runs the journal again is not told");
+	ok(engine_journal_sync(w.engine) == 0, "there is no journal to be safe");
+	world_teardown();
+
+	begin(OFFLINE_ALWAYS, &small);
+	cut_off();
+	for (n = 0; n < 100 && make_link(&op, n) == 0; n++)
+		continue;
+	ok(n > 1 && n < 10 && op.error == -ENOSPC, "or as the journal has (%u)", n);
+	world_teardown();
+
+	world_setup_unattached(&(struct engine_config){ .offline = OFFLINE_ALWAYS });
+	engine_attached(w.engine, &few, true);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	cut_off();
+	for (char name[] = "a"; name[0] < 'd'; name[0]++)
+		world_create(name, &h);
+	op = (struct op){ .type = OP_MKNOD, .ino = OID_ROOT, .name = world_text("x"), .attr.mode = 0644 };
+	ok(at_once(&op) == -ENOSPC, "or as there are ids");
+	world_teardown();
+}
+
+/* A recall is void: who wanted it has it by then, or asks again. */
+static void
+test_offline_recall(void)
+{
+	struct op stat = { .type = OP_GETATTR };
+	uint64_t h, a;
+
+	begin(OFFLINE_ALWAYS, &large);
+	stat.ino = a = world_create("a", &h);
+	world_sync();
+	w.no_sweep = true;
+	world_recall(a, 0, MODE_NONE, 9);
+	cut_off();
+	ok(world_status().offline && at_once(&stat) == 0 && stat.cacheable, "offline a recall is void");
+	ok(engine_lease(w.engine, a) == MODE_NONE, "though nothing is held");
+	world_forget();
+	world_invalidated(a, true, 0);
+	ok(world_find(ACTION_SEND, MSG_release, a) < 0, "and its end gives nothing back");
+	end();
+}
+
+/* The kernel is told for long what it may keep: with somebody else there it forgets that only when the server is. */
+static void
+test_offline_in_company(void)
+{
+	struct op stat = { .type = OP_GETATTR, .ino = OID_ROOT };
+
+	begin(OFFLINE_ALWAYS, &large);
+	world_pass(5000);
+	hear((struct message){ .type = MSG_alive, .id = w.last_keepalive, .alive.sessions = 2 });
+	cut_off();
+	ok(world_status().offline && at_once(&stat) == 0 && stat.keep_ms == UINT32_MAX, "offline the kernel may keep things");
+	world_forget();
+	world_pass(1000);
+	ok(!world_swept(OID_ROOT, 1), "whoever else there was");
+	world_attach(false, 1, false);
+	world_pass(100);
+	ok(world_swept(OID_ROOT, 1), "back, it forgets them");
+	end();
+}
+
+/* While a journal is run again nothing is served without the server; and a short term is no reason to wait longer. */
+static void
+test_offline_begins(void)
+{
+	struct msg_attached brief = { .session = 1, .credit = CREDIT_MAX, .term_ms = 4000, .first_oid = 5000, .oid_count = 300,
+	    .sessions = 1 };
+	struct op redo = { .type = OP_GETATTR, .ino = FAR, .redo = true };
+	struct journal_entry entry = { .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR + 1 };
+	struct replaying p = { .entry = &entry };
+	struct op replay = { .type = OP_SETATTR, .ino = FAR + 1, .replay = &p };
+
+	begin(OFFLINE_ALWAYS, &large);
+	engine_replaying(w.engine, true);
+	cut_off();
+	ok(!world_status().offline, "while a journal is run again its mount waits for the server");
+	engine_replaying(w.engine, false);
+	world_pass(100);
+	ok(world_status().offline, "but not then");
+	ok(at_once(&redo) == 1 && at_once(&replay) == 1, "only who runs one waits");
+	engine_interrupt(w.engine, &redo);
+	engine_interrupt(w.engine, &replay);
+	world_collect();
+	world_replied(&redo);
+	world_replied(&replay);
+	end();
+
+	world_setup_unattached(&(struct engine_config){ .offline = OFFLINE_ALWAYS });
+	engine_attached(w.engine, &brief, true);
+	engine_format(w.engine, 0, 0, 0755);
+	world_sync();
+	sleep_now(true);
+	w.now_ms += 3600 * 1000;
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	sleep_now(false);
+	engine_detached(w.engine);
+	world_pass(3000);
+	ok(!world_status().offline, "awake, the network has a while to come back");
+	world_pass(1500);
+	ok(world_status().offline, "but no longer than a term");
+	end();
+}
+
+/* ---- what is told ---- */
+
+static char paths[4][5000];
+static unsigned path_count;
+
+static void
+note_path(void *context, const char *at, bool lost)
+{
+	(void)context, (void)lost;
+	if (path_count < 4)
+		snprintf(paths[path_count++], sizeof paths[0], "%s", at);
+}
+
+static void
+test_paths(void)
+{
+	enum { DEEP = 300, LONG = 250 };
+	static struct far_object tree[] = { { .oid = FAR, .mode = S_IFREG | 0644, .nlink = 1 }, { .oid = 0 } };
+	char name[LONG + 1];
+	uint64_t at = OID_ROOT;
+
+	/* A file whose name nobody looked up; its changes; and the root. */
+	begin(OFFLINE_NEVER, NULL);
+	far_begin(tree);
+	far_done((struct op){ .type = OP_SETATTR, .ino = FAR, .set = SET_MODE, .attr.mode = 0600 });
+	far_done((struct op){ .type = OP_SETATTR, .ino = OID_ROOT, .set = SET_MODE, .attr.mode = 0700 });
+	path_count = 0;
+	engine_unsaved(w.engine, note_path, NULL);
+	ok(path_count == 2 && strcmp(paths[0], "/?") == 0 && strcmp(paths[1], "/") == 0, "what is not saved is told by its path, if that is known: %s and %s",
+	    paths[0], paths[1]);
+	end();
+
+	for (unsigned kind = 0; kind < 2; kind++) {
+		at = OID_ROOT;
+		begin(OFFLINE_NEVER, NULL);
+		memset(name, 'x', LONG);
+		name[kind == 0 ? 1 : LONG] = '\0';
+		for (unsigned i = 0; i < DEEP; i++) {
+			struct op op = { .type = OP_MKDIR, .ino = at, .name = world_text(name), .attr.mode = 0755 };
+
+			world_submit(&op);
+			at = op.child;
+			world_replied(&op);
+		}
+		world_sync();
+		far_done((struct op){ .type = OP_SETATTR, .ino = at, .set = SET_MODE, .attr.mode = 0700 });
+		path_count = 0;
+		engine_unsaved(w.engine, note_path, NULL);
+		ok(path_count == 1 && strlen(paths[0]) > 500 && strlen(paths[0]) < 4096 && paths[0][0] == '/' &&
+		    strlen(paths[0]) % (strlen(name) + 1) == 0, "of a long one its end: %zu bytes", strlen(paths[0]));
+		end();
+	}
+}
+
+/* Lost, with a journal that will bring it again, it is told of as what waits. */
+static void
+test_waiting_path(void)
+{
+	uint64_t h, a;
+
+	begin(OFFLINE_NEVER, &large);
+	a = world_create("a", &h);
+	world_sync();
+	world_write(a, h, 0, 10);
+	lose(a);
+	path_count = 0;
+	engine_unsaved(w.engine, note_path, NULL);
+	ok(path_count >= 1 && strcmp(paths[0], "/a") == 0, "what was lost, and waits, is told of: %s", paths[0]);
+	end();
+}
+
 int
 main(void)
 {
@@ -346,7 +532,11 @@ main(void)
 	test_read_ahead();
 	test_through();
 	test_waits();
-	(void)small;
-	(void)give_up;
+	test_offline_room();
+	test_offline_recall();
+	test_offline_in_company();
+	test_offline_begins();
+	test_paths();
+	test_waiting_path();
 	return tap_done();
 }

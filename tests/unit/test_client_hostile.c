@@ -186,6 +186,9 @@ test_empty(void)
 	ok(far_done((struct op){ .type = OP_SETXATTR, .ino = d, .name = world_text("user.a"), .data = world_text("x") }) == 0 &&
 	    far_done((struct op){ .type = OP_RMDIR, .ino = OID_ROOT, .name = world_text("d") }) == 0,
 	    "an empty directory is removed with its extended attributes");
+	tree[0].names[0].child = C;
+	tree[3].region = true;
+	ok(far_done((struct op){ .type = OP_RMDIR, .ino = DIR, .name = world_text("a") }) == 0, "or with what no directory has");
 	end();
 }
 
@@ -242,10 +245,22 @@ test_ids(void)
 	end();
 
 	attach_with(5000, 3);
+	make(OP_MKNOD, OID_ROOT, "a", 0644);
+	engine_received(w.engine, &(struct message){ .type = MSG_allocated, .allocated = { .first_oid = 7000, .oid_count = 5 } });
+	make(OP_MKNOD, OID_ROOT, "b", 0644);
+	make(OP_MKNOD, OID_ROOT, "c", 0644);
+	memset(w.sent, 0, sizeof w.sent);
+	world_pass(100);
+	ok(w.sent[MSG_alloc] == 0 && make(OP_MKNOD, OID_ROOT, "d", 0644) == 7000, "a range is used up, and another one is there");
+	end();
+
+	attach_with(5000, 3);
 	for (char name[] = "a"; name[0] < 'd'; name[0]++)
 		first = make(OP_MKNOD, OID_ROOT, name, 0644);
 	ok(first == 5002 && !world_submit(&op), "there are no more ids");
 	w.reply_count = 0;
+	world_pass(100);
+	ok(w.sent[MSG_alloc] == 1, "more are asked for once");
 	for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
 		struct message m = { .type = MSG_allocated, .allocated = { .first_oid = ranges[i].first, .oid_count = ranges[i].count } };
 
@@ -274,7 +289,9 @@ test_chosen_ids(void)
 	far_done((struct op){ .type = OP_GETATTR, .ino = A });
 	ok(far_do(&op) == 0 && op.child != A && op.child != 0, "what is run again takes no id that is something else");
 	world_replied(&op);
+	p.entry = &(struct journal_entry){ .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = A };
 	ok(far_done(set) == 0 && p.verdict == REPLAY_DONE, "what is done to that is done,");
+	p.entry = &entry;
 	made.name = world_text("m");
 	ok(far_do(&made) == 0 && made.child != A && made.child != op.child, "which does not give it up either");
 	world_replied(&made);

@@ -2,7 +2,7 @@
  * test_client_keep.c - what the pins keep in the engine: asked for whole, not
  * given back for want of room, given away like anything else, and counted.
  */
-#include "tests/unit/client_world.h"
+#include "tests/unit/far_world.h"
 
 #include <errno.h>
 #include <string.h>
@@ -230,6 +230,81 @@ test_due(void)
 	world_teardown();
 }
 
+/* Other things that may be in a pinned tree. */
+static void
+test_kinds(void)
+{
+	static struct far_object tree[] = {
+		{ .oid = FAR, .mode = S_IFDIR | 0755, .nlink = 2, .parent = OID_ROOT, .names = { { "a", FAR + 1 }, { "nowhere", 0 } }, .region = true },
+		{ .oid = FAR + 1, .mode = S_IFREG | 0644, .nlink = 1, .size = 100, .region = true },
+		{ .oid = FAR + 2, .mode = S_IFIFO | 0644, .nlink = 1 },
+		{ .oid = FAR + 3, .mode = S_IFDIR | 0755, .nlink = 2, .parent = FAR },
+		{ .oid = FAR + 4, .mode = S_IFDIR | 0755, .nlink = 2, .parent = FAR, .names = { { "b", FAR + 5 }, { "c", FAR + 1 } } },
+		{ .oid = FAR + 5, .mode = S_IFREG | 0644, .nlink = 1 },
+		{ .oid = 0 },
+	};
+	struct op op = keep(FAR, 1);
+
+	begin();
+	far_begin(tree);
+	ok(far_do(&op) == 0 && op.pieces[0].len == sizeof(uint64_t) && *(const uint64_t *)(const void *)op.pieces[0].data == FAR + 1,
+	    "a name that leads nowhere is no child, nor is what is no name");
+	world_replied(&op);
+	op = keep(FAR, 1);
+	op.name = world_text("nowhere");
+	ok(far_do(&op) == -EIO, "who asks for it is told that it is damaged");
+	world_replied(&op);
+	op = keep(FAR + 1, 1);
+	ok(far_do(&op) == -EIO, "a file whose extents do not open cannot be kept");
+	world_replied(&op);
+	op = keep(FAR + 2, 1);
+	ok(far_do(&op) == 0 && S_ISFIFO(op.attr.mode) && op.pieces[0].len == 0, "a fifo is");
+	world_replied(&op);
+	op = keep(FAR + 3, 1);
+	ok(far_do(&op) == 0 && op.pieces[0].len == 0, "and a directory that is empty");
+	world_replied(&op);
+	far_done((struct op){ .type = OP_UNLINK, .ino = FAR + 4, .name = world_text("b") });
+	op = keep(FAR + 4, 1);
+	ok(far_do(&op) == 0 && op.pieces[0].len == sizeof(uint64_t), "what was removed is no child");
+	world_replied(&op);
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+}
+
+/* A server that is too busy for more leases is given some back: what is kept, only if there is nothing else. */
+static void
+test_shed(void)
+{
+	struct message busy = { .type = MSG_done, .done.status = STATUS_BUSY };
+	struct op op, stat = { .type = OP_GETATTR, .ino = FAR + 1 };
+
+	begin();
+	keep_far(&op, 1, 7);
+	world_replied(&op);
+	engine_keep_round(w.engine, 1);
+	world_submit(&stat);
+	world_grant_one(1, world_object(FAR + 1, MODE_SHARED, 8, 1, &world_file));
+	world_replied(&stat);
+	world_forget();
+	for (unsigned i = 0; i < 2; i++) {
+		stat = (struct op){ .type = OP_GETATTR, .ino = FAR + 2 };
+		world_submit(&stat);
+		busy.id = w.last_read;
+		engine_received(w.engine, &busy);
+		world_collect();
+		if (i == 0)
+			ok(world_find(ACTION_SEND, MSG_release, FAR + 1) >= 0 && world_find(ACTION_SEND, MSG_release, FAR) < 0,
+			    "a busy server gets back what is not kept");
+		else
+			ok(world_find(ACTION_SEND, MSG_release, FAR) >= 0, "and what is, when there is nothing else");
+		world_pass(2000);
+		world_grant_one(1, world_object(FAR + 2, MODE_SHARED, 9 + i, 1, &world_file));
+		world_replied(&stat);
+		world_recall(FAR + 2, 9 + i, MODE_NONE, 1);
+	}
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -238,5 +313,7 @@ main(void)
 	test_directory();
 	test_stays();
 	test_due();
+	test_kinds();
+	test_shed();
 	return tap_done();
 }

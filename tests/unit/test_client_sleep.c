@@ -207,6 +207,50 @@ test_stopped(void)
 	world_teardown();
 }
 
+/* Who runs the journal again is not the kernel's; and a term may end while the machine lies down. */
+static void
+test_term_over(void)
+{
+	struct journal_entry entry = { .kind = JOURNAL_OP, .type = OP_SETATTR, .ino = FAR + 1 };
+	struct replaying p = { .entry = &entry };
+	struct op redo = { .type = OP_GETATTR, .ino = FAR, .redo = true }, replay = { .type = OP_SETATTR, .ino = FAR + 1, .replay = &p };
+	struct op stat = { .type = OP_GETATTR, .ino = FAR + 2 };
+
+	begin();
+	w.reply_count = 0;
+	ok(at_once(&redo) == 1 && at_once(&replay) == 1, "the journal is run again");
+	sleep_now(true);
+	sleep_now(true);
+	world_pass(1000);
+	ok(w.reply_count == 0 && at_once(&stat) == 1, "which nobody waits for when the machine lies down: it dozes");
+	sleep_now(true);
+	w.now_ms += 300;
+	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
+	world_pass(0);
+	ok(w.reply_count == 1 && stat.error == -EHOSTDOWN, "but somebody else may, for a moment");
+	world_replied(&stat);
+	sleep_now(true);
+	stat = (struct op){ .type = OP_GETATTR, .ino = FAR + 2 };
+	ok(at_once(&stat) == -EHOSTDOWN && world_status().asleep, "told once more, it sleeps on");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &redo);
+	engine_interrupt(w.engine, &replay);
+	world_collect();
+	world_replied(&redo);
+	world_replied(&replay);
+	world_teardown();
+
+	begin();
+	for (unsigned i = 0; i < TERM_MS / 2000 - 1; i++)
+		world_pass(2000);			/* and the server says nothing */
+	sleep_now(true);
+	for (unsigned i = 0; i < 4; i++)
+		world_pass(2000);
+	stat = (struct op){ .type = OP_GETATTR, .ino = OID_ROOT };
+	ok(at_once(&stat) == -EHOSTDOWN, "nobody waits for a server whose term is over, whether its connection is there or not");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -215,5 +259,6 @@ main(void)
 	test_away();
 	test_wake();
 	test_stopped();
+	test_term_over();
 	return tap_done();
 }

@@ -178,18 +178,63 @@ test_ids(void)
 	world_teardown();
 }
 
+/* Done, and no memory to say so: nothing interrupts it. */
+static void
+test_interrupt(void)
+{
+	struct op op = { .type = OP_GETATTR, .ino = FAR };
+
+	world_setup();
+	w.reply_count = 0;
+	world_submit(&op);
+	no_memory();
+	world_grant_one(1, (struct msg_answer){ .oid = FAR, .status = STATUS_NOENT });
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	ok(w.reply_count == 0, "without memory nobody is told that he is answered");
+	memory();
+	world_pass(100);
+	ok(w.reply_count == 1 && op.error == -ESTALE, "then he is told that, and not of an interrupt");
+	world_replied(&op);
+	world_teardown();
+}
+
+/* The volume's features, of which nothing is known. */
+static void
+test_meta(void)
+{
+	struct op op;
+	unsigned n = 0;
+	bool waits = false, fine = true;
+
+	while (!waits && ++n < 20) {
+		world_setup_bare();
+		op = (struct op){ .type = OP_META };
+		allocator.count = 0;
+		allocator.fail_at = n;
+		waits = !world_submit(&op);
+		allocator.fail_at = 0;
+		fine &= waits || op.error == -ENOMEM;
+		engine_detached(w.engine);
+		engine_interrupt(w.engine, &op);
+		world_collect();
+		world_replied(&op);
+		world_teardown();
+	}
+	ok(n > 4 && n < 20 && fine, "the volume's features are asked for, or there is no memory for that (%u allocations)", n - 1);
+}
+
 /* ---- recalls ---- */
 
 /* The sweep is asked for as soon as that is possible, and the lease kept till then. */
 static void
 test_sweep(void)
 {
-	struct op open = { .type = OP_OPEN, .ino = FAR, .flags = O_RDWR }, read = { .type = OP_READ, .ino = FAR, .size = 4096 };
+	struct op open = { .type = OP_OPEN, .ino = FAR, .flags = O_RDWR };
 
 	world_setup();
 	world_lease_far(MODE_SHARED, 7);
 	world_submit(&open);
-	read.handle = open.handle;
 	world_replied(&open);
 	w.no_sweep = true;
 	no_memory();
@@ -202,25 +247,40 @@ test_sweep(void)
 	world_invalidated(FAR, true, 0);
 	ok(world_find(ACTION_SEND, MSG_release, FAR) >= 0, "and then given back");
 	world_teardown();
+}
 
-	/* The same of the attributes alone, where a READ has locked the pages. */
-	world_setup();
-	world_lease_far(MODE_SHARED, 7);
-	world_submit(&open);
-	read.handle = open.handle;
-	world_replied(&open);
-	world_recall(FAR, 6, MODE_NONE, 9);	/* of an older grant: nothing */
-	w.no_sweep = true;
-	world_recall(FAR, 7, MODE_NONE, 9);
-	ok(world_swept(FAR, 2), "a lease is recalled, and its pages are swept");
-	no_memory();
-	world_submit(&read);
-	allocator.none = true;
-	world_pass(100);
-	ok(world_find(ACTION_SEND, MSG_release, FAR) < 0, "a READ that has locked them does not let it go without a sweep of the attributes");
-	memory();
-	world_replied(&read);
-	world_teardown();
+/* The same of the attributes alone, where a READ has locked the pages. */
+static void
+test_sweep_of_attributes(void)
+{
+	struct op open = { .type = OP_OPEN, .ino = FAR, .flags = O_RDWR }, read;
+	unsigned n = 0, later = 0;
+	bool waits = true, fine = true;
+
+	while (++n < 30) {
+		world_setup();
+		world_lease_far(MODE_SHARED, 7);
+		world_submit(&open);
+		world_replied(&open);
+		no_memory();
+		memory();		/* but for this one allocation: nothing is set aside */
+		w.no_sweep = true;
+		world_recall(FAR, 7, MODE_NONE, 9);
+		read = (struct op){ .type = OP_READ, .ino = FAR, .size = 4096, .handle = open.handle };
+		allocator.count = 0;
+		allocator.fail_at = n;
+		waits = !world_submit(&read);
+		allocator.fail_at = 0;
+		later += waits && !world_swept(FAR, 0);
+		world_pass(100);
+		fine &= !waits || world_swept(FAR, 0);
+		engine_detached(w.engine);
+		engine_interrupt(w.engine, &read);
+		world_collect();
+		world_replied(&read);
+		world_teardown();
+	}
+	ok(fine && later > 0, "a READ that has locked pages lets its lease go when the attributes are swept, sooner or later");
 }
 
 /* The kernel did not know it, and cannot be told again. */
@@ -412,7 +472,7 @@ test_keep(void)
 	world_teardown();
 }
 
-/* ---- directories whose PARENT does not open, so that to change it takes memory ---- */
+/* ---- directories whose PARENT does not open, or is not there, so that to change it takes memory ---- */
 
 enum { A = FAR, B, X, Y, F, Z };
 
@@ -420,7 +480,7 @@ static struct far_object tree[] = {
 	{ .oid = A, .mode = S_IFDIR | 0755, .nlink = 4, .parent = OID_ROOT, .names = { { "x", X }, { "f", F }, { "z", Z } } },
 	{ .oid = B, .mode = S_IFDIR | 0755, .nlink = 3, .parent = OID_ROOT, .names = { { "y", Y }, { "a", A } } },
 	{ .oid = X, .mode = S_IFDIR | 0755, .nlink = 2, .parent = DAMAGED_PARENT },
-	{ .oid = Y, .mode = S_IFDIR | 0755, .nlink = 2, .parent = DAMAGED_PARENT },
+	{ .oid = Y, .mode = S_IFDIR | 0755, .nlink = 2, .parent = NO_PARENT },
 	{ .oid = F, .mode = S_IFREG | 0644, .nlink = 1 },
 	{ .oid = Z, .mode = S_IFDIR | 0755, .nlink = 2, .parent = A },
 	{ .oid = 0 },
@@ -458,6 +518,7 @@ static int
 move_without(unsigned n, struct op op, bool *ret_fine)
 {
 	const char *name = (const char *)op.name.data, *name2 = (const char *)op.name2.data;
+	struct op list = { .type = OP_READDIR, .ino = Y, .size = 4096 };
 	uint64_t source, target;
 	int r;
 
@@ -478,6 +539,9 @@ move_without(unsigned n, struct op op, bool *ret_fine)
 		int into = far_done((struct op){ .type = OP_RENAME, .ino = B, .name = world_text("a"), .ino2 = X, .name2 = world_text("a") });
 
 		*ret_fine &= into == -EINVAL || into == -EIO;
+		far_do(&list);
+		*ret_fine &= list.entries_count == 2 && list.entries[1].ino == Y;
+		world_replied(&list);
 	}
 	world_teardown();
 	return r;
@@ -508,7 +572,10 @@ main(void)
 	test_reclaim();
 	test_keepalive();
 	test_ids();
+	test_interrupt();
+	test_meta();
 	test_sweep();
+	test_sweep_of_attributes();
 	test_sweep_again();
 	test_unknown_recall();
 	test_format();
