@@ -107,6 +107,26 @@ follows(const struct letter *l, const struct mount *m, const struct letter *held
 	return false;
 }
 
+/* It closes what one of those opens: the file is not open for ever because it is made later. */
+static bool
+closes(const struct letter *l, const struct mount *m, const struct letter *held, size_t count)
+{
+	const struct call *c = l->kind == LETTER_CALL && l->call->mount == m && l->call->type == OP_RELEASE ? l->call : NULL;
+	size_t open = 0;
+
+	if (c == NULL || c->done > m->ledger->back_step)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const struct call *h = held[i].kind == LETTER_CALL ? held[i].call : NULL;
+
+		if (h == NULL || h->error != 0)
+			continue;
+		open += h->type == OP_CREATE ? h->child == c->ino : h->type == OP_OPEN && h->ino == c->ino;
+		open -= h->type == OP_RELEASE && h->ino == c->ino;
+	}
+	return open > 0;
+}
+
 /* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
 static void
 hold_over(struct judge *j, const struct mount *m)
@@ -114,11 +134,14 @@ hold_over(struct judge *j, const struct mount *m)
 	struct letter *held = sim_alloc((j->count + 1) * sizeof *held);
 	size_t count = 0, kept = 0, at;
 
-	for (size_t i = 0; i < j->count; i++)
-		if (held_over(&j->letters[i], m) || follows(&j->letters[i], m, held, count))
-			held[count++] = j->letters[i];
+	for (size_t i = 0; i < j->count; i++) {
+		const struct letter *l = &j->letters[i];
+
+		if (held_over(l, m) || follows(l, m, held, count) || closes(l, m, held, count))
+			held[count++] = *l;
 		else
-			j->letters[kept++] = j->letters[i];
+			j->letters[kept++] = *l;
+	}
 	for (at = 0; at < kept; at++)
 		if (at + count >= j->verified || (j->letters[at].kind == LETTER_CALL ? j->letters[at].call->done :
 		    j->letters[at].step) > m->ledger->back_step)

@@ -22,7 +22,7 @@ struct node {
 	TAILQ_ENTRY(node) link;
 	uint64_t	 ino, lookups, version;
 	unsigned	 holds, files;
-	bool		 attr_valid;
+	uint64_t	 attr_until_us;		/* then they must be asked for again; 0: at once */
 	struct attr	 attr;
 	uint64_t	 attr_done;		/* when the answer they came with was made */
 	uint32_t	 mode;
@@ -35,7 +35,7 @@ struct dentry {
 	TAILQ_ENTRY(dentry) link;
 	uint64_t	 parent, child;		/* 0: known not to exist */
 	uint8_t		 name;
-	bool		 valid;
+	uint64_t	 until_us;		/* as above */
 };
 
 /* ---- nodes, pages, dentries ---- */
@@ -122,12 +122,12 @@ dentry_remove(struct kernel *k, uint64_t parent, uint8_t name)
 }
 
 static void
-dentry_set(struct kernel *k, uint64_t parent, uint8_t name, uint64_t child, bool valid)
+dentry_set(struct kernel *k, uint64_t parent, uint8_t name, uint64_t child, uint64_t until_us)
 {
 	struct dentry *d = dentry_find(k, parent, name);
 
 	/* One that must be asked for again still tells what a call under its directory's lock is about. */
-	if (!valid && child == 0) {
+	if (until_us == 0 && child == 0) {
 		dentry_remove(k, parent, name);
 		return;
 	}
@@ -138,7 +138,28 @@ dentry_set(struct kernel *k, uint64_t parent, uint8_t name, uint64_t child, bool
 		TAILQ_INSERT_TAIL(&k->dentries, d, link);
 	}
 	d->child = child;
-	d->valid = valid;
+	d->until_us = until_us;
+}
+
+/* What a reply brings may be kept for as long as the lease behind it is sure, from when it arrives. */
+static uint64_t
+keep_until_us(const struct kernel *k, const struct call *c, bool cacheable)
+{
+	if (!cacheable || c->op.keep_ms == 0)
+		return 0;
+	return c->op.keep_ms == UINT32_MAX ? UINT64_MAX : k->sim->now_us + c->op.keep_ms * UINT64_C(1000);
+}
+
+static bool
+dentry_fresh(const struct kernel *k, const struct dentry *d)
+{
+	return d != NULL && k->sim->now_us < d->until_us;
+}
+
+static bool
+attr_fresh(const struct kernel *k, const struct node *n)
+{
+	return n != NULL && k->sim->now_us < n->attr_until_us;
 }
 
 /* Something changed: attributes that are on their way are too old. */
@@ -149,7 +170,7 @@ attr_spoil(struct kernel *k, uint64_t ino)
 
 	if (n == NULL)
 		return;
-	n->attr_valid = false;
+	n->attr_until_us = 0;
 	n->version = ++k->version;
 }
 
@@ -172,7 +193,8 @@ attr_take(struct kernel *k, uint64_t ino, struct call *c, bool always)
 	}
 	n->attr_done = c->done;
 	n->attr = c->got;
-	n->attr_valid = c->cacheable && c->type != OP_LINK;	/* the mount answers LINK with a timeout of 0 */
+	/* The mount answers LINK with a timeout of 0. */
+	n->attr_until_us = keep_until_us(k, c, c->cacheable && c->type != OP_LINK);
 	if (S_ISREG(c->got.mode)) {
 		if (c->got.size < n->size)
 			pages_drop(n, c->got.size, UINT64_MAX);
@@ -183,12 +205,13 @@ attr_take(struct kernel *k, uint64_t ino, struct call *c, bool always)
 /* ---- answers from the cache ---- */
 
 static bool
-read_cached(const struct node *n, struct call *c)
+read_cached(const struct kernel *k, struct call *c)
 {
+	const struct node *n = node_find(k, c->ino);
 	uint64_t end;
 
 	if (n == NULL || c->file == NULL || c->file->direct_io ||
-	    (!n->attr_valid && c->offset + c->size > n->size))
+	    (!attr_fresh(k, n) && c->offset + c->size > n->size))
 		return false;
 	end = c->offset + c->size < n->size ? c->offset + c->size : n->size;
 	for (uint64_t at = c->offset; at < end; at += PAGE - at % PAGE)
@@ -214,19 +237,19 @@ cache_served(struct kernel *k, struct call *c)
 
 	switch (c->type) {
 	case OP_LOOKUP:
-		if ((d = dentry_find(k, c->ino, c->name)) == NULL || !d->valid)
+		if (!dentry_fresh(k, d = dentry_find(k, c->ino, c->name)))
 			return false;
 		c->child = d->child;
 		c->error = d->child == 0 ? -ENOENT : 0;
 		return true;
 	case OP_GETATTR:
-		if ((n = node_find(k, c->ino)) == NULL || !n->attr_valid)
+		if (!attr_fresh(k, n = node_find(k, c->ino)))
 			return false;
 		c->got = n->attr;
 		c->has_attr = true;
 		return true;
 	case OP_READ:
-		return read_cached(node_find(k, c->ino), c);
+		return read_cached(k, c);
 	default:
 		return false;
 	}
@@ -247,10 +270,10 @@ take_entry(struct kernel *k, struct call *c, uint64_t parent)
 {
 	if (c->error == 0 && c->child != 0) {
 		node_get(k, c->child)->lookups++;
-		dentry_set(k, parent, c->name, c->child, c->name_cacheable);
+		dentry_set(k, parent, c->name, c->child, keep_until_us(k, c, c->name_cacheable));
 		attr_take(k, c->child, c, c->type == OP_CREATE || c->type == OP_LINK);
 	} else if (c->type == OP_LOOKUP && (c->error == 0 || c->error == -ENOENT))
-		dentry_set(k, parent, c->name, 0, c->name_cacheable);
+		dentry_set(k, parent, c->name, 0, keep_until_us(k, c, c->name_cacheable));
 }
 
 static void
@@ -344,7 +367,7 @@ moved(struct kernel *k, struct call *c)
 {
 	struct dentry *from = dentry_find(k, c->ino, c->name), *to = dentry_find(k, c->ino2, c->name2);
 	uint64_t from_child = from == NULL ? 0 : from->child, to_child = to == NULL ? 0 : to->child;
-	bool from_valid = from != NULL && from->valid, to_valid = to != NULL && to->valid;
+	uint64_t from_us = from_child == 0 ? 0 : from->until_us, to_us = to_child == 0 ? 0 : to->until_us;
 
 	if (c->error != 0) {
 		dentry_remove(k, c->ino, c->name);
@@ -352,10 +375,10 @@ moved(struct kernel *k, struct call *c)
 		return;
 	}
 	if (c->flags & RENAME_EXCHANGE)
-		dentry_set(k, c->ino, c->name, to_child, to_valid && to_child != 0);
+		dentry_set(k, c->ino, c->name, to_child, to_us);
 	else
 		dentry_remove(k, c->ino, c->name);
-	dentry_set(k, c->ino2, c->name2, from_child, from_valid && from_child != 0);
+	dentry_set(k, c->ino2, c->name2, from_child, from_us);
 	attr_spoil(k, c->victim);
 	attr_spoil(k, c->victim2);
 	attr_spoil(k, c->ino);

@@ -3,9 +3,9 @@
  * the real one would, asks the engine for the rest, and serialises as the
  * real one does: directories by i_rwsem, inodes and their pages by locks.
  *
- * Names and attributes are kept while their reply was cacheable and no
- * invalidation was carried out since; pages while their file was opened with
- * keep_cache.  A reply that was on its way while an invalidation ran is kept
+ * Names and attributes are kept while their reply was cacheable, for as long
+ * as it said, and no invalidation was carried out since; pages while their
+ * file was opened with keep_cache, and for ever.  A reply that was on its way while an invalidation ran is kept
  * all the same: that is the race the engine has to be right about.
  */
 #ifndef TESTS_SIM_KERNEL_H
