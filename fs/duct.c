@@ -77,27 +77,22 @@ struct duct {
 
 /* ---- life ---- */
 
+/* To map no bytes of what is shared anew, elsewhere, maps all of it there too: mremap(2). */
 static int
 ring_init(struct ring *r)
 {
-	int fd = memfd_create("nuage-duct", MFD_CLOEXEC), error = 0;
-	char *base = MAP_FAILED;
+	char *base = mmap(NULL, 2 * DUCT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int error;
 
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, DUCT_SIZE) == 0)
-		base = mmap(NULL, 2 * DUCT_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (int i = 0; i < 2 && base != MAP_FAILED && error == 0; i++)
-		if (mmap(base + i * DUCT_SIZE, DUCT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
-			error = errno;
 	if (base == MAP_FAILED)
+		return -errno;
+	if (mremap(base, 0, DUCT_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, base + DUCT_SIZE) == MAP_FAILED) {
 		error = errno;
-	else if (error != 0)
 		munmap(base, 2 * DUCT_SIZE);
-	else
-		r->base = base;
-	close(fd);
-	return -error;
+		return -error;
+	}
+	r->base = base;
+	return 0;
 }
 
 static void
@@ -105,6 +100,13 @@ ring_done(struct ring *r)
 {
 	if (r->base != NULL)
 		munmap(r->base, 2 * DUCT_SIZE);
+}
+
+static void
+sleeper_done(struct sleeper *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
 }
 
 int
@@ -133,13 +135,11 @@ duct_new(struct duct **ret)
 void
 duct_free(struct duct *d)
 {
-	const struct sleeper *all[] = { &d->sender, &d->receiver, &d->carrier };
-
 	if (d == NULL)
 		return;
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-		if (all[i]->fd >= 0)
-			close(all[i]->fd);
+	sleeper_done(&d->sender);
+	sleeper_done(&d->receiver);
+	sleeper_done(&d->carrier);
 	ring_done(&d->outward);
 	ring_done(&d->inward);
 	pthread_mutex_destroy(&d->lock);

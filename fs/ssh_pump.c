@@ -196,6 +196,8 @@ wait(struct pump *p)
 
 	/* While the duct is full only what the writing waits for is read. */
 	f[0].events = (short)((!full || len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
+	if (f[0].events == 0)
+		f[0].fd = -1;	/* that it has ended is heard when there is room */
 	if (!duct_rest(p->ssh->duct, len == 0 && !p->closing, full && !p->closing))
 		return;
 	if (poll(f, 2, rest_ms(p)) < 0)

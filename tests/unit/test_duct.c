@@ -172,6 +172,8 @@ test_plenty(void)
 	s.duct = c.duct;
 	pthread_create(&thread, NULL, send_all, &s);
 	n = receive_all(c.duct, 0, PLENTY, seed + 2, &last);
+	if (n != PLENTY)
+		duct_shut(c.duct);
 	pthread_join(thread, NULL);
 	ok(n == PLENTY && s.sent == PLENTY && c.carried == PLENTY, "plenty, both ways at once (SEED=%u)", seed);
 	stop(&c);
