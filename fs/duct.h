@@ -3,7 +3,9 @@
  * wait, and one thread that waits for other things too, the carrier.
  *
  * Outwards is from the link to the carrier, inwards the other way; DUCT_SIZE
- * each, and who finds it full waits.  What is in it is always in one piece.
+ * each, and who finds it full waits.  What is in it is always in one piece.  A
+ * large piece is not put in, but lent: the carrier takes it from where it lies,
+ * or puts it where it is wanted, while the link's thread sleeps.
  */
 #ifndef FS_DUCT_H
 #define FS_DUCT_H
@@ -30,12 +32,17 @@ ssize_t	duct_receive(struct duct *d, uint8_t *to, size_t least, size_t most, uin
 /* Any thread.  What is on its way outwards stays there for the carrier. */
 void	duct_shut(struct duct *d);
 
-/* ---- the carrier's, one thread; none of them waits ---- */
+/*
+ * ---- the carrier's, one thread; none of them waits ----
+ *
+ * What duct_outward() and duct_room() point to stays as it is until the carrier calls
+ * duct_took() or duct_put(), finds that the duct is shut, or ends it.
+ */
 
-/* What is to be carried outwards, at *ret_at, and stays there until duct_took(). */
+/* What is to be carried outwards. */
 size_t	duct_outward(struct duct *d, const char **ret_at);
 void	duct_took(struct duct *d, size_t len);
-/* Where bytes that came may be put, and how many at most; then duct_put(). */
+/* Where bytes that came may be put, and how many at most; 0 as long as it is too few to care. */
 size_t	duct_room(struct duct *d, char **ret_at);
 void	duct_put(struct duct *d, size_t len);
 bool	duct_is_shut(struct duct *d);
@@ -44,7 +51,7 @@ void	duct_end(struct duct *d);
 
 /*
  * Readable once what duct_rest() was told of has come: bytes outwards or the
- * shutting, or room for half of all inwards.  False if it is there already, and there is
+ * shutting, or half of all room inwards.  False if it is there already, and there is
  * nothing to wait for.  duct_rested() is called behind the wait.
  */
 int	duct_bell(const struct duct *d);

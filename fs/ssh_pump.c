@@ -3,7 +3,7 @@
  * from the link to the channel, and down.
  *
  * One thread, which owns the libssh2 session.  The channel is read only while
- * there is room for ROOM_LEAST in the duct, so that the slower one sets the pace.
+ * there is room in the duct, so that the slower one sets the pace.
  *
  * A libssh2 call that could send only a part of its packet must be repeated
  * before any other that sends: `stuck` says which.  It is always resolved in
@@ -41,7 +41,6 @@
 #include "fs/clock.h"
 
 enum {
-	ROOM_LEAST	= 32 * 1024,		/* what a packet brings */
 	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
 	SILENCE_MS	= 16 * 1000,
 	CLOSING_MS	= 1000,
@@ -113,13 +112,6 @@ waiting_up(struct pump *p, const char **ret_at)
 	return duct_outward(p->ssh->duct, ret_at);
 }
 
-static bool
-has_room(const struct pump *p, char **ret_at, size_t *ret_len)
-{
-	*ret_len = p->closing ? 0 : duct_room(p->ssh->duct, ret_at);
-	return *ret_len >= ROOM_LEAST;
-}
-
 /* Each of these returns whether something moved. */
 
 static bool
@@ -147,7 +139,7 @@ bring_down(struct pump *p)
 	char *at;
 	ssize_t n;
 
-	if ((p->stuck != STUCK_NOT && p->stuck != STUCK_READ) || !has_room(p, &at, &room))
+	if (p->closing || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ) || (room = duct_room(p->ssh->duct, &at)) == 0)
 		return false;
 	n = libssh2_channel_read_ex(p->ssh->channel, 0, at, room);
 	p->stuck = is_partial(p, n) ? STUCK_READ : STUCK_NOT;
@@ -199,11 +191,13 @@ wait(struct pump *p)
 	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = duct_bell(p->ssh->duct), .events = POLLIN } };
 	const char *up;
 	char *down;
-	size_t len = waiting_up(p, &up), room;
-	bool full = !has_room(p, &down, &room);
+	size_t len = waiting_up(p, &up);
+	bool full = p->closing || duct_room(p->ssh->duct, &down) == 0;
 
 	/* While the duct is full only what the writing waits for is read. */
 	f[0].events = (short)((!full || len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
+	if (f[0].events == 0)
+		f[0].fd = -1;	/* that it has ended is heard when there is room */
 	if (!duct_rest(p->ssh->duct, len == 0 && !p->closing, full && !p->closing))
 		return;
 	if (poll(f, 2, rest_ms(p)) < 0)

@@ -1,11 +1,12 @@
 /*
  * test_duct.c - a duct with its three threads: what goes in comes out, whatever
- * the sizes; who waits is woken by what he waits for, and by nothing less; the two ends
- * of it.
+ * the sizes; who waits is woken by what he waits for, and by nothing less; large
+ * pieces are not copied, and come back to who lent them; the two ends of it.
  */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -106,6 +107,7 @@ struct sender {
 	struct duct	*duct;
 	uint64_t	 most, sent;
 	unsigned	 seed;
+	bool		 small;		/* pieces only */
 	int		 result;
 };
 
@@ -116,7 +118,7 @@ send_all(void *argument)
 	uint8_t *data = malloc(1 << 20);
 
 	while (s->sent < s->most && s->result == 0) {
-		size_t len = 1 + (size_t)rand_r(&s->seed) % (rand_r(&s->seed) % 4 == 0 ? 1 << 20 : 3000), head;
+		size_t len = 1 + (size_t)rand_r(&s->seed) % (rand_r(&s->seed) % 4 == 0 && !s->small ? 1 << 20 : 3000), head;
 		struct iovec iov[2];
 
 		len = len < s->most - s->sent ? len : (size_t)(s->most - s->sent);
@@ -170,6 +172,8 @@ test_plenty(void)
 	s.duct = c.duct;
 	pthread_create(&thread, NULL, send_all, &s);
 	n = receive_all(c.duct, 0, PLENTY, seed + 2, &last);
+	if (n != PLENTY)
+		duct_shut(c.duct);
 	pthread_join(thread, NULL);
 	ok(n == PLENTY && s.sent == PLENTY && c.carried == PLENTY, "plenty, both ways at once (SEED=%u)", seed);
 	stop(&c);
@@ -342,10 +346,161 @@ test_carrier_ends(void)
 	stop(&c);
 }
 
+/* ---- large pieces ---- */
+
+struct lender {
+	struct duct	*duct;
+	bool		 receives;
+	size_t		 len;
+	ssize_t		 result;
+	_Atomic bool	 returned;
+	pthread_t	 thread;
+	uint8_t		 data[1 << 20];
+};
+
+static void *
+lend(void *argument)
+{
+	struct lender *l = argument;
+	struct iovec iov = { l->data, l->len };
+
+	l->result = l->receives ? duct_receive(l->duct, l->data, l->len, l->len, 0, -1) : duct_send(l->duct, &iov, 1);
+	l->returned = true;
+	return NULL;
+}
+
+static void
+nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = SHORT_MS * 1000000 }, NULL);
+}
+
+static struct lender *
+lender_start(bool receives, size_t len)
+{
+	struct lender *l = calloc(1, sizeof *l);
+
+	duct_new(&l->duct);
+	l->receives = receives;
+	l->len = len;
+	if (!receives)
+		write_bytes(l->data, 0, len);
+	pthread_create(&l->thread, NULL, lend, l);
+	return l;
+}
+
+static ssize_t
+lender_end(struct lender *l)
+{
+	ssize_t result;
+
+	pthread_join(l->thread, NULL);
+	result = l->result;
+	duct_free(l->duct);
+	free(l);
+	return result;
+}
+
+static bool
+is_inside(const struct lender *l, const char *at)
+{
+	return (const uint8_t *)at >= l->data && (const uint8_t *)at < l->data + sizeof l->data;
+}
+
+static void
+test_lent(void)
+{
+	struct lender *l = lender_start(false, 1 << 20);
+	bool fine = true, early = false;
+	const char *from;
+	size_t len, at = 0;
+
+	while (duct_outward(l->duct, &from) == 0)
+		nap();
+	while (fine && (len = duct_outward(l->duct, &from)) > 0) {
+		early |= l->returned;
+		fine = is_inside(l, from) && len == l->len - at && are_bytes((const uint8_t *)from, at, len);
+		len = len < 30000 ? len : 30000;
+		duct_took(l->duct, len);
+		at += len;
+	}
+	ok(fine && at == l->len, "a large piece is taken from where it is");
+	ok(!early && lender_end(l) == 0, "and its sender waits for all of it");
+}
+
+static void
+test_wanted(void)
+{
+	struct lender *l = lender_start(true, 1 << 20);
+	bool fine = true;
+	size_t at = 0, n;
+	char *to;
+
+	while (duct_room(l->duct, &to) != l->len)
+		nap();
+	for (; fine && at < l->len; at += n) {
+		n = duct_room(l->duct, &to);
+		fine = is_inside(l, to) && n == l->len - at && !l->returned;
+		n = n < 30000 ? n : 30000;
+		write_bytes((uint8_t *)to, at, n);
+		duct_put(l->duct, n);
+	}
+	pthread_join(l->thread, NULL);
+	ok(fine && l->result == 1 << 20 && are_bytes(l->data, 0, l->len), "one that is wanted comes to where it is wanted");
+	duct_free(l->duct);
+	free(l);
+}
+
+/* The carrier had been shown the ring, and fills it, while the receiver lends his memory. */
+static void
+test_crossing(void)
+{
+	struct lender *l = calloc(1, sizeof *l);
+	char *to;
+
+	duct_new(&l->duct);
+	l->receives = true;
+	l->len = sizeof l->data;
+	duct_room(l->duct, &to);
+	pthread_create(&l->thread, NULL, lend, l);
+	nap();
+	write_bytes((uint8_t *)to, 0, 100);
+	duct_put(l->duct, 100);
+	pthread_join(l->thread, NULL);
+	ok(l->result == 100 && are_bytes(l->data, 0, 100), "what was put elsewhere meanwhile comes first");
+	pthread_create(&l->thread, NULL, lend, l);
+	while (duct_room(l->duct, &to) != l->len)
+		nap();
+	write_bytes((uint8_t *)to, 100, 300);
+	duct_put(l->duct, 300);
+	duct_end(l->duct);
+	ok(lender_end(l) == 300, "the end: what came is had");
+}
+
+/* The carrier may have it in hand. */
+static void
+test_shut_lent(bool receives)
+{
+	struct lender *l = lender_start(receives, 1 << 20);
+	const char *from;
+	bool early;
+	char *to;
+
+	while (receives ? duct_room(l->duct, &to) != l->len : duct_outward(l->duct, &from) == 0)
+		nap();
+	duct_shut(l->duct);
+	nap();
+	early = l->returned;
+	ok(!early && duct_is_shut(l->duct) && lender_end(l) == (receives ? 0 : -EPIPE),
+	    "shut: what is lent for %s comes back when the carrier knows", receives ? "receiving" : "sending");
+}
+
+/* ---- shut while they wait ---- */
+
 static void *
 shut_later(void *duct)
 {
-	nanosleep(&(struct timespec){ .tv_nsec = SHORT_MS * 1000000 }, NULL);
+	nap();
 	duct_shut(duct);
 	return NULL;
 }
@@ -354,7 +509,7 @@ static void
 test_shut_while_waiting(void)
 {
 	struct duct *d = NULL;
-	struct sender s = { .most = PLENTY, .seed = 5 };
+	struct sender s = { .most = DUCT_SIZE + HALF, .seed = 5, .small = true };
 	pthread_t thread, shutter;
 	uint8_t byte;
 
@@ -378,6 +533,11 @@ main(void)
 	test_bell();
 	test_shut();
 	test_carrier_ends();
+	test_lent();
+	test_wanted();
+	test_crossing();
+	test_shut_lent(false);
+	test_shut_lent(true);
 	test_shut_while_waiting();
 	return tap_done();
 }
