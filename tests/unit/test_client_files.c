@@ -250,6 +250,14 @@ test_syncs(void)
 	close_file(A, h);
 	end();
 
+	begin();
+	tree[1].in_record = true;
+	h = open_file(A, O_RDWR, &op);
+	ok(far_done((struct op){ .type = OP_WRITE, .ino = A, .handle = h, .offset = 10, .data = world_text("x") }) == 0 &&
+	    far_done((struct op){ .type = OP_FSYNC, .ino = A, .handle = h }) == -EIO, "so is one in a record");
+	close_file(A, h);
+	end();
+
 	/* Offline, who runs the journal again wants the server. */
 	world_setup_as(&(struct engine_config){ .journal = &journal, .redo = true, .offline = OFFLINE_ALWAYS });
 	own.ino = a = world_create("a", &own.handle);
@@ -337,14 +345,14 @@ test_children(void)
 static void
 test_parent(void)
 {
-	static const uint64_t parents[] = { NO_PARENT, DAMAGED_PARENT, OID_ROOT };
+	static const uint64_t parents[] = { NO_PARENT, DAMAGED_PARENT, GARBLED_PARENT, OID_ROOT };
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		struct op list = { .type = OP_READDIR, .ino = DIR, .size = 4096 };
 
 		begin();
 		tree[0].parent = parents[i];
-		ok(far_do(&list) == 0 && list.entries_count > 2 && list.entries[1].ino == (i < 2 ? DIR : OID_ROOT), "a directory has a parent");
+		ok(far_do(&list) == 0 && list.entries_count > 2 && list.entries[1].ino == (i < 3 ? DIR : OID_ROOT), "a directory has a parent");
 		world_replied(&list);
 		end();
 	}
