@@ -105,15 +105,19 @@ add_region(struct records *r)
 static void
 add_attributes(struct records *r, const struct far_object *o)
 {
-	struct attr attr = { .mode = o->mode, .nlink = o->nlink, .size = o->size };
+	struct attr attr = { .mode = o->mode, .nlink = o->nlink, .size = o->size, .flags = o->in_record ? ATTR_INLINE : 0 };
 
 	r->at[r->count++] = (struct msg_record){ .kind = KIND_ATTR, .version = 1,
 	    .value = { r->values[0], (size_t)attr_encode(&attr, r->values[0], sizeof r->values[0]) } };
 	if (o->parent == DAMAGED_PARENT)
 		r->at[r->count++] = (struct msg_record){ .kind = KIND_PARENT, .version = 1 };
+	else if (o->parent == GARBLED_PARENT)
+		r->at[r->count++] = (struct msg_record){ .kind = KIND_PARENT, .version = 1, .value = world_text("x") };
 	else if (o->parent != NO_PARENT)
 		r->at[r->count++] = (struct msg_record){ .kind = KIND_PARENT, .version = 1,
 		    .value = { r->values[1], (size_t)parent_encode(o->parent, r->values[1], sizeof r->values[1]) } };
+	if (o->in_record)
+		r->at[r->count++] = (struct msg_record){ .kind = KIND_INLINE, .version = 1 };
 }
 
 bool

@@ -7,7 +7,7 @@
 
 #include "tests/unit/client_world.h"
 
-enum { FAR_NAMES = 8, NO_PARENT = 0, DAMAGED_PARENT = UINT64_MAX };
+enum { FAR_NAMES = 8, NO_PARENT = 0, DAMAGED_PARENT = UINT64_MAX, GARBLED_PARENT = UINT64_MAX - 1 };
 
 struct far_name {
 	const char	*name;			/* NULL: no more */
@@ -20,7 +20,8 @@ struct far_object {
 	uint64_t	 size, parent;
 	bool		 freed;			/* the server says that there is none */
 	bool		 pinned;		/* elsewhere */
-	bool		 region;		/* a damaged REGION comes with its names, or its content */
+	bool		 region;		/* a damaged REGION comes with its names, or its content; */
+	bool		 in_record;		/* the content is INLINE, and damaged */
 	uint64_t	 grant;			/* of the last answer; */
 	uint8_t		 held;			/* its mode: the strongest that was wanted so far */
 	struct far_name	 names[FAR_NAMES];

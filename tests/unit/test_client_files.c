@@ -13,19 +13,20 @@
 #include "fs/journal.h"
 #include "tests/tap.h"
 
-enum { DIR = FAR, A, B, C, D };
+enum { DIR = FAR, A, B, C, D, E };
 
-static struct far_object tree[6];
+static struct far_object tree[7];
 
 static void
 begin(void)
 {
-	const struct far_object now[6] = {
+	const struct far_object now[7] = {
 		{ .oid = DIR, .mode = S_IFDIR | 0755, .nlink = 2, .parent = OID_ROOT, .names = { { "a", A }, { "b", B }, { "c", C }, { "d", D } } },
 		{ .oid = A, .mode = S_IFREG | 0644, .nlink = 1, .size = 100 },
 		{ .oid = B, .mode = S_IFREG | 0644, .nlink = 1, .size = 100 },
 		{ .oid = C, .mode = S_IFREG | 0644, .nlink = 1, .size = 100 },
 		{ .oid = D, .mode = S_IFREG | 0644, .nlink = 1, .size = 100 },
+		{ .oid = E, .mode = S_IFREG | 0644, .nlink = 1, .size = 100 },
 	};
 
 	memcpy(tree, now, sizeof tree);
@@ -250,6 +251,14 @@ test_syncs(void)
 	close_file(A, h);
 	end();
 
+	begin();
+	tree[1].in_record = true;
+	h = open_file(A, O_RDWR, &op);
+	ok(far_done((struct op){ .type = OP_WRITE, .ino = A, .handle = h, .offset = 10, .data = world_text("x") }) == 0 &&
+	    far_done((struct op){ .type = OP_FSYNC, .ino = A, .handle = h }) == -EIO, "so is one in a record");
+	close_file(A, h);
+	end();
+
 	/* Offline, who runs the journal again wants the server. */
 	world_setup_as(&(struct engine_config){ .journal = &journal, .redo = true, .offline = OFFLINE_ALWAYS });
 	own.ino = a = world_create("a", &own.handle);
@@ -287,21 +296,23 @@ test_children(void)
 	begin();
 	tree[0].region = true;
 	tree[0].names[4] = (struct far_name){ "gone", A };
+	tree[0].names[5] = (struct far_name){ "e", E };
 	h = open_file(A, O_RDONLY, &op);
-	for (const char *name = "abcd"; *name != '\0'; name++)
+	for (const char *name = "abcde"; *name != '\0'; name++)
 		far_done((struct op){ .type = OP_LOOKUP, .ino = DIR, .name = { (const uint8_t *)name, 1 } });
-	ok(far_do(&list) == 0 && with_attributes(&list) == 5, "the children of a directory come with it");
+	ok(far_do(&list) == 0 && with_attributes(&list) == 6, "the children of a directory come with it");
 	world_replied(&list);
 	far_do(&dir);
 	world_replied(&dir);
 	far_done((struct op){ .type = OP_UNLINK, .ino = DIR, .name = world_text("a") });
 	world_recall(B, tree[2].grant, MODE_NONE, 9);
+	world_recall(E, tree[5].grant, MODE_NONE, 9);
 	world_grant(w.last_read + 1000, 0, &(struct msg_answer){ .oid = B, .mode = MODE_SHARED, .grant = 8000, .version = 1 }, 1);
 	w.no_sweep = true;
 	world_recall(C, tree[3].grant, MODE_NONE, 9);
 	list = (struct op){ .type = OP_READDIR, .ino = DIR, .size = 4096, .plus = true };
-	ok(far_do(&list) == 0 && list.entries_count == 6 && with_attributes(&list) == 1,
-	    "but not one that is removed, nor one of which nothing is known, nor one that is being given back");
+	ok(far_do(&list) == 0 && list.entries_count == 7 && with_attributes(&list) == 1,
+	    "but not one that is removed or given back, nor one of which nothing is known, nor one that is being given back");
 	for (size_t i = 0; i < list.entries_count; i++)
 		if (list.entries[i].attr != NULL)
 			ok(list.entries[i].ino == D && list.entries[i].cacheable && list.entries[i].name_cacheable, "what comes may be kept");
@@ -337,14 +348,14 @@ test_children(void)
 static void
 test_parent(void)
 {
-	static const uint64_t parents[] = { NO_PARENT, DAMAGED_PARENT, OID_ROOT };
+	static const uint64_t parents[] = { NO_PARENT, DAMAGED_PARENT, GARBLED_PARENT, OID_ROOT };
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		struct op list = { .type = OP_READDIR, .ino = DIR, .size = 4096 };
 
 		begin();
 		tree[0].parent = parents[i];
-		ok(far_do(&list) == 0 && list.entries_count > 2 && list.entries[1].ino == (i < 2 ? DIR : OID_ROOT), "a directory has a parent");
+		ok(far_do(&list) == 0 && list.entries_count > 2 && list.entries[1].ino == (i < 3 ? DIR : OID_ROOT), "a directory has a parent");
 		world_replied(&list);
 		end();
 	}

@@ -281,7 +281,7 @@ static void
 test_chosen_ids(void)
 {
 	struct journal_entry entry = { .kind = JOURNAL_OP, .type = OP_MKNOD, .ino = OID_ROOT, .child = A };
-	struct replaying p = { .entry = &entry, .keep_oids = true, .beside = world_text("y") };
+	struct replaying p = { .entry = &entry, .keep_oids = true, .beside = world_text("y"), .it.base = 1 };
 	struct op op = { .type = OP_MKNOD, .ino = OID_ROOT, .name = world_text("n"), .attr.mode = 0644, .replay = &p }, made = op;
 	struct op set = { .type = OP_SETATTR, .ino = A, .set = SET_MODE, .attr.mode = 0600, .replay = &p };
 

@@ -250,7 +250,7 @@ test_two_recalls(void)
 	struct op young = { .type = OP_LINK, .ino = A, .ino2 = DIR, .name = world_text("x") }, old = young;
 	struct op set = { .type = OP_SETATTR, .ino = A, .set = SET_MODE, .attr.mode = 0600 };
 	struct msg_answer dir;
-	uint64_t first;
+	uint64_t first, second;
 
 	begin();
 	far_do(&set);
@@ -267,8 +267,9 @@ test_two_recalls(void)
 	world_recall(A, tree[1].grant, MODE_SHARED, 1);
 	ok(released(A) < 0, "a file is shared when the answer to its change has left");
 	dir = world_object(DIR, MODE_EXCLUSIVE, 5000, 1, &world_directory);
-	world_grant(w.last_read, 2, &dir, 1);
-	world_grant(first, 5, NULL, 0);
+	second = w.last_read;
+	world_grant(first, 5, &dir, 1);
+	world_grant(second, 2, NULL, 0);
 	world_recall(DIR, 5000, MODE_NONE, 3);
 	world_replied(&set);
 	ok(released(A) >= 0, "two wait for that, to link it");
