@@ -332,3 +332,10 @@ TESTS += tests/unit/test_client_walk
 tests_unit_test_client_walk_SOURCES = tests/unit/test_client_walk.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_walk_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_starved
+TESTS += tests/unit/test_client_starved
+tests_unit_test_client_starved_SOURCES = tests/unit/test_client_starved.c tests/unit/wrap_alloc.h \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_starved_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+tests_unit_test_client_starved_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc
