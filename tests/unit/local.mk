@@ -339,3 +339,9 @@ tests_unit_test_client_starved_SOURCES = tests/unit/test_client_starved.c tests/
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_starved_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 tests_unit_test_client_starved_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc
+
+check_PROGRAMS += tests/unit/test_client_full
+TESTS += tests/unit/test_client_full
+tests_unit_test_client_full_SOURCES = tests/unit/test_client_full.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_full_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
