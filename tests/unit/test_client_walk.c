@@ -429,6 +429,47 @@ test_born(void)
 	end(&op);
 }
 
+/* What comes along of files may be damaged, and of a directory of a kind that is not known. */
+static void
+test_damaged(void)
+{
+	static const struct attr file = { .mode = S_IFREG | 0644, .nlink = 1, .size = 1000 };
+	static const struct extent extent = { .length = 1000 };
+	static const char *const names[] = { "good", "closed", "garbled", "nameless" };
+	static const uint8_t subkey[8], ids[4][ID_SIZE] = { { 1 }, { 2 }, { 3 }, { 4 } };
+	static struct msg_record told[4][2];
+	uint8_t value[100];
+	struct op op;
+
+	setup();
+	begin(FAR);
+	for (unsigned i = 0; i < 4; i++) {
+		struct msg_answer *a;
+
+		add(names[i], FAR + 100 + i, &file);
+		a = &t.answers[1 + t.children];
+		told[i][0] = a->records.at[0];
+		told[i][1] = (struct msg_record){ .kind = KIND_REGION, .subkey = { subkey, 8 }, .brefs = { &ids[i], 1 },
+		    .value = { value, (size_t)region_encode(&extent, 1, value, sizeof value) } };
+		a->records.at = told[i];
+		a->records.count = 2;
+	}
+	told[1][1].value.data = NULL;
+	told[2][1].value = (struct bytes){ (const uint8_t *)"\377\377\377", 3 };
+	told[3][1].brefs.count = 0;
+	add("e", FAR + 50, &world_directory);
+	t.records[t.names] = (struct msg_record){ .kind = KIND_PATCH, .subkey = { subkey, 8 }, .value = { value, 1 } };
+	t.names++;
+	w.fetch_count = 0;
+	tell();
+	ok(w.fetch_count == 1 && memcmp(w.fetches[0]->id, ids[0], ID_SIZE) == 0, "of four files the one that is not damaged is fetched");
+	look_up(FAR, "e");
+	miss(&op, OP_READDIR, FAR + 50);
+	w.fetch_count = 0;
+	engine_fetched(w.engine, w.fetches[0], -EIO);
+	end(&op);
+}
+
 int
 main(void)
 {
@@ -443,6 +484,7 @@ main(void)
 	test_files();
 	test_full_read();
 	test_born();
+	test_damaged();
 	volume_keys_free(w.keys);
 	return tap_done();
 }
