@@ -402,7 +402,7 @@ test_read(void)
 {
 	unsigned told = 0, other = 0;
 
-	for (unsigned from = 1; from < 8; from++) {
+	for (unsigned from = 1; from < 24; from++) {
 		struct op op = { .type = OP_GETATTR, .ino = FAR };
 
 		begin();
@@ -410,6 +410,10 @@ test_read(void)
 		engine_detached(w.engine);
 		world_submit(&op);
 		use_up();
+		feed();
+		world_collect();
+		while (w.store_count > 0)
+			world_stored(world_take_store());
 		starve(from);
 		world_attach(false, 1000, false);
 		engine_received(w.engine, &(struct message){ .type = MSG_reclaimed });
@@ -429,7 +433,7 @@ test_read(void)
 		other += !world_sane();
 		world_teardown();
 	}
-	ok(told > 0 && other == 0, "%u of 7 are told that there was no memory", told);
+	ok(told > 0 && other == 0, "%u of 23 are told that there was no memory", told);
 }
 
 /* Of what nobody asked for, and there is no memory for, the lease is given back. */

@@ -21,6 +21,7 @@ static struct tree {
 	struct msg_record attr_records[MANY + 1];
 	uint64_t	 oids[MANY];
 	uint32_t	 names, children;
+	struct msg_record patch;	/* kind 0: none */
 	bool		 more;
 } t;
 
@@ -39,6 +40,7 @@ begin(uint64_t dir)
 {
 	t.dir = dir;
 	t.names = t.children = 0;
+	t.patch.kind = 0;
 	t.more = false;
 }
 
@@ -72,11 +74,14 @@ static void
 tell(void)
 {
 	struct op op = { .type = OP_GETATTR, .ino = t.dir };
+	struct msg_record first[2];
 
 	qsort(t.records, t.names, sizeof t.records[0], by_token);
 	ok(!world_submit(&op), "a directory of %u names is not known", (unsigned)t.names);
+	first[0] = *attr_record(MANY, &world_directory);
+	first[1] = t.patch;
 	t.answers[0] = (struct msg_answer){ .oid = t.dir, .mode = MODE_SHARED, .grant = t.dir, .version = 1,
-	    .records = { attr_record(MANY, &world_directory), 1 } };
+	    .records = { first, t.patch.kind != 0 ? 2 : 1 } };
 	t.answers[1] = (struct msg_answer){ .oid = t.dir, .mode = MODE_SHARED, .grant = t.dir, .version = 1, .more = t.more,
 	    .records = { t.records, t.names } };
 	world_grant(w.last_read, 1, t.answers, 2 + t.children);
@@ -458,15 +463,41 @@ test_damaged(void)
 	told[2][1].value = (struct bytes){ (const uint8_t *)"\377\377\377", 3 };
 	told[3][1].brefs.count = 0;
 	add("e", FAR + 50, &world_directory);
-	t.records[t.names] = (struct msg_record){ .kind = KIND_PATCH, .subkey = { subkey, 8 }, .value = { value, 1 } };
-	t.names++;
+	t.patch = (struct msg_record){ .kind = KIND_PATCH, .subkey = { subkey, 8 }, .value = { value, 1 } };
 	w.fetch_count = 0;
 	tell();
 	ok(w.fetch_count == 1 && memcmp(w.fetches[0]->id, ids[0], ID_SIZE) == 0, "of four files the one that is not damaged is fetched");
 	look_up(FAR, "e");
+	look_up(FAR, "good");
 	miss(&op, OP_READDIR, FAR + 50);
 	w.fetch_count = 0;
 	engine_fetched(w.engine, w.fetches[0], -EIO);
+	end(&op);
+}
+
+/* What is asked for ahead is damaged on the server's disk: it is left off for a while. */
+static void
+test_damaged_ahead(void)
+{
+	struct msg_answer answers[WANTS_MAX];
+	unsigned reads;
+	struct op op;
+
+	setup();
+	begin(FAR);
+	add("a", FAR + 100, &world_directory);
+	add("b", FAR + 101, &world_directory);
+	tell();
+	look_up(FAR, "a");
+	reads = w.sent[MSG_read];
+	ok(wanted_of(FAR + 101, KIND_ENTRY) == 1, "a listing is asked for ahead");
+	for (uint32_t i = 0; i < w.read.wants.count; i++)
+		answers[i] = (struct msg_answer){ .oid = w.wants[i].oid, .status = STATUS_IO };
+	world_grant(w.last_read, 0, answers, w.read.wants.count);
+	world_pass(1000);
+	ok(w.sent[MSG_read] == reads, "damaged, it is not asked for again at once");
+	miss(&op, OP_READDIR, FAR + 101);
+	ok(w.sent[MSG_read] == 1, "but by who needs it");
 	end(&op);
 }
 
@@ -485,6 +516,7 @@ main(void)
 	test_full_read();
 	test_born();
 	test_damaged();
+	test_damaged_ahead();
 	volume_keys_free(w.keys);
 	return tap_done();
 }
