@@ -401,9 +401,16 @@ test_born(void)
 	struct op op = { .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("e"), .attr.mode = 0755 };
 	struct op link = { .type = OP_LINK, .ino = FAR, .name = world_text("x") };
 	struct msg_answer gone = { .oid = FAR, .status = STATUS_NOENT };
+	uint8_t of_e[TOKEN_SIZE], token[TOKEN_SIZE];
+	char name[2] = "f";
 	uint64_t e, d;
 
 	setup();
+	/* It stands behind the other, so that the way leads into it. */
+	name_token(w.keys, OID_ROOT, world_text("e"), of_e);
+	do
+		name_token(w.keys, OID_ROOT, world_text(name), token);
+	while (memcmp(token, of_e, sizeof token) < 0 && name[0]++ < 'z');
 	world_submit(&op);
 	e = op.child;
 	world_replied(&op);
@@ -411,7 +418,7 @@ test_born(void)
 	engine_forget(w.engine, e, 1);
 	world_recall(e, 0, MODE_NONE, 1);
 	world_lease_far(MODE_EXCLUSIVE, 7);
-	op = (struct op){ .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("d"), .attr.mode = 0755 };
+	op = (struct op){ .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text(name), .attr.mode = 0755 };
 	world_submit(&op);
 	link.ino2 = d = op.child;
 	world_replied(&op);
