@@ -207,6 +207,45 @@ test_old_answer(void)
 	end();
 }
 
+/* A block whose bytes were cut away is still on its way, and takes its space. */
+static void
+test_cut_under_way(void)
+{
+	struct message m = { .type = MSG_space, .space = { .total_bytes = 1 << 30, .free_bytes = 190000, .ready_bytes = 190000, .credit = 190000 } };
+	struct op op, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	unsigned asked;
+
+	begin();
+	cut.ino = a;
+	m.id = w.last_statfs;
+	engine_received(w.engine, &m);
+	w.credit = 190000;
+	world_write(a, ha, 0, LARGE);
+	world_submit(&sync_a);
+	world_submit(&cut);
+	world_replied(&cut);
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
+	ok(sync_a.error == 0 && w.store_count == 1 && world_status().commits_pending == 0, "a block is on its way, whose bytes nobody wants");
+	world_replied(&sync_a);
+	asked = w.sent[MSG_statfs];
+	w.reply_count = 0;
+	op = write_c();
+	ok(!world_submit(&op) && w.sent[MSG_statfs] == asked, "there is no space besides it, and no asking for more before it is there");
+	world_stored(world_take_store());
+	for (unsigned i = 0; i < 60 && w.reply_count == 0; i++) {
+		world_pass(100);
+		world_answer_all();
+		m.id = w.last_statfs;
+		m.space.credit = CREDIT_MAX;
+		engine_received(w.engine, &m);
+		world_collect();
+	}
+	ok(w.reply_count == 1 && op.error == 0, "then there is");
+	world_replied(&op);
+	end();
+}
+
 int
 main(void)
 {
@@ -218,6 +257,7 @@ main(void)
 	test_retried(false);
 	test_retried(true);
 	test_old_answer();
+	test_cut_under_way();
 	volume_keys_free(w.keys);
 	return tap_done();
 }
