@@ -29,11 +29,13 @@ commit_send(struct engine *e, struct commit *c)
 {
 	struct action *a = action_add(e, ACTION_COMMIT);
 
-	if (a != NULL) {
-		c->refs++;
-		a->commit = c;
-		credit_sent(e, c->state);
+	if (a == NULL) {
+		e->resend_at = e->now_ms;	/* or nobody would, on this connection */
+		return;
 	}
+	c->refs++;
+	a->commit = c;
+	credit_sent(e, c->state);
 }
 
 void

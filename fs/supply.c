@@ -82,7 +82,7 @@ supply_missing(struct engine *e, struct commit_state *s, const struct msg_commit
 			struct action *a = action_add(e, ACTION_STORE);
 
 			if (a == NULL)
-				return;
+				break;		/* it will be missed once more */
 			f->stored = false;
 			e->storing++;
 			a->flush = &f->flush;

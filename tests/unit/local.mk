@@ -417,3 +417,16 @@ TESTS += tests/unit/test_client_files
 tests_unit_test_client_files_SOURCES = tests/unit/test_client_files.c \
 	tests/unit/client_world.c tests/unit/client_world.h tests/unit/far_world.c tests/unit/far_world.h
 tests_unit_test_client_files_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_starved
+TESTS += tests/unit/test_client_starved
+tests_unit_test_client_starved_SOURCES = tests/unit/test_client_starved.c tests/unit/wrap_alloc.h \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_starved_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+tests_unit_test_client_starved_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc
+
+check_PROGRAMS += tests/unit/test_client_full
+TESTS += tests/unit/test_client_full
+tests_unit_test_client_full_SOURCES = tests/unit/test_client_full.c \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_full_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)

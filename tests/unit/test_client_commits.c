@@ -66,7 +66,7 @@ names(const struct commit *c, const uint8_t id[ID_SIZE])
 static void
 test_missing_behind(bool with_attribute, bool forgotten)
 {
-	struct op dir = begins(OP_FSYNCDIR, OID_ROOT, 0), sync, set;
+	struct op dir = begins(OP_FSYNCDIR, OID_ROOT, 0), sync, set, look = { .type = OP_GETATTR, .ino = FAR };
 	uint8_t lost[1][ID_SIZE];
 	struct flush *f;
 	uint64_t h;
@@ -83,6 +83,7 @@ test_missing_behind(bool with_attribute, bool forgotten)
 		world_replied(&set);
 	}
 	world_sync();
+	world_submit(&look);
 	world_create("b", &h);
 	world_submit(&dir);
 	world_write(a, ha, 0, REGION_SIZE / 2);
@@ -106,6 +107,10 @@ test_missing_behind(bool with_attribute, bool forgotten)
 	ok(sync.error == -EIO && dir.error == 0, "and who waits");
 	world_replied(&sync);
 	world_replied(&dir);
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &look);
+	world_collect();
+	world_replied(&look);
 	world_run(OP_RELEASE, a, ha);
 	end();
 }
@@ -325,7 +330,34 @@ test_cut_again(unsigned first, unsigned second, bool rewritten)
 	end();
 }
 
-/* Others wait for something else while a commit comes back without a lost block. */
+/* The server frees a directory, and a removal in it with that. */
+static void
+test_freed_directory(void)
+{
+	struct op op = { .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("d"), .attr.mode = 0755 };
+	struct msg_answer gone = { .status = STATUS_NOENT };
+	uint64_t f;
+
+	begin(0);
+	world_submit(&op);
+	gone.oid = op.child;
+	world_replied(&op);
+	op = (struct op){ .type = OP_MKNOD, .ino = gone.oid, .name = world_text("f"), .attr.mode = S_IFREG | 0644 };
+	world_submit(&op);
+	f = op.child;
+	world_replied(&op);
+	world_sync();
+	op = (struct op){ .type = OP_UNLINK, .ino = gone.oid, .name = world_text("f") };
+	ok(world_submit(&op) && op.error == 0, "a name is removed");
+	world_replied(&op);
+	world_grant(1000000, 0, &gone, 1);
+	engine_forget(w.engine, f, 1);
+	world_pass(3000);
+	world_pass(1000);
+	ok(w.commit_count == 0 && world_status().dirty_objects == 0, "from a directory that is freed: there is nothing to say any more");
+	end();
+}
+
 static void
 test_store_fails(void)
 {
@@ -382,6 +414,7 @@ main(void)
 	test_second_refused(STATUS_REJECTED, true);
 	test_cut_again(3, 1, false);
 	test_cut_again(1, 2, true);
+	test_freed_directory();
 	test_store_fails();
 	test_sync_beside();
 	volume_keys_free(w.keys);

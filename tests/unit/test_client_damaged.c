@@ -137,17 +137,21 @@ test_no_record(void)
 static void
 test_unknown_kind(void)
 {
+	struct op op = { .type = OP_GETATTR, .ino = FAR };
 	bool range = false, patch = false;
+	struct msg_record told[2];
+	struct msg_answer answer;
 
 	begin(1, 1000, 0);
-	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
-	{
-		struct msg_record gift = { .kind = KIND_PATCH, .subkey = { subkeys[0], 8 }, .value = { content, 1 } };
-		struct msg_answer answer = { .oid = FAR, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 1, .records = { &gift, 1 } };
-
-		world_grant(1000000, 0, &answer, 1);
-	}
-	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 0 }) == 0, "is emptied that has a record of an unknown kind");
+	world_submit(&op);
+	answer = world_object(FAR, MODE_EXCLUSIVE, 7, 1, &far);
+	told[0] = answer.records.at[0];
+	told[1] = (struct msg_record){ .kind = KIND_PATCH, .subkey = { subkeys[0], 8 }, .value = { content, 1 } };
+	answer.records.at = told;
+	answer.records.count = 2;
+	world_grant_one(1, answer);
+	world_replied(&op);
+	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 0 }) == 0, "a file is emptied that has a record of an unknown kind");
 	world_pass(10000);
 	for (unsigned i = 0; i < w.commit_count; i++) {
 		patch |= world_commit_has(w.commits[i], FAR, KIND_PATCH);

@@ -240,23 +240,24 @@ test_beside_reader(void)
 
 static struct op waiting;
 
-/* Makes names until the transaction takes no more, and one waits. */
+/* Makes names until so many commits are under way; with 0 until the transaction takes no more, and one waits. */
 static void
-fill(void)
+fill(unsigned commits)
 {
 	static uint8_t target[1000];
 	static char name[16];
+	static unsigned number;
 	unsigned n = 0;
 
 	memset(target, 'x', sizeof target);
 	do {
-		snprintf(name, sizeof name, "%u", n);
+		snprintf(name, sizeof name, "%u", number++);
 		waiting = (struct op){ .type = OP_SYMLINK, .ino = OID_ROOT, .name = world_text(name), .name2 = { target, sizeof target } };
 		if (!world_submit(&waiting))
 			break;
 		world_replied(&waiting);
-	} while (++n < 10000);
-	ok(n > 1000 && n < 10000, "the transaction takes no more after %u names", n);
+	} while (++n < 10000 && (commits == 0 || w.commit_count < commits));
+	ok(n > 100 && n < 10000, "%u names and then %s", n, commits > 0 ? "some commits are under way" : "the transaction takes no more");
 }
 
 /* Until so many operations were replied to, or nothing happens; was a record of that kind in a commit? */
@@ -293,7 +294,7 @@ test_no_room(size_t len, bool stored_late, uint8_t kind, bool waits)
 		world_submit(&sync);
 		f = world_take_store();
 	}
-	fill();
+	fill(0);
 	if (stored_late)
 		world_stored(f);
 	else
@@ -321,7 +322,7 @@ test_no_room_lost(void)
 	sync.handle = h;
 	world_sync();
 	world_write(a, h, 0, 10);
-	fill();
+	fill(0);
 	world_submit(&sync);
 	ok(engine_holds_content(w.engine, a), "content waits for room");
 	engine_detached(w.engine);
@@ -331,6 +332,59 @@ test_no_room_lost(void)
 	drain(2, 0, KIND_ATTR);
 	world_replied(&sync);
 	ok(sync.error == -EIO, "of which who wanted it saved is told");
+	world_replied(&waiting);
+	world_teardown();
+}
+
+/* A small block goes ahead of a commit that has no room for it. */
+static void
+test_no_room_to_carry(void)
+{
+	struct op sync = { .type = OP_FSYNC };
+	uint64_t h;
+
+	world_setup();
+	w.reply_count = 0;
+	sync.ino = world_create("a", &h);
+	sync.handle = h;
+	fill(0);
+	world_write(sync.ino, h, 0, 10000);
+	world_submit(&sync);
+	ok(w.store_count == 1 && !w.stores[0]->carried, "a small block does not travel in the commit");
+	drain(2, 0, KIND_ATTR);
+	ok(sync.error == 0 && world_status().dirty_bytes == 0 && world_sane(), "and is there");
+	world_replied(&sync);
+	world_replied(&waiting);
+	world_teardown();
+}
+
+/* What was renamed over another, and is written anew, cannot wait: the transaction does not leave without it. */
+static void
+test_no_room_but_ordered(void)
+{
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("b") };
+	struct op sync = { .type = OP_FSYNC }, open = { .type = OP_OPEN, .flags = O_RDWR | O_TRUNC };
+	uint64_t h, a;
+
+	world_setup();
+	world_create("b", &h);
+	open.ino = sync.ino = a = world_create("a", &h);
+	world_write(a, h, 0, 100);
+	world_sync();
+	w.reply_count = 0;
+	fill(3);
+	ok(world_submit(&move) && move.error == 0, "a file is renamed over another");
+	world_replied(&move);
+	fill(0);
+	ok(world_submit(&open) && open.error == 0, "and opened to be written anew");
+	sync.handle = open.handle;
+	world_replied(&open);
+	world_write(a, sync.handle, 0, 10);
+	world_submit(&sync);
+	ok(!engine_holds_content(w.engine, a), "its content goes into the transaction that is full");
+	drain(2, 0, KIND_ATTR);
+	ok(sync.error == 0 && waiting.error == 0 && world_status().dirty_bytes == 0 && world_sane(), "which then leaves");
+	world_replied(&sync);
 	world_replied(&waiting);
 	world_teardown();
 }
@@ -351,6 +405,8 @@ main(void)
 	test_no_room(100000, true, KIND_REGION, true);
 	test_no_room(10000, true, KIND_REGION, false);
 	test_no_room_lost();
+	test_no_room_to_carry();
+	test_no_room_but_ordered();
 	volume_keys_free(w.keys);
 	return tap_done();
 }
