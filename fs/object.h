@@ -69,7 +69,8 @@ struct object {
 	bool		 dead;			/* the server says there is no such object */
 	bool		 pinned_elsewhere;
 	bool		 pinned;		/* our PIN was sent */
-	bool		 pinned_before;		/* maybe, by the mount whose session this was; once it is gone */
+	bool		 pinned_before;		/* maybe, by us or the mount whose session this was; once it is gone */
+	bool		 unpinned;		/* we said so; a server that crashed may not know */
 	bool		 unpin;			/* to be taken back when the commits so far are acknowledged */
 	uint64_t	 unpin_after;
 	bool		 unpin_sent;		/* it was, but perhaps not heard yet */

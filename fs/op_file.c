@@ -169,7 +169,7 @@ static void
 unpin(struct engine *e, struct object *o)
 {
 	object_pin(e, o, false);
-	o->unpin_sent = true;
+	o->unpinned = o->unpin_sent = true;
 	o->unpin_request = e->next_request;
 }
 

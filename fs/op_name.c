@@ -354,7 +354,7 @@ drop_name(struct engine *e, struct object *o)
 	if (o->attr.nlink > 0)
 		return;
 	o->gone = true;
-	o->pinned_before = e->resumed && !o->born;
+	o->pinned_before = o->unpinned || (e->resumed && !o->born);
 	if (o->opens > 0) {
 		if (!o->pinned)
 			object_pin(e, o, true);

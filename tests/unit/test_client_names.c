@@ -144,6 +144,31 @@ test_listing_ahead(void)
 	world_teardown();
 }
 
+/* That its pin was taken back a server may forget in a crash: then it keeps the file, for others to find without a name. */
+static void
+test_once_pinned(void)
+{
+	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") };
+	struct message m = { .type = MSG_reclaimed };
+	uint64_t h, a;
+
+	world_setup();
+	a = world_create("a", &h);
+	world_sync();
+	engine_detached(w.engine);
+	world_pass(1001 * TERM_MS);
+	world_attach(false, 100, false);
+	engine_received(w.engine, &m);
+	world_run(OP_RELEASE, a, h);
+	ok(w.pins == 1 && w.said[w.said_count - 1].type == MSG_pin && w.said[w.said_count - 1].mode == 0, "a pin is taken back");
+	ok(world_submit(&op) && op.error == 0, "and the file removed");
+	world_replied(&op);
+	world_pass(3000);
+	world_pass(1000);
+	ok(w.commit_count == 1 && world_commit_has(w.commits[0], a, KIND_ATTR), "the commit tells that it has no name all the same");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -152,5 +177,6 @@ main(void)
 	test_long_listing();
 	test_listing_of_removed();
 	test_listing_ahead();
+	test_once_pinned();
 	return tap_done();
 }
