@@ -278,11 +278,21 @@ kernel_pages_locked(const struct kernel *k, uint64_t ino)
 	return false;
 }
 
+/* Its RELEASE was done, and the answer is on its way. */
+static bool
+is_closed(const struct kernel *k, const struct file *f)
+{
+	for (const struct call *c = k->active; c != NULL; c = c->next)
+		if (c->type == OP_RELEASE && c->file == f && c->done != 0)
+			return true;
+	return false;
+}
+
 bool
 kernel_has_open(const struct kernel *k, uint64_t ino)
 {
 	for (const struct file *f = k->files; f != NULL; f = f->next)
-		if (f->ino == ino)
+		if (f->ino == ino && !is_closed(k, f))
 			return true;
 	return false;
 }
