@@ -619,6 +619,8 @@ data_stored(struct engine *e, struct flush_state *f, int error)
 	full_stored(e, f);
 	if (s == NULL && !f->kept) {
 		flush_free(e, f);	/* its bytes were cut away meanwhile */
+		if (e->storing == 0)
+			wake(e, WAIT_ROOM, 0);	/* for the last to arrive */
 		return;
 	}
 	if (error == -ENOSPC && full_old_news(e, f))

@@ -123,6 +123,40 @@ test_credit_crossed(void)
 	world_teardown();
 }
 
+/* The last that was on its way to the server is not wanted any more when it has arrived there. */
+static void
+test_cut_away(void)
+{
+	static const uint8_t data[100000];
+	struct op write = { .type = OP_WRITE, .data = { data, sizeof data } }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	struct flush *f;
+	uint64_t h, g;
+	unsigned before;
+
+	world_setup();
+	cut.ino = world_create("a", &h);
+	write.ino = world_create("b", &g);
+	write.handle = g;
+	world_sync();
+	tell(150000, false);
+	world_write(cut.ino, h, 0, 100000);
+	w.reply_count = 0;
+	ok(!world_submit(&write) && w.store_count == 1, "a write waits for another to arrive");
+	f = world_take_store();
+	ok(world_submit(&cut) && cut.error == 0, "which is cut away meanwhile");
+	world_replied(&cut);
+	w.credit = 0;
+	while (w.commit_count > 0)
+		world_answer(STATUS_OK);
+	before = asked();
+	world_stored(f);
+	ok(w.reply_count == 0 && asked() > before, "when it has, the server is asked at once");
+	tell(150000, false);
+	ok(w.reply_count == 1 && write.error == 0 && world_sane(), "and the write is done when that is answered");
+	world_replied(&write);
+	world_teardown();
+}
+
 /* What a commit has spent is not there any more, though what it tells is too old to be believed. */
 static void
 test_settled(void)
@@ -312,6 +346,7 @@ main(void)
 	world_begin();
 	test_credit();
 	test_credit_crossed();
+	test_cut_away();
 	test_settled();
 	test_pieces();
 	test_cut(0);
