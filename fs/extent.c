@@ -6,6 +6,8 @@
  */
 #include "fs/content.h"
 
+#include <assert.h>
+
 int
 extent_load(struct region_map *m, struct object *o, uint64_t region)
 {
@@ -127,6 +129,7 @@ data_blocks(struct object *o, int (*each)(void *context, const uint8_t id[ID_SIZ
 		struct extent extents[EXTENTS_MAX];
 		size_t count;
 
+		assert(r->brefs_count <= EXTENTS_MAX);	/* messages and journal hold no more (REFS_MAX) */
 		if (r->absent)
 			continue;
 		if (r->damaged || region_decode(extents, &count, (struct bytes){ r->value, r->value_len }) < 0)
@@ -134,18 +137,16 @@ data_blocks(struct object *o, int (*each)(void *context, const uint8_t id[ID_SIZ
 		for (size_t i = 0; i < count; i++) {
 			const struct extent *x = &extents[i];
 
-			if (x->ref >= r->brefs_count || x->ref >= EXTENTS_MAX || x->length == 0)
+			if (x->ref >= r->brefs_count)
 				return -EIO;
 			if (to[x->ref] == 0 || x->block_offset < from[x->ref])
 				from[x->ref] = x->block_offset;
 			if (x->block_offset + x->length > to[x->ref])
 				to[x->ref] = x->block_offset + x->length;
 		}
-		for (uint32_t i = 0; e == 0 && i < r->brefs_count && i < EXTENTS_MAX; i++)
-			if (to[i] > 0 && to[i] <= BLOCK_SIZE)
+		for (uint32_t i = 0; e == 0 && i < r->brefs_count; i++)
+			if (to[i] > 0)
 				e = each(context, r->brefs[i], from[i], to[i]);
-			else if (to[i] > 0)
-				e = -EIO;
 	}
 	return e;
 }

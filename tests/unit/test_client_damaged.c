@@ -71,19 +71,25 @@ static const struct trial {
 	{ "cut", 3, 3 * REGION_SIZE, { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 50 } },
 	{ "punched", 3, 3 * REGION_SIZE, { .type = OP_FALLOCATE, .size = 2 * REGION_SIZE, .flags = PUNCH } },
 	{ "looked through", 3, 3 * REGION_SIZE, { .type = OP_LSEEK, .flags = SEEK_DATA } },
+	{ "kept", 3, 3 * REGION_SIZE, { .type = OP_KEEP, .round = 1 } },
 	{ "punched", 0, 10, { .type = OP_FALLOCATE, .offset = 2, .size = 2, .flags = PUNCH } },
 	{ "cut", 0, 10, { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 5 } },
 	{ "made longer than it holds", 0, 10, { .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 5000 } },
 };
 
+enum damage { NOT_OPENED, GARBLED, NO_SUCH_BLOCK };	/* the last: it names a block that the record has not */
+
 static void
-test_damage(const struct trial *t, bool garbled)
+test_damage(const struct trial *t, enum damage damage)
 {
 	struct op look = { .type = OP_GETATTR };
 	int error;
 
 	begin(t->regions, t->size, t->regions == 0 ? ATTR_INLINE : 0);
-	records[0].value = garbled ? (struct bytes){ (const uint8_t *)"\377\377\377", 3 } : (struct bytes){ NULL, 0 };
+	if (damage == NO_SUCH_BLOCK)
+		records[0].brefs.count = 0;
+	else
+		records[0].value = damage == GARBLED ? (struct bytes){ (const uint8_t *)"\377\377\377", 3 } : (struct bytes){ NULL, 0 };
 	error = does(t->op);
 	ok(error == -EIO, "a damaged %s cannot be %s: %d", t->regions == 0 ? "record" : "region", t->what, error);
 	look = serve(look);
@@ -133,31 +139,72 @@ test_no_record(void)
 	world_teardown();
 }
 
+/* FAR comes to have a record of a kind that this client does not know, behind its regions. */
+static void
+give_unknown_kind(void)
+{
+	struct msg_record gift = { .kind = KIND_PATCH, .subkey = { subkeys[0], 8 }, .value = { content, 1 } };
+	struct msg_answer answer = { .oid = FAR, .mode = MODE_EXCLUSIVE, .grant = 7, .version = 1, .records = { &gift, 1 } };
+
+	world_grant(1000000, 0, &answer, 1);
+}
+
 /* A kind that this client does not know stands behind the regions. */
 static void
 test_unknown_kind(void)
 {
-	struct op op = { .type = OP_GETATTR, .ino = FAR };
 	bool range = false, patch = false;
-	struct msg_record told[2];
-	struct msg_answer answer;
 
 	begin(1, 1000, 0);
-	world_submit(&op);
-	answer = world_object(FAR, MODE_EXCLUSIVE, 7, 1, &far);
-	told[0] = answer.records.at[0];
-	told[1] = (struct msg_record){ .kind = KIND_PATCH, .subkey = { subkeys[0], 8 }, .value = { content, 1 } };
-	answer.records.at = told;
-	answer.records.count = 2;
-	world_grant_one(1, answer);
-	world_replied(&op);
-	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 0 }) == 0, "a file is emptied that has a record of an unknown kind");
+	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
+	give_unknown_kind();
+	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 0 }) == 0, "is emptied that has a record of an unknown kind");
 	world_pass(10000);
 	for (unsigned i = 0; i < w.commit_count; i++) {
 		patch |= world_commit_has(w.commits[i], FAR, KIND_PATCH);
 		range |= world_commit_has(w.commits[i], FAR, KIND_REGION);
 	}
 	ok(range && !patch, "its regions go, and that is left alone");
+	world_answer_all();
+	world_teardown();
+}
+
+/* Of a file that is kept, only blocks that it still names, and none of what follows its regions. */
+static void
+test_kept(void)
+{
+	struct op op;
+
+	begin(3, 3 * REGION_SIZE, 0);
+	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
+	give_unknown_kind();
+	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 2 * REGION_SIZE }) == 0 &&
+	    does((struct op){ .type = OP_FALLOCATE, .offset = REGION_SIZE, .size = 1000, .flags = PUNCH }) == 0, "is cut and punched");
+	op = serve((struct op){ .type = OP_KEEP, .round = 1 });
+	ok(op.error == 0 && op.pieces[0].len == sizeof(struct kept_block) &&
+	    memcmp(((const struct kept_block *)(const void *)op.pieces[0].data)->id, ids[0], ID_SIZE) == 0,
+	    "and only the block that is left is kept");
+	world_replied(&op);
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+}
+
+/* It has no region, but a record of an unknown kind: what is written goes into its record all the same. */
+static void
+test_small(void)
+{
+	bool region = false, record = false;
+
+	begin(0, 0, 0);
+	ok(does((struct op){ .type = OP_GETATTR }) == 0, "an empty file");
+	give_unknown_kind();
+	ok(does((struct op){ .type = OP_WRITE, .data = world_text("new") }) == 0, "is written to that has a record of an unknown kind");
+	world_pass(10000);
+	for (unsigned i = 0; i < w.commit_count; i++) {
+		region |= world_commit_has(w.commits[i], FAR, KIND_REGION);
+		record |= world_commit_has(w.commits[i], FAR, KIND_INLINE);
+	}
+	ok(record && !region && w.store_count == 0 && world_sane(), "its content is in its record");
 	world_answer_all();
 	world_teardown();
 }
@@ -215,11 +262,13 @@ main(void)
 {
 	world_begin();
 	for (size_t i = 0; i < sizeof trials / sizeof trials[0]; i++)
-		for (unsigned garbled = 0; garbled < 2; garbled++)
-			test_damage(&trials[i], garbled);
+		for (enum damage d = NOT_OPENED; d <= (trials[i].regions == 0 ? GARBLED : NO_SUCH_BLOCK); d++)
+			test_damage(&trials[i], d);
 	test_ahead();
 	test_no_record();
 	test_unknown_kind();
+	test_kept();
+	test_small();
 	test_nothing();
 	test_whole_region();
 	volume_keys_free(w.keys);

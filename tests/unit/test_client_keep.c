@@ -139,6 +139,29 @@ test_file(void)
 	world_teardown();
 }
 
+/* Extents of one block may lie in it in another order than in the file, and a record name blocks that it does not use. */
+static void
+test_extents(void)
+{
+	static const struct extent extents[] = { { .length = 10, .block_offset = 140000 }, { .offset = 10, .length = 50, .block_offset = 5 } };
+	static const uint8_t subkey[8], ids[2][ID_SIZE] = { { 9 }, { 8 } };
+	struct attr attr = world_file;
+	struct op op = keep(FAR, 1);
+	const struct kept_block *b;
+	uint8_t value[200];
+	struct msg_record region = { .kind = KIND_REGION, .subkey = { subkey, sizeof subkey },
+	    .brefs = { (const uint8_t (*)[ID_SIZE])ids, 2 } };
+
+	region.value = (struct bytes){ value, (size_t)region_encode(extents, 2, value, sizeof value) };
+	attr.size = 60;
+	begin();
+	ok(world_serve(&op, &attr, &region, 1) && op.error == 0 && op.pieces[0].len == sizeof *b, "what a file does not use is not kept");
+	b = (const void *)op.pieces[0].data;
+	ok(b->id[0] == 9 && b->first == 0 && b->count == 3 && b->bytes == 140010, "and of what it does, from the first byte to the last");
+	world_replied(&op);
+	world_teardown();
+}
+
 static void
 test_directory(void)
 {
@@ -310,6 +333,7 @@ main(void)
 {
 	world_begin();
 	test_file();
+	test_extents();
 	test_directory();
 	test_stays();
 	test_due();

@@ -218,6 +218,8 @@ bytes_of_files(void)
 	done(here, .type = OP_RELEASE, .ino = f, .handle = h);
 	done(here, .type = OP_STATFS, .ino = OID_ROOT);
 	done(here, .type = OP_SYNC);
+	done(here, .type = OP_KEEP, .ino = f, .round = 1);
+	expect(here->told_len > 0 && here->told_len % sizeof(struct kept_block) == 0);
 	memcpy(should, large, LARGE);
 	memcpy(should + 1000, "patch", 5);
 	memcpy(should + 200000, "more", 4);

@@ -245,7 +245,8 @@ script(struct world *w, struct client *a, struct client *b)
 	struct msg_change changes[] = { change_attr(g), change_entry(OID_ROOT, 2, g), change_region(f, 0, 7),
 	    change_cut(f, KIND_XATTR), change_attr(UINT64_C(1) << 40) };
 	struct msg_base bases[] = { { .oid = OID_ROOT, .version = a->sequence + 2 }, { .oid = f, .version = a->sequence + 1 } };
-	struct msg_base later = { .oid = f, .version = a->sequence + 3 };
+	struct msg_base named = { .oid = f, .version = a->sequence + 3 }, later = { .oid = f, .version = a->sequence + 4 };
+	struct msg_change unlink = change_unlink(f, 5);
 	struct msg_change missing = change_region(f, 1, 200);
 	struct msg_lease leases[] = { { .oid = OID_ROOT, .mode = MODE_NONE, .grant = root_grant },
 	    { .oid = f, .grant = f_grant } };
@@ -263,8 +264,11 @@ script(struct world *w, struct client *a, struct client *b)
 	fine &= say(w, a->bulk, m);
 	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 3,
 	    .bases = { bases, 2 }, .changes = { changes, 4 } } });
-	/* Of a block that is not there: it is not consumed. */
+	/* The last name of a file goes, and the file with the next tick. */
 	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 4,
+	    .bases = { &named, 1 }, .changes = { &unlink, 1 } } });
+	/* Of a block that is not there: it is not consumed. */
+	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 5,
 	    .bases = { &later, 1 }, .changes = { &missing, 1 } } });
 	fine &= say(w, b->control, (struct message){ .type = MSG_read, .read = { .depth = 2, .kinds = 0xffff, .budget = 1000,
 	    .size = 99999, .wants = { wants, 3 } } });
@@ -272,7 +276,7 @@ script(struct world *w, struct client *a, struct client *b)
 	    .wants = { wants + 3, 1 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_pin, .pin = { .pins = { pins, 2 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_release, .release = { .leases = { leases, 2 } } });
-	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 4,
+	fine &= say(w, a->control, (struct message){ .type = MSG_commit, .commit = { .sequence = a->sequence + 5,
 	    .changes = { changes + 4, 1 } } });
 	fine &= say(w, a->control, (struct message){ .type = MSG_reset });
 	fine &= say(w, a->control, (struct message){ .type = MSG_alloc });
@@ -297,11 +301,11 @@ script(struct world *w, struct client *a, struct client *b)
 	return fine;
 }
 
-/* A tree with a block, and a file that was unlinked while it is open. */
+/* A tree with a block, a file that was unlinked while it is open, and one that is about to be freed. */
 static void
 furnish(struct world *w, struct client *a)
 {
-	struct msg_change changes[2];
+	struct msg_change changes[3];
 	struct msg_base bases[2];
 
 	*a = client_new(w, 1);
@@ -310,9 +314,10 @@ furnish(struct world *w, struct client *a)
 	client_put(a, 5);
 	changes[0] = change_region(a->at.first_oid, 0, 5);
 	changes[1] = change_unlink(OID_ROOT, 2);
+	changes[2] = change_unlink(OID_ROOT, 3);
 	bases[0] = (struct msg_base){ .oid = a->at.first_oid, .version = 1 };
 	bases[1] = (struct msg_base){ .oid = OID_ROOT, .version = 1 };
-	if (client_commit(a, bases, 2, changes, 2)->status != STATUS_OK)
+	if (client_commit(a, bases, 2, changes, 3)->status != STATUS_OK)
 		abort();
 	client_put(a, 6);
 	world_sync(w);

@@ -225,7 +225,7 @@ static void
 remember(struct mount *m, struct op *op)
 {
 	if (op->type != OP_READ && op->type != OP_READLINK && op->type != OP_READDIR && op->type != OP_GETXATTR &&
-	    op->type != OP_LISTXATTR)
+	    op->type != OP_LISTXATTR && op->type != OP_KEEP)
 		return;
 	m->told_len = 0;
 	for (size_t i = 0; i < op->pieces_count && op->error == 0; i++) {
