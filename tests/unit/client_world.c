@@ -455,6 +455,44 @@ world_answer_all(void)
 }
 
 int
+world_at_once(struct op *op)
+{
+	if (!world_submit(op))
+		return 1;
+	world_replied(op);
+	return op->error;
+}
+
+int
+world_make_link(struct op *op, unsigned number)
+{
+	static char name[16], target[1000];
+
+	memset(target, 'x', sizeof target);
+	snprintf(name, sizeof name, "%u", number);
+	*op = (struct op){ .type = OP_SYMLINK, .ino = OID_ROOT, .name = world_text(name),
+	    .name2 = { (const uint8_t *)target, sizeof target } };
+	return world_at_once(op);
+}
+
+void
+world_hear(struct message m)
+{
+	engine_received(w.engine, &m);
+	world_collect();
+}
+
+void
+world_lose(uint64_t oid)
+{
+	struct msg_lease lost = { .oid = oid };
+
+	engine_detached(w.engine);
+	world_attach(false, 1000000, false);
+	world_hear((struct message){ .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } });
+}
+
+int
 world_run(enum op_type type, uint64_t ino, uint64_t handle)
 {
 	struct op op = { .type = type, .ino = ino, .handle = handle };
@@ -477,6 +515,16 @@ world_commit_has(const struct commit *c, uint64_t oid, uint8_t kind)
 	for (uint32_t i = 0; i < c->changes_count; i++)
 		if (c->changes[i].oid == oid && c->changes[i].kind == kind)
 			return true;
+	return false;
+}
+
+bool
+world_commit_names(const struct commit *c, const uint8_t id[ID_SIZE])
+{
+	for (uint32_t i = 0; i < c->changes_count; i++)
+		for (uint32_t k = 0; k < c->changes[i].brefs.count; k++)
+			if (memcmp(c->changes[i].brefs.at[k], id, ID_SIZE) == 0)
+				return true;
 	return false;
 }
 

@@ -78,6 +78,7 @@ void	world_recall(uint64_t oid, uint64_t grant, uint8_t mode, uint64_t ticket);
 /* The size that a commit states for an object; UINT64_MAX when it says nothing of it. */
 uint64_t world_committed_size(const struct commit *c, uint64_t oid);
 bool	world_commit_has(const struct commit *c, uint64_t oid, uint8_t kind);
+bool	world_commit_names(const struct commit *c, const uint8_t id[ID_SIZE]);	/* that block */
 /* Position of the first such thing since world_forget(), or -1. */
 int	world_find(enum action_kind kind, uint16_t type, uint64_t oid);
 /* Is the kernel to forget what it has of an object, since then: 0 attributes alone, 1 names, 2 pages? */
@@ -96,6 +97,10 @@ void	world_lease_far(uint8_t mode, uint64_t grant);	/* FAR is leased, a file of 
 bool	world_serve(struct op *op, const struct attr *attr, const struct msg_record *records, uint32_t count);
 uint64_t world_make_shared(const char *name, uint64_t *ret_handle);	/* made, committed, then recalled to SHARED */
 void	world_answer_all(void);				/* stores and commits */
+int	world_at_once(struct op *op);			/* its error if it is answered at once; 1: it waits */
+int	world_make_link(struct op *op, unsigned number);	/* the same: a name that takes more than a kilobyte of a commit */
+void	world_hear(struct message m);			/* from the server */
+void	world_lose(uint64_t oid);			/* to somebody else, while the connection was gone */
 int	world_run(enum op_type type, uint64_t ino, uint64_t handle);	/* its error, after all the answers it takes */
 
 #endif

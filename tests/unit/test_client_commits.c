@@ -52,16 +52,6 @@ answer_second(enum status status, const uint8_t (*missing)[ID_SIZE])
 	world_answer_with(status, missing);
 }
 
-static bool
-names(const struct commit *c, const uint8_t id[ID_SIZE])
-{
-	for (uint32_t i = 0; i < c->changes_count; i++)
-		for (uint32_t k = 0; k < c->changes[i].brefs.count; k++)
-			if (memcmp(c->changes[i].brefs.at[k], id, ID_SIZE) == 0)
-				return true;
-	return false;
-}
-
 /* A block of before that the server has lost is missed by a commit behind another. */
 static void
 test_missing_behind(bool with_attribute, bool forgotten)
@@ -92,14 +82,14 @@ test_missing_behind(bool with_attribute, bool forgotten)
 	world_stored(world_take_store());
 	if (forgotten)
 		engine_forget(w.engine, a, 1);
-	ok(w.commit_count == 2 && names(w.commits[1], lost[0]), "the second of two commits names a block of before");
+	ok(w.commit_count == 2 && world_commit_names(w.commits[1], lost[0]), "the second of two commits names a block of before");
 	answer_second(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])lost);
 	ok(w.commit_count == 1 && world_status().lost_objects == 0, "that it is missed for good is believed when it is the first");
 	world_answer(STATUS_OK);
-	ok(w.commit_count == 1 && names(w.commits[0], lost[0]), "which it is sent as once more");
+	ok(w.commit_count == 1 && world_commit_names(w.commits[0], lost[0]), "which it is sent as once more");
 	world_forget();
 	world_answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])lost);
-	ok(world_status().lost_objects == 1 && (w.commit_count == 0 || !names(w.commits[0], lost[0])), "then its file is what the server has of it");
+	ok(world_status().lost_objects == 1 && (w.commit_count == 0 || !world_commit_names(w.commits[0], lost[0])), "then its file is what the server has of it");
 	ok(world_swept(a, 2) == !forgotten, "of which the kernel is told if it knows it");
 	world_answer_all();
 	world_pass(3000);
@@ -138,7 +128,7 @@ test_freed_under_way(enum status status)
 	while (w.store_count > 0)
 		world_stored(world_take_store());
 	world_submit(&sync);
-	ok(w.commit_count == 1 && names(w.commits[0], ids[0]), "and is on its way");
+	ok(w.commit_count == 1 && world_commit_names(w.commits[0], ids[0]), "and is on its way");
 	world_grant(1000000, 0, &gone, 1);
 	world_answer_with(status, status == STATUS_MISSING ? ids : NULL);
 	world_pass(2000);

@@ -53,13 +53,6 @@ end(void)
 }
 
 static void
-hear(struct message m)
-{
-	engine_received(w.engine, &m);
-	world_collect();
-}
-
-static void
 sleep_now(bool on)
 {
 	engine_sleep(w.engine, on);
@@ -73,40 +66,6 @@ cut_off(void)
 	world_pass(TERM_MS + 1000);
 }
 
-/* Its error when it is answered at once; 1: it waits, until the engine ends. */
-static int
-at_once(struct op *op)
-{
-	if (!world_submit(op))
-		return 1;
-	world_replied(op);
-	return op->error;
-}
-
-/* Lost to somebody else while the connection was gone. */
-static void
-lose(uint64_t oid)
-{
-	struct msg_lease lost = { .oid = oid };
-
-	engine_detached(w.engine);
-	world_attach(false, 1000000, false);
-	hear((struct message){ .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } });
-}
-
-/* A name that takes more than a kilobyte of a commit; as at_once(). */
-static int
-make_link(struct op *op, unsigned number)
-{
-	static char name[16], target[1000];
-
-	memset(target, 'x', sizeof target);
-	snprintf(name, sizeof name, "%u", number);
-	*op = (struct op){ .type = OP_SYMLINK, .ino = OID_ROOT, .name = world_text(name),
-	    .name2 = { (const uint8_t *)target, sizeof target } };
-	return at_once(op);
-}
-
 /* ---- interrupts ---- */
 
 static void
@@ -115,14 +74,14 @@ test_interrupt(void)
 	struct op op = { .type = OP_GETATTR, .ino = FAR }, own = { .type = OP_GETATTR, .ino = FAR + 1, .redo = true };
 
 	begin(OFFLINE_NEVER, &large);
-	ok(at_once(&op) == 1 && at_once(&own) == 1, "two operations wait for the server");
+	ok(world_at_once(&op) == 1 && world_at_once(&own) == 1, "two operations wait for the server");
 	engine_interrupt(w.engine, &op);
 	engine_interrupt(w.engine, &own);
 	world_collect();
 	ok(w.reply_count == 1 && own.error == -EINTR, "which will not be long: only the driver of the journal's is let go");
 	world_replied(&own);
 	engine_interrupt(w.engine, &own);
-	hear((struct message){ .type = MSG_granted, .id = w.last_read + 1000 });
+	world_hear((struct message){ .type = MSG_granted, .id = w.last_read + 1000 });
 	world_grant(w.last_read - 1, 1, &(struct msg_answer){ .oid = FAR, .status = STATUS_NOENT }, 1);
 	engine_detached(w.engine);
 	engine_interrupt(w.engine, &op);
@@ -204,7 +163,7 @@ test_unknown(void)
 	a = world_create("a", &h);
 	world_sync();
 	world_forget();
-	hear((struct message){ .type = MSG_stored });
+	world_hear((struct message){ .type = MSG_stored });
 	world_invalidated(FAR + 5, true, 0);
 	world_invalidated(a, false, 0);
 	world_invalidated(a, true, 0);
@@ -222,7 +181,7 @@ test_commit_max(void)
 
 	world_setup_as(&(struct engine_config){ .commit_max = 64 << 20 });
 	for (n = 0; n < 3000 && w.commit_count == 0; n++)
-		make_link(&op, n);
+		world_make_link(&op, n);
 	ok(n > 500 && n < 1100, "a commit is no larger than may be (%u names)", n);
 	world_answer_all();
 	end();
@@ -271,7 +230,7 @@ test_through(void)
 
 	begin(OFFLINE_NEVER, &large);
 	kept.fails = -ENOSPC;
-	ok(at_once(&make) == 1 && make.through, "what no journal keeps waits for the server");
+	ok(world_at_once(&make) == 1 && make.through, "what no journal keeps waits for the server");
 	engine_detached(w.engine);
 	kept.fails = 0;
 	world_attach(true, 0, false);
@@ -281,7 +240,7 @@ test_through(void)
 
 	begin(OFFLINE_NEVER, &large);
 	kept.fails = -ENOSPC;
-	ok(at_once(&again) == 1, "another one");
+	ok(world_at_once(&again) == 1, "another one");
 	engine_detached(w.engine);
 	sleep_now(true);
 	ok(w.reply_count == 1 && again.error == -EHOSTDOWN, "is not waited for when the machine goes to sleep");
@@ -305,22 +264,22 @@ test_waits(void)
 	world_write(b, g, 0, 100000);
 	sync.ino = b;
 	sync.handle = g;
-	ok(at_once(&sync) == 1, "a sync waits for a file");
+	ok(world_at_once(&sync) == 1, "a sync waits for a file");
 	world_write(a, h, 0, 10);
 	world_run(OP_RELEASE, a, h);
-	lose(a);
+	world_lose(a);
 	ok(world_status().waiting_objects > 0, "another is lost, and waits for the journal");
 	engine_forget(w.engine, a, 1);
 	stat.ino = own.ino = a;
-	ok(world_status().waiting_objects > 0 && at_once(&stat) == 1, "also when the kernel has forgotten it");
+	ok(world_status().waiting_objects > 0 && world_at_once(&stat) == 1, "also when the kernel has forgotten it");
 	w.reply_count = 0;
 	cut_off();
 	ok(world_status().offline && stat.error == -EHOSTDOWN, "offline it is not served as it was");
 	world_replied(&stat);
 	stat = (struct op){ .type = OP_GETATTR, .ino = FAR };
-	ok(at_once(&own) == 1, "who runs the journal again waits");
+	ok(world_at_once(&own) == 1, "who runs the journal again waits");
 	own = (struct op){ .type = OP_GETATTR, .ino = FAR + 1, .redo = true };
-	ok(at_once(&stat) == -EHOSTDOWN && world_sane(), "and nobody else");
+	ok(world_at_once(&stat) == -EHOSTDOWN && world_sane(), "and nobody else");
 	world_teardown();
 }
 
@@ -338,17 +297,17 @@ test_offline_room(void)
 
 	begin(OFFLINE_ALWAYS, NULL);
 	cut_off();
-	for (n = 0; n < 10000 && make_link(&op, n) == 0; n++)
+	for (n = 0; n < 10000 && world_make_link(&op, n) == 0; n++)
 		continue;
 	ok(n > 1000 && op.error == -ENOSPC, "offline as much is changed as memory has room for (%u names)", n);
 	own.ino = OID_ROOT;
-	ok(at_once(&own) != -ENOSPC, "which who runs the journal again is not told");
+	ok(world_at_once(&own) != -ENOSPC, "which who runs the journal again is not told");
 	ok(engine_journal_sync(w.engine) == 0, "there is no journal to be safe");
 	world_teardown();
 
 	begin(OFFLINE_ALWAYS, &small);
 	cut_off();
-	for (n = 0; n < 100 && make_link(&op, n) == 0; n++)
+	for (n = 0; n < 100 && world_make_link(&op, n) == 0; n++)
 		continue;
 	ok(n > 1 && n < 10 && op.error == -ENOSPC, "or as the journal has (%u)", n);
 	world_teardown();
@@ -361,7 +320,7 @@ test_offline_room(void)
 	for (char name[] = "a"; name[0] < 'd'; name[0]++)
 		world_create(name, &h);
 	op = (struct op){ .type = OP_MKNOD, .ino = OID_ROOT, .name = world_text("x"), .attr.mode = 0644 };
-	ok(at_once(&op) == -ENOSPC, "or as there are ids");
+	ok(world_at_once(&op) == -ENOSPC, "or as there are ids");
 	world_teardown();
 }
 
@@ -378,7 +337,7 @@ test_offline_recall(void)
 	w.no_sweep = true;
 	world_recall(a, 0, MODE_NONE, 9);
 	cut_off();
-	ok(world_status().offline && at_once(&stat) == 0 && stat.cacheable, "offline a recall is void");
+	ok(world_status().offline && world_at_once(&stat) == 0 && stat.cacheable, "offline a recall is void");
 	ok(engine_lease(w.engine, a) == MODE_NONE, "though nothing is held");
 	world_forget();
 	world_invalidated(a, true, 0);
@@ -394,9 +353,9 @@ test_offline_in_company(void)
 
 	begin(OFFLINE_ALWAYS, &large);
 	world_pass(5000);
-	hear((struct message){ .type = MSG_alive, .id = w.last_keepalive, .alive.sessions = 2 });
+	world_hear((struct message){ .type = MSG_alive, .id = w.last_keepalive, .alive.sessions = 2 });
 	cut_off();
-	ok(world_status().offline && at_once(&stat) == 0 && stat.keep_ms == UINT32_MAX, "offline the kernel may keep things");
+	ok(world_status().offline && world_at_once(&stat) == 0 && stat.keep_ms == UINT32_MAX, "offline the kernel may keep things");
 	world_forget();
 	world_pass(1000);
 	ok(!world_swept(OID_ROOT, 1), "whoever else there was");
@@ -424,7 +383,7 @@ test_offline_begins(void)
 	engine_replaying(w.engine, false);
 	world_pass(100);
 	ok(world_status().offline, "but not then");
-	ok(at_once(&redo) == 1 && at_once(&replay) == 1, "only who runs one waits");
+	ok(world_at_once(&redo) == 1 && world_at_once(&replay) == 1, "only who runs one waits");
 	engine_interrupt(w.engine, &redo);
 	engine_interrupt(w.engine, &replay);
 	world_collect();
@@ -512,7 +471,7 @@ test_waiting_path(void)
 	a = world_create("a", &h);
 	world_sync();
 	world_write(a, h, 0, 10);
-	lose(a);
+	world_lose(a);
 	path_count = 0;
 	engine_unsaved(w.engine, note_path, NULL);
 	ok(path_count >= 1 && strcmp(paths[0], "/a") == 0, "what was lost, and waits, is told of: %s", paths[0]);

@@ -219,18 +219,6 @@ test_unpin(void)
 /* ---- R3: losses ---- */
 
 static void
-lose(uint64_t oid)
-{
-	struct msg_lease lost = { .oid = oid };
-	struct message m = { .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } };
-
-	engine_detached(w.engine);
-	world_attach(false, 1000000, false);
-	engine_received(w.engine, &m);
-	world_collect();
-}
-
-static void
 test_loss(void)
 {
 	struct engine_status status;
@@ -240,7 +228,7 @@ test_loss(void)
 	a = world_create("a", &h);
 	world_sync();
 	world_write(a, h, 0, 10);
-	lose(a);
+	world_lose(a);
 	engine_status(w.engine, &status);
 	ok(status.lost_objects == 1, "a loss is counted");
 	ok(world_run(OP_FLUSH, a, h) == -EIO, "a handle is told of it");
@@ -271,7 +259,7 @@ test_loss_of_a_cut(void)
 	world_pass(600);
 	ok(w.commit_count == 1, "a commit tells of a file that was cut off");
 	world_answer_all();
-	lose(cut.ino);
+	world_lose(cut.ino);
 	ok(world_run(OP_FLUSH, cut.ino, h) == -EIO, "that it was is lost, and told");
 	world_pass(10000);
 	ok(world_sane(), "and there is no word of it any more");
@@ -293,7 +281,7 @@ test_lost_removal(void)
 	world_submit(&drop);
 	ok(drop.error == 0, "a file is removed");
 	world_replied(&drop);
-	lose(a);
+	world_lose(a);
 	ok(!world_submit(&stat) && world_wanted(a, MODE_SHARED), "when that is lost it is asked for again");
 	world_grant_one(1, world_object(a, MODE_SHARED, 30, 3, &world_file));
 	ok(stat.error == 0 && stat.attr.nlink == 1, "and found");
@@ -327,7 +315,7 @@ test_half_an_operation(void)
 	world_submit(&op);
 	ok(op.error == 0, "a file moves from one directory to another");
 	world_replied(&op);
-	lose(op.ino);
+	world_lose(op.ino);
 	for (unsigned i = 0; i < 50; i++) {
 		world_pass(100);
 		for (; w.commit_count > 0; world_answer(STATUS_OK))

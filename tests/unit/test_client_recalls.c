@@ -46,23 +46,6 @@ released(uint64_t oid)
 }
 
 static void
-hear(struct message m)
-{
-	engine_received(w.engine, &m);
-	world_collect();
-}
-
-static void
-lose(uint64_t oid)
-{
-	struct msg_lease lost = { .oid = oid };
-
-	engine_detached(w.engine);
-	world_attach(false, 1000000, false);
-	hear((struct message){ .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } });
-}
-
-static void
 give_up(struct op *op)
 {
 	engine_detached(w.engine);
@@ -219,7 +202,7 @@ test_waits_for_redo(void)
 	ok(!world_submit(&link), "a link waits for its directory");
 	world_grant(w.last_read, 5, (answer = world_object(DIR, MODE_EXCLUSIVE, 7, 1, &world_directory), &answer), 1);
 	ok(w.read.ticket == 5, "and has a ticket");
-	lose(a);
+	world_lose(a);
 	world_grant(w.last_read, 5, NULL, 0);
 	ok(world_status().waiting_objects > 0, "then what it is to link is lost, and waits for the journal");
 	world_forget();
@@ -311,8 +294,8 @@ test_lost_and_forgotten(void)
 	world_sync();
 	world_submit(&look);
 	w.no_sweep = true;
-	lose(a);
-	lose(OID_ROOT);
+	world_lose(a);
+	world_lose(OID_ROOT);
 	engine_forget(w.engine, a, 2);
 	world_forget();
 	world_replied(&look);
@@ -348,7 +331,7 @@ test_born_and_gone(void)
 	engine_attached(w.engine, &anew, false);
 	world_collect();
 	ok(released(lost.oid) < 0, "what the server never heard of is not given back to it");
-	hear((struct message){ .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } });
+	world_hear((struct message){ .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } });
 	ok(world_status().lost_objects == 0, "nor lost to it");
 	end();
 }
@@ -398,7 +381,7 @@ test_many_released(void)
 	world_collect();
 	/* The sweep of the root, which is one of them, stands in between. */
 	ok(w.sent[MSG_release] == 3, "so many leases are given back in parts (%u)", w.sent[MSG_release]);
-	hear((struct message){ .type = MSG_reclaimed });
+	world_hear((struct message){ .type = MSG_reclaimed });
 	for (unsigned i = 0; i < MANY; i++)
 		held += engine_lease(w.engine, FAR + i) != MODE_NONE;
 	ok(held == 0, "all of them");

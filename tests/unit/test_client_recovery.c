@@ -386,16 +386,6 @@ test_missing_twice(void)
 	world_teardown();
 }
 
-static bool
-commit_names(const struct commit *c, const uint8_t id[ID_SIZE])
-{
-	for (uint32_t i = 0; i < c->changes_count; i++)
-		for (uint32_t k = 0; k < c->changes[i].brefs.count; k++)
-			if (memcmp(c->changes[i].brefs.at[k], id, ID_SIZE) == 0)
-				return true;
-	return false;
-}
-
 /* The content of one file is held back, and that of another committed in between. */
 static void
 test_held_blocks(void)
@@ -470,8 +460,8 @@ test_missing_for_good(void)
 	world_submit(&op);
 	while (w.store_count > 0)
 		world_stored(world_take_store());
-	ok(w.commit_count == 1 && commit_names(w.commits[0], lost[0]), "a commit names a block of before");
-	for (; rounds < 20 && w.commit_count > 0 && commit_names(w.commits[0], lost[0]); rounds++) {
+	ok(w.commit_count == 1 && world_commit_names(w.commits[0], lost[0]), "a commit names a block of before");
+	for (; rounds < 20 && w.commit_count > 0 && world_commit_names(w.commits[0], lost[0]); rounds++) {
 		world_answer_with(STATUS_MISSING, (const uint8_t (*)[ID_SIZE])lost);
 		while (w.store_count > 0)
 			world_stored(world_take_store());

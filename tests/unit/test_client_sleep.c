@@ -47,16 +47,6 @@ sleep_now(bool on)
 	world_collect();
 }
 
-/* One operation: its error when it is answered at once; 1: it waits. */
-static int
-at_once(struct op *op)
-{
-	if (!world_submit(op))
-		return 1;
-	world_replied(op);
-	return op->error;
-}
-
 static void
 test_doze(void)
 {
@@ -68,20 +58,20 @@ test_doze(void)
 	begin();
 	a = world_create("a", &h);
 	world_forget();
-	ok(at_once(&lookup) == 0 && lookup.cacheable && lookup.name_cacheable, "awake, the kernel may keep names and attributes");
+	ok(world_at_once(&lookup) == 0 && lookup.cacheable && lookup.name_cacheable, "awake, the kernel may keep names and attributes");
 	sleep_now(true);
 	ok(world_status().asleep && world_find(ACTION_INVALIDATE, 0, a) >= 0 && world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0,
 	    "before the machine sleeps the kernel is told to forget them");
 	ok(w.said[world_find(ACTION_INVALIDATE, 0, a)].mode == 0, "but not pages, of which a program may be run");
 	lookup = (struct op){ .type = OP_LOOKUP, .ino = OID_ROOT, .name = world_text("a") };
-	ok(at_once(&lookup) == 0 && !lookup.cacheable && !lookup.name_cacheable, "and may keep none it is told meanwhile");
-	ok(at_once(&getattr) == 1, "a server that answers is waited for,");
+	ok(world_at_once(&lookup) == 0 && !lookup.cacheable && !lookup.name_cacheable, "and may keep none it is told meanwhile");
+	ok(world_at_once(&getattr) == 1, "a server that answers is waited for,");
 	world_grant_one(1, world_object(FAR, MODE_SHARED, 1, 1, &world_file));
 	world_collect();
 	ok(getattr.error == 0 && getattr.attr.size == 100, "and nothing fails");
 	world_replied(&getattr);
-	ok(at_once(&read) == 0, "what is here is served");
-	ok(at_once(&late) == 1, "another waits");
+	ok(world_at_once(&read) == 0, "what is here is served");
+	ok(world_at_once(&late) == 1, "another waits");
 	world_submit(&own);
 	w.reply_count = 0;
 	world_pass(100);
@@ -91,13 +81,13 @@ test_doze(void)
 	world_replied(&late);
 	late = (struct op){ .type = OP_GETATTR, .ino = FAR + 1 };
 	w.sent[MSG_read] = 0;
-	ok(at_once(&late) == -EHOSTDOWN && w.sent[MSG_read] == 0, "from then on nothing waits, nor asks for what it will not take");
+	ok(world_at_once(&late) == -EHOSTDOWN && w.sent[MSG_read] == 0, "from then on nothing waits, nor asks for what it will not take");
 	read = (struct op){ .type = OP_GETATTR, .ino = FAR };
-	ok(at_once(&read) == 0 && !read.cacheable, "what is here is served still");
+	ok(world_at_once(&read) == 0 && !read.cacheable, "what is here is served still");
 	ok(world_status().ops_parked == 1, "an operation of the shell's own waits on");
 	sleep_now(false);
 	late = (struct op){ .type = OP_GETATTR, .ino = FAR + 1 };
-	ok(!world_status().asleep && at_once(&late) == 1, "awake, the server is waited for again");
+	ok(!world_status().asleep && world_at_once(&late) == 1, "awake, the server is waited for again");
 	w.last_keepalive = 0;
 	world_pass(1);
 	ok(w.last_keepalive != 0, "and asked at once whether it is there");
@@ -126,7 +116,7 @@ test_away(void)
 	sleep_now(true);
 	ok(w.reply_count == 1 && waits.error == -EHOSTDOWN, "without a server who waits is told so at once");
 	world_replied(&waits);
-	ok(at_once(&more) == -EHOSTDOWN, "and whoever would");
+	ok(world_at_once(&more) == -EHOSTDOWN, "and whoever would");
 	entries++;
 	ok(engine_journal_sync(w.engine) == 0 && synced == entries, "what is to be saved is on this machine's disk");
 	for (unsigned s = 0; s < 59; s++)
@@ -154,7 +144,7 @@ test_wake(void)
 	sleep_now(false);
 	world_forget();
 	stale = (struct op){ .type = OP_GETATTR, .ino = a };
-	ok(at_once(&stale) == 1, "after the term nothing is served that may have changed");
+	ok(world_at_once(&stale) == 1, "after the term nothing is served that may have changed");
 	world_pass(100);
 	ok(world_status().lapsed && world_find(ACTION_INVALIDATE, 0, a) >= 0 && w.said[world_find(ACTION_INVALIDATE, 0, a)].mode == 2,
 	    "and the kernel forgets pages, too");
@@ -165,7 +155,7 @@ test_wake(void)
 	world_pass(2000);
 	ok(world_status().offline && w.reply_count == 1 && stale.error == 0, "but not another term until the mount goes on alone");
 	world_replied(&stale);
-	ok(at_once(&waits) == -EHOSTDOWN, "which says what it does not have");
+	ok(world_at_once(&waits) == -EHOSTDOWN, "which says what it does not have");
 	world_attach(false, 1, false);
 	engine_detached(w.engine);
 	world_pass(44 * 1000);
@@ -192,14 +182,14 @@ test_stopped(void)
 	world_pass(5000);
 	hear(1);
 	world_forget();
-	ok(at_once(&look) == 0 && look.keep_ms == UINT32_MAX, "alone, the kernel may keep things for long");
+	ok(world_at_once(&look) == 0 && look.keep_ms == UINT32_MAX, "alone, the kernel may keep things for long");
 	world_pass(5000);
 	hear(2);
 	world_pass(0);
 	ok(world_find(ACTION_INVALIDATE, 0, OID_ROOT) >= 0, "when somebody comes it forgets them");
 	world_pass(4000);
 	look = (struct op){ .type = OP_GETATTR, .ino = OID_ROOT };
-	ok(at_once(&look) == 0 && look.cacheable && look.keep_ms == TERM_MS - 4000, "in company it may until the term ends");
+	ok(world_at_once(&look) == 0 && look.cacheable && look.keep_ms == TERM_MS - 4000, "in company it may until the term ends");
 	world_forget();
 	world_pass(1000);
 	hear(3);
@@ -218,11 +208,11 @@ test_term_over(void)
 
 	begin();
 	w.reply_count = 0;
-	ok(at_once(&redo) == 1 && at_once(&replay) == 1, "the journal is run again");
+	ok(world_at_once(&redo) == 1 && world_at_once(&replay) == 1, "the journal is run again");
 	sleep_now(true);
 	sleep_now(true);
 	world_pass(1000);
-	ok(w.reply_count == 0 && at_once(&stat) == 1, "which nobody waits for when the machine lies down: it dozes");
+	ok(w.reply_count == 0 && world_at_once(&stat) == 1, "which nobody waits for when the machine lies down: it dozes");
 	sleep_now(true);
 	w.now_ms += 300;
 	engine_clock(w.engine, w.now_ms, (struct timespec){ 0 });
@@ -231,7 +221,7 @@ test_term_over(void)
 	world_replied(&stat);
 	sleep_now(true);
 	stat = (struct op){ .type = OP_GETATTR, .ino = FAR + 2 };
-	ok(at_once(&stat) == -EHOSTDOWN && world_status().asleep, "told once more, it sleeps on");
+	ok(world_at_once(&stat) == -EHOSTDOWN && world_status().asleep, "told once more, it sleeps on");
 	engine_detached(w.engine);
 	engine_interrupt(w.engine, &redo);
 	engine_interrupt(w.engine, &replay);
@@ -247,7 +237,7 @@ test_term_over(void)
 	for (unsigned i = 0; i < 4; i++)
 		world_pass(2000);
 	stat = (struct op){ .type = OP_GETATTR, .ino = OID_ROOT };
-	ok(at_once(&stat) == -EHOSTDOWN, "nobody waits for a server whose term is over, whether its connection is there or not");
+	ok(world_at_once(&stat) == -EHOSTDOWN, "nobody waits for a server whose term is over, whether its connection is there or not");
 	world_teardown();
 }
 
