@@ -116,6 +116,7 @@ struct commit_state {
 	TAILQ_HEAD(, flush_state) kept;		/* data of the blocks it names */
 	bool		 missing;		/* some of them, on the server: it waits for them to be stored again */
 	unsigned	 supplies;		/* how often it has */
+	bool		 doomed;		/* an object of it was lost meanwhile: never sent again */
 };
 
 struct flush_state {
@@ -566,6 +567,7 @@ void		 txn_postpone(struct engine *e, struct commit_state *s, int error);
 void		 txn_refreeze(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
+void		 txn_doom(struct engine *e, const struct object *o);	/* commits under way that change it */
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */

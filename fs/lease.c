@@ -638,6 +638,8 @@ lease_reclaim(struct engine *e, bool restarted)
 void
 lease_lost(struct engine *e, struct object *o)
 {
+	if (o->inflight > 0)
+		txn_doom(e, o);
 	if (unsaved(o)) {
 		if (!redo_strand(e, o)) {
 			o->error = -EIO;

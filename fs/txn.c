@@ -15,6 +15,8 @@
  * 4. The data of every block a commit names is kept until it is acknowledged.
  * 5. The server consumes sequences in order: the first unacknowledged commit
  *    is the one the next answer is about.
+ * 6. A commit under way of which an object was lost is refused, or not sent
+ *    again: what was shown as lost does not come back.
  */
 #include <assert.h>
 
@@ -713,14 +715,15 @@ txn_lose_running(struct engine *e)
 	begin_age(e);
 }
 
-/* The server refused s for good: what is in it, and after it, was changed without a lease. */
+/* What is in s, and after it, was changed without a lease: the server refused it for good, or would. */
 static void
-lose_from(struct engine *e, struct commit_state *s)
+lose_from(struct engine *e, struct commit_state *s, bool refused)
 {
 	if (s != NULL) {
 		journal_lost(e, s->commit->sequence);
 		txn_thaw(e, s);
-		e->sequence++;		/* its sequence is consumed, those after it are not */
+		if (refused)
+			e->sequence++;	/* its sequence is consumed, those after it are not */
 	}
 	txn_lose_running(e);
 	if (e->inflight_count == 0)
@@ -733,7 +736,17 @@ lose_from(struct engine *e, struct commit_state *s)
 void
 txn_lose_all(struct engine *e)
 {
-	lose_from(e, TAILQ_FIRST(&e->inflight));
+	lose_from(e, TAILQ_FIRST(&e->inflight), true);
+}
+
+void
+txn_doom(struct engine *e, const struct object *o)
+{
+	struct commit_state *s;
+
+	TAILQ_FOREACH(s, &e->inflight, link)
+		for (uint32_t i = 0; i < s->commit->bases_count; i++)
+			s->doomed |= s->commit->bases[i].oid == o->oid;
 }
 
 void
@@ -763,7 +776,7 @@ txn_committed(struct engine *e, const struct msg_committed *m)
 		supply_missing(e, s, m);
 		break;
 	case STATUS_REJECTED:
-		lose_from(e, s);
+		lose_from(e, s, true);
 		break;
 	case STATUS_NOSPC:
 		txn_postpone(e, s, -ENOSPC);
@@ -793,5 +806,13 @@ txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome)
 		/* What those before it made is not known; that it was this session will do. */
 		acknowledge(e, s, s->commit->sequence == sequence ? outcome : 0);
 	}
+	/*
+	 * The server refused it, and forgot that when it crashed; leases that we have again since would let it through.  But
+	 * what was lost with them has been shown as lost.
+	 */
+	while (s != NULL && !s->doomed)
+		s = TAILQ_NEXT(s, link);
+	if (s != NULL)
+		lose_from(e, s, false);
 	commit_send_all(e);
 }
