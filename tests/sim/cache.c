@@ -27,6 +27,7 @@ struct node {
 	uint64_t	 attr_done;		/* when the answer they came with was made */
 	uint32_t	 mode;
 	uint64_t	 size;			/* i_size */
+	bool		 sized;			/* the answer that made it has said so (fuse_init_inode()), if nothing else */
 	uint8_t		**pages;		/* NULL where none is cached */
 	size_t		 pages_count;
 };
@@ -187,6 +188,9 @@ attr_take(struct kernel *k, uint64_t ino, struct call *c, bool always)
 	 */
 	if (n == NULL || !c->has_attr)
 		return;
+	if (!n->sized)
+		n->size = S_ISREG(c->got.mode) ? c->got.size : 0;
+	n->sized = true;
 	if ((!always && n->version > c->attr_version) || n->attr_done > c->done) {
 		c->attr_unseen = c->type == OP_LOOKUP;	/* a GETATTR's go to its caller all the same */
 		return;
