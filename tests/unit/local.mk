@@ -430,3 +430,10 @@ TESTS += tests/unit/test_client_full
 tests_unit_test_client_full_SOURCES = tests/unit/test_client_full.c \
 	tests/unit/client_world.c tests/unit/client_world.h
 tests_unit_test_client_full_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+
+check_PROGRAMS += tests/unit/test_client_cells
+TESTS += tests/unit/test_client_cells
+tests_unit_test_client_cells_SOURCES = tests/unit/test_client_cells.c tests/unit/wrap_alloc.h \
+	tests/unit/client_world.c tests/unit/client_world.h
+tests_unit_test_client_cells_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
+tests_unit_test_client_cells_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=arena_alloc

@@ -21,15 +21,17 @@ static uint64_t now_ms, version, last_read_id;
 static unsigned reads, releases;
 static struct msg_read last_read;
 static struct msg_want last_wants[16];
-static bool renaming;
+static bool renaming, alike, untold;	/* untold: nobody says what a caller is about */
 
-/* Of x to y. */
+/* Of x to y; of x to x if they are alike. */
 static enum rename_part
 renames(void *context, uint32_t caller, struct bytes name)
 {
 	(void)context;
 	if (!renaming || caller != CALLER || name.len != 1)
 		return RENAME_NEITHER;
+	if (alike)
+		return name.data[0] == 'x' ? RENAME_EITHER : RENAME_NEITHER;
 	return name.data[0] == 'x' ? RENAME_OLD : name.data[0] == 'y' ? RENAME_NEW : RENAME_NEITHER;
 }
 
@@ -139,7 +141,7 @@ static uint64_t a, b, x, y;
 static void
 setup(void)
 {
-	struct engine_config config = { .renames = renames };
+	struct engine_config config = { .renames = untold ? NULL : renames };
 	struct msg_attached m = { .session = 1, .credit = CREDIT_MAX, .boot = 1, .term_ms = TERM_MS, .first_oid = 1000,
 	    .oid_count = 60000, .sessions = 2 };
 	struct op op;
@@ -290,6 +292,48 @@ test_others(void)
 }
 
 static void
+test_untold(void)
+{
+	untold = true;
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	ok(look_up(b, "y") == 0, "where nobody says who is in rename(2) nothing is begun anew");
+	engine_free(engine);
+	untold = false;
+}
+
+/* Both names are x: which of them is looked up only the look-up before can tell, and of one that was begun anew there is none. */
+static void
+test_alike(void)
+{
+	setup();
+	alike = true;
+	make(OP_MKNOD, b, "x");
+	look_up(a, "x");
+	recall(a, 5);
+	ok(look_up(b, "x") == -ESTALE, "a name like the first one is the second");
+	pass(20000);
+	ok(look_up(b, "x") == 0, "and long after the call was begun anew, a first one");
+	engine_free(engine);
+	alike = false;
+}
+
+/* Begun anew, in a directory that is not known. */
+static void
+test_unknown(void)
+{
+	enum { UNKNOWN = 900000 };
+
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	ok(look_up(b, "y") == -ESTALE && look_up(UNKNOWN, "x") == 1 && wants(UNKNOWN) && wants(b),
+	    "a directory that is not known is asked for, with that of the new name");
+	engine_free(engine);
+}
+
+static void
 test_kept(void)
 {
 	struct op op;
@@ -320,6 +364,9 @@ main(void)
 	test_held();
 	test_gone();
 	test_others();
+	test_untold();
+	test_alike();
+	test_unknown();
 	test_kept();
 	volume_keys_free(keys);
 	return tap_done();

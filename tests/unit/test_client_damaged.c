@@ -139,7 +139,7 @@ test_no_record(void)
 	world_teardown();
 }
 
-/* FAR comes to have a record of a kind that this client does not know, behind its regions. */
+/* FAR has a record of a kind that this client does not know, behind its regions: told before what else it has, which would be all. */
 static void
 give_unknown_kind(void)
 {
@@ -156,8 +156,8 @@ test_unknown_kind(void)
 	bool range = false, patch = false;
 
 	begin(1, 1000, 0);
-	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
 	give_unknown_kind();
+	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
 	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 0 }) == 0, "is emptied that has a record of an unknown kind");
 	world_pass(10000);
 	for (unsigned i = 0; i < w.commit_count; i++) {
@@ -176,8 +176,8 @@ test_kept(void)
 	struct op op;
 
 	begin(3, 3 * REGION_SIZE, 0);
-	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
 	give_unknown_kind();
+	ok(does((struct op){ .type = OP_GETATTR }) == 0, "a file");
 	ok(does((struct op){ .type = OP_SETATTR, .set = SET_SIZE, .attr.size = 2 * REGION_SIZE }) == 0 &&
 	    does((struct op){ .type = OP_FALLOCATE, .offset = REGION_SIZE, .size = 1000, .flags = PUNCH }) == 0, "is cut and punched");
 	op = serve((struct op){ .type = OP_KEEP, .round = 1 });
@@ -196,8 +196,8 @@ test_small(void)
 	bool region = false, record = false;
 
 	begin(0, 0, 0);
-	ok(does((struct op){ .type = OP_GETATTR }) == 0, "an empty file");
 	give_unknown_kind();
+	ok(does((struct op){ .type = OP_GETATTR }) == 0, "an empty file");
 	ok(does((struct op){ .type = OP_WRITE, .data = world_text("new") }) == 0, "is written to that has a record of an unknown kind");
 	world_pass(10000);
 	for (unsigned i = 0; i < w.commit_count; i++) {

@@ -9,7 +9,10 @@
 
 #include "tests/tap.h"
 
-enum { WAITS = 1024 };		/* server/wait.c: reads of one session that wait */
+enum {
+	WAITS	= 1024,			/* server/wait.c: reads of one session that wait */
+	WORK	= 1 << 20,		/* server/commit.c: records looked at for the sake of a commit's ranges */
+};
 
 static struct world w;
 static struct client a, b;
@@ -114,6 +117,53 @@ test_range(void)
 	ok(m != NULL && m->granted.answers.count == 1, "whoever has room for more than there may be gets it all");
 	ok(world_check(&w), "and all is well");
 	world_done(&w);
+}
+
+/* Ranges over so many stored attributes of the root, one after the other in one commit; its status. */
+static enum status
+cut_again(unsigned stored, unsigned times)
+{
+	static uint8_t subkeys[1024][TOKEN_SIZE];
+	static struct msg_change changes[1025];
+	struct msg_base base = { .oid = OID_ROOT, .version = 1 };
+	const struct msg_committed *done;
+	enum status status;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
+	changes[0] = change_attr(OID_ROOT);
+	for (unsigned i = 0; i < stored; i++) {
+		subkeys[i][0] = i >> 8;
+		subkeys[i][1] = i;
+		changes[1 + i] = (struct msg_change){ .op = CHANGE_PUT, .oid = OID_ROOT, .kind = KIND_XATTR,
+		    .subkey = { subkeys[i], TOKEN_SIZE }, .value = { (const uint8_t *)"value", 5 } };
+	}
+	done = client_commit(&a, NULL, 0, changes, 1 + stored);
+	if (done == NULL || done->status != STATUS_OK)
+		return STATUS_COUNT;
+	for (unsigned i = 0; i < times; i++)
+		changes[i] = change_cut(OID_ROOT, KIND_XATTR);
+	done = client_commit(&a, &base, 1, changes, times);
+	status = done == NULL ? STATUS_COUNT : done->status;
+	if (!world_check(&w) || client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->version != (status == STATUS_OK ? 2 : 1))
+		status = STATUS_COUNT;
+	world_done(&w);
+	return status;
+}
+
+/*
+ * The first range looks at what is stored, each after it at that twice: at what is touched already, and at what is
+ * stored.  1,024 of these are WORK exactly before the last range looks at the first that is stored; with 1,023 that
+ * range looks at one that is touched when it becomes too much.
+ */
+static void
+test_work(void)
+{
+	ok(cut_again(1024, WORK / 2 / 1024) == STATUS_OK, "ranges over what is stored, up to a limit");
+	ok(cut_again(1024, WORK / 2 / 1024 + 1) == STATUS_INVALID, "and no more of them: nothing has changed");
+	ok(cut_again(1023, WORK / 2 / 1024 + 1) == STATUS_OK && cut_again(1023, WORK / 2 / 1024 + 2) == STATUS_INVALID,
+	    "what the commit itself has touched counts as well");
 }
 
 static void
@@ -221,6 +271,7 @@ main(void)
 {
 	test_forms();
 	test_range();
+	test_work();
 	test_alike();
 	test_sessions();
 	test_much();
