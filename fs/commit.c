@@ -49,6 +49,31 @@ commit_send_all(struct engine *e)
 }
 
 void
+commit_doom(struct engine *e, const struct object *o)
+{
+	struct commit_state *s;
+
+	TAILQ_FOREACH(s, &e->inflight, link)
+		for (uint32_t i = 0; i < s->commit->bases_count; i++)
+			s->doomed |= s->commit->bases[i].oid == o->oid;
+}
+
+/*
+ * The server refused it, and may have forgotten that when it crashed; leases that we have again since would let it through.
+ * But what was lost has been shown as lost.
+ */
+struct commit_state *
+commit_doomed(struct engine *e)
+{
+	struct commit_state *s;
+
+	TAILQ_FOREACH(s, &e->inflight, link)
+		if (s->doomed)
+			break;
+	return s;
+}
+
+void
 commit_put(struct commit *c)
 {
 	if (c != NULL && --c->refs == 0) {

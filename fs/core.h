@@ -567,7 +567,6 @@ void		 txn_postpone(struct engine *e, struct commit_state *s, int error);
 void		 txn_refreeze(struct engine *e);
 void		 txn_keep(struct engine *e, struct flush_state *f);	/* until a commit that names it is acknowledged */
 void		 txn_lose_all(struct engine *e);
-void		 txn_doom(struct engine *e, const struct object *o);	/* commits under way that change it */
 void		 txn_lose_running(struct engine *e);	/* all that is in no commit yet */
 void		 txn_clean(struct engine *e, struct object *o);		/* drops o's changes */
 void		 txn_count(struct engine *e, struct object *o);	/* after a change of the lists it is on */
@@ -575,6 +574,8 @@ void		 txn_count(struct engine *e, struct object *o);	/* after a change of the l
 struct commit	*commit_new(struct engine *e, size_t changes, size_t objects);
 void		 commit_send(struct engine *e, struct commit *c);
 void		 commit_send_all(struct engine *e);	/* those under way, again and in order */
+void		 commit_doom(struct engine *e, const struct object *o);	/* o was lost: those that change it */
+struct commit_state *commit_doomed(struct engine *e);			/* the first, or NULL */
 bool		 txn_pending(const struct engine *e, const struct object *o);
 bool		 txn_all_sent(const struct engine *e);
 /* A new content's record waits until all of it can come (R4). */

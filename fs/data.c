@@ -339,6 +339,17 @@ data_reorder(struct engine *e, struct object *o)
 }
 
 int
+content_put_inline(struct engine *e, struct object *o, struct bytes content)
+{
+	uint8_t value[VALUE_MAX];
+	ssize_t len = inline_encode(content, value, sizeof value);
+
+	if (len < 0)
+		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
+	return txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0);
+}
+
+int
 data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 {
 	struct bytes content;

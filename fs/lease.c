@@ -639,7 +639,7 @@ void
 lease_lost(struct engine *e, struct object *o)
 {
 	if (o->inflight > 0)
-		txn_doom(e, o);
+		commit_doom(e, o);
 	if (unsaved(o)) {
 		if (!redo_strand(e, o)) {
 			o->error = -EIO;

@@ -424,17 +424,6 @@ must_wait(const struct engine *e, const struct object *o)
 	return txn_full(e) && !o->ordered;
 }
 
-int
-content_put_inline(struct engine *e, struct object *o, struct bytes content)
-{
-	uint8_t value[VALUE_MAX];
-	ssize_t len = inline_encode(content, value, sizeof value);
-
-	if (len < 0)
-		return len;	/* it cannot be: a file with such content is not larger than INLINE_MAX */
-	return txn_put(e, o, KIND_INLINE, NULL, 0, (struct bytes){ value, len }, 0, NULL, 0);
-}
-
 static int
 flush_inline(struct engine *e, struct object *o, struct span *s)
 {

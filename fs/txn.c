@@ -15,12 +15,11 @@
  * 4. The data of every block a commit names is kept until it is acknowledged.
  * 5. The server consumes sequences in order: the first unacknowledged commit
  *    is the one the next answer is about.
- * 6. A commit under way of which an object was lost is refused, or not sent
- *    again: what was shown as lost does not come back.
+ * 6. A commit of which an object was lost is refused, or not sent again.
  */
-#include <assert.h>
-
 #include "fs/core.h"
+
+#include <assert.h>
 
 enum {
 	INFLIGHT_MAX	= 8,
@@ -722,8 +721,7 @@ lose_from(struct engine *e, struct commit_state *s, bool refused)
 	if (s != NULL) {
 		journal_lost(e, s->commit->sequence);
 		txn_thaw(e, s);
-		if (refused)
-			e->sequence++;	/* its sequence is consumed, those after it are not */
+		e->sequence += refused;	/* its sequence is consumed then, those after it are not */
 	}
 	txn_lose_running(e);
 	if (e->inflight_count == 0)
@@ -737,16 +735,6 @@ void
 txn_lose_all(struct engine *e)
 {
 	lose_from(e, TAILQ_FIRST(&e->inflight), true);
-}
-
-void
-txn_doom(struct engine *e, const struct object *o)
-{
-	struct commit_state *s;
-
-	TAILQ_FOREACH(s, &e->inflight, link)
-		for (uint32_t i = 0; i < s->commit->bases_count; i++)
-			s->doomed |= s->commit->bases[i].oid == o->oid;
 }
 
 void
@@ -806,13 +794,7 @@ txn_resume(struct engine *e, uint64_t sequence, bool rejected, uint64_t outcome)
 		/* What those before it made is not known; that it was this session will do. */
 		acknowledge(e, s, s->commit->sequence == sequence ? outcome : 0);
 	}
-	/*
-	 * The server refused it, and forgot that when it crashed; leases that we have again since would let it through.  But
-	 * what was lost with them has been shown as lost.
-	 */
-	while (s != NULL && !s->doomed)
-		s = TAILQ_NEXT(s, link);
-	if (s != NULL)
+	if ((s = commit_doomed(e)) != NULL)
 		lose_from(e, s, false);
 	commit_send_all(e);
 }

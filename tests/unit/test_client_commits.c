@@ -282,6 +282,33 @@ test_second_refused(enum status status, bool by_attach)
 	end();
 }
 
+/* It was refused, and the server forgot that; what had been shown as lost does not come back. */
+static void
+test_doomed(void)
+{
+	struct op one = begins(OP_FSYNCDIR, OID_ROOT, 0);
+	struct msg_lease lost = { .oid = OID_ROOT };
+	uint64_t h, sequence;
+
+	begin(0);
+	world_create("b", &h);
+	world_submit(&one);
+	ok(w.commit_count == 1, "a commit is on its way");
+	sequence = w.commits[0]->sequence;
+	engine_detached(w.engine);
+	world_attach(false, sequence - 1, false);
+	ok(w.commit_count > 0 && w.commits[w.commit_count - 1]->sequence == sequence, "it is sent again on the next connection");
+	world_hear((struct message){ .type = MSG_reclaimed, .reclaimed.lost = { &lost, 1 } });
+	world_forget();
+	w.commit_count = 0;
+	engine_detached(w.engine);
+	world_attach(false, sequence - 1, false);
+	world_hear((struct message){ .type = MSG_reclaimed });
+	ok(w.commit_count == 0 && one.error == -EIO, "but not on the one after that: what it changes was lost");
+	world_replied(&one);
+	end();
+}
+
 /* A commit that cut a file comes back when more of it is cut, or less. */
 static void
 test_cut_again(unsigned first, unsigned second, bool rewritten)
@@ -402,6 +429,7 @@ main(void)
 	test_second_refused(STATUS_NOSPC, false);
 	test_second_refused(STATUS_REJECTED, false);
 	test_second_refused(STATUS_REJECTED, true);
+	test_doomed();
 	test_cut_again(3, 1, false);
 	test_cut_again(1, 2, true);
 	test_freed_directory();
