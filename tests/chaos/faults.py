@@ -327,9 +327,14 @@ class ClientFaults(Faults):
             if time.monotonic() > deadline or self.round.broken.is_set():
                 raise RuntimeError("it cannot be mounted any more")
             time.sleep(0.3)
-        self.good_until = time.monotonic()
-        if floats:
-            self.round.floats.append((self.number, self.since, self.good_until))
+        status = self.client.status()
+        if status is None or status["journal"] == "stranded":
+            # The server was full: it is mounted all the same, and look() hears when that has been done.
+            self.lapsed, self.good_until = True, self.since
+        else:
+            self.good_until = time.monotonic()
+            if floats:
+                self.round.floats.append((self.number, self.since, self.good_until))
         self.board.turn(self.number)
 
     def _killed(self, kind, seconds, again=0, with_server=False):
