@@ -624,6 +624,13 @@ fate_heed(struct mount *m)
 		absence_over(m);
 }
 
+/* Is everything explained, and nothing void that was promised to stay? */
+static bool
+holds(struct judge *j, struct mount *m, uint64_t step, char *why, size_t size)
+{
+	return fate_try_boundary(j, m, step, why, size) && promises_kept(j, m, why, size);
+}
+
 /* The last commit that was applied, or a boundary within the event that froze it: which one explains everything? */
 static bool
 find_boundary(struct judge *j, struct mount *m, char *why, size_t size)
@@ -632,7 +639,7 @@ find_boundary(struct judge *j, struct mount *m, char *why, size_t size)
 	const struct applied *last = l->applied_count == 0 ? NULL : &l->applied[l->applied_count - 1];
 	uint64_t step = last == NULL ? 0 : last->step;
 	char again[1024] = "";
-	bool good = fate_try_boundary(j, m, step, why, size);
+	bool good = holds(j, m, step, why, size);
 
 	l->bound = l->bound_of = step;
 	for (size_t i = 0; !good && last != NULL && i < j->calls_count; i++) {
@@ -643,7 +650,7 @@ find_boundary(struct judge *j, struct mount *m, char *why, size_t size)
 			continue;
 		/* Just before, and with, each call of the event that froze the commit. */
 		for (uint64_t at_step = effect - 1; !good && at_step <= effect; at_step++)
-			if ((good = fate_try_boundary(j, m, at_step, again, sizeof again)))
+			if ((good = holds(j, m, at_step, again, sizeof again)))
 				l->bound = at_step;
 	}
 	return good;
@@ -668,7 +675,7 @@ decide(struct judge *j, struct mount *m)
 	    (absence_died_back(j, m, true) && find_boundary(j, m, why, sizeof why));
 	if (l->absent && l->left_bound == UINT64_MAX)
 		l->left_bound = l->bound;
-	if (!good || !promises_kept(j, m, why, sizeof why)) {
+	if (!good) {
 		fate_try_boundary(j, m, l->bound_of, again, sizeof again);
 		sim_fail(j->sim, "after the %s of client %u with %zu commits applied: %s", l->dead ? "death" : "absence",
 		    m->client->index, l->applied_count, why);
