@@ -165,6 +165,9 @@ ask(struct pump *p)
 	r = libssh2_channel_setenv(p->ssh->channel, "NUAGE_ALIVE", "");
 	p->stuck = is_partial(p, r) ? STUCK_ASK : STUCK_NOT;
 	p->asking = r == LIBSSH2_ERROR_EAGAIN;
+	/* A quick answer has been read before anybody could have waited for it. */
+	if (r == 0 || r == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED)
+		p->heard_ms = now_ms();
 }
 
 /* How long nothing is to be done if nothing comes. */

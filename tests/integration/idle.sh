@@ -73,6 +73,8 @@ if [ -z "$sshd_program" ]; then
 	skip "over SSH" "no sshd"
 	tap_done
 fi
+# On one processor sshd has answered before the mount, which has asked it, goes on.
+taskset -pc "$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')" $$ >/dev/null
 start_sshd
 new_client bob
 must mount_ssh bob "$ssh_store" --create
@@ -85,6 +87,12 @@ over_ssh() {
 	# shellcheck disable=SC2086
 	sleeps 12 "${client_pids[bob]}" "$(remote_nuaged)" $far $(pgrep -P "$(sshd_children | paste -sd,)") $(sshd_children)
 }
+two_logins() { [ "$(sshd_children | wc -l)" = 2 ]; }
+must wait_for 10 two_logins
+logins=$(sshd_children)
+settle=14	# so that what is silent for too long is given up within this
 check_here "a mount over SSH, its server and all between" over_ssh
 said
+same_logins() { [ "$(sshd_children)" = "$logins" ] || { echo "$logins; now" $(sshd_children); return 1; }; }
+check_here "which stay connected" same_logins
 tap_done
