@@ -57,6 +57,7 @@ struct pump {
 	bool		 closing, over;
 	bool		 asking;	/* and the answer has not come */
 	uint64_t	 heard_ms, asked_ms, closing_ms;
+	uint64_t	 waited_ms;	/* until when it last did */
 
 	uint64_t	 look_ms, core_ms;	/* of the last look: the clock, and this thread's */
 	uint64_t	 moved;			/* bytes since then */
@@ -203,6 +204,9 @@ wait(struct pump *p)
 		f[0].fd = -1;	/* that it has ended is heard when there is room */
 	if (!duct_rest(p->ssh->duct, len == 0 && !p->closing, full && !p->closing))
 		return;
+	/* With its hands full it has not listened. */
+	if (now_ms() - p->waited_ms > ASK_MS)
+		p->heard_ms = now_ms();
 	if (poll(f, 2, rest_ms(p)) < 0)
 		f[0].revents = 0;
 	duct_rested(p->ssh->duct);
@@ -213,7 +217,8 @@ wait(struct pump *p)
 		p->asked_ms = now_ms();
 		p->asking = true;
 	}
-	if (now_ms() - p->heard_ms > SILENCE_MS)
+	p->waited_ms = now_ms();
+	if (p->waited_ms - p->heard_ms > SILENCE_MS)
 		p->over = true;
 }
 
