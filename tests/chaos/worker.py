@@ -199,9 +199,14 @@ def sync_path(path):
 def _store(path, data, offset):
     fd = os.open(path, os.O_RDWR)
     first = offset // mmap.PAGESIZE * mmap.PAGESIZE
-    with mmap.mmap(fd, offset - first + len(data), offset=first) as pages:
-        pages[offset - first:] = data
-        pages.flush()
+    try:
+        with mmap.mmap(fd, offset - first + len(data), offset=first) as pages:
+            pages[offset - first:] = data
+            pages.flush()
+    except OSError:
+        # Linux goes on showing pages that could not be written, until it lets go of them.
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        raise
     os.close(fd)
 
 
