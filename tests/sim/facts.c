@@ -2,7 +2,7 @@
  * facts.c - what the history says of each inode: who changed it last, and
  * which contents it had since it was last certain.
  */
-#include "tests/sim/facts.h"
+#include "tests/sim/fate_room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -242,6 +242,27 @@ facts_free(struct facts *f)
 	model_free(f->now);
 }
 
+/* Applies it; what it is a change of, or shows, is only followed when asked for. */
+static bool
+take_call(struct facts *f, const struct call *c, bool followed, char *why, size_t size)
+{
+	bool fits;
+
+	if (followed)
+		follow(f, c, false);
+	fits = c->voided || model_apply(f->model, c, why, size);
+	if (!fits) {
+		char text[400];
+		size_t at = strlen(why);
+
+		call_text(c, text, sizeof text);
+		snprintf(why + at, size - at, ": %s", text);
+	}
+	if (followed)
+		follow(f, c, true);
+	return fits;
+}
+
 bool
 facts_gather(struct judge *j, struct facts *f, char *why, size_t size)
 {
@@ -254,16 +275,7 @@ facts_gather(struct judge *j, struct facts *f, char *why, size_t size)
 
 		switch (l->kind) {
 		case LETTER_CALL:
-			follow(f, l->call, false);
-			if (!l->call->voided && !model_apply(f->model, l->call, why, size)) {
-				char text[400];
-				size_t at = strlen(why);
-
-				call_text(l->call, text, sizeof text);
-				snprintf(why + at, size - at, ": %s", text);
-				fits = false;
-			}
-			follow(f, l->call, true);
+			fits = take_call(f, l->call, true, why, size);
 			break;
 		case LETTER_DEATH: case LETTER_ABSENCE:
 			if (l->kind == LETTER_DEATH)
@@ -285,4 +297,45 @@ facts_gather(struct judge *j, struct facts *f, char *why, size_t size)
 	if (at_death != NULL && f->dead->state == MOUNT_GONE)
 		model_close_all(at_death, f->dead->client->index);	/* it may have died while it was absent */
 	return fits && at_death != NULL;
+}
+
+/* Who is shown some of a file that nobody has open and nobody can name does not make the rest of it certain. */
+static bool
+looks_at_orphan(const struct facts *f, const struct call *c, uint64_t ino)
+{
+	return c->ino == ino && !fate_changes_something(c) && model_is_orphan(model_find(f->model, ino));
+}
+
+static bool
+follow_all(struct judge *j, uint64_t ino, struct facts *f)
+{
+	char why[1024] = "";
+
+	f->model = model_copy(j->base);
+	for (size_t i = 0; i < j->verified; i++) {
+		const struct letter *l = &j->letters[i];
+
+		if (l->kind == LETTER_CALL && !take_call(f, l->call, !looks_at_orphan(f, l->call, ino), why, sizeof why))
+			return false;
+		if (l->kind == LETTER_DEATH)
+			model_close_all(f->model, l->mount->client->index);
+		if (l->kind != LETTER_ADOPT)
+			continue;
+		model_adopt(f->model, l->as);
+		if (l->as->ino == ino)
+			drop_versions(fact_of(f, ino));
+	}
+	return true;
+}
+
+struct fact *
+facts_of(struct judge *j, uint64_t ino, struct facts *f)
+{
+	const struct mount *changer;
+
+	*f = (struct facts){ 0 };
+	changer = follow_all(j, ino, f) ? fact_of(f, ino)->changer : NULL;
+	facts_free(f);
+	*f = (struct facts){ .dead = (struct mount *)(uintptr_t)changer };
+	return changer != NULL && follow_all(j, ino, f) ? fact_of(f, ino) : NULL;
 }

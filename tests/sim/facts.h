@@ -1,5 +1,5 @@
 /*
- * facts.h - what becomes of inodes when a mount dies: for fate.c alone.
+ * facts.h - what becomes of inodes when a mount dies: for fate.c, and orphan.c.
  *
  * What the store says of an inode counts only while the dead mount was the
  * last to change it: then nobody else can have anything unsaved of it.
@@ -24,7 +24,7 @@ struct fact {
 };
 
 struct facts {
-	struct mount	*dead;
+	struct mount	*dead;			/* whose unsaved work is looked at */
 	bool		 over;			/* its death has been passed */
 	struct fact	*at;
 	size_t		 count, size;
@@ -33,6 +33,11 @@ struct facts {
 
 /* Walks the history; f->model is left at the death.  False when what others saw does not fit any more. */
 bool	facts_gather(struct judge *j, struct facts *f, char *why, size_t size);
+/*
+ * orphan.c: the states that an inode had since its content was last certain, of the mount that touched it last, which is
+ * f->dead, dead or not.  NULL when there is none, or the history does not fit.
+ */
+struct fact *facts_of(struct judge *j, uint64_t ino, struct facts *f);
 bool	facts_changes_content(const struct call *c);
 void	facts_free(struct facts *f);
 
@@ -43,6 +48,9 @@ void	facts_free(struct facts *f);
  */
 bool	remains_judge(const struct image *image, const struct mount *m, struct fact *f, const struct inode *i,
 	    struct inode **ret, char *why, size_t size);
+/* The same of an orphan: can it have a size in [least, most]; can it hold these bytes, and zeros where it was cut off? */
+bool	remains_size(const struct mount *m, const struct fact *f, uint64_t least, uint64_t most);
+bool	remains_piece(const struct fact *f, uint64_t offset, const uint8_t *data, size_t len);
 /* Of what was adopted, content or times: does the store have others by now? */
 bool	remains_differ(const struct image *image, const struct inode *as);
 

@@ -29,6 +29,7 @@ tests_sim_nuage_sim_SOURCES = \
 	tests/sim/model.c tests/sim/model.h \
 	tests/sim/mount.c \
 	tests/sim/net.c tests/sim/net.h \
+	tests/sim/orphan.c tests/sim/orphan.h \
 	tests/sim/pair.c \
 	tests/sim/posix.c \
 	tests/sim/proc.h \

@@ -60,6 +60,16 @@ model_find(const struct model *m, uint64_t ino)
 	return at < m->count && m->inodes[at]->ino == ino ? m->inodes[at] : NULL;
 }
 
+bool
+model_is_orphan(const struct inode *i)
+{
+	bool open = false;
+
+	for (unsigned c = 0; i != NULL && c < CLIENTS_MAX; c++)
+		open |= i->opens[c] > 0;
+	return i != NULL && i->nlink == 0 && !open;
+}
+
 /* The inode, fit to be changed. */
 struct inode *
 model_own(struct model *m, uint64_t ino)

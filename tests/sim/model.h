@@ -51,6 +51,9 @@ void		 model_free(struct model *m);
 /* NULL when there never was one.  Read only. */
 const struct inode *model_find(const struct model *m, uint64_t ino);
 
+/* Its last name is gone, and nobody has it open. */
+bool		 model_is_orphan(const struct inode *i);
+
 /* The inode, which is there, fit to be changed; a new one. */
 struct inode	*model_own(struct model *m, uint64_t ino);
 struct inode	*model_add(struct model *m, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid);

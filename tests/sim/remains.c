@@ -83,6 +83,19 @@ run_at(const struct inode *i, uint64_t at)
 	return NULL;
 }
 
+/* The latest version with these bytes there, or NULL.  Nothing stood behind the end of a version, not even zeros. */
+static const struct inode *
+version_with(const struct fact *f, uint64_t from, const uint8_t *data, size_t len)
+{
+	for (size_t v = f->versions_count; v-- > 0; ) {
+		const struct inode *i = f->versions[v].inode;
+
+		if (i->size > from && runs_compare(i, from, data, len) == len)
+			return i;
+	}
+	return NULL;
+}
+
 /* Every byte must be from some version; `as` becomes what is there. */
 static bool
 take_content(const struct fact *f, const uint8_t *content, uint64_t size, struct inode *as, char *why, size_t why_size)
@@ -95,22 +108,55 @@ take_content(const struct fact *f, const uint8_t *content, uint64_t size, struct
 	as->size = size;
 	for (size_t e = 0; e + 1 < count && good; e++) {
 		uint64_t from = edges[e], to = edges[e + 1];
-		size_t v = f->versions_count;
+		const struct inode *i;
 
 		if (from == to)
 			continue;
-		/* Nothing stood behind the end of a version, not even zeros. */
-		while (v-- > 0 && (f->versions[v].inode->size <= from ||
-		    runs_compare(f->versions[v].inode, from, content + from, to - from) < to - from))
-			continue;
-		if ((good = v != SIZE_MAX)) {
-			const struct run *r = run_at(f->versions[v].inode, from);
+		if ((good = (i = version_with(f, from, content + from, to - from)) != NULL)) {
+			const struct run *r = run_at(i, from);
 
 			if (r != NULL)
 				runs_write(as, (struct run){ from, to - from, r->origin + (from - r->start), r->tag });
 		} else
 			snprintf(why, why_size, "bytes %" PRIu64 "..%" PRIu64 " of the %" PRIu64 " of %" PRIu64 " were never there (%s)",
 			    from, to, size, f->ino, content[from] == 0 ? "zeros, it seems" : "others");
+	}
+	free(edges);
+	return good;
+}
+
+/* It had something at `at`, and was cut off before it; what came there later need not have stayed. */
+static bool
+cut_off(const struct fact *f, uint64_t at)
+{
+	bool had = false;
+
+	for (size_t v = 0; v < f->versions_count; v++)
+		if (f->versions[v].inode->size > at)
+			had = true;
+		else if (had)
+			return true;
+	return false;
+}
+
+static bool
+zeros(const uint8_t *data, size_t len)
+{
+	return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
+}
+
+bool
+remains_piece(const struct fact *f, uint64_t offset, const uint8_t *data, size_t len)
+{
+	uint64_t *edges;
+	size_t count = edges_of(f, offset + len, &edges);
+	bool good = true;
+
+	for (size_t e = 0; e + 1 < count && good; e++) {
+		uint64_t from = edges[e] > offset ? edges[e] : offset, to = edges[e + 1];
+		const uint8_t *at = data + (from - offset);
+
+		good = from >= to || version_with(f, from, at, to - from) != NULL || (cut_off(f, from) && zeros(at, to - from));
 	}
 	free(edges);
 	return good;
@@ -156,8 +202,8 @@ passing(const struct mount *m, const struct fact *f, size_t v)
 	    !fate_froze(m, f->versions[v].step, next) && !synced(m, f->ino, f->versions[v].step, next);
 }
 
-static bool
-size_possible(const struct mount *m, const struct fact *f, uint64_t size)
+bool
+remains_size(const struct mount *m, const struct fact *f, uint64_t least, uint64_t most)
 {
 	uint64_t low = UINT64_MAX, high = 0;
 
@@ -167,7 +213,7 @@ size_possible(const struct mount *m, const struct fact *f, uint64_t size)
 		low = f->versions[v].inode->size < low ? f->versions[v].inode->size : low;
 		high = f->versions[v].inode->size > high ? f->versions[v].inode->size : high;
 	}
-	return size >= low && size <= high;
+	return most >= low && least <= high;
 }
 
 bool
@@ -207,7 +253,7 @@ remains_judge(const struct image *image, const struct mount *m, struct fact *f, 
 	as = duplicate(i);
 	as->mtime = (struct when){ ns_of(o->attr.mtime), ns_of(o->attr.mtime) };
 	as->ctime = (struct when){ ns_of(o->attr.ctime), ns_of(o->attr.ctime) };
-	if (!(good = size_possible(m, f, o->attr.size)))
+	if (!(good = remains_size(m, f, o->attr.size, o->attr.size)))
 		snprintf(why, size, "%" PRIu64 " has size %" PRIu64 ", but it had %zu others, %" PRIu64 " to %" PRIu64, i->ino,
 		    o->attr.size, f->versions_count, f->versions[0].inode->size,
 		    f->versions[f->versions_count - 1].inode->size);
