@@ -127,8 +127,11 @@ closes(const struct letter *l, const struct mount *m, const struct letter *held,
 	return open > 0;
 }
 
-/* Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7). */
-static void
+/*
+ * Others may have looked, and changed nothing: what it had not brought yet came only when it was back (R7).  Returns the
+ * place behind that.
+ */
+static size_t
 hold_over(struct judge *j, const struct mount *m)
 {
 	struct letter *held = sim_alloc((j->count + 1) * sizeof *held);
@@ -149,6 +152,7 @@ hold_over(struct judge *j, const struct mount *m)
 	memmove(j->letters + at + count, j->letters + at, (kept - at) * sizeof *held);
 	memcpy(j->letters + at, held, count * sizeof *held);
 	free(held);
+	return at + count;
 }
 
 /*
@@ -269,19 +273,60 @@ leaving_verified(const struct judge *j, const struct mount *m)
 	return true;
 }
 
+/* What was found at the leaving, and not by an attempt to explain the return, was so until then. */
+static void
+note_found(struct judge *j, const struct mount *m)
+{
+	for (size_t i = 0; i < j->count; i++)
+		if (j->letters[i].kind == LETTER_ADOPT && j->letters[i].mount == m)
+			j->letters[i].found = true;
+}
+
+/*
+ * What came when it was back, behind what others saw, did not bring all of its content either (R4), and that may be given up:
+ * the store is held against it as if the mount had left at the letter `at`, behind that.
+ */
+static void
+leave_at(struct judge *j, struct mount *m, size_t at)
+{
+	struct letter anew = { .kind = LETTER_ABSENCE, .mount = m, .step = m->ledger->back_step };
+	size_t count = 0, verified = j->verified, place = at;
+
+	for (size_t i = 0; i < j->count; i++) {
+		struct letter *l = &j->letters[i];
+
+		if (l->kind == LETTER_ADOPT && l->mount == m && !l->over && !l->found) {
+			fate_free_inode(l->as);
+			verified -= i < j->verified;
+			place -= i < at;
+			continue;
+		}
+		l->over |= l->kind != LETTER_CALL && l->mount == m;
+		j->letters[count++] = *l;
+	}
+	j->count = count;
+	judge_append(j, anew);
+	memmove(j->letters + place + 1, j->letters + place, (j->count - place - 1) * sizeof *j->letters);
+	j->letters[place] = anew;
+	j->verified = verified + (verified >= place);
+}
+
 /* What it gave up is void, and of content the store has what it may; the rest comes as in absence_try_all_again(). */
 static void
-give_up(struct judge *j, struct mount *m)
+give_up(struct judge *j, struct mount *m, bool held)
 {
 	char why[1024] = "";
 
-	forget_absence(j, m, false);
+	note_found(j, m);
+	if (held)
+		leave_at(j, m, hold_over(j, m));
 	if (fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
 		return;
 	pass_over(j, m);
 	if (fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
 		return;
-	hold_over(j, m);
+	if (!held)
+		leave_at(j, m, hold_over(j, m));
 	if (!fate_try_boundary(j, m, UINT64_MAX, why, sizeof why))
 		sim_fail(j->sim, "after client %u gave work up: %s", m->client->index, why);
 }
@@ -292,19 +337,20 @@ absence_over(struct mount *m)
 {
 	struct judge *j = m->sim->judge;
 	struct ledger *l = m->ledger;
+	bool all = !l->gave_up || !leaving_verified(j, m), held;
 
 	if (l->back_step == 0)
 		l->back_step = ++j->sim->step;
 	l->absent = l->stale = false;
 	fate_void_after(j, m, UINT64_MAX);
-	if (found_without(j, m))
+	held = found_without(j, m);
+	forget_absence(j, m, all);
+	if (!l->gave_up)
+		diary_returned(m->client->diary);
+	if (!all)
+		give_up(j, m, held);
+	else if (held)
 		hold_over(j, m);
-	if (!l->gave_up || !leaving_verified(j, m)) {
-		forget_absence(j, m, true);
-		if (!l->gave_up)
-			diary_returned(m->client->diary);
-	} else
-		give_up(j, m);
 	for (size_t i = 0; i < j->count; i++)
 		if (j->letters[i].mount == m)
 			j->letters[i].over = true;

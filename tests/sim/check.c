@@ -448,11 +448,24 @@ move_behind(struct judge *j)
 	return false;
 }
 
+/* As it was before the letter `at`, one of the verified ones: too far back for a snapshot, from the beginning. */
+static struct model *
+model_before(const struct judge *j, size_t at)
+{
+	bool far = at + SNAPSHOTS <= j->verified;
+	struct model *m = model_copy(at == j->verified ? j->model : far ? j->base : j->before[at % SNAPSHOTS]);
+	char why[256];
+
+	for (size_t i = 0; far && i < at; i++)
+		apply(m, &j->letters[i], why, sizeof why);
+	return m;
+}
+
 /* The letter `at` before the verified ones from `to` on: does all fit then? */
 static bool
 fits_ahead(const struct judge *j, size_t to, size_t at)
 {
-	struct model *m = model_copy(j->before[to % SNAPSHOTS]);
+	struct model *m = model_before(j, to);
 	char why[256];
 	bool fits = apply(m, &j->letters[at], why, sizeof why);
 
@@ -467,11 +480,12 @@ static void
 move_ahead_to(struct judge *j, size_t to, size_t at)
 {
 	struct letter moved = j->letters[at];
+	struct model *m = model_before(j, to);
 
 	memmove(j->letters + to + 1, j->letters + to, (at - to) * sizeof *j->letters);
 	j->letters[to] = moved;
 	model_free(j->model);
-	j->model = model_copy(j->before[to % SNAPSHOTS]);
+	j->model = m;
 	for (size_t end = j->verified, i = j->verified = to; i < end; i++) {
 		struct model *before = model_copy(j->model);
 		char why[256];
@@ -484,24 +498,30 @@ move_ahead_to(struct judge *j, size_t to, size_t at)
 
 /*
  * The last letter went through to the server: it took effect before it was answered, and belongs before those that did so
- * since.  They may not have looked; but whose change was the last one is to be known.
+ * since.  They may not have looked; but whose change was the last one is to be known.  Its place is known, so it need not be
+ * searched for: however many others were answered first, it stands there, and all of them are judged anew behind it.
  */
 static void
 place_effect(struct judge *j)
 {
-	size_t bound = j->verified > SNAPSHOTS - 1 ? j->verified - (SNAPSHOTS - 1) : 0, at = j->count - 1, to = at;
+	size_t at = j->count - 1, to = at;
 	struct letter moved = j->letters[at];
+	struct model *m;
 
-	while (to > bound && j->letters[to - 1].kind == LETTER_CALL && fate_effect(j->letters[to - 1].call) > moved.call->effect)
+	while (to > 0 && j->letters[to - 1].kind == LETTER_CALL && fate_effect(j->letters[to - 1].call) > moved.call->effect)
 		to--;
 	if (to >= j->verified) {
 		memmove(j->letters + to + 1, j->letters + to, (at - to) * sizeof *j->letters);
 		j->letters[to] = moved;
 	} else if (fits_ahead(j, to, at)) {
-		fate_weigh(j->before[to % SNAPSHOTS], moved.call);
+		m = model_before(j, to);
+		fate_weigh(m, moved.call);
+		model_free(m);
 		j->verified++;
 		move_ahead_to(j, to, at);
-		diary_saw(j->sim, to + 1 < j->verified ? j->before[(to + 1) % SNAPSHOTS] : j->model, moved.call);
+		m = model_before(j, to + 1);
+		diary_saw(j->sim, m, moved.call);
+		model_free(m);
 	}
 }
 

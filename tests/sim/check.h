@@ -23,6 +23,7 @@ struct letter {
 	uint64_t	 step;		/* ... and when */
 	bool		 over;		/* ABSENCE, ADOPT: it was decided for good */
 	struct inode	*as;		/* ADOPT: content and size of a file as found after the death */
+	bool		 found;		/* ... and that had been decided when its mount came back */
 };
 
 enum { SNAPSHOTS = 256 };
