@@ -494,8 +494,8 @@ lease_births(struct commit *c, struct conn *conn, uint64_t pos)
 		l = lease_birth(c->server, c->session, o->object);
 		if (l == NULL)
 			conn_doom(c->server, conn);	/* RECLAIM brings it */
-		else if (l->told_pos < pos)
-			l->told_pos = pos;
+		else
+			l->told_pos = pos;	/* no position is later */
 	}
 }
 

@@ -172,10 +172,9 @@ static int
 fill_range(struct fill *f, struct key from, struct key to)
 {
 	struct reply *r = f->reply;
-	size_t common = from.len < to.len ? from.len : to.len;
-	int cmp = memcmp(from.data, to.data, common), result;
+	int result;
 
-	if (f->limit == 0 || cmp > 0 || (cmp == 0 && from.len > to.len))
+	if (f->limit == 0)
 		return 0;
 	result = store_scan(r->server->store, key_bytes(&from), key_bytes(&to), fill_record, f);
 	if (result == -ENOMEM)
@@ -231,7 +230,7 @@ fill_kinds(struct reply *r, struct msg_answer *a, uint16_t kinds)
 			last++;
 		f.limit = kind == KIND_REGION ? a->records.count + 1 : UINT32_MAX;
 		result = fill_whole_kinds(&f, kind, last);
-		if (f.probe && a->more && result == 0)
+		if (f.probe && a->more)
 			result = add_parent(r);
 	}
 	return result;
@@ -240,8 +239,9 @@ fill_kinds(struct reply *r, struct msg_answer *a, uint16_t kinds)
 static void
 damaged(struct reply *r, struct msg_answer *a)
 {
-	outbox_log(r->server, "event=damage volume=%.*s oid=%llu what=record", r->session->volume->name_len,
-	    (const char *)r->session->volume->name, (unsigned long long)a->oid);
+	if (!r->no_memory)
+		outbox_log(r->server, "event=damage volume=%.*s oid=%llu what=record", r->session->volume->name_len,
+		    (const char *)r->session->volume->name, (unsigned long long)a->oid);
 	r->records -= a->records.count;
 	a->status = STATUS_IO;
 	a->more = 0;
@@ -322,7 +322,7 @@ give_leases(struct reply *r, struct wait *w)
 			fine &= w->wants[k].node != i || answers[k].status == STATUS_OK;
 		if (!fine)
 			continue;
-		if (r->alone && !lease_conflicts(o, r->session, MODE_EXCLUSIVE))
+		if (r->alone)
 			mode = MODE_EXCLUSIVE;
 		l = lease_grant(r->server, r->session, o, mode);
 		if (l == NULL) {
@@ -342,31 +342,29 @@ give_leases(struct reply *r, struct wait *w)
 /*
  * A lease on a child is a gift: only where nobody else holds or awaits
  * anything, and while the session has a quarter of its leases left to ask for.
+ * The mode to give; NONE, and the child is not told of.
  */
-static struct lease *
-give_child(struct reply *r, struct object *o)
+static uint8_t
+child_mode(const struct reply *r, const struct object *o)
 {
 	struct session *n = r->session;
 	struct lease *l = lease_of(o, n);
 	uint8_t mode = r->alone || r->exclusive ? MODE_EXCLUSIVE : MODE_SHARED;
 	uint32_t most = r->server->config.leases_max;
 
-	if (!TAILQ_EMPTY(&o->waits))
-		return NULL;
-	if (l == NULL && (n->lease_count >= most - most / 4 || session_grace(n->volume)))
-		return NULL;
+	if (!TAILQ_EMPTY(&o->waits) || session_grace(n->volume))
+		return MODE_NONE;
+	if (l == NULL && n->lease_count >= most - most / 4)
+		return MODE_NONE;
 	if (lease_conflicts(o, n, mode)) {
 		mode = MODE_SHARED;
 		if (lease_conflicts(o, n, mode))
-			return NULL;
+			return MODE_NONE;
 	}
-	if (l != NULL && (l->mode >= mode || session_grace(n->volume)))
-		return NULL;	/* who holds it knows it */
-	l = lease_grant(r->server, n, o, mode);
-	r->no_memory |= l == NULL;
-	return l;
+	return l != NULL && l->mode >= mode ? MODE_NONE : mode;		/* who holds it knows it */
 }
 
+/* The lease comes last: a child that is damaged is not told of, and what the session holds of it stays as it is. */
 static void
 answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 {
@@ -376,7 +374,7 @@ answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 	struct header h;
 	struct object *o;
 	struct lease *l;
-	bool had;
+	uint8_t mode;
 
 	if (object_header(s, v, oid, &h) < 0)
 		return;
@@ -384,23 +382,26 @@ answer_child(struct reply *r, uint64_t oid, uint16_t kinds)
 	if (o == NULL)
 		return;
 	object_kick(s, o);
-	had = lease_of(o, r->session) != NULL;
-	l = give_child(r, o);
-	if (l == NULL || (a = add_answer(r, oid, STATUS_OK, &h)) == NULL)
+	mode = child_mode(r, o);
+	if (mode == MODE_NONE || (a = add_answer(r, oid, STATUS_OK, &h)) == NULL)
 		return;
 	r->children++;
 	if (r->level > 1)
 		r->deep -= ANSWER_SIZE < r->deep ? ANSWER_SIZE : r->deep;
 	sees(r, o);
-	a->mode = l->mode;
-	a->grant = l->grant;
 	a->pinned = pinned_elsewhere(o, r->session);
 	if (fill_kinds(r, a, kinds) < 0) {
 		damaged(r, a);
 		r->granted->answers.count--;
-		if (!had)
-			lease_drop(s, l);
+		return;
 	}
+	l = lease_grant(s, r->session, o, mode);
+	if (l == NULL) {
+		r->no_memory = true;
+		return;
+	}
+	a->mode = l->mode;
+	a->grant = l->grant;
 }
 
 /* Two records and an answer must still fit. */

@@ -1,6 +1,7 @@
 /* reap.c - see reap.h. */
 #include "server/reap.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -46,8 +47,9 @@ reap_load(struct server *s)
 void
 reap_consider(struct server *s, struct object *o)
 {
-	if (!o->orphan || o->dying || !LIST_EMPTY(&o->pins))
+	if (!o->orphan || !LIST_EMPTY(&o->pins))
 		return;
+	assert(!o->dying);	/* else it was there for nobody, to take a reference or a pin away */
 	o->dying = true;
 	TAILQ_INSERT_TAIL(&s->dying, o, of_dying);
 	due_soon(s);

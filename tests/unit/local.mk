@@ -195,6 +195,12 @@ tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_limits_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_trade
+TESTS += tests/unit/test_server_trade
+tests_unit_test_server_trade_SOURCES = tests/unit/test_server_trade.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_trade_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_client_leases
 TESTS += tests/unit/test_client_leases
 tests_unit_test_client_leases_SOURCES = tests/unit/test_client_leases.c \

@@ -166,6 +166,55 @@ test_work(void)
 	    "what the commit itself has touched counts as well");
 }
 
+/* A commit that is wrong in more ways than its answer has room for. */
+static void
+test_lists(void)
+{
+	enum { MANY = BASES_MAX + 100, BLOCKS = IDS_MAX + 100 };
+	static struct msg_change changes[MANY];
+	static uint8_t ids[BLOCKS][ID_SIZE];
+	struct msg_base base = { .oid = OID_ROOT, .version = 1 };
+	struct msg_small_block block = { .data = { block_name(8), 20 } };
+	struct message m = { .type = MSG_commit, .commit = { .sequence = 2, .bases = { &base, 1 }, .changes = { changes, 0 },
+	    .blocks = { &block, 1 } } };
+	const struct msg_committed *done;
+	const struct message *back;
+	uint32_t count = 0;
+	bool here = false;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 1);
+	client_put(&a, 7);
+	memcpy(ids[0], block_name(7), ID_SIZE);
+	for (unsigned i = 1; i < BLOCKS; i++) {
+		ids[i][0] = i >> 8;
+		ids[i][1] = i;
+	}
+	for (unsigned at = 0; at < BLOCKS; at += REFS_MAX) {
+		changes[count] = change_region(OID_ROOT, count, 1);
+		changes[count].brefs.at = (const uint8_t (*)[ID_SIZE])ids[at];
+		changes[count++].brefs.count = BLOCKS - at < REFS_MAX ? BLOCKS - at : REFS_MAX;
+	}
+	memcpy(block.id, ids[1], ID_SIZE);
+	m.commit.changes.count = count;
+	world_send(&w, a.control, &m);
+	back = world_take(&w, a.control, MSG_committed);
+	ok(back != NULL && back->committed.status == STATUS_MISSING && back->committed.missing.count == IDS_MAX,
+	    "of blocks that are missing some are told");
+	for (uint32_t i = 0; back != NULL && i < back->committed.missing.count; i++)
+		for (unsigned k = 0; k < 2; k++)
+			here |= memcmp(back->committed.missing.at[i], ids[k], ID_SIZE) == 0;
+	ok(!here, "none that is stored among them, and none that the commit carries");
+	for (unsigned i = 0; i < MANY; i++)
+		changes[i] = change_attr((UINT64_C(1) << 40) + i);
+	done = client_commit(&a, NULL, 0, changes, MANY);
+	ok(done != NULL && done->status == STATUS_REJECTED && done->rejected.count == BASES_MAX,
+	    "and some of the objects that stand against it");
+	ok(world_check(&w), "and all is well");
+	world_done(&w);
+}
+
 static void
 test_alike(void)
 {
@@ -272,6 +321,7 @@ main(void)
 	test_forms();
 	test_range();
 	test_work();
+	test_lists();
 	test_alike();
 	test_sessions();
 	test_much();

@@ -15,7 +15,10 @@
 
 #include "tests/tap.h"
 
-enum { LARGE = 100 };
+enum {
+	LARGE	= 100,
+	MANY	= 20,		/* more children than an answer has room for at first */
+};
 
 static struct {
 	bool		armed;		/* inside the engine, outside the store */
@@ -323,6 +326,30 @@ furnish(struct world *w, struct client *a)
 	world_sync(w);
 }
 
+static void
+guard(struct world *w, struct store_ops *ops)
+{
+	real = w->store->ops;
+	*ops = *real;
+	ops->get = guarded_get;
+	ops->scan = guarded_scan;
+	ops->apply = guarded_apply;
+	ops->block_exists = guarded_exists;
+	ops->block_reserve = guarded_reserve;
+	ops->block_find = guarded_find;
+	w->store->ops = ops;
+}
+
+static void
+begin(unsigned n, int error)
+{
+	allocator.count = disk.count = 0;
+	allocator.fail_at = error == 0 ? n : 0;
+	disk.fail_at = n;
+	disk.error = error;
+	arming = true;
+}
+
 /* False when allocation, or call of the store, `n` was never reached. */
 static bool
 run(unsigned n, int error, bool *ret_fine)
@@ -337,15 +364,7 @@ run(unsigned n, int error, bool *ret_fine)
 
 	/* Long enough for what the script puts, and not for what it leaves. */
 	world_init(&w, &(struct server_config){ .idle_ms = 200, .fresh_ms = 400 });
-	real = w.store->ops;
-	ops = *real;
-	ops.get = guarded_get;
-	ops.scan = guarded_scan;
-	ops.apply = guarded_apply;
-	ops.block_exists = guarded_exists;
-	ops.block_reserve = guarded_reserve;
-	ops.block_find = guarded_find;
-	w.store->ops = &ops;
+	guard(&w, &ops);
 	a = client_new(&w, 1);
 	b = client_new(&w, 2);
 	root_grant = client_lease(&a, OID_ROOT, MODE_EXCLUSIVE)->grant;
@@ -353,11 +372,7 @@ run(unsigned n, int error, bool *ret_fine)
 	changes[3].oid = changes[4].orefs.at[0] = a.at.first_oid + 2;
 	client_commit(&a, NULL, 0, changes, 5);
 	f_grant = client_lease(&a, a.at.first_oid, MODE_EXCLUSIVE)->grant;
-	allocator.count = disk.count = 0;
-	allocator.fail_at = error == 0 ? n : 0;
-	disk.fail_at = n;
-	disk.error = error;
-	arming = true;
+	begin(n, error);
 	*ret_fine = script(&w, &a, &b);
 	arming = false;
 	reached = *count >= n;
@@ -365,6 +380,51 @@ run(unsigned n, int error, bool *ret_fine)
 	w.store->ops = real;
 	world_done(&w);
 	return reached;
+}
+
+/* A directory of many, each a directory of one, which nobody holds. */
+static void
+make_many(struct world *w)
+{
+	struct client a = client_new(w, 1);
+	struct msg_change changes[1 + 3 * MANY] = { change_attr(OID_ROOT) }, *next = changes + 1;
+	struct message bye = { .type = MSG_bye };
+	uint64_t oid = a.at.first_oid;
+	const struct msg_committed *done;
+
+	client_lease(&a, OID_ROOT, MODE_EXCLUSIVE);
+	for (uint8_t i = 1; i <= MANY; i++, oid++) {
+		*next++ = change_attr(oid);
+		*next++ = change_entry(OID_ROOT, i, oid);
+		*next++ = change_entry(oid, 1, a.at.first_oid);
+	}
+	done = client_commit(&a, NULL, 0, changes, sizeof changes / sizeof *changes);
+	if (done == NULL || done->status != STATUS_OK)
+		abort();
+	world_send(w, a.control, &bye);
+}
+
+/* A READ of many children: some may not come, and what is lacking is not taken for damage. */
+static bool
+below(unsigned n, int error, bool *ret_fine)
+{
+	struct msg_want root = { .oid = OID_ROOT, .mode = MODE_SHARED, .last_kind = KIND_MAX, .limit = 1000 };
+	struct store_ops ops;
+	struct world w;
+	struct client a;
+
+	world_init(&w, NULL);
+	make_many(&w);
+	a = client_new(&w, 1);
+	guard(&w, &ops);
+	begin(n, error);
+	*ret_fine = say(&w, a.control, (struct message){ .type = MSG_read, .read = { .depth = 3, .kinds = 0xffff, .size = 99999,
+	    .wants = { &root, 1 } } });
+	arming = false;
+	*ret_fine &= world_check(&w) && strstr(w.log, "event=damage") == NULL;
+	w.store->ops = real;
+	world_done(&w);
+	return allocator.count >= n;
 }
 
 /* Starting over what is there. */
@@ -385,11 +445,8 @@ start(unsigned n, int error, bool *ret_fine)
 	ops.get = guarded_get;
 	ops.scan = guarded_scan;
 	w.store->ops = &ops;
-	allocator.count = disk.count = 0;
-	allocator.fail_at = error == 0 ? n : 0;
-	disk.fail_at = n;
-	disk.error = error;
-	arming = allocator.armed = true;
+	begin(n, error);
+	allocator.armed = true;
 	r = server_new(&s, &w.config, w.store);
 	arming = allocator.armed = false;
 	/* A table that cannot grow is only slower. */
@@ -465,6 +522,8 @@ main(void)
 	every(run, -EIO, 1, "calls of a store that is damaged", 40);
 	every(run, -EAGAIN, 1, "calls of a store that will have space", 40);
 	every(run, -ENOSPC, 1, "calls of a store that is full", 40);
+	every(below, 0, 1, "allocations of a long answer", 100);
+	every(below, 0, 2, "allocations of a long answer", 100);
 	every(start, 0, 1, "allocations at the start", 5);
 	every(start, -EBADMSG, 1, "calls of a damaged store at the start", 5);
 	every(examine, 0, 1, "allocations of a check", 5);
