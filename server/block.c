@@ -365,8 +365,8 @@ answer_put(struct server *s, uint64_t conn, uint64_t request, int result, uint64
 
 	if (c == NULL)
 		return;
-	/* Who uploads what a recall waits for is getting on. */
-	if (result == 0 && c->session != NULL)
+	/* Who uploads what a recall waits for is getting on.  A bulk lane is its session's until it is closed. */
+	if (result == 0)
 		c->session->progress_ms = s->now_ms;
 	stored(s, c, request, outbox_status(s, result), result == 0 ? pos : 0);
 }

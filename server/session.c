@@ -666,12 +666,25 @@ session_evict(struct server *s, struct session *n)
 	return true;
 }
 
+/* One that nobody has seen for so long; true when it is gone. */
+static bool
+expire(struct server *s, struct session *n)
+{
+	const struct volume *v = n->volume;
+	uint64_t id = session_id(n), pos;
+
+	if (end_alone(s, n, NULL, &pos) < 0)
+		return false;
+	outbox_log(s, "event=expire volume=%.*s session=%016" PRIx64, v->name_len, (const char *)v->name, id);
+	return true;
+}
+
 void
 session_tick(struct server *s)
 {
 	size_t slot = 0;
 	struct table_node *node = table_walk(&s->sessions, &slot, NULL), *next;
-	uint64_t today_s = calendar_s(s), pos;
+	uint64_t today_s = calendar_s(s);
 
 	for (; node != NULL; node = next) {
 		struct session *n = container_of(node, struct session, node);
@@ -687,12 +700,7 @@ session_tick(struct server *s)
 			credit_void(s, n);
 		if (n->control != NULL && unseen_s > DAY_S)
 			note_day(s, n);
-		else if (n->control == NULL && unseen_s > UNSEEN_MAX_S) {
-			outbox_log(s, "event=expire volume=%.*s session=%016" PRIx64, n->volume->name_len,
-			    (const char *)n->volume->name, session_id(n));
-			end_alone(s, n, NULL, &pos);
-			continue;
-		}
-		tell_due(s, n);
+		if (n->control != NULL || unseen_s <= UNSEEN_MAX_S || !expire(s, n))
+			tell_due(s, n);
 	}
 }

@@ -189,6 +189,12 @@ tests_unit_test_server_evicted_SOURCES = tests/unit/test_server_evicted.c \
 	tests/unit/server_world.c tests/unit/server_world.h
 tests_unit_test_server_evicted_LDADD = $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_failing
+TESTS += tests/unit/test_server_failing
+tests_unit_test_server_failing_SOURCES = tests/unit/test_server_failing.c \
+	tests/unit/server_world.c tests/unit/server_world.h
+tests_unit_test_server_failing_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_limits
 TESTS += tests/unit/test_server_limits
 tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c \

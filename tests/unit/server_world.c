@@ -262,7 +262,7 @@ enrol(struct world *w, uint8_t device)
 }
 
 void
-world_init(struct world *w, const struct server_config *config)
+world_open(struct world *w, const struct server_config *config)
 {
 	if (sodium_init() < 0)
 		abort();
@@ -270,6 +270,12 @@ world_init(struct world *w, const struct server_config *config)
 	if (config != NULL)
 		w->config = *config;
 	start(w);
+}
+
+void
+world_init(struct world *w, const struct server_config *config)
+{
+	world_open(w, config);
 	enrol(w, 1);
 }
 

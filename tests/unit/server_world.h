@@ -43,7 +43,9 @@ struct client {
 
 extern const uint8_t world_volume[VOLUME_ID_SIZE];
 
-/* A server with one volume that clients' devices 1 to 9 are members of. */
+/* A server that nobody has ever asked for anything. */
+void	world_open(struct world *w, const struct server_config *config);
+/* One with one volume that clients' devices 1 to 9 are members of. */
 void	world_init(struct world *w, const struct server_config *config);
 void	world_done(struct world *w);
 /* Stops and starts it; entries after `keep` are lost (UINT64_MAX: none). */

@@ -140,6 +140,64 @@ test_detached(void)
 	end();
 }
 
+/* Each fsync asks anew, and is told what became of that. */
+static void
+test_synced_again(void)
+{
+	begin();
+	world_write(a, ha, 0, LARGE);
+	world_submit(&sync_a);
+	refuse(world_take_store());
+	ok(sync_a.error == -ENOSPC, "a block is refused");
+	world_replied(&sync_a);
+	w.reply_count = 0;
+	ok(!world_submit(&sync_a) && w.store_count == 1, "who syncs again waits for what becomes of it now");
+	refuse(world_take_store());
+	ok(w.reply_count == 1 && sync_a.error == -ENOSPC, "which is no better");
+	world_replied(&sync_a);
+	w.reply_count = 0;
+	ok(!world_submit(&sync_a) && w.store_count == 1, "and once more");
+	world_answer_all();
+	world_pass(100);
+	world_answer_all();
+	ok(w.reply_count == 1 && sync_a.error == 0 && world_status().dirty_bytes == 0, "until there is space");
+	world_replied(&sync_a);
+	end();
+}
+
+/* Of two blocks of a file that were refused the smaller is stored, and the other not yet; nor is a commit answered. */
+static void
+test_synced_in_turn(void)
+{
+	struct op make = { .type = OP_MKNOD, .ino = OID_ROOT, .name = world_text("d"), .attr.mode = S_IFREG | 0644 };
+
+	begin();
+	world_submit(&make);
+	world_replied(&make);
+	world_submit(&sync_dir);
+	world_write(a, ha, 0, LARGE);
+	world_write(a, ha, REGION_SIZE, LARGE / 2);
+	world_submit(&sync_a);
+	ok(w.store_count == 2 && w.commit_count == 1, "two blocks are stored");
+	refuse(world_take_store());
+	refuse(world_take_store());
+	ok(sync_a.error == -ENOSPC, "and refused");
+	world_replied(&sync_a);
+	w.reply_count = 0;
+	ok(!world_submit(&sync_a) && w.store_count == 1 && w.stores[0]->len < LARGE, "the smaller is tried first");
+	world_stored(world_take_store());
+	ok(w.reply_count == 0 && w.store_count == 0, "that it is there says nothing of the other yet");
+	world_pass(100);
+	ok(w.reply_count == 0 && w.store_count == 1, "which comes next");
+	world_answer_all();
+	world_pass(100);
+	world_answer_all();
+	ok(w.reply_count == 2 && sync_a.error == 0 && world_status().dirty_bytes == 0, "and with that all is there");
+	world_replied(&sync_a);
+	world_replied(&sync_dir);
+	end();
+}
+
 /* Nothing is waiting but the block itself; or nothing at all, for its file is freed. */
 static void
 test_retried(bool gone)
@@ -254,6 +312,8 @@ main(void)
 	test_no_news(true);
 	test_held_back();
 	test_detached();
+	test_synced_again();
+	test_synced_in_turn();
 	test_retried(false);
 	test_retried(true);
 	test_old_answer();

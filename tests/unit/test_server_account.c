@@ -4,10 +4,12 @@
  */
 #include "tests/unit/server_world.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "server/layout.h"
 #include "tests/tap.h"
 
 enum { OWNER = 1, MEMBER = 2, STRANGER = 50, RECOVERY = 98, FIRST_RECOVERY = 99 };
@@ -194,20 +196,60 @@ test_list(void)
 	world_done(&w);
 }
 
+/* Without a volume there is nothing to list. */
+static void
+test_none(void)
+{
+	static const uint8_t token[SECRET_SIZE] = { 12 };
+	struct message list = { .type = MSG_volume_list };
+	const struct message *m;
+	uint8_t hash[KEY_SIZE];
+	uint64_t conn, pos;
+
+	crypto_generichash(hash, sizeof hash, token, sizeof token, NULL, 0);
+	world_open(&w, NULL);
+	ok(server_invite(w.server, hash, 60, &pos) == 0 && redeem(OWNER, 12) == STATUS_OK, "a new server invites its first device");
+	conn = world_connect(&w, OWNER);
+	world_send(&w, conn, &list);
+	m = world_take(&w, conn, MSG_volumes);
+	ok(m != NULL && m->volumes.list.count == 0, "which finds no volume");
+	ok(create("first", 20, RECOVERY) == STATUS_OK, "and makes one");
+	list.id = 0;
+	world_send(&w, conn, &list);
+	m = world_take(&w, conn, MSG_volumes);
+	ok(m != NULL && m->volumes.list.count == 1, "and finds that");
+	world_done(&w);
+}
+
+static const struct store_ops *real;
+
+static int
+scan_no_invitations(struct store *s, struct bytes from, struct bytes to, store_visit *visit, void *arg)
+{
+	return from.data[0] == ROW_INVITATION ? -EIO : real->scan(s, from, to, visit, arg);
+}
+
 static void
 test_prune(void)
 {
 	const uint64_t year_s = 366 * 24 * 3600;
 	static const uint8_t token[SECRET_SIZE] = { 11 };
 	uint8_t hash[KEY_SIZE];
+	struct store_ops ops;
 	uint64_t pos;
 
 	crypto_generichash(hash, sizeof hash, token, sizeof token, NULL, 0);
-
 	world_init(&w, &(struct server_config){ .calendar_ms = UINT64_C(1700000000000) });
 	ok(ask(MEMBER, invitation(10, 60)) == STATUS_OK && server_invite(w.server, hash, 2 * year_s, &pos) == 0,
 	    "one for a minute, and one for as long as may be");
 	w.config.calendar_ms += (year_s - 1000) * 1000;
+	real = w.store->ops;
+	ops = *real;
+	ops.scan = scan_no_invitations;
+	w.store->ops = &ops;
+	world_restart(&w, UINT64_MAX);
+	w.store->ops = real;
+	ok(redeem(STRANGER, 10) == STATUS_USED && world_check(&w), "a server that cannot look for old invitations starts, and keeps them");
 	world_restart(&w, UINT64_MAX);
 	world_pass(&w, 1000);
 	ok(redeem(STRANGER, 10) == STATUS_DENIED, "an old invitation is forgotten a month after its end");
@@ -225,6 +267,7 @@ main(void)
 	test_recovery();
 	test_strangers();
 	test_list();
+	test_none();
 	test_prune();
 	return tap_done();
 }

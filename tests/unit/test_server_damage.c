@@ -19,9 +19,10 @@
 
 enum { ROWS_MAX = 200, ENTRIES_END = HEADER_ROW_SIZE - 1 };	/* the last byte of header.entries */
 
-enum damage { GONE, SHORT, LONG, STUMP, OTHER_NUMBER, OTHER_ENTRIES, KEY_SHORT, KEY_LONG, KEY_STUMP, OTHER_VOLUME, DAMAGES };
+enum damage { GONE, SHORT, LONG, STUMP, OTHER_NUMBER, OTHER_ENTRIES, KEY_SHORT, KEY_LONG, KEY_STUMP, OTHER_VOLUME,
+	    OTHER_KEY, DAMAGES };
 static const char *const damage_names[DAMAGES] = { "gone", "short", "long", "one byte of it", "another number", "other entries", "a short key",
-    "a long key", "a key of five bytes", "another volume" };
+    "a long key", "a key of five bytes", "another volume", "another number in the key" };
 
 /*
  * Which damages of a row are seen by the check, or at the start.  Not those of
@@ -30,7 +31,7 @@ static const char *const damage_names[DAMAGES] = { "gone", "short", "long", "one
  */
 enum { HEADER = ROW_END, KINDS };		/* a row of OBJECT that speaks of the object itself */
 enum { G = 1 << GONE, S = 1 << SHORT, L = 1 << LONG, N = 1 << OTHER_NUMBER, E = 1 << OTHER_ENTRIES, KS = 1 << KEY_SHORT, KL = 1 << KEY_LONG,
-       ST = 1 << STUMP, KT = 1 << KEY_STUMP, V = 1 << OTHER_VOLUME };
+       ST = 1 << STUMP, KT = 1 << KEY_STUMP, V = 1 << OTHER_VOLUME, K = 1 << OTHER_KEY };
 static const struct {
 	const char	*name;
 	unsigned	 seen;
@@ -41,15 +42,15 @@ static const struct {
 	[ROW_DEVICE] = { "a device", 0 },
 	[ROW_MEMBER] = { "a member", 0 },
 	[ROW_INVITATION] = { "an invitation", 0 },
-	[ROW_SESSION] = { "a session", G | S | L | ST | KS | KL | KT | V },
+	[ROW_SESSION] = { "a session", G | S | L | ST | KS | KL | KT | V | K },
 	[ROW_RANGE] = { "a range", S | L | ST | N | KS | KL | KT | V },
-	[ROW_PIN] = { "a pin", KS | KL | KT | V },
-	[ROW_ORPHAN] = { "an orphan", G | KS | KL | KT | V },
+	[ROW_PIN] = { "a pin", KS | KL | KT | V | K },
+	[ROW_ORPHAN] = { "an orphan", G | KS | KL | KT | V | K },
 	[ROW_USED] = { "freed ids", 0 },
 	[ROW_OBJECT] = { "a record", ST | KT | V },
-	[HEADER] = { "an object", G | S | L | ST | N | E | KS | KT | V },
-	[ROW_BLOCK] = { "a block", G | S | L | ST | N | KS | KL | KT | V },
-	[ROW_IDLE] = { "an idle block", G | KS | KL | KT | V },
+	[HEADER] = { "an object", G | S | L | ST | N | E | KS | KT | V | K },
+	[ROW_BLOCK] = { "a block", G | S | L | ST | N | KS | KL | KT | V | K },
+	[ROW_IDLE] = { "an idle block", G | KS | KL | KT | V | K },
 };
 
 /* ---- a store that has everything ---- */
@@ -139,6 +140,13 @@ kind_of(const struct row_copy *r)
 	return r->key[0] == ROW_OBJECT && r->key_len == 14 && r->key[13] == 0 ? HEADER : r->key[0];
 }
 
+/* The last byte of the number of a volume: a member's key begins with the device. */
+static uint8_t *
+volume_end(struct row_copy *r)
+{
+	return &r->key[r->key[0] == ROW_MEMBER ? KEY_SIZE + 4 : 4];
+}
+
 /* False when this row cannot be damaged so. */
 static bool
 damage_row(struct row_copy r, enum damage how)
@@ -146,16 +154,20 @@ damage_row(struct row_copy r, enum damage how)
 	struct batch batch;
 	uint64_t pos;
 
+	bool of_volume = r.key_len >= 5 && r.key[0] != ROW_DEVICE && r.key[0] != ROW_INVITATION;
+
 	if ((how == SHORT && r.value_len == 0) || (how == STUMP && r.value_len < 2) || (how == KEY_STUMP && r.key_len < 6) ||
-	    (how == OTHER_VOLUME && (r.key_len < 5 || r.key[0] == ROW_DEVICE || r.key[0] == ROW_INVITATION)) || (how == OTHER_NUMBER && r.value_len < 8) || (how == OTHER_ENTRIES && kind_of(&r) != HEADER) || (how == KEY_SHORT && r.key_len < 2) ||
+	    (how == OTHER_VOLUME && !of_volume) || (how == OTHER_KEY && (!of_volume || r.key_len < 5 + sizeof(uint64_t))) ||
+	    (how == OTHER_NUMBER && r.value_len < 8) || (how == OTHER_ENTRIES && kind_of(&r) != HEADER) || (how == KEY_SHORT && r.key_len < 2) ||
 	    (how == KEY_LONG && r.key_len == STORE_KEY_MAX))
 		return false;
 	batch_init(&batch);
-	if (how == GONE || how == KEY_SHORT || how == KEY_LONG || how == KEY_STUMP || how == OTHER_VOLUME)
+	if (how == GONE || how == KEY_SHORT || how == KEY_LONG || how == KEY_STUMP || how == OTHER_VOLUME || how == OTHER_KEY)
 		batch_delete(&batch, (struct bytes){ r.key, r.key_len });
 	r.value_len = how == STUMP ? 1 : r.value_len;
 	r.key_len = how == KEY_STUMP ? 5 : r.key_len;
-	r.key[4] ^= how == OTHER_VOLUME;
+	*volume_end(&r) ^= how == OTHER_VOLUME;
+	r.key[12] ^= how == OTHER_KEY;
 	r.value_len += (how == LONG) - (how == SHORT);
 	r.value[7] ^= how == OTHER_NUMBER;
 	r.value[ENTRIES_END] ^= how == OTHER_ENTRIES;
@@ -286,31 +298,107 @@ test_bytes_gone(void)
 	world_done(&w);
 }
 
-/* As if a commit had been rejected that was never sent. */
-static void
-test_rejected_too_many(void)
+/* What the check says when the session has another last sequence. */
+static unsigned
+with_sequence(const struct row_copy *r, uint64_t sequence)
 {
-	enum { SEQUENCE_END = SECRET_SIZE + KEY_SIZE + 4 + 1 + 7 };
+	uint8_t value[SESSION_ROW_SIZE];
+	struct session_row row;
 	struct batch batch;
-	unsigned seen = 0, sessions = 0;
+	unsigned seen;
 	uint64_t pos;
 
-	for (size_t i = 0; i < row_count; i++) {
-		struct row_copy r = rows[i];
+	make_everything();
+	session_row_decode(&row, (struct bytes){ r->value, r->value_len });
+	row.sequence = sequence;
+	session_row_encode(&row, value);
+	batch_init(&batch);
+	batch_put(&batch, (struct bytes){ r->key, r->key_len }, (struct bytes){ value, sizeof value });
+	store_apply(w.store, &batch, 0, &pos);
+	batch_done(&batch);
+	seen = damages();
+	world_done(&w);
+	return seen;
+}
 
-		if (kind_of(&r) != ROW_SESSION || r.value[SEQUENCE_END] == 0)
+/* As if a commit had been rejected that was never sent, or others had come after it before a RESET. */
+static void
+test_rejected(void)
+{
+	unsigned sessions = 0, too_many = 0, too_few = 0;
+
+	for (size_t i = 0; i < row_count; i++) {
+		struct session_row row = { 0 };
+
+		if (kind_of(&rows[i]) != ROW_SESSION)
 			continue;
-		make_everything();
-		batch_init(&batch);
-		r.value[SEQUENCE_END] = 0;
-		batch_put(&batch, (struct bytes){ r.key, r.key_len }, (struct bytes){ r.value, r.value_len });
-		store_apply(w.store, &batch, 0, &pos);
-		batch_done(&batch);
+		session_row_decode(&row, (struct bytes){ rows[i].value, rows[i].value_len });
 		sessions++;
-		seen += damages() > 0;
+		too_many += with_sequence(&rows[i], 0) > 0;
+		too_few += with_sequence(&rows[i], row.sequence + 1) > 0;
+		if (row.rejected && with_sequence(&rows[i], row.sequence) > 0)
+			ok(false, "a session that waits for a RESET is in order");
+	}
+	ok(sessions == 2 && too_many == 1, "a session with more rejected than sent is seen, of %u", sessions);
+	ok(too_few == 1, "and one that has gone on without a RESET");
+}
+
+/* ---- a server that runs, over rows that were damaged meanwhile ---- */
+
+static const struct row_copy *
+row_of(unsigned kind, uint8_t second)
+{
+	for (size_t i = 0; i < row_count; i++)
+		if (kind_of(&rows[i]) == kind && (second == 0 || rows[i].key[1] == second))
+			return &rows[i];
+	abort();
+}
+
+static void
+test_member(void)
+{
+	static const enum damage ways[] = { GONE, KEY_SHORT, KEY_LONG, OTHER_VOLUME };
+	struct message list = { .type = MSG_volume_list };
+	unsigned listed = 0, attached = 0, before;
+	const struct message *m;
+	uint64_t conn;
+
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		make_everything();
+		conn = world_connect(&w, 1);
+		list.id = 0;
+		world_send(&w, conn, &list);
+		m = world_take(&w, conn, MSG_volumes);
+		before = m == NULL ? 0 : m->volumes.list.count;
+		damage_row(*row_of(ROW_MEMBER, 1), ways[i]);
+		list.id = 0;
+		world_send(&w, conn, &list);
+		m = world_take(&w, conn, MSG_volumes);
+		listed += before != 1 || m == NULL || m->volumes.list.count != 0;
+		attached += client_attach(&a) != STATUS_DENIED;
 		world_done(&w);
 	}
-	ok(sessions == 2 && seen == 1, "a session with more rejected than sent is seen, of %u", sessions);
+	ok(listed == 0 && attached == 0, "a membership that cannot be read, or of no volume, is none");
+}
+
+static void
+test_volume(void)
+{
+	struct message get = { .type = MSG_wrap_get };
+	const struct message *done;
+	uint64_t conn;
+
+	make_everything();
+	conn = world_connect(&w, 99);
+	world_send(&w, conn, &get);
+	ok(world_take(&w, conn, MSG_wrap) != NULL, "a recovery device gets what is in a volume's row");
+	damage_row(*row_of(ROW_VOLUME, 0), STUMP);
+	get.id = 0;
+	world_send(&w, conn, &get);
+	done = world_take(&w, conn, MSG_done);
+	ok(done != NULL && done->done.status == STATUS_IO && world_take(&w, conn, MSG_wrap) == NULL, "and is told when that is damaged");
+	ok(client_attach(&a) == STATUS_OK, "a mount does not need it");
+	world_done(&w);
 }
 
 static int
@@ -363,7 +451,9 @@ main(void)
 		if (rules[kind].seen != 0)
 			ok(there[kind] > 0 && unseen[kind] == 0, "damage to the row of %s is seen", rules[kind].name);
 	test_bytes_gone();
-	test_rejected_too_many();
+	test_rejected();
+	test_member();
+	test_volume();
 	test_unreadable();
 	ok(wild == 0, "who does not start says why");
 	ok(tried > 200, "%u damages", tried);

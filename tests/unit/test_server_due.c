@@ -160,6 +160,52 @@ test_blocks(void)
 	world_done(&w);
 }
 
+static bool
+is_there(struct client *c, uint8_t id)
+{
+	struct message m = { .type = MSG_get, .get = { .count = 1 } };
+	const struct message *back;
+
+	memcpy(m.get.id, block_name(id), ID_SIZE);
+	world_send(&w, c->bulk, &m);
+	back = world_take(&w, c->bulk, MSG_block);
+	return back != NULL && back->block.status == STATUS_OK;
+}
+
+static unsigned
+count_there(struct client *c, unsigned blocks)
+{
+	unsigned there = 0;
+
+	for (unsigned i = 1; i <= blocks; i++)
+		there += is_there(c, (uint8_t)i);
+	return there;
+}
+
+/* More blocks than one batch frees, all due at once. */
+static void
+test_many_blocks(void)
+{
+	enum { BLOCKS = 70, BATCH = 64 };	/* server/block.c */
+	struct client a;
+	bool stored = true;
+
+	world_init(&w, &(struct server_config){ .fresh_ms = 5000 });
+	a = client_new(&w, 1);
+	for (unsigned i = 1; i <= BLOCKS; i++)
+		stored &= client_put(&a, (uint8_t)i) == STATUS_OK;
+	pass_idly(4900);
+	ok(stored && count_there(&a, BLOCKS) == BLOCKS, "blocks that nothing names are there for their time");
+	w.now_ms += 200;
+	server_clock(w.server, w.now_ms);
+	server_tick(w.server);
+	world_pump(&w);
+	ok(count_there(&a, BLOCKS) == BLOCKS - BATCH && !is_there(&a, BATCH) && is_there(&a, BATCH + 1),
+	    "then one tick frees some, the oldest first");
+	ok(rest() <= 100 && pass_idly(1000) == 1 && count_there(&a, BLOCKS) == 0 && world_check(&w), "and the next the others");
+	world_done(&w);
+}
+
 int
 main(void)
 {
@@ -169,5 +215,6 @@ main(void)
 	test_grace();
 	test_many();
 	test_blocks();
+	test_many_blocks();
 	return tap_done();
 }

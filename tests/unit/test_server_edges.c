@@ -1,7 +1,8 @@
 /*
  * test_server_edges.c - what the server meets at the edge of its rules: forms
- * of changes that are none, blocks whose ids begin alike, sessions that are of
- * another volume or too many, claims of what there is not.
+ * of changes that are none, blocks whose ids begin alike or that come in two
+ * ways, sessions that are of another volume or too many, claims of what there
+ * is not or that come in parts.
  */
 #include "tests/unit/server_world.h"
 
@@ -244,6 +245,176 @@ test_alike(void)
 	world_done(&w);
 }
 
+/* ---- blocks that come in more than one way ---- */
+
+static enum status
+get(uint8_t id)
+{
+	struct message m = { .type = MSG_get, .get = { .count = 1 } };
+	const struct message *back;
+
+	memcpy(m.get.id, block_name(id), ID_SIZE);
+	world_send(&w, a.bulk, &m);
+	back = world_take(&w, a.bulk, MSG_block);
+	return back == NULL ? STATUS_COUNT : back->block.status;
+}
+
+/* The status of a's next commit, which carries a block. */
+static enum status
+carry(uint8_t id, struct msg_base base, struct msg_change change)
+{
+	struct msg_small_block block = { .data = { block_name(id), ID_SIZE } };
+	struct message m = { .type = MSG_commit, .commit = { .sequence = ++a.sequence, .bases = { &base, 1 },
+	    .changes = { &change, 1 }, .blocks = { &block, 1 } } };
+	const struct message *back;
+
+	memcpy(block.id, block_name(id), ID_SIZE);
+	world_send(&w, a.control, &m);
+	back = world_take(&w, a.control, MSG_committed);
+	return back == NULL ? STATUS_COUNT : back->committed.status;
+}
+
+/* One mount puts what another's commit carries, and names, before it is written. */
+static void
+test_meanwhile(void)
+{
+	struct message put = { .type = MSG_put, .payload = { block_name(7), ID_SIZE } };
+	struct msg_base base = { .oid = OID_ROOT, .version = 1 };
+	const struct message *stored;
+	struct server_action *write;
+
+	world_init(&w, &(struct server_config){ .idle_ms = 1000, .fresh_ms = 1000 });
+	a = client_new(&w, 1);
+	b = client_new(&w, 2);
+	client_make_tree(&a, 0);
+	memcpy(put.put.id, block_name(7), ID_SIZE);
+	w.no_write = true;
+	world_send(&w, b.bulk, &put);
+	ok(w.writes != NULL && carry(7, base, change_region(OID_ROOT, 0, 7)) == STATUS_OK && world_check(&w),
+	    "a commit brings what is about to be written");
+	write = w.writes;
+	w.writes = NULL;
+	server_block_written(w.server, write, store_block_write(write->ticket, block_name(7)));
+	server_action_free(write);
+	world_pump(&w);
+	stored = world_take(&w, b.bulk, MSG_stored);
+	ok(stored != NULL && stored->stored.status == STATUS_OK && world_check(&w), "who put it is told that it is there");
+	world_pass(&w, 5000);
+	ok(get(7) == STATUS_OK && world_check(&w), "and it stays, for it is named");
+	world_done(&w);
+}
+
+/* A region, and its removal, in one commit. */
+static void
+test_undone(void)
+{
+	struct msg_base base = { .oid = OID_ROOT, .version = 1 };
+	struct msg_change changes[] = { change_region(OID_ROOT, 0, 200), change_cut(OID_ROOT, KIND_REGION) };
+	const struct msg_committed *done;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 0);
+	done = client_commit(&a, &base, 1, changes, 2);
+	ok(done != NULL && done->status == STATUS_OK && world_check(&w), "a block that is not named at the end need not be there");
+	ok(get(200) == STATUS_NOENT, "and is not");
+	world_done(&w);
+}
+
+/* The disk has lost a block, but not its row. */
+static void
+test_brought_back(void)
+{
+	struct msg_base base = { .oid = OID_ROOT, .version = 1 };
+	struct msg_change region = change_region(OID_ROOT, 0, 7);
+	struct batch batch;
+	uint64_t pos;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	client_make_tree(&a, 0);
+	client_put(&a, 7);
+	batch_init(&batch);
+	batch_block_free(&batch, block_name(7));
+	store_apply(w.store, &batch, STORE_FREES, &pos);
+	batch_done(&batch);
+	ok(get(7) == STATUS_NOENT, "a block whose bytes are gone is not there");
+	ok(carry(7, base, change_attr(OID_ROOT)) == STATUS_OK && get(7) == STATUS_OK && world_check(&w),
+	    "a commit that carries it brings it back, though it does not name it");
+	ok(client_commit(&a, &base, 1, &region, 1)->status == STATUS_OK && world_check(&w), "and the next may do that");
+	world_done(&w);
+}
+
+/* ---- leases ---- */
+
+/* How many are lost. */
+static uint32_t
+reclaim(struct client *c, struct msg_lease claim, bool last)
+{
+	struct message m = { .type = MSG_reclaim, .reclaim = { .last = last, .known = c->known, .leases = { &claim, 1 } } };
+	const struct message *back;
+
+	world_send(&w, c->control, &m);
+	back = world_take(&w, c->control, MSG_reclaimed);
+	return back == NULL ? UINT32_MAX : back->reclaimed.lost.count;
+}
+
+/* Of who has more leases than a message holds. */
+static void
+test_parts(void)
+{
+	struct msg_lease root = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE, .grant = 1, .base = 1 };
+	struct msg_lease file = { .mode = MODE_EXCLUSIVE, .grant = 2, .base = 1 };
+	const struct message *one, *two;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	b = client_new(&w, 2);
+	client_make_tree(&a, 1);
+	file.oid = a.at.first_oid;
+	world_restart(&w, UINT64_MAX);
+	client_attach(&b);
+	client_reclaim(&b, NULL, 0, NULL);
+	client_attach(&a);
+	ok(reclaim(&a, root, false) == 0, "leases are claimed in parts");
+	client_lease(&b, OID_ROOT, MODE_SHARED);
+	client_lease(&b, file.oid, MODE_SHARED);
+	ok(world_take(&w, a.control, MSG_recall) == NULL && world_take(&w, b.control, MSG_granted) == NULL && world_check(&w),
+	    "before the last nothing is given to others, nor asked for");
+	ok(reclaim(&a, file, true) == 0, "the last says that it is");
+	one = world_take(&w, a.control, MSG_recall);
+	two = world_take(&w, a.control, MSG_recall);
+	ok(one != NULL && two != NULL && one->recall.oid != two->recall.oid && world_take(&w, b.control, MSG_granted) == NULL &&
+	    world_check(&w), "then what others want is asked for, of all parts");
+	world_done(&w);
+}
+
+/* Who wanted all of an object is gone, and one who waits longer wants less. */
+static void
+test_recall_again(void)
+{
+	struct msg_want all = { .oid = OID_ROOT, .mode = MODE_EXCLUSIVE }, some = { .oid = OID_ROOT, .mode = MODE_SHARED };
+	const struct message *recall;
+	struct client c;
+
+	world_init(&w, NULL);
+	a = client_new(&w, 1);
+	b = client_new(&w, 2);
+	c = client_new(&w, 3);
+	client_make_tree(&a, 0);
+	client_read(&b, 10, &all, 1);
+	recall = world_take(&w, a.control, MSG_recall);
+	ok(recall != NULL && recall->recall.mode == MODE_NONE && recall->recall.ticket == 10, "a lease is recalled");
+	server_disconnected(w.server, b.control);
+	client_read(&c, 5, &some, 1);
+	recall = world_take(&w, a.control, MSG_recall);
+	ok(recall != NULL && recall->recall.mode == MODE_NONE && recall->recall.ticket == 5,
+	    "and again for the sake of an older READ, which leaves no more of it");
+	client_release(&a, OID_ROOT, MODE_NONE, recall == NULL ? 0 : recall->recall.grant);
+	ok(world_take(&w, c.control, MSG_granted) != NULL && world_check(&w), "which is then answered");
+	world_done(&w);
+}
+
 static void
 test_sessions(void)
 {
@@ -285,7 +456,7 @@ test_sessions(void)
 	world_done(&w);
 }
 
-/* A server that ends with a block in its hands, and one of whom too much is asked. */
+/* A server of whom too much is asked, and which ends with a block, and an answer, in its hands. */
 static void
 test_much(void)
 {
@@ -311,7 +482,11 @@ test_much(void)
 	memcpy(put.put.id, block_name(5), ID_SIZE);
 	w.no_pump = true;
 	world_send(&w, a.bulk, &put);
+	world_send(&w, a.control, &(struct message){ .type = MSG_statfs });
 	ok(world_check(&w), "and all is well");
+	w.no_pump = false;
+	world_restart(&w, UINT64_MAX);
+	ok(client_attach(&a) == STATUS_OK && get(5) == STATUS_NOENT && world_check(&w), "a block that it had in its hands at its end is not there");
 	world_done(&w);
 }
 
@@ -323,6 +498,11 @@ main(void)
 	test_work();
 	test_lists();
 	test_alike();
+	test_meanwhile();
+	test_undone();
+	test_brought_back();
+	test_parts();
+	test_recall_again();
 	test_sessions();
 	test_much();
 	return tap_done();

@@ -120,6 +120,27 @@ test_lapsed(void)
 	world_done(&w);
 }
 
+/* Who was evicted, and has not been back since, need not be noted once more. */
+static void
+test_noted(void)
+{
+	struct message bye = { .type = MSG_bye };
+	struct world w;
+	struct client a, b;
+	uint64_t end;
+
+	cut_off(&w, &a, &b);
+	world_pass(&w, 2000);
+	ok(granted(&b) != NULL, "a silent session is evicted");
+	world_send(&w, b.control, &bye);
+	world_restart(&w, UINT64_MAX);
+	end = store_end(w.store);
+	world_pass(&w, TERM_MS + SKEW_MS + 200);
+	ok(strstr(w.log, "event=lapse") != NULL && store_end(w.store) == end && world_check(&w),
+	    "its grace after a restart ends without a change");
+	world_done(&w);
+}
+
 static void
 test_durable(void)
 {
@@ -162,6 +183,7 @@ main(void)
 	test_first_back();
 	test_told();
 	test_lapsed();
+	test_noted();
 	test_durable();
 	test_old_row();
 	return tap_done();
