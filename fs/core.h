@@ -310,7 +310,6 @@ struct engine {
 
 	/* As the last tick left it, for due.c. */
 	struct { uint64_t at, losses; uint32_t sessions; bool attached, trimmed; } ticked;
-	bool		 unanswered;		/* some operation is done, and waits for memory to say so */
 	bool		 meta_left;		/* somebody wanted META: its reader looks at it anew */
 };
 
