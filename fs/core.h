@@ -212,6 +212,7 @@ struct engine {
 
 	struct object	**table;
 	size_t		 table_size, objects;
+	size_t		 untrimmed;		/* looked at since one was given back: trim.c */
 	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first */
 	TAILQ_HEAD(, object) recalling;
 	bool		 hurry;			/* a recall is held up for a moment only */
@@ -309,7 +310,6 @@ struct engine {
 
 	/* As the last tick left it, for due.c. */
 	struct { uint64_t at, losses; uint32_t sessions; bool attached, trimmed; } ticked;
-	bool		 unanswered;		/* some operation is done, and waits for memory to say so */
 	bool		 meta_left;		/* somebody wanted META: its reader looks at it anew */
 };
 
@@ -322,7 +322,7 @@ bool		 actions_spared(const struct engine *e);	/* all of them are there */
 void		 actions_free(struct engine *e);
 
 /* ---- trim.c ---- */
-bool		 trim_step(struct engine *e);	/* false: nothing can go */
+bool		 trim_step(struct engine *e);	/* false: there is nothing that can go */
 
 /* ---- due.c ---- */
 void		 due_ticked(struct engine *e, bool trimmed);	/* trimmed: trim_step() found something */

@@ -54,7 +54,7 @@ restless_attached(const struct engine *e)
 static bool
 restless(const struct engine *e)
 {
-	return changed(e) || !actions_spared(e) || e->unanswered || e->sleep != AWAKE || !TAILQ_EMPTY(&e->recalling) ||
+	return changed(e) || !actions_spared(e) || e->sleep != AWAKE || !TAILQ_EMPTY(&e->recalling) ||
 	    e->journal.stranded || (e->objects > e->config.objects_max && e->ticked.trimmed) ||
 	    (e->attached && restless_attached(e));
 }

@@ -349,7 +349,7 @@ finish_parked(struct engine *e, struct op_state *s)
 	struct action *a = action_add(e, ACTION_REPLY);
 
 	if (a == NULL) {
-		s->finished = e->unanswered = true;	/* it must not be run again */
+		s->finished = true;	/* it must not be run again; a tick is due, for what was set aside is used up */
 		s->wait = WAIT_REPLY;
 		to_parked(e, s);
 		return;
@@ -635,7 +635,6 @@ engine_tick(struct engine *e)
 	bool trimmed;
 
 	actions_spare(e);
-	e->unanswered = false;
 	wake(e, WAIT_REPLY, 0);
 	if (e->attached && e->now_ms - e->keepalive_at >= KEEPALIVE_MS) {
 		e->keepalive_at = e->keepalive_sent = e->now_ms;

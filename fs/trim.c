@@ -1,4 +1,10 @@
-/* trim.c - too many objects: clean ones are given back that neither the kernel nor an operation uses. */
+/*
+ * trim.c - too many objects: clean ones are given back that neither the kernel nor an operation uses.
+ *
+ * Who is looked at and stays goes behind the others: a few that are old and in
+ * use would hide all that came after them.  That goes on with each tick until
+ * nothing was found in a whole round.
+ */
 #include "fs/core.h"
 
 enum { BUDGET = 256 };		/* looked at in one step */
@@ -15,29 +21,42 @@ awaited(const struct engine *e, const struct object *o)
 	return false;
 }
 
+static bool
+in_use(const struct engine *e, const struct object *o)
+{
+	return o->lookups > 0 || o->opens > 0 || keep_holds(e, o) || o->recall != RECALL_NONE || txn_pending(e, o) ||
+	    o->oid == OID_ROOT || awaited(e, o);
+}
+
+/* Whether it is gone. */
+static bool
+give_back(struct engine *e, struct object *o)
+{
+	size_t before = e->objects;
+
+	if (in_use(e, o))
+		return false;
+	if (o->mode != MODE_NONE && e->attached)
+		lease_release(e, o, MODE_NONE);
+	object_drop(e, o);
+	return e->objects < before;
+}
+
 bool
 trim_step(struct engine *e)
 {
-	struct object *o, *next;
-	unsigned budget = BUDGET;
-	bool moved = false;
+	size_t budget = e->objects < BUDGET ? e->objects : BUDGET;
 
-	for (o = TAILQ_FIRST(&e->lru); o != NULL && e->objects > e->config.objects_max && budget-- > 0; o = next) {
-		next = TAILQ_NEXT(o, lru_link);
-		if (keep_holds(e, o)) {
-			/* Not looked at again before the others. */
-			TAILQ_REMOVE(&e->lru, o, lru_link);
-			TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
-			moved = true;
+	for (; budget > 0 && e->objects > e->config.objects_max; budget--) {
+		struct object *o = TAILQ_FIRST(&e->lru);
+
+		if (give_back(e, o)) {
+			e->untrimmed = 0;
 			continue;
 		}
-		if (o->lookups > 0 || o->opens > 0 || o->recall != RECALL_NONE || txn_pending(e, o) || o->oid == OID_ROOT ||
-		    awaited(e, o))
-			continue;
-		if (o->mode != MODE_NONE && e->attached)
-			lease_release(e, o, MODE_NONE);
-		object_drop(e, o);
-		moved = true;
+		TAILQ_REMOVE(&e->lru, o, lru_link);
+		TAILQ_INSERT_TAIL(&e->lru, o, lru_link);
+		e->untrimmed++;
 	}
-	return moved;
+	return e->untrimmed < e->objects;
 }

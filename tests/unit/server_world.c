@@ -29,6 +29,7 @@ start(struct world *w)
 {
 	int r;
 
+	w->events++;
 	w->config.boot = ++w->boot;
 	w->config.random = random_bytes;
 	w->config.context = w;
@@ -120,6 +121,7 @@ world_sync(struct world *w)
 {
 	uint64_t pos;
 
+	w->events++;
 	if (store_sync(w->store, &pos) == 0)
 		server_synced(w->server, pos);
 	if (w->no_sync)
@@ -131,6 +133,7 @@ world_pass(struct world *w, uint64_t ms)
 {
 	uint64_t end = w->now_ms + ms;
 
+	w->events++;
 	while (w->now_ms < end) {
 		w->now_ms += end - w->now_ms < 100 ? end - w->now_ms : 100;
 		server_clock(w->server, w->now_ms);
@@ -166,6 +169,7 @@ world_send(struct world *w, uint64_t conn, struct message *m)
 	if (size == 0 || message_decode(&back, (struct bytes){ wire, size }, &arena) < 0)
 		abort();
 	back.payload = m->payload;
+	w->events++;
 	server_received(w->server, conn, &back);
 	if (!w->no_pump)
 		world_pump(w);
@@ -196,10 +200,18 @@ world_connect(struct world *w, uint8_t device)
 {
 	uint8_t key[KEY_SIZE] = { device }, hash[NOISE_HASH];
 
+	w->events++;
 	hash_of(++w->next_conn, hash);
 	if (!server_connected(w->server, w->next_conn, key, hash))
 		w->refused |= UINT64_C(1) << w->next_conn % 64;
 	return w->next_conn;
+}
+
+void
+world_disconnect(struct world *w, uint64_t conn)
+{
+	w->events++;
+	server_disconnected(w->server, conn);
 }
 
 /* Mail taken is kept at the end of the list, addressed to nobody. */

@@ -20,6 +20,7 @@ struct world {
 	struct server		*server;
 	struct server_config	 config;
 	uint64_t		 now_ms, boot, random, next_conn, next_request;
+	uint64_t		 events;	/* that the server was told of */
 	bool			 no_sync;	/* sync only when told */
 	bool			 no_pump;	/* leave all actions in the engine */
 	uint64_t		 refused;	/* bits of the connections that were not taken, modulo 64 */
@@ -58,6 +59,7 @@ bool	world_check(struct world *w);			/* server_check, and its text as a TAP comm
 /* Through the codec; the request id used. */
 uint64_t world_send(struct world *w, uint64_t conn, struct message *m);
 uint64_t world_connect(struct world *w, uint8_t device);
+void	world_disconnect(struct world *w, uint64_t conn);
 /* The oldest mail of this type for conn, which stays valid until the world is done; NULL if there is none. */
 const struct message *world_take(struct world *w, uint64_t conn, uint16_t type);
 /* A secret's proof for conn. */

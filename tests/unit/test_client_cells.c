@@ -22,7 +22,7 @@ enum {
 };
 
 static struct {
-	bool		armed;
+	bool		armed, none;		/* none: all fail */
 	unsigned	count, fail_at;		/* since it was set; the one that fails */
 } allocator;
 
@@ -32,7 +32,7 @@ static unsigned again;			/* times that one had to be fetched twice */
 static bool
 fails(void)
 {
-	return allocator.armed && ++allocator.count == allocator.fail_at;
+	return allocator.none || (allocator.armed && ++allocator.count == allocator.fail_at);
 }
 
 #include "tests/unit/wrap_alloc.h"
@@ -282,6 +282,85 @@ test_part(int error)
 	world_teardown();
 }
 
+/* Another looks at a cell that came beside the one that did not. */
+static void
+test_beside(void)
+{
+	struct op all, one;
+
+	begin_block();
+	read_cells(&all, 0, CELLS);
+	ok(!read_cells(&one, 3, 1) && w.fetch_count == 1, "two wait for one answer");
+	answer(8 | 4 | 1, -EIO);
+	ok(w.reply_count == 2 && all.error == -EIO && bytes_of(&one, 3, 1), "who does not need the cell that did not come is not failed");
+	world_replied(&all);
+	world_replied(&one);
+	w.reply_count = 0;
+	ok(!read_cells(&all, 0, CELLS) && asked(0, 1, 1) && w.fetch_count == 1, "and the next asks for that again");
+	answer(1, 0);
+	ok(w.reply_count == 1 && bytes_of(&all, 0, CELLS), "and gets it");
+	world_replied(&all);
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+}
+
+/* Actions that were made ahead go for sweeps that nobody needs. */
+static void
+use_up_spares(void)
+{
+	allocator.none = true;
+	for (unsigned i = 0; i < 100; i++) {
+		engine_sleep(w.engine, true);
+		engine_sleep(w.engine, false);
+		world_collect();
+	}
+	allocator.none = false;
+}
+
+/* With nothing set aside, allocation n of a READ that has to fetch a cell fails; false: there are not so many. */
+static bool
+unasked(unsigned n, bool *fine)
+{
+	struct op one, op = { .type = OP_READ, .ino = FAR, .offset = CELL_SIZE, .size = CELL_SIZE };
+	bool reached, done;
+
+	begin_block();
+	read_cells(&one, 3, 1);
+	answer(1, 0);
+	world_replied(&one);
+	use_up_spares();
+	allocator.count = 0;
+	allocator.fail_at = n;
+	allocator.armed = true;
+	done = world_submit(&op);
+	allocator.armed = false;
+	reached = allocator.count >= n;
+	*fine &= reached ? done && op.error == -ENOMEM && w.fetch_count == 0 : !done;
+	if (done) {
+		world_replied(&op);
+		*fine &= !world_submit(&op);
+	}
+	w.reply_count = 0;
+	*fine &= asked(0, 1, 1) && w.fetch_count == 1;
+	answer(1, 0);
+	world_pass(100);
+	*fine &= w.reply_count == 1 && bytes_of(&op, 1, 1) && world_sane();
+	world_replied(&op);
+	world_teardown();
+	return reached;
+}
+
+static void
+test_unasked(void)
+{
+	bool fine = true;
+	unsigned n = 1;
+
+	while (n < 100 && unasked(n, &fine))
+		n++;
+	ok(fine && n > 2 && n < 100, "a cell that there is no memory for asking for is asked for by the next (%u allocations)", n - 1);
+}
+
 int
 main(void)
 {
@@ -293,6 +372,8 @@ main(void)
 	test_between();
 	test_part(-EIO);
 	test_part(0);
+	test_beside();
+	test_unasked();
 	volume_keys_free(w.keys);
 	return tap_done();
 }

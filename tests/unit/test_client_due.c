@@ -217,6 +217,61 @@ test_refused(void)
 	world_teardown();
 }
 
+/* Three ids are used up, and more were asked for; and came, after the first. */
+static void
+use_up_ids(const struct message *more)
+{
+	struct msg_attached few = { .session = 1, .credit = CREDIT_MAX, .term_ms = 1000 * TERM_MS, .first_oid = 5000, .oid_count = 3,
+	    .sessions = 1 };
+	uint64_t h;
+
+	world_setup_unattached(&(struct engine_config){ .offline = OFFLINE_NEVER });
+	engine_attached(w.engine, &few, true);
+	engine_format(w.engine, 0, 0, 0755);
+	for (char name[] = "a"; name[0] < 'd'; name[0]++) {
+		uint64_t ino = world_create(name, &h);
+
+		world_run(OP_RELEASE, ino, h);
+		if (more != NULL && name[0] == 'a')
+			world_hear(*more);
+	}
+	world_sync();
+	pass_idly(1000, alone);
+	ok(w.sent[MSG_alloc] == 1, "ids are used up, and more asked for");
+	hear(1);
+}
+
+static void
+test_ids(void)
+{
+	struct message none = { .type = MSG_allocated }, some = { .type = MSG_allocated, .allocated = { .first_oid = 7000, .oid_count = 5 } };
+	struct message refused = { .type = MSG_done, .done.status = STATUS_NOSPC };
+
+	use_up_ids(NULL);
+	ok(rest() > 2000, "as long as that is not answered there is nothing to do");
+	refused.id = w.last_alloc;
+	world_hear(refused);
+	ok(rest() > 500 && rest() <= 1000, "when it is refused, a second later");
+	pass_idly(1100, alone);
+	ok(w.sent[MSG_alloc] == 2 && rest() > 2000, "they are asked for again");
+	world_hear(some);
+	pass_idly(100, alone);
+	ok(rest() > 2000, "and come");
+	world_teardown();
+	memset(w.sent, 0, sizeof w.sent);
+
+	use_up_ids(NULL);
+	world_hear(none);
+	pass_idly(200, alone);
+	ok(w.sent[MSG_alloc] == 1 && rest() > 2000, "a server that gives none is asked again by who needs one");
+	world_teardown();
+	memset(w.sent, 0, sizeof w.sent);
+
+	use_up_ids(&some);
+	ok(w.sent[MSG_alloc] == 1 && rest() > 2000, "those of the next range need not be asked for");
+	world_teardown();
+}
+
 /* The volume may have become one that this program must not touch. */
 static void
 test_meta(void)
@@ -293,5 +348,6 @@ main(void)
 	test_refused();
 	test_many_refused();
 	test_meta();
+	test_ids();
 	return tap_done();
 }

@@ -328,6 +328,39 @@ test_shed(void)
 	world_teardown();
 }
 
+/* What the kernel knows is not given back, however old and many; it does not stand in the way of what is behind it. */
+static void
+test_in_use(void)
+{
+	enum { MANY = 300 };		/* more than one step of fs/trim.c looks at */
+	static uint64_t inos[MANY];
+	unsigned before, there = 0;
+
+	begin();
+	for (unsigned n = 0; n < MANY; n++) {
+		char name[16];
+		uint64_t h;
+
+		snprintf(name, sizeof name, "old%u", n);
+		inos[n] = world_create(name, &h);
+		world_run(OP_RELEASE, inos[n], h);
+		world_sync();
+	}
+	before = objects();
+	crowd();
+	ok(before >= MANY && objects() <= before, "of too many objects those go that nobody uses, wherever they are");
+	ok(engine_due(w.engine) > w.now_ms + 1000, "and then it rests");
+	for (unsigned n = 0; n < MANY; n++)
+		there += known(inos[n]);
+	ok(there == MANY, "those that the kernel knows stay");
+	for (unsigned n = 0; n < MANY; n++)
+		engine_forget(w.engine, inos[n], 1);
+	for (unsigned n = 0; n < 5; n++)
+		world_pass(100);
+	ok(objects() <= FEW + 2 && world_sane(), "as long as it does");
+	world_teardown();
+}
+
 int
 main(void)
 {
@@ -336,6 +369,7 @@ main(void)
 	test_extents();
 	test_directory();
 	test_stays();
+	test_in_use();
 	test_due();
 	test_kinds();
 	test_shed();

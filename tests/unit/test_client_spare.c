@@ -192,6 +192,8 @@ test_interrupt(void)
 	engine_detached(w.engine);
 	engine_interrupt(w.engine, &op);
 	ok(w.reply_count == 0, "without memory nobody is told that he is answered");
+	world_pass(100);
+	ok(w.reply_count == 0 && engine_due(w.engine) <= w.now_ms + 100, "but it is tried again and again");
 	memory();
 	world_pass(100);
 	ok(w.reply_count == 1 && op.error == -ESTALE, "then he is told that, and not of an interrupt");

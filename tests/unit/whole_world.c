@@ -288,8 +288,8 @@ void
 mount_cut(struct mount *m)
 {
 	m->up = false;
-	server_disconnected(m->whole->server.server, m->at.control);
-	server_disconnected(m->whole->server.server, m->at.bulk);
+	world_disconnect(&m->whole->server, m->at.control);
+	world_disconnect(&m->whole->server, m->at.bulk);
 	EVENT(m, engine_detached(m->engine));
 	pump(m->whole);
 }
@@ -446,8 +446,8 @@ mount_kill(struct mount *m)
 		return;
 	if (m->up) {
 		m->up = false;
-		server_disconnected(m->whole->server.server, m->at.control);
-		server_disconnected(m->whole->server.server, m->at.bulk);
+		world_disconnect(&m->whole->server, m->at.control);
+		world_disconnect(&m->whole->server, m->at.bulk);
 	}
 	drain(m);
 	engine_free(m->engine);
@@ -476,7 +476,11 @@ whole_sane(struct whole *all)
 			printf("# mount %u: %s\n", i, why);
 			return false;
 		}
-	return world_check(&all->server);
+	/* One that was told of nothing is as it was. */
+	if (all->server.events != all->sane_at && !world_check(&all->server))
+		return false;
+	all->sane_at = all->server.events;
+	return true;
 }
 
 void

@@ -39,6 +39,7 @@ struct whole {
 	uint32_t	 garbled;		/* records of these open to something else */
 	bool		 no_cells;		/* nor do cells of blocks */
 	uint32_t	 oids;			/* at most so many with an attachment, or 0 */
+	uint64_t	 sane_at;		/* events of the server when it was last found sane */
 };
 
 /* Is a client engine running?  Its allocations are those that may be made to fail. */
