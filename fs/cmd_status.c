@@ -115,25 +115,29 @@ show_conflicts(struct listing *s, const uint8_t *id)
 	fputs(s->json ? "]" : "", stdout);
 }
 
+static bool
+is_of(const char *word, const char *const *words)
+{
+	while (*words != NULL && strcmp(word, *words) != 0)
+		words++;
+	return *words != NULL;
+}
+
 static void
 show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 {
-	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "journal_error", "logind", "journal",
-	    "disk_error" };
+	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "journal_error",
+	    "logind", "journal", "disk_error", NULL };
+	static const char *const truths[] = { "connected", "busy", "login", "asleep", "lapsed", "offline", "journal_full", NULL };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
 	for (size_t i = 0; i < f->count; i++) {
 		const struct fact *at = &f->list[i];
-		bool text = false;
 
-		for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
-			text |= strcmp(at->word, texts[j]) == 0;
 		printf("%s\"%s\": ", i > 0 ? ", " : " ", at->word);
-		if (text)
+		if (is_of(at->word, texts))
 			cmd_json(stdout, at->rest);
-		else if (strcmp(at->word, "connected") == 0 || strcmp(at->word, "busy") == 0 ||
-		    strcmp(at->word, "login") == 0 || strcmp(at->word, "asleep") == 0 ||
-		    strcmp(at->word, "lapsed") == 0 || strcmp(at->word, "offline") == 0)
+		else if (is_of(at->word, truths))
 			fputs(at->rest[0] == '1' ? "true" : "false", stdout);
 		else
 			fputs(at->rest, stdout);
@@ -229,7 +233,7 @@ show_text(struct listing *s, const uint8_t *id, const struct facts *f)
 	if (fact(f, "journal_error")[0] != '\0')
 		printf("    what waits there cannot be done again now: %s\n", fact(f, "journal_error"));
 	show_unsaved(f);
-	if (strcmp(fact(f, "journal"), "full") == 0)
+	if (fact(f, "journal_full")[0] == '1')
 		printf("    NO ROOM on this machine's disk for the journal: changes are answered when the server has them\n");
 	if (fact(f, "journal_through")[0] != '0')
 		printf("    the journal did not fit this machine's disk: %s changes waited for the server\n",

@@ -96,8 +96,10 @@ serve_status_say(int fd, const struct serve_options *o, struct shell *shell, con
 		control_say(fd, "journal_error %s", strerror(-e.journal_error));
 	control_say(fd, "asleep %d", e.asleep);
 	control_say(fd, "logind %s", suspend_logind(suspend));
-	control_say(fd, "journal %s", !journal ? "off" : e.journal_full ? "full" :
-	    e.journal_stranded ? "stranded" : "on");
+	/* What is to be done again is told whatever else there is to tell. */
+	control_say(fd, "journal %s", !journal ? "off" : e.journal_stranded ? "stranded" :
+	    e.journal_full ? "full" : "on");
+	control_say(fd, "journal_full %d", journal && e.journal_full);
 	serve_cache_say(cache, fd);
 	/* While all goes well they are on their way, and others the next moment. */
 	if (!e.attached || e.journal_stranded)

@@ -214,7 +214,7 @@ class ClientFaults(Faults):
         super().__init__(round, client.name, gap_s)
         self.client, self.number, self.board = client, client.number, round.board
         self.good_until = time.monotonic()	# until then it had lost nothing, and nobody else been given what it held
-        self.lapsed = False
+        self.lapsed, self.answers = False, True
         self.stranded_since = self.redone_at = self.doubt_since = 0.0
         self.polled = 0.0
         self.interval_s = 1.0
@@ -242,8 +242,12 @@ class ClientFaults(Faults):
         """False: it has lost something for good, until it is mounted anew."""
         now = time.monotonic()
         status = self.client.status()
-        stranded = status is not None and status["journal"] == "stranded"
-        self.lapsed = status is None or status["lapsed"] or stranded
+        self.answers = status is not None
+        if not self.answers:
+            self.lapsed = True
+            return True			# what waits may wait still
+        stranded = status["journal"] == "stranded"
+        self.lapsed = status["lapsed"] or stranded
         if not stranded:
             self.stranded_since = 0.0
             if self.client.redone():
@@ -260,7 +264,7 @@ class ClientFaults(Faults):
                 not self.round.troubles.any():
             self.round.violation(f"HANG: {self.name} does not do again what it lost with its leases")
             self.round.broken.set()
-        if status is not None and status["lost_objects"] > 0:
+        if status["lost_objects"] > 0:
             return False
         if not self.lapsed:
             self.good_until = now
@@ -291,7 +295,7 @@ class ClientFaults(Faults):
         self.polled = now
         if not self.look():
             self.heal()
-        elif not in_doubt or not self.board.up(self.number) or self.explained():
+        elif not in_doubt or not self.answers or not self.board.up(self.number) or self.explained():
             self.doubt_since = 0.0
         elif self.doubt_since == 0:
             self.doubt_since = now		# it may say in a moment that it lost something
