@@ -128,7 +128,8 @@ show_json(struct listing *s, const uint8_t *id, const struct facts *f)
 {
 	static const char *const texts[] = { "volume", "directory", "address", "transport", "trouble", "error", "journal_error",
 	    "logind", "journal", "disk_error", NULL };
-	static const char *const truths[] = { "connected", "busy", "login", "asleep", "lapsed", "offline", "journal_full", NULL };
+	static const char *const truths[] = { "connected", "busy", "login", "asleep", "lapsed", "reclaiming", "offline", "journal_full",
+	    NULL };
 
 	fputs(s->shown > 0 ? ",\n  {" : "\n  {", stdout);
 	for (size_t i = 0; i < f->count; i++) {

@@ -68,6 +68,7 @@ serve_status_say(int fd, const struct serve_options *o, struct shell *shell, con
 	if (e.offline)
 		control_say(fd, "offline_since %lld", (long long)e.offline_since.tv_sec);
 	control_say(fd, "lapsed %d", e.lapsed);
+	control_say(fd, "reclaiming %d", e.reclaiming);
 	if (trouble[0] != '\0')
 		control_say(fd, "trouble %s", trouble);
 	if (e.error != 0)

@@ -247,7 +247,8 @@ class ClientFaults(Faults):
             self.lapsed = True
             return True			# what waits may wait still
         stranded = status["journal"] == "stranded"
-        self.lapsed = status["lapsed"] or stranded
+        # Just back, it has yet to hear which leases it has still.
+        self.lapsed = status["lapsed"] or status["reclaiming"] or stranded
         if not stranded:
             self.stranded_since = 0.0
             if self.client.redone():
