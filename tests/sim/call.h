@@ -57,6 +57,7 @@ struct call {
 	uint64_t	 victim, victim2;	/* inodes the kernel had looked up under name, name2 */
 	bool		 pair, pair_again;	/* RENAME: the kernel looks both names up and judges first (pair.c) */
 	unsigned	 pair_stage;
+	bool		 pair_waits;		/* ... for those, or for the locks of what they lead to */
 	struct call	*under;			/* LOOKUP: of that one */
 	struct file	*file;			/* open file or directory of the kernel's, or NULL */
 	/* answered */
