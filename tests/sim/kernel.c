@@ -86,8 +86,16 @@ locks_choose(const struct kernel *k, struct call *c)
 	case OP_LOOKUP: case OP_READDIR:
 		lock_add(c, kernel_inode_lock(c->ino), false);
 		break;
-	case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK: case OP_CREATE:
+	case OP_MKNOD: case OP_MKDIR: case OP_SYMLINK:
 		lock_add(c, kernel_inode_lock(c->ino), true);
+		break;
+	case OP_CREATE:
+		lock_add(c, kernel_inode_lock(c->ino), true);
+		/* The real kernel opens what it knows to be there, and cuts it by a SETATTR. */
+		if ((c->flags & O_TRUNC) && !(c->flags & O_EXCL)) {
+			lock_add(c, kernel_inode_lock(cache_looked_up(k, c->ino, c->name, c->known)), true);
+			lock_add(c, pages_lock(cache_looked_up(k, c->ino, c->name, c->known)), true);
+		}
 		break;
 	case OP_UNLINK: case OP_RMDIR:
 		lock_add(c, kernel_inode_lock(c->ino), true);
