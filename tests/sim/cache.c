@@ -297,7 +297,7 @@ take_file(struct kernel *k, struct call *c, uint64_t ino)
 		pages_drop(n, 0, UINT64_MAX);
 		n->size = 0;
 		attr_spoil(k, ino);
-		/* It waits for pages that are under way, and drops them, too; a CREATE has no lock that kept them away. */
+		/* It waits for pages that are under way, and drops them, too; no lock kept them from a CREATE of a name not known. */
 		for (struct call *a = k->active; a != NULL; a = a->next)
 			a->skipped |= (a->type == OP_READ || a->type == OP_WRITE) && a->ino == ino;
 	}

@@ -55,8 +55,10 @@ struct call {
 	uint32_t	 tag;			/* WRITE, SETXATTR: data is pattern(tag) from `origin` on */
 	uint64_t	 origin;
 	uint64_t	 victim, victim2;	/* inodes the kernel had looked up under name, name2 */
+	uint64_t	 known;			/* CREATE: what its process found under the name, or 0 */
 	bool		 pair, pair_again;	/* RENAME: the kernel looks both names up and judges first (pair.c) */
 	unsigned	 pair_stage;
+	bool		 pair_waits;		/* ... for those, or for the locks of what they lead to */
 	struct call	*under;			/* LOOKUP: of that one */
 	struct file	*file;			/* open file or directory of the kernel's, or NULL */
 	/* answered */

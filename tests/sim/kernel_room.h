@@ -32,6 +32,9 @@ void		 kernel_start(struct kernel *k, struct call *c, bool again);
 /* The call is over: its locks are free and its caller goes on. */
 void		 kernel_finish(struct kernel *k, struct call *c);
 
+/* A rename has found what it moves and replaces; with their locks it goes to the engine (vfs_rename()). */
+void		 kernel_lock_victims(struct kernel *k, struct call *c);
+
 /* pair.c: a rename has its locks. */
 void		 pair_begin(struct kernel *k, struct call *c);
 

@@ -45,6 +45,7 @@ static void
 end(struct kernel *k, struct call *c, int error)
 {
 	k->pairs[c->proc] = NULL;
+	c->pair_waits = false;
 	c->error = error;
 	c->by_kernel = true;
 	judge_done(k->sim, c);
@@ -99,7 +100,7 @@ judge(struct kernel *k, struct call *c)
 		end(k, c, dir ? -ENOTDIR : -EISDIR);
 	else {
 		k->pairs[c->proc] = NULL;
-		mount_submit(k->mount, c);
+		kernel_lock_victims(k, c);
 	}
 }
 
@@ -124,6 +125,7 @@ pair_begin(struct kernel *k, struct call *c)
 {
 	k->pairs[c->proc] = c;
 	c->pair_stage = 0;
+	c->pair_waits = true;
 	judge_begun(k->sim, c);
 	next(k, c);
 }

@@ -235,6 +235,7 @@ act_open(struct proc *p)
 	} else {
 		c = proc_begin(p, OP_CREATE, path->dir, opened);
 		c->name = path->name;
+		c->known = path->child;
 		c->flags = open_flags(p) | O_CREAT | (exclusive ? O_EXCL : 0);
 		c->attr.mode = S_IFREG | (0600 + (uint32_t)proc_roll(p, 4) * 044 % 0100);
 	}
