@@ -5,7 +5,9 @@ and its end.  It may float when its client was killed, or lost its leases: a
 float (K, M) of a client says that from K on what it had not brought to the
 server was out of sight, and that the journal had been run by M.  So until M
 such a write need not be seen; and if another client wrote meanwhile it may
-never be, being in a conflict copy then.  A write does not float once
+never be, being in a conflict copy then.  What a journal brought may float again
+when its client is killed again, and M is noted a little late, so that a write
+made just before it may float for the first time.  A write does not float once
 
     - its client synced it,
     - its client was unmounted in order, or
@@ -28,12 +30,17 @@ ABSENT = "-"
 
 
 class Write:
-    __slots__ = ("client", "began", "ended", "value", "sure", "floats", "late")
+    __slots__ = ("client", "began", "ended", "value", "sure", "windows", "late")
 
     def __init__(self, client, began, ended, value, sure):
         self.client, self.began, self.ended, self.value, self.sure = client, began, ended, value, sure
-        self.floats = None		# (K, M) of its client
+        self.windows = []		# each (K, M) of its client in which it floats
         self.late = ended if sure else math.inf		# when it has taken effect at the latest
+
+    @property
+    def floats(self):
+        """The last of them."""
+        return self.windows[-1] if self.windows else None
 
 
 class Read:
@@ -89,17 +96,19 @@ class Case:
     def settle(self, key, seen_by_others):
         """Which writes of it float?  seen_by_others: (client, value) to when another had seen it."""
         for w in key.writes:
-            around = next(((k, m) for k, m in self.floats[w.client] if m > w.began), None)
-            if around is None:
-                continue
-            k, m = around
-            settled = any(c == w.client and began >= w.ended and ended <= k for c, began, ended in key.syncs) or \
-                any(w.ended <= t <= k for t in self.unmounts[w.client]) or \
-                seen_by_others.get((w.client, w.value), math.inf) <= k
-            if not settled or not w.sure:
-                w.floats, w.late = around, m
-            if not w.sure:
-                w.ended = m
+            for k, m in self.floats[w.client]:
+                if m <= w.began:
+                    continue
+                settled = any(c == w.client and began >= w.ended and ended <= k for c, began, ended in key.syncs) or \
+                    any(w.ended <= t <= k for t in self.unmounts[w.client]) or \
+                    seen_by_others.get((w.client, w.value), math.inf) <= k
+                # Of what was not answered it is not known when it ended, so the first counts.
+                if settled and (w.sure or w.windows):
+                    break
+                w.windows.append((k, m))
+                w.late = m
+            if not w.sure and w.windows:
+                w.ended = w.late
 
     def may_be_dropped(self, key, w):
         """Did another client change it before this one's journal was run?"""
@@ -109,11 +118,10 @@ class Case:
     @staticmethod
     def due(w, read, dropped):
         """Must it have taken effect before the read began?"""
-        if not w.sure:
+        if not w.sure or any(k <= read.ended and read.began <= m for k, m in w.windows):
             return False
-        if w.floats is None or read.ended < w.floats[0]:
-            return w.ended < read.began
-        return max(w.floats[1], w.ended) < read.began and not dropped
+        run = any(m < read.began for _, m in w.windows)
+        return w.ended < read.began and not (run and dropped)
 
     # ---- registers ----
 

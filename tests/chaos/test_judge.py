@@ -90,6 +90,15 @@ history("a write before an unmount goes out of sight", [INCOHERENT],
         [w("c0", 0, 1, 2, "a"), r("c0", 1, 12, 13, "0.0")], FLOAT, [(0, 5.0)])
 history("a call that was broken off", [],
         [w("c0", 0, 9, 11, "a", "m"), r("c0", 1, 21, 22, "0.0"), r("c0", 1, 21, 22, "a")], FLOAT)
+AGAIN = FLOAT + [(0, 30.0, 40.0)]
+history("what a journal brought goes out of sight with the next kill", [],
+        [w("c0", 0, 1, 2, "a"), r("c0", 1, 32, 33, "0.0"), r("c0", 1, 41, 42, "a")], AGAIN)
+history("and what was written as the first one's end was noted", [],
+        [w("c0", 0, 19, 19.5, "a"), r("c0", 1, 32, 33, "0.0"), r("c0", 1, 41, 42, "a")], AGAIN)
+history("but not between the two", [INCOHERENT], [w("c0", 0, 19, 19.5, "a"), r("c0", 1, 25, 26, "0.0")], AGAIN)
+history("nor after them", [INCOHERENT], [w("c0", 0, 19, 19.5, "a"), r("c0", 1, 41, 42, "0.0")], AGAIN)
+history("nor once it was synced", [SYNCED],
+        [w("c0", 0, 19, 19.5, "a"), "s\tc0\t0\t21\t22\t", r("c0", 1, 32, 33, "0.0")], AGAIN)
 history("what the living did does not float", [INCOHERENT], [w("c0", 1, 1, 2, "a"), r("c0", 0, 21, 22, "0.0")], FLOAT)
 
 history("a log with all its records", [], [w("l0", 0, 1, 2, "a", "a"), w("l0", 1, 3, 4, "b", "a"), r("l0", 1, 5, 6, "a b", "l")])
