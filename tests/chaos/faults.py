@@ -346,8 +346,10 @@ class ClientFaults(Faults):
         if not self.look():
             return self.heal()
         with Trouble(self.round, self.name, kind):
-            # Beyond its term others may be given what it holds.
-            self.down(self.good_until if self.lapsed else time.monotonic())
+            # Beyond its term others may be given what it holds; and what was called meanwhile did not wait for ever.
+            now = time.monotonic()
+            since = self.good_until if self.lapsed else now
+            self.down(since, lost=now - since > GATE_S)
             if with_server:
                 with self.world.server.lock, Trouble(self.round, "server", "server_kill"):
                     self.world.server.kill()
