@@ -266,6 +266,7 @@ struct engine {
 	uint64_t	 dirty_since;		/* 0: the running transaction is empty */
 	size_t		 running_bytes;		/* what it would take on the wire, at most */
 	bool		 freeze_wanted;
+	uint64_t	 sync_sequence;		/* the commit that the last SYNC waits for */
 	uint64_t	 settle_until;
 	TAILQ_HEAD(, commit_state) inflight;
 	unsigned	 inflight_count;

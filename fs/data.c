@@ -330,6 +330,19 @@ is_committed(const struct object *o)
 	return !data_dirty(o) && o->attr.size == o->stated_size && o->stable_size == o->stated_size;
 }
 
+/*
+ * A SYNC, or an FSYNC of the file, waits for a commit to come with content that
+ * the last one has not: to keep that one's would break its word, as an empty
+ * file does not.
+ */
+static bool
+is_promised(const struct engine *e, const struct object *o)
+{
+	if (is_committed(o))
+		return false;
+	return o->sync_sequence > e->sequence || e->sync_sequence > e->sequence;
+}
+
 /* If a commit to come renames it over another, the content it had then is gone: that goes with what is written now (R4). */
 void
 data_reorder(struct engine *e, struct object *o)
@@ -369,7 +382,7 @@ data_truncate(struct engine *e, struct op *op, struct object *o, uint64_t size)
 	if (size > o->attr.size && (r = tidy_tail(e, o)) < 0)
 		return r;
 	/* The old size and content stay stable until the new has arrived: those of a commit, for others are dropped here. */
-	if (size == 0 && o->stated_size > 0 && !o->hold) {
+	if (size == 0 && o->stated_size > 0 && !o->hold && !is_promised(e, o)) {
 		o->hold = true;
 		o->hold_number = ++e->span_number;
 		o->hold_clean = is_committed(o);

@@ -722,10 +722,11 @@ lease_lose_session(struct engine *e)
 	for (o = TAILQ_FIRST(&e->lru); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, lru_link);
 		o->pinned = false;
+		o->sync_sequence = 0;
 		if (o->mode != MODE_NONE)
 			lease_lost(e, o);
 	}
-	e->sequence = e->acknowledged = 0;
+	e->sequence = e->acknowledged = e->sync_sequence = 0;
 }
 
 /* The term is over: the kernel must not go on where we may not. */

@@ -130,6 +130,7 @@ struct object {
 	TAILQ_ENTRY(object) dirty_link;
 	uint64_t	 sequence;		/* last commit that changed it */
 	uint32_t	 inflight;		/* commits under way that change it */
+	uint64_t	 sync_sequence;		/* the commit that its last FSYNC waits for */
 
 	/* content */
 	TAILQ_HEAD(, span) spans;		/* bytes not yet on the server */

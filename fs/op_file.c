@@ -317,6 +317,16 @@ op_flush(struct engine *e, struct op *op)
 	return handle_error(e, handle_of(op));
 }
 
+/* The commit it waits for must not keep content older than what is written by now. */
+static void
+promise(struct engine *e, const struct op *op, struct object *o, uint64_t sequence)
+{
+	if (o != NULL)
+		o->sync_sequence = sequence;
+	else if (op->type == OP_SYNC)
+		e->sync_sequence = sequence;
+}
+
 /*
  * FSYNC, FSYNCDIR and SYNC.  First what is written so far arrives, then the
  * running transaction is committed and acknowledged: with it everything that
@@ -364,6 +374,7 @@ op_fsync(struct engine *e, struct op *op)
 		else {
 			s->sequence = e->sequence + 1;
 			e->freeze_wanted = true;
+			promise(e, op, o, s->sequence);
 			txn_step(e);
 		}
 		s->step = 2;
@@ -372,8 +383,10 @@ op_fsync(struct engine *e, struct op *op)
 		return r;
 	if (s->sequence > e->sequence && e->error != 0 && e->refusals != s->refusals)
 		return e->error;
-	if (!e->freeze_wanted && s->sequence > e->sequence)
+	if (!e->freeze_wanted && s->sequence > e->sequence) {
 		s->sequence = e->sequence;	/* there was nothing to send after all */
+		promise(e, op, o, s->sequence);
+	}
 	if (e->acknowledged < s->sequence)
 		return park(op, WAIT_COMMIT, s->sequence);
 	/* Without a file to ask, any loss might be what the caller wanted to keep. */

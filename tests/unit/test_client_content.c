@@ -159,6 +159,57 @@ test_renamed_and_emptied(bool fresh, bool refused)
 	world_teardown();
 }
 
+/*
+ * A file is truncated when its new content has arrived for a SYNC or an FSYNC,
+ * of this file or another, and the commit that this waits for is to come.
+ */
+static void
+test_emptied_in_sync(enum op_type type, bool other)
+{
+	struct op op = { .type = type }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("c"), .ino2 = OID_ROOT, .name2 = world_text("d") };
+	uint64_t a, b, c, h, g, f, d;
+
+	world_setup();
+	cut.ino = a = world_create("a", &h);
+	b = world_create("b", &g);
+	c = world_create("c", &f);
+	world_create("d", &d);
+	world_write(a, h, 0, 5000);
+	world_sync();
+	world_write(a, h, 0, 7000);
+	if (other)
+		world_write(b, g, 0, 6000);
+	op.ino = other ? b : a;
+	op.handle = other ? g : h;
+	world_submit(&op);
+	world_write(c, f, 0, 9000);
+	world_submit(&move);
+	world_replied(&move);
+	world_stored(world_take_store_of(other ? 6000 : 7000));
+	ok(w.commit_count == 0, "what was written has arrived, its commit waits for what is renamed over another");
+	world_submit(&cut);
+	world_replied(&cut);
+	world_stored(world_take_store_of(9000));
+	ok(w.commit_count == 1 && (world_committed_size(w.commits[0], a) == 0) == !other,
+	    "a file truncated meanwhile %s", other ? "keeps its old content: the FSYNC was of another" : "has nothing older than what was promised");
+	world_answer_all();
+	world_replied(&op);
+	/* Kept again, once that is over. */
+	world_write(a, h, 0, 8000);
+	world_sync();
+	world_write(a, h, 0, 7000);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, 0, 16);
+	op = (struct op){ .type = OP_FSYNCDIR, .ino = OID_ROOT };
+	world_submit(&op);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) != 0, "after that its content is kept again");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
 /* A SYNC waits for what was written before it, while others write on. */
 static void
 test_sync_beside_writers(void)
@@ -547,6 +598,9 @@ main(void)
 	test_renamed_and_emptied(false, false);
 	test_renamed_and_emptied(true, false);
 	test_renamed_and_emptied(false, true);
+	test_emptied_in_sync(OP_SYNC, false);
+	test_emptied_in_sync(OP_FSYNC, false);
+	test_emptied_in_sync(OP_FSYNC, true);
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
