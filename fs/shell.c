@@ -578,10 +578,7 @@ shell_address(struct shell *s, char *to, size_t size)
 void
 shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t size)
 {
-	{
-		LOCK_SCOPE(&s->lock);
-		engine_status(s->engine, to);
-	}
+	EVENT(s, engine_status(s->engine, to));		/* by the clock of now: it may have been stopped since the last event */
 	to->busy |= mover_busy(s->mover);
 	channel_trouble(s->control, trouble, size);
 }
