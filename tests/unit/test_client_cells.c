@@ -304,6 +304,29 @@ test_beside(void)
 	world_teardown();
 }
 
+/* Nobody waits any more for an answer of which a part did not come. */
+static void
+test_interrupted(void)
+{
+	struct op op;
+
+	begin_block();
+	read_cells(&op, 0, CELLS);
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	world_collect();
+	ok(w.reply_count == 1 && op.error == -EINTR, "a reader gives up as the server is away");
+	world_replied(&op);
+	w.reply_count = 0;
+	answer(8 | 4 | 1, -EIO);
+	ok(!read_cells(&op, 0, CELLS) && asked(0, 1, 1) && w.fetch_count == 1, "the cell that did not come is asked for again, and no other");
+	answer(1, 0);
+	ok(w.reply_count == 1 && bytes_of(&op, 0, CELLS), "and all are read");
+	world_replied(&op);
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+}
+
 /* Actions that were made ahead go for sweeps that nobody needs. */
 static void
 use_up_spares(void)
@@ -373,6 +396,7 @@ main(void)
 	test_part(-EIO);
 	test_part(0);
 	test_beside();
+	test_interrupted();
 	test_unasked();
 	volume_keys_free(w.keys);
 	return tap_done();

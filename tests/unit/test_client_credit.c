@@ -315,7 +315,7 @@ test_restarted(void)
 {
 	struct msg_attached again = { .session = 1, .boot = 2, .term_ms = TERM_MS, .sessions = 1, .credit = UINT64_MAX };
 	struct op sync = { .type = OP_SYNC };
-	uint64_t h, a;
+	uint64_t h, a, kept;
 
 	world_setup();
 	a = world_create("a", &h);
@@ -330,6 +330,12 @@ test_restarted(void)
 	engine_attached(w.engine, &again, false);
 	world_collect();
 	ok(w.kept_credit >= 50000 && world_sane(), "a server that was killed is asked to keep space for it");
+	kept = w.kept_credit;
+	again.boot = 3;
+	engine_detached(w.engine);
+	engine_attached(w.engine, &again, false);
+	world_collect();
+	ok(w.kept_credit == kept && world_sane(), "no more of it when it is killed again");
 	w.credit = 1000;
 	while (w.commit_count > 0)
 		world_answer(STATUS_OK);
