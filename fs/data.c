@@ -327,7 +327,7 @@ is_committed(const struct object *o)
 	TAILQ_FOREACH(r, &o->dirty_recs, dirty_link)
 		if (r->kind == KIND_REGION || r->kind == KIND_INLINE)
 			return false;
-	return !data_dirty(o) && o->attr.size == o->stated_size && o->stable_size == o->stated_size;
+	return !o->wipe && !data_dirty(o) && o->attr.size == o->stated_size && o->stable_size == o->stated_size;
 }
 
 /*

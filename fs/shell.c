@@ -578,7 +578,11 @@ shell_address(struct shell *s, char *to, size_t size)
 void
 shell_status(struct shell *s, struct engine_status *to, char *trouble, size_t size)
 {
-	EVENT(s, engine_status(s->engine, to));		/* by the clock of now: it may have been stopped since the last event */
+	{
+		LOCK_SCOPE(&s->lock);
+		shell_enter(s);		/* by the clock of now: it may have been stopped since the last event */
+		engine_status(s->engine, to);
+	}
 	to->busy |= mover_busy(s->mover);
 	channel_trouble(s->control, trouble, size);
 }

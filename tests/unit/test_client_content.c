@@ -210,6 +210,42 @@ test_emptied_in_sync(enum op_type type, bool other)
 	world_teardown();
 }
 
+/* The same, of a file that was cut and is as long as before: what was cut away is not to come back. */
+static void
+test_cut_in_sync(void)
+{
+	struct op op = { .type = OP_FSYNC }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	struct op move = { .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("c"), .ino2 = OID_ROOT, .name2 = world_text("d") };
+	static const uint64_t sizes[] = { REGION_SIZE, 2 * REGION_SIZE + 5000 };
+	uint64_t h, f, d, c;
+
+	world_setup();
+	op.ino = cut.ino = world_create("a", &h);
+	op.handle = h;
+	c = world_create("c", &f);
+	world_create("d", &d);
+	world_write(op.ino, h, 2 * REGION_SIZE, 5000);
+	world_sync();
+	world_write(c, f, 0, 9000);
+	world_submit(&move);
+	world_replied(&move);
+	for (unsigned i = 0; i < 2; i++) {
+		cut.attr.size = sizes[i];
+		world_submit(&cut);
+		world_replied(&cut);
+	}
+	world_submit(&op);
+	ok(w.commit_count == 0, "the commit of a file that was cut waits for what is renamed over another");
+	cut.attr.size = 0;
+	world_submit(&cut);
+	world_replied(&cut);
+	world_stored(world_take_store_of(9000));
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], op.ino) == 0, "emptied meanwhile, it has not what was cut away");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
 /* A SYNC waits for what was written before it, while others write on. */
 static void
 test_sync_beside_writers(void)
@@ -601,6 +637,7 @@ main(void)
 	test_emptied_in_sync(OP_SYNC, false);
 	test_emptied_in_sync(OP_FSYNC, false);
 	test_emptied_in_sync(OP_FSYNC, true);
+	test_cut_in_sync();
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
