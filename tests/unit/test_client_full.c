@@ -116,18 +116,24 @@ write_c(void)
 	return (struct op){ .type = OP_WRITE, .ino = c, .handle = hc, .data = { bytes, LARGE } };
 }
 
-/* Who adds something is told at once where nobody can be asked. */
 static void
-test_detached(void)
+begin_refused(void)
 {
-	struct op op;
-
 	begin();
 	world_write(a, ha, 0, LARGE);
 	world_submit(&sync_a);
 	refuse(world_take_store());
 	ok(sync_a.error == -ENOSPC, "a block is refused");
 	world_replied(&sync_a);
+}
+
+/* Who adds something is told at once where nobody can be asked. */
+static void
+test_detached(void)
+{
+	struct op op;
+
+	begin_refused();
 	engine_detached(w.engine);
 	op = write_c();
 	ok(world_submit(&op) && op.error == -ENOSPC, "without a connection that stands");
@@ -144,12 +150,7 @@ test_detached(void)
 static void
 test_synced_again(void)
 {
-	begin();
-	world_write(a, ha, 0, LARGE);
-	world_submit(&sync_a);
-	refuse(world_take_store());
-	ok(sync_a.error == -ENOSPC, "a block is refused");
-	world_replied(&sync_a);
+	begin_refused();
 	w.reply_count = 0;
 	ok(!world_submit(&sync_a) && w.store_count == 1, "who syncs again waits for what becomes of it now");
 	refuse(world_take_store());
