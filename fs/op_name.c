@@ -293,6 +293,14 @@ op_make(struct engine *e, struct op *op)
 	return 0;
 }
 
+/* Under a new name it must not be found with what it had before it was truncated, as the last commit has it still (R4). */
+static void
+named_anew(struct engine *e, struct object *o)
+{
+	if (o->hold)
+		txn_order(e, o);
+}
+
 int
 op_link(struct engine *e, struct op *op)
 {
@@ -321,6 +329,7 @@ op_link(struct engine *e, struct op *op)
 	o->linked = true;
 	o->attr.ctime = e->real;
 	txn_touch_attr(e, o);
+	named_anew(e, o);
 	touch_directory(e, dir, 0);
 	answer_entry(e, op, dir, o);
 	return 0;
@@ -548,6 +557,7 @@ op_rename(struct engine *e, struct op *op)
 	other_dir = n.replaced != NULL && S_ISDIR(n.replaced->attr.mode);
 	if ((r = place(e, n.to, &n.target, op->name2, n.moved, n.from)) < 0)
 		return r;
+	named_anew(e, n.moved);
 	if (n.exchange) {
 		if ((r = place(e, n.from, &n.source, op->name, n.replaced, n.to)) < 0) {
 			/* Back, by records of the same sizes: that cannot fail. */
@@ -556,6 +566,7 @@ op_rename(struct engine *e, struct op *op)
 				set_parent(e, n.moved, n.from->oid);
 			return r;
 		}
+		named_anew(e, n.replaced);
 		touch_directory(e, n.from, across ? other_dir - moved_dir : 0);
 		touch_directory(e, n.to, across ? moved_dir - other_dir : 0);
 		return 0;
@@ -569,7 +580,7 @@ op_rename(struct engine *e, struct op *op)
 	note_victim(op, n.replaced);
 	/* The old content must not go before the new has arrived (R4). */
 	n.moved->over = e->sequence + 1;
-	if (data_dirty(n.moved) || n.moved->hold)
+	if (data_dirty(n.moved))
 		txn_order(e, n.moved);
 	return 0;
 }

@@ -159,6 +159,38 @@ test_renamed_and_emptied(bool fresh, bool refused)
 	world_teardown();
 }
 
+/* A file that is written anew gets a name: what it had before must not be found under that. */
+static void
+test_named_anew(struct op name, const char *what)
+{
+	struct op op = { .type = OP_FSYNCDIR, .ino = OID_ROOT }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	struct op make = { .type = OP_MKDIR, .ino = OID_ROOT, .name = world_text("e"), .attr.mode = 0755 };
+	uint64_t h, a;
+
+	world_setup();
+	world_submit(&make);
+	world_replied(&make);
+	a = world_create("a", &h);
+	world_write(a, h, 0, 5000);
+	world_sync();
+	cut.ino = a;
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(a, h, 0, 7000);
+	if (name.type == OP_LINK)
+		name.ino = a;
+	ok(world_submit(&name) && name.error == 0, "%s", what);
+	world_replied(&name);
+	world_submit(&op);
+	ok(w.commit_count == 0 && w.store_count == 1, "the name waits for the new content");
+	world_stored(world_take_store_of(7000));
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], a) == 7000, "and goes with it");
+	world_answer_all();
+	world_replied(&op);
+	ok(world_sane(), "the invariants hold");
+	world_teardown();
+}
+
 /*
  * A file is truncated when its new content has arrived for a SYNC or an FSYNC,
  * of this file or another, and the commit that this waits for is to come.
@@ -634,6 +666,13 @@ main(void)
 	test_renamed_and_emptied(false, false);
 	test_renamed_and_emptied(true, false);
 	test_renamed_and_emptied(false, true);
+	test_named_anew((struct op){ .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("b") },
+	    "a file that is written anew is renamed");
+	test_named_anew((struct op){ .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("a"), .ino2 = OID_ROOT, .name2 = world_text("e"),
+	    .flags = RENAME_EXCHANGE }, "it changes its name with another");
+	test_named_anew((struct op){ .type = OP_RENAME, .ino = OID_ROOT, .name = world_text("e"), .ino2 = OID_ROOT, .name2 = world_text("a"),
+	    .flags = RENAME_EXCHANGE }, "another does with it");
+	test_named_anew((struct op){ .type = OP_LINK, .ino2 = OID_ROOT, .name = world_text("b") }, "it gets another name");
 	test_emptied_in_sync(OP_SYNC, false);
 	test_emptied_in_sync(OP_FSYNC, false);
 	test_emptied_in_sync(OP_FSYNC, true);
