@@ -265,6 +265,8 @@ class ClientFaults(Faults):
                 not self.round.troubles.any():
             self.round.violation(f"HANG: {self.name} does not do again what it lost with its leases")
             self.round.broken.set()
+        if stranded and (now - self.stranded_since > GATE_S or "journal_error" in status):
+            self.round.on_old.add(self.number)		# who calls now finds the old
         if status["lost_objects"] > 0:
             return False
         if not self.lapsed:
@@ -336,6 +338,7 @@ class ClientFaults(Faults):
         if status is None or status["journal"] == "stranded":
             # The server was full: it is mounted all the same, and look() hears when that has been done.
             self.lapsed, self.good_until = True, self.since
+            self.round.on_old.add(self.number)
         else:
             self.good_until = time.monotonic()
             if floats:

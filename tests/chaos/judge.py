@@ -13,6 +13,10 @@ made just before it may float for the first time.  A write does not float once
     - its client was unmounted in order, or
     - another client saw it.
 
+A mount whose journal cannot be run, the server being full, can be used all the
+same: who changes there what waits finds the old, and gets the other beside it.
+Of such a client (on_old) there may be copies though nobody else changed anything.
+
 A read is right if some write of its value began before the read's end, and no
 other write that must have taken effect before the read began, began after
 that one's end.  What others changed is not overwritten by what a journal
@@ -63,6 +67,7 @@ class Case:
         self.floats = defaultdict(list)		# client: [(K, M)], ascending
         self.unmounts = defaultdict(list)	# client: [time]
         self.made, self.synced, self.dropped = {}, set(), set()
+        self.on_old = set()			# clients that were used while their journals waited
         self.violations = []
 
     # ---- what was written down ----
@@ -110,10 +115,10 @@ class Case:
             if not w.sure and w.windows:
                 w.ended = w.late
 
-    def may_be_dropped(self, key, w):
-        """Did another client change it before this one's journal was run?"""
-        return w.floats is not None and any(
-            o.client != w.client and o.began < w.floats[1] and o.late > w.began for o in key.writes)
+    def may_be_dropped(self, key, w, in_copies):
+        """Did another client change it before this one's journal was run?  Or is it beside what this one found?"""
+        return w.floats is not None and (w.client in self.on_old and w.value in in_copies or any(
+            o.client != w.client and o.began < w.floats[1] and o.late > w.began for o in key.writes))
 
     @staticmethod
     def due(w, read, dropped):
@@ -125,7 +130,7 @@ class Case:
 
     # ---- registers ----
 
-    def judge_register(self, name, key):
+    def judge_register(self, name, key, in_copies):
         seen = {}
         owners = {w.value: w.client for w in key.writes}
         for r in key.reads:
@@ -134,7 +139,7 @@ class Case:
                 seen[at] = min(seen.get(at, math.inf), r.ended)
         self.settle(key, seen)
         key.writes.sort(key=lambda w: w.began)
-        dropped = {id(w): self.may_be_dropped(key, w) for w in key.writes}
+        dropped = {id(w): self.may_be_dropped(key, w, in_copies) for w in key.writes}
         for r in key.reads:
             possible, last = self.possible(key, r, dropped)
             if not self.right(key, r, possible) and not (r.kind + r.value in ("r?0:", "z0") and self.may_be_empty(key, r, dropped)):
@@ -214,7 +219,7 @@ class Case:
                     seen[(w.client, f)] = min(seen.get((w.client, f), math.inf), r.ended)
             parsed.append((r, set(found)))
         self.settle(key, seen)
-        dropped = {w.value: self.may_be_dropped(key, w) for w in key.writes}
+        dropped = {w.value: self.may_be_dropped(key, w, in_copies) for w in key.writes}
         told = set()
         for r, found in sorted(parsed, key=lambda p: p[0].began):
             for w in key.writes:
@@ -249,6 +254,8 @@ class Case:
         """Had another client changed it, since the first of what the one with the journal did?"""
         ours = [w for w in key.writes if w.value in values and w.floats is not None]
         for client, floats in {(w.client, w.floats) for w in ours}:
+            if client in self.on_old:
+                return
             first = min(w.began for w in key.writes if w.client == client and w.floats == floats)
             if any(o.client != client and o.began < floats[1] and o.late > first for o in key.writes):
                 return
@@ -263,7 +270,7 @@ class Case:
             if name[0] == "l":
                 self.judge_log(name, key, in_copies)
             else:
-                self.judge_register(name, key)
+                self.judge_register(name, key, in_copies)
         self.judge_tokens(places, in_copies)
         for path, key, values in copies:
             if key in self.keys:

@@ -56,6 +56,7 @@ class Round:
         self.broken = threading.Event()		# nothing more is to be expected of it
         self.troubles = Troubles()
         self.floats, self.unmounts, self.violations = [], [], []
+        self.on_old = set()			# clients that were used while their journals waited
         self.wanted = RUN
         self.lock = threading.Lock()
         self.log = open(f"{world.top}/faults.log", "a")
@@ -205,7 +206,8 @@ class Round:
             values = set(names) | {name_of(content)}
             known |= values
             shared.append((path, path.rpartition("/")[2].partition(" (conflict")[0], values))
-            if f"/{self.name}/tree" in path:
+            owner = path.removeprefix(f"/{self.name}/tree")[0]
+            if owner.isdigit() and int(owner) not in self.on_old:
                 self.violation(f"SPURIOUS CONFLICT: {path}")
         unlisted = [p for p in copies if p not in listed]
         self.conflicts = len(copies)
@@ -242,6 +244,7 @@ class Round:
                 case.read_events(line for line in f if line[0] in "wmabrzplskd")
         for client, k, m in self.floats:
             case.floats[client].append((k, m))
+        case.on_old = self.on_old
         for client, when in self.unmounts:
             case.unmounts[client].append(when)
         return case

@@ -14,9 +14,9 @@ from worker import write_all
 HISTORIES = []
 
 
-def history(text, due, events, floats=(), unmounts=(), places=None, copies=(), files=()):
+def history(text, due, events, floats=(), unmounts=(), places=None, copies=(), files=(), on_old=()):
     """due: the first words of the violations, in order."""
-    HISTORIES.append((text, due, events, floats, unmounts, places or {}, copies, files))
+    HISTORIES.append((text, due, events, floats, unmounts, places or {}, copies, files, on_old))
 
 
 def w(key, client, began, ended, value, kind="w"):
@@ -56,6 +56,12 @@ history("a copy of what nobody else changed", ["SPURIOUS CONFLICT"],
 history("a copy of what somebody else did change", [],
         [w("c0", 0, 1, 2, "a"), w("c0", 1, 15, 16, "b"), r("c0", 1, 21, 22, "b")], FLOAT,
         files=[("/c0 (conflict x)", "c0", {"a"})])
+history("a copy beside what who works on found", [],
+        [w("c0", 0, 1, 2, "a"), w("c0", 0, 12, 13, "b"), r("c0", 1, 21, 22, "b")], FLOAT,
+        copies={"a"}, files=[("/c0 (conflict x)", "c0", {"a"})], on_old={0})
+history("beside what it would have written over", [],
+        [w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "0.0")], FLOAT, copies={"a"}, on_old={0})
+history("neither beside nor there", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "0.0")], FLOAT, on_old={0})
 history("a write that was not seen before the kill", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 5, 6, "0.0")], FLOAT)
 history("a write lost with its client", [INCOHERENT], [w("c0", 0, 1, 2, "a"), r("c0", 1, 21, 22, "0.0")], FLOAT)
 history("a write in conflict", [],
@@ -122,8 +128,9 @@ history("a synced token that is nowhere", [SYNCED], [MADE, "k\tt"])
 history("a token in two places", ["TWICE"], [MADE], places={"t": ["/x", "/y"]})
 
 
-def judged(events, floats, unmounts, places, copies, files):
+def judged(events, floats, unmounts, places, copies, files, on_old):
     case = Case()
+    case.on_old = on_old
     for n in range(2):
         case.begin_with(f"c{n}", "0.0")
         case.begin_with(f"n{n}", "-")
