@@ -213,7 +213,7 @@ struct engine {
 	struct object	**table;
 	size_t		 table_size, objects;
 	size_t		 untrimmed;		/* looked at since one was given back: trim.c */
-	TAILQ_HEAD(object_list, object) lru;	/* as they came; those in use when room was made go behind */
+	TAILQ_HEAD(object_list, object) lru;	/* least recently needed first; those in use when room was made go behind */
 	TAILQ_HEAD(, object) recalling;
 	bool		 hurry;			/* a recall is held up for a moment only */
 	unsigned	 sharing;		/* objects that may be shared along with the one recalled */

@@ -381,8 +381,10 @@ op_fsync(struct engine *e, struct op *op)
 	}
 	if ((r = handle_error(e, handle_of(op))) < 0)
 		return r;
-	if (s->sequence > e->sequence && e->error != 0 && e->refusals != s->refusals)
+	if (s->sequence > e->sequence && e->error != 0 && e->refusals != s->refusals) {
+		promise(e, op, o, e->sequence);		/* nobody who waited is told that it is there */
 		return e->error;
+	}
 	if (!e->freeze_wanted && s->sequence > e->sequence) {
 		s->sequence = e->sequence;	/* there was nothing to send after all */
 		promise(e, op, o, s->sequence);

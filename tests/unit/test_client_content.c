@@ -242,7 +242,38 @@ test_emptied_in_sync(enum op_type type, bool other)
 	world_teardown();
 }
 
-/* The same, of a file that was cut and is as long as before: what was cut away is not to come back. */
+/* An FSYNC or a SYNC that a full server refused has promised nothing: what is truncated after that keeps its old content. */
+static void
+test_emptied_after_refusal(enum op_type type)
+{
+	struct op op = { .type = type }, cut = { .type = OP_SETATTR, .set = SET_SIZE };
+	uint64_t h;
+
+	world_setup();
+	op.ino = cut.ino = world_create("a", &h);
+	op.handle = h;
+	world_write(op.ino, h, 0, 5000);
+	world_sync();
+	world_write(op.ino, h, 0, 7000);
+	world_submit(&op);
+	world_stored(world_take_store_of(7000));
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], op.ino) == 7000, "new content is on its way for one who syncs");
+	world_answer(STATUS_NOSPC);
+	ok(op.error == -ENOSPC, "who is told that it was refused");
+	world_replied(&op);
+	world_submit(&cut);
+	world_replied(&cut);
+	world_write(op.ino, h, 0, 100);
+	op = (struct op){ .type = OP_FSYNCDIR, .ino = OID_ROOT };
+	world_submit(&op);
+	world_pass(1500);
+	ok(w.commit_count == 1 && world_committed_size(w.commits[0], cut.ino) != 0, "truncated, it is not empty there before it is written anew");
+	world_answer_all();
+	world_replied(&op);
+	world_teardown();
+}
+
+/* While an FSYNC waits, a file that was cut and is as long as before: what was cut away is not to come back. */
 static void
 test_cut_in_sync(void)
 {
@@ -677,6 +708,8 @@ main(void)
 	test_emptied_in_sync(OP_FSYNC, false);
 	test_emptied_in_sync(OP_FSYNC, true);
 	test_cut_in_sync();
+	test_emptied_after_refusal(OP_FSYNC);
+	test_emptied_after_refusal(OP_SYNC);
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
 	test_old_tail();
