@@ -171,6 +171,16 @@ ask(struct pump *p)
 		p->heard_ms = now_ms();
 }
 
+/* While it waited for its answer, asking took other packets off the socket, which says no more of them. */
+static bool
+is_put_aside(struct pump *p)
+{
+	char *at;
+
+	return !p->closing && (p->stuck == STUCK_NOT || p->stuck == STUCK_READ) && duct_room(p->ssh->duct, &at) > 0 &&
+	    libssh2_poll_channel_read(p->ssh->channel, 0) > 0;
+}
+
 /* How long nothing is to be done if nothing comes. */
 static int
 rest_ms(const struct pump *p)
@@ -241,7 +251,7 @@ pump_main(void *argument)
 		if (!p->over)
 			moved |= bring_down(p);
 		ask(p);
-		if (!moved)
+		if (!moved && !is_put_aside(p))
 			wait(p);
 		look(p);
 	}
