@@ -227,7 +227,7 @@ struct engine {
 	uint32_t	 releasing_size;
 
 	TAILQ_HEAD(op_list, op_state) parked, runnable, replying;
-	uint64_t	 late_after;		/* objects are to be swept when replies up to this number have left; 0: none */
+	TAILQ_HEAD(, object) late;		/* to be swept once more, the first to be so first */
 	size_t		 parked_count;
 	uint64_t	 next_request, replies;
 	uint64_t	 leases_taken;		/* so far: numbers them */
@@ -382,7 +382,8 @@ void		 lease_freed(struct engine *e, struct object *o);	/* by the server: nobody
 void		 lease_recalled(struct engine *e, const struct msg_recall *m);
 void		 lease_refuse(struct engine *e, uint64_t oid, uint64_t grant);	/* was granted, but there is no memory for it */
 void		 lease_changed(struct engine *e, const struct op *op, struct object *o);
-void		 lease_replied(struct engine *e);	/* replies have left: what was lost meanwhile is swept again */
+void		 lease_replied(struct engine *e);	/* replies have left: what was swept meanwhile is once more */
+void		 lease_late_over(struct engine *e, struct object *o);	/* not any more */
 void		 lease_foretold(struct engine *e, const struct op *op);
 void		 lease_step(struct engine *e, struct object *o);	/* a recall may go on */
 void		 lease_step_all(struct engine *e);

@@ -86,6 +86,7 @@ object_unlink(struct engine *e, struct object *o)
 		at = &(*at)->hash_next;
 	*at = o->hash_next;
 	scout_forgotten(e, o);
+	lease_late_over(e, o);
 	TAILQ_REMOVE(&e->lru, o, lru_link);
 	e->objects--;
 	object_free(o);
@@ -701,6 +702,7 @@ engine_new(struct engine **ret, const struct engine_config *config, const struct
 	scout_init(e);
 	TAILQ_INIT(&e->lru);
 	TAILQ_INIT(&e->recalling);
+	TAILQ_INIT(&e->late);
 	TAILQ_INIT(&e->parked);
 	TAILQ_INIT(&e->runnable);
 	TAILQ_INIT(&e->replying);

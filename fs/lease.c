@@ -256,6 +256,27 @@ lease_sweep(struct engine *e, struct object *o)
 	return sweep(e, o, directory, !directory);
 }
 
+void
+lease_late_over(struct engine *e, struct object *o)
+{
+	if (o->late != LATE_NOTHING)
+		TAILQ_REMOVE(&e->late, o, late_link);
+	o->late = LATE_NOTHING;
+}
+
+/* Replies that are on their way would bring back to the kernel what its sweep takes. */
+static void
+sweep_late(struct engine *e, struct object *o, enum late what)
+{
+	if (TAILQ_EMPTY(&e->replying))
+		return;
+	what = what > o->late ? what : o->late;
+	lease_late_over(e, o);
+	o->late = what;
+	o->late_after = e->replies;
+	TAILQ_INSERT_TAIL(&e->late, o, late_link);
+}
+
 /*
  * An operation that had to wait changed o by a name that may have led the
  * kernel to another inode when it looked: its attributes of o are stale.
@@ -263,8 +284,10 @@ lease_sweep(struct engine *e, struct object *o)
 void
 lease_changed(struct engine *e, const struct op *op, struct object *o)
 {
-	if (op->state->waited && o->lookups > 0)
-		sweep(e, o, false, false);
+	if (!op->state->waited || o->lookups == 0)
+		return;
+	sweep(e, o, false, false);
+	sweep_late(e, o, LATE_ATTRIBUTES);
 }
 
 /*
@@ -661,29 +684,27 @@ lease_lost(struct engine *e, struct object *o)
 	recall_set(e, o, RECALL_NONE);
 	if (o->lookups > 0 || o->oid == OID_ROOT) {
 		lease_sweep(e, o);
-		if (!TAILQ_EMPTY(&e->replying)) {
-			o->swept_late = true;
-			e->late_after = e->replies;
-		}
+		sweep_late(e, o, LATE_ALL);
 	}
 	scout_forgotten(e, o);
 	object_forget(o);
 	wake(e, WAIT_OBJECT, o->oid);
 }
 
-/* Replies that were on their way when an object was lost bring the kernel names after its sweep: it is swept again. */
+/* Replies that were on their way when objects were swept have brought the kernel what they had. */
 void
 lease_replied(struct engine *e)
 {
 	struct object *o;
 
-	if (e->late_after == 0 || !replies_left(e, e->late_after))
-		return;
-	e->late_after = 0;
-	TAILQ_FOREACH(o, &e->lru, lru_link) {
-		if (o->swept_late && (o->lookups > 0 || o->oid == OID_ROOT))
+	while ((o = TAILQ_FIRST(&e->late)) != NULL && replies_left(e, o->late_after)) {
+		enum late what = o->late;
+
+		lease_late_over(e, o);
+		if (what == LATE_ALL && (o->lookups > 0 || o->oid == OID_ROOT))
 			lease_sweep(e, o);
-		o->swept_late = false;
+		else if (what == LATE_ATTRIBUTES && o->lookups > 0)
+			sweep(e, o, false, false);
 	}
 }
 

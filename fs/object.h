@@ -49,6 +49,9 @@ struct cover {
  */
 enum recall_state { RECALL_NONE, RECALL_WAIT, RECALL_DRAIN, RECALL_SWEEP, RECALL_FLUSH };
 
+/* What a second sweep is to take from the kernel. */
+enum late { LATE_NOTHING, LATE_ATTRIBUTES, LATE_ALL };
+
 struct object {
 	uint64_t	 oid;
 	struct object	*hash_next;
@@ -93,7 +96,9 @@ struct object {
 	uint64_t	 early_ticket;
 	uint32_t	 sweeps, light_sweeps;	/* INVALIDATE actions under way; those of them without pages */
 	bool		 light_asked;		/* one was added since the DRAIN */
-	bool		 swept_late;		/* once more when the replies of when it was lost have left */
+	enum late	 late;			/* what is swept once more, when the replies up to late_after have left */
+	uint64_t	 late_after;
+	TAILQ_ENTRY(object) late_link;
 	uint32_t	 unknown;		/* times in a row that the kernel did not know it then */
 	uint64_t	 cached_replies;	/* that leave pages or moved names in the kernel, since the DRAIN began */
 

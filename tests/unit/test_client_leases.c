@@ -163,15 +163,20 @@ test_locked_pages(void)
 static void
 test_changed_by_name(void)
 {
-	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") };
+	struct op op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") }, attr = { .type = OP_GETATTR };
 	uint64_t h, a;
 
 	world_setup();
-	a = world_make_shared("a", &h);
+	attr.ino = a = world_make_shared("a", &h);
+	world_submit(&attr);
 	ok(!world_submit(&op) && world_wanted(a, MODE_EXCLUSIVE), "removing a name waits for what it leads to");
 	world_forget();
 	world_grant_one(4, (struct msg_answer){ .oid = a, .mode = MODE_EXCLUSIVE, .grant = 6, .version = 3 });
 	ok(op.error == 0 && world_find(ACTION_INVALIDATE, 0, a) >= 0, "whose attributes the kernel then forgets");
+	world_invalidated(a, false, 0);
+	world_forget();
+	world_replied(&attr);
+	ok(world_find(ACTION_INVALIDATE, 0, a) >= 0, "and once more when an answer from before it has left");
 	world_replied(&op);
 	world_teardown();
 }
