@@ -181,6 +181,22 @@ test_changed_by_name(void)
 	world_teardown();
 }
 
+/* A link is read under a lease, as all is. */
+static void
+test_readlink(void)
+{
+	struct op op = { .type = OP_READLINK, .ino = FAR };
+
+	world_setup();
+	ok(!world_submit(&op) && world_wanted(FAR, MODE_SHARED), "what a link says is asked for");
+	engine_detached(w.engine);
+	engine_interrupt(w.engine, &op);
+	world_collect();
+	ok(op.error == -EINTR && world_sane(), "and not waited for by who gives up");
+	world_replied(&op);
+	world_teardown();
+}
+
 /* ---- R2: pins ---- */
 
 static void
@@ -760,6 +776,7 @@ main(void)
 	test_answer_under_way();
 	test_locked_pages();
 	test_changed_by_name();
+	test_readlink();
 	test_unpin();
 	test_loss();
 	test_loss_of_a_cut();
