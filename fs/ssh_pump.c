@@ -171,13 +171,17 @@ ask(struct pump *p)
 		p->heard_ms = now_ms();
 }
 
-/* While it waited for its answer, asking took other packets off the socket, which says no more of them. */
+/*
+ * While it waited for its answer, asking took other packets off the socket,
+ * which says no more of them.  A read that is stuck has its packets here too,
+ * and waits for the socket all the same.
+ */
 static bool
 is_put_aside(struct pump *p)
 {
 	char *at;
 
-	return !p->closing && (p->stuck == STUCK_NOT || p->stuck == STUCK_READ) && duct_room(p->ssh->duct, &at) > 0 &&
+	return !p->closing && p->stuck == STUCK_NOT && duct_room(p->ssh->duct, &at) > 0 &&
 	    libssh2_poll_channel_read(p->ssh->channel, 0) > 0;
 }
 
