@@ -11,7 +11,8 @@
  *    ours has locked.
  * 3. RELEASE leaves when every commit that changes the object is acknowledged.
  * 4. What is lost is swept at once, and again when the replies have left that
- *    were made before: the kernel may have got names by them in between.
+ *    were made before: the kernel may have got names by them in between.  So
+ *    are attributes that a name changed which led elsewhere when it was looked up.
  *
  * A process that is stopped cannot make the kernel forget anything.  So in
  * company it keeps names and attributes no longer than the term, and what it

@@ -130,7 +130,7 @@ struct object {
 
 	/* transaction */
 	bool		 dirty;			/* on the engine's dirty list */
-	bool		 ordered;		/* its data goes into the same commit (renamed over another) */
+	bool		 ordered;		/* its data goes into the same commit (renamed over another, or named while it is written anew) */
 	uint64_t	 over;			/* the commit that renames it over another; 0: none */
 	TAILQ_ENTRY(object) dirty_link;
 	uint64_t	 sequence;		/* last commit that changed it */
