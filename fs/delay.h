@@ -12,6 +12,7 @@
  *	sweep		the kernel is about to be told to forget
  *	swept		it was, and the engine does not know yet
  *	recalled	a RECALL came, and the engine does not know yet
+ *	pump-rest	nothing moves between a link and SSH, and its thread is about to sleep
  *
  * OP is the name of enum op_type in small letters: reply-getattr.
  */

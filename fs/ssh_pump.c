@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "fs/clock.h"
+#include "fs/delay.h"
 
 enum {
 	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
@@ -55,6 +56,7 @@ struct pump {
 	struct ssh	*ssh;
 	enum stuck	 stuck;
 	bool		 closing, over;
+	bool		 full;		/* was the duct, when bytes were to come down */
 	bool		 asking;	/* and the answer has not come */
 	uint64_t	 heard_ms, asked_ms, closing_ms;
 	uint64_t	 waited_ms;	/* until when it last did */
@@ -136,11 +138,12 @@ send_up(struct pump *p, const char *at, size_t len)
 static bool
 bring_down(struct pump *p)
 {
-	size_t room;
 	char *at;
+	size_t room = duct_room(p->ssh->duct, &at);
 	ssize_t n;
 
-	if (p->closing || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ) || (room = duct_room(p->ssh->duct, &at)) == 0)
+	p->full = p->closing || room == 0;
+	if (p->full || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ))
 		return false;
 	n = libssh2_channel_read_ex(p->ssh->channel, 0, at, room);
 	p->stuck = is_partial(p, n) ? STUCK_READ : STUCK_NOT;
@@ -179,10 +182,7 @@ ask(struct pump *p)
 static bool
 is_put_aside(struct pump *p)
 {
-	char *at;
-
-	return !p->closing && p->stuck == STUCK_NOT && duct_room(p->ssh->duct, &at) > 0 &&
-	    libssh2_poll_channel_read(p->ssh->channel, 0) > 0;
+	return !p->full && p->stuck == STUCK_NOT && libssh2_poll_channel_read(p->ssh->channel, 0) > 0;
 }
 
 /* How long nothing is to be done if nothing comes. */
@@ -203,20 +203,21 @@ rest_ms(const struct pump *p)
 	return until > now ? (int)(until - now) + 1 : 1;
 }
 
+/*
+ * For what this round could not do: `up` bytes that did not go, or room that
+ * there was none of.  What the link does meanwhile duct_rest() sees; to look
+ * here for ourselves would be to wait for the network to move what nobody tried.
+ */
 static void
-wait(struct pump *p)
+wait(struct pump *p, size_t up)
 {
 	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = duct_bell(p->ssh->duct), .events = POLLIN } };
-	const char *up;
-	char *down;
-	size_t len = waiting_up(p, &up);
-	bool full = p->closing || duct_room(p->ssh->duct, &down) == 0;
 
 	/* While the duct is full only what the writing waits for is read. */
-	f[0].events = (short)((!full || len > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
+	f[0].events = (short)((!p->full || up > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
 	if (f[0].events == 0)
 		f[0].fd = -1;	/* that it has ended is heard when there is room */
-	if (!duct_rest(p->ssh->duct, len == 0 && !p->closing, full && !p->closing))
+	if (!duct_rest(p->ssh->duct, up == 0 && !p->closing, p->full && !p->closing))
 		return;
 	/* With its hands full it has not listened. */
 	if (now_ms() - p->waited_ms > ASK_MS)
@@ -255,8 +256,10 @@ pump_main(void *argument)
 		if (!p->over)
 			moved |= bring_down(p);
 		ask(p);
-		if (!moved && !is_put_aside(p))
-			wait(p);
+		if (!moved && !is_put_aside(p)) {
+			DELAY_POINT("pump-rest");
+			wait(p, len);
+		}
 		look(p);
 	}
 	duct_end(p->ssh->duct);

@@ -94,6 +94,37 @@ by_alias() {
 		client fay status | grep "^box/fays" && client fay umount "$(mnt fay)"
 }
 check_here "joined by an alias of SSH, the port of its host is tried first" by_alias
+
+# What the link wants is told to one who lies down to sleep at that moment, as it is to one who sleeps.
+syncs_at_once() {
+	python3 - "$M/lines" <<-'END'
+	import os, sys, time
+	fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+	longest = 0
+	for i in range(20):
+	    began = time.monotonic()
+	    os.write(fd, b"line\n")
+	    os.fsync(fd)
+	    longest = max(longest, time.monotonic() - began)
+	print("the longest fsync took %.3f s" % longest)
+	sys.exit(longest >= 3)
+	END
+}
+about_to_sleep() {
+	export NUAGE_DELAY=$T/delays
+	echo pump-rest=20 >"$NUAGE_DELAY"
+	NUAGE=$tools/nuage-delay mount_client ann box/drive || return
+	random_file "$T/large" 16M
+	syncs_at_once && cp "$T/large" "$M/large" || return
+	NUAGE=$tools/nuage-delay remount_client ann box/drive && timeout 30 cmp "$T/large" "$M/large" || return
+	grep -c "delay at pump-rest" "$T/ann.log" && umount_client ann || return
+	unset NUAGE_DELAY
+}
+if [ -x "$tools/nuage-delay" ]; then
+	check_here "what is to go as its thread is about to sleep goes at once" about_to_sleep
+else
+	skip "what is to go as its thread is about to sleep goes at once" "nuage-delay is not built"
+fi
 stop_server
 
 # Under the name by which SSH reaches it the port is reached too.

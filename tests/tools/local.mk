@@ -15,6 +15,9 @@ EXTRA_DIST += tests/tools/test_forgetfs.sh tests/tools/deaffs.py
 # nuage with delays (fs/delay.h): those files once more, and all else as it is.
 noinst_PROGRAMS += tests/tools/nuage-delay
 tests_tools_nuage_delay_SOURCES = fs/delay.c fs/delay.h fs/answer.c fs/lanes.c fs/mount.c fs/notifier.c fs/request.c
+if SSH
+tests_tools_nuage_delay_SOURCES += fs/ssh_pump.c
+endif
 tests_tools_nuage_delay_CPPFLAGS = $(AM_CPPFLAGS) -DNUAGE_DELAYS
 tests_tools_nuage_delay_LDADD = $(nuage_OBJECTS) $(nuage_LDADD)
 
