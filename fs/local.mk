@@ -81,6 +81,7 @@ fs_libfs_a_SOURCES += \
 fs_libfs_a_SOURCES += \
 	fs/ssh.c fs/ssh.h \
 	fs/ssh_ask.c fs/ssh_ask.h \
+	fs/ssh_cipher.c fs/ssh_cipher.h \
 	fs/ssh_config.c fs/ssh_config.h \
 	fs/ssh_install.h \
 	fs/ssh_known.c fs/ssh_known.h \

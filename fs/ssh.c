@@ -31,6 +31,7 @@
 #include "fs/log.h"
 #include "fs/resolve.h"
 #include "fs/ssh_ask.h"
+#include "fs/ssh_cipher.h"
 #include "fs/ssh_install.h"
 #include "fs/ssh_session.h"
 
@@ -56,6 +57,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void
 start_library(void)
 {
+	if (!ssh_cipher_start())
+		log_info("SSH enciphers block by block, which takes more of the processor");
 	libssh2_init(0);
 }
 

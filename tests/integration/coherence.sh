@@ -257,6 +257,7 @@ stopped() {	# FILE, which ann has looked at
 	[ -z "$size" ] || is 3 "$size" || status=1
 	timeout 40 sh -c "printf changed >'$B/$1'" || status=1
 	size=$(timeout 1 stat -c %s "$A/$1") || :
+	grep -q '^State:.T' "/proc/${client_pids[ann]}/status" || { echo "the mount runs: somebody else woke it"; status=1; }
 	kill -CONT "${client_pids[ann]}"
 	is "" "$size" && is 7 "$(stat -c %s "$A/$1")" && return $status
 }

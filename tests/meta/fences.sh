@@ -69,7 +69,7 @@ owned 'lmdb\.h' server/kv.c
 owned 'xxhash\.h' fs/journal_file.c fs/replay.c server/kv.c server/segment.c
 owned '(linux/)?fuse[a-z0-9_/]*\.h' fs/mount_room.h fs/mount_locks.c fs/mount_locks.h
 owned 'zstd[a-z_]*\.h' proto/scratch.h
-owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h fs/ssh_known.c
+owned 'openssl/[a-z0-9_]*\.h' proto/scratch.h fs/ssh_cipher.c fs/ssh_known.c
 owned 'systemd/[a-z-]*\.h' fs/logind.c
 owned 'libssh2[a-z_]*\.h' fs/ssh_session.h
 owned 'sodium\.h' proto/aead.c proto/block.c proto/frame.c proto/invite.c proto/noise.c proto/record.c \

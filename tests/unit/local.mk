@@ -146,6 +146,11 @@ TESTS += tests/unit/test_ssh
 tests_unit_test_ssh_SOURCES = tests/unit/test_ssh.c
 tests_unit_test_ssh_LDADD = fs/libfs.a proto/libproto.a $(PROTO_LIBS) $(SSH_LIBS)
 
+check_PROGRAMS += tests/unit/test_ssh_cipher
+TESTS += tests/unit/test_ssh_cipher
+tests_unit_test_ssh_cipher_SOURCES = tests/unit/test_ssh_cipher.c tests/unit/hex.h
+tests_unit_test_ssh_cipher_LDADD = fs/libfs.a $(PROTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_home tests/unit/test_link
 TESTS += tests/unit/test_home tests/unit/test_link
 tests_unit_test_home_SOURCES = tests/unit/test_home.c
