@@ -38,7 +38,7 @@
 enum {
 	OPEN_MS		= 20 * 1000,		/* all of it, questions aside */
 	BRIDGE_MS	= 30 * 1000,		/* for a nuaged to start and recover */
-	WINDOW		= 8 * 1024 * 1024,
+	WINDOW		= 2 * 1024 * 1024,	/* as OpenSSH's own; sshd's buffer grows to it by small steps, copied at each */
 	NOISE_MAX	= 64 * 1024,		/* of a login shell, before the marker */
 	LAST_WORDS	= 160,
 	CLEAR_MS	= 2000,
