@@ -1,6 +1,8 @@
 # What the integration tests and the benchmark stand on; none of it is installed.
 noinst_PROGRAMS += tests/tools/wanlink
 tests_tools_wanlink_SOURCES = tests/tools/wanlink.c
+TESTS += tests/tools/test_wanlink.sh
+EXTRA_DIST += tests/tools/test_wanlink.sh
 
 noinst_PROGRAMS += tests/tools/floorfs
 tests_tools_floorfs_SOURCES = tests/tools/floorfs.c
