@@ -212,10 +212,20 @@ provide(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISP
 	return 1;
 }
 
+static OSSL_PROVIDER *provider;
+
+static void
+unload(void)
+{
+	OSSL_PROVIDER_unload(provider);
+}
+
 bool
 ssh_cipher_start(void)
 {
+	if (EVP_default_properties_is_fips_enabled(NULL) || OSSL_PROVIDER_add_builtin(NULL, "nuage", provide) != 1)
+		return false;
 	/* The others stay what they are, loaded by themselves when first asked for. */
-	return !EVP_default_properties_is_fips_enabled(NULL) && OSSL_PROVIDER_add_builtin(NULL, "nuage", provide) == 1 &&
-	    OSSL_PROVIDER_try_load(NULL, "nuage", 1) != NULL && EVP_set_default_properties(NULL, RATHER_OURS) == 1;
+	provider = OSSL_PROVIDER_try_load(NULL, "nuage", 1);
+	return provider != NULL && OPENSSL_atexit(unload) == 1 && EVP_set_default_properties(NULL, RATHER_OURS) == 1;
 }
