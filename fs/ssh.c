@@ -57,8 +57,6 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void
 start_library(void)
 {
-	if (!ssh_cipher_start())
-		log_info("SSH enciphers block by block, which takes more of the processor");
 	libssh2_init(0);
 }
 
@@ -634,10 +632,12 @@ ssh_open(struct stream **ret, const char *url, int cancel_fd, struct ssh_answer 
 {
 	struct ssh_answer none = { .create = false };
 	struct ssh *s = calloc(1, sizeof *s);
+	void *before;
 	int r;
 
 	if (s == NULL)
 		return -ENOMEM;
+	before = ssh_cipher_enter();
 	s->stream.calls = &calls;
 	ssh_ask_quietly(answer != NULL && answer->quiet);
 	s->fd = -1;
@@ -663,6 +663,7 @@ ssh_open(struct stream **ret, const char *url, int cancel_fd, struct ssh_answer 
 	libssh2_channel_handle_extended_data2(s->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_IGNORE);
 	r = ssh_pump_start(s);
 out:
+	ssh_cipher_leave(before);
 	if (r < 0 && why[0] == '\0' && r != -ECANCELED)
 		snprintf(why, size, "%.200s: %s", url, strerror(-r));
 	ssh_ask_done(r, why);

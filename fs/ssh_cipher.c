@@ -7,6 +7,8 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
+#include <openssl/rand.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -20,6 +22,9 @@ enum {
 #define NOT_OURS	"provider!=nuage"
 #define RATHER_OURS	"?provider=nuage"
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static OSSL_LIB_CTX *with_ours;		/* for as long as the process lives; NULL: there is none */
+
 struct ahead {
 	EVP_CIPHER_CTX	*inner;
 	size_t		 key_len;
@@ -32,6 +37,8 @@ ahead_free(void *context)
 {
 	struct ahead *a = context;
 
+	if (a == NULL)
+		return;
 	EVP_CIPHER_CTX_free(a->inner);
 	OPENSSL_clear_free(a, sizeof *a);
 }
@@ -40,7 +47,7 @@ static void *
 ahead_new(const char *name, size_t key_len)
 {
 	struct ahead *a = OPENSSL_zalloc(sizeof *a);
-	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NOT_OURS);
+	EVP_CIPHER *cipher = EVP_CIPHER_fetch(with_ours, name, NOT_OURS);
 
 	if (a != NULL) {
 		a->key_len = key_len;
@@ -65,6 +72,7 @@ ahead_init(void *context, const unsigned char *key, size_t key_len, const unsign
 	(void)params;
 	if ((key != NULL && key_len != a->key_len) || (iv != NULL && iv_len != BLOCK))
 		return 0;
+	OPENSSL_cleanse(a->stream, AHEAD);
 	a->at = AHEAD;
 	return EVP_EncryptInit_ex2(a->inner, NULL, key, iv, NULL);
 }
@@ -212,20 +220,31 @@ provide(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISP
 	return 1;
 }
 
-static OSSL_PROVIDER *provider;
-
+/* Its random numbers are made by AES in counter mode too, of which the stream would be a copy that nobody wipes. */
 static void
-unload(void)
+make(void)
 {
-	OSSL_PROVIDER_unload(provider);
+	OSSL_LIB_CTX *c = EVP_default_properties_is_fips_enabled(NULL) ? NULL : OSSL_LIB_CTX_new();
+
+	/* The provider by default stays, loaded by itself when first asked for. */
+	if (c != NULL && RAND_set_DRBG_type(c, NULL, NOT_OURS, NULL, NULL) == 1 &&
+	    OSSL_PROVIDER_add_builtin(c, "nuage", provide) == 1 && OSSL_PROVIDER_try_load(c, "nuage", 1) != NULL &&
+	    EVP_set_default_properties(c, RATHER_OURS) == 1)
+		with_ours = c;
+	else
+		OSSL_LIB_CTX_free(c);
 }
 
-bool
-ssh_cipher_start(void)
+void *
+ssh_cipher_enter(void)
 {
-	if (EVP_default_properties_is_fips_enabled(NULL) || OSSL_PROVIDER_add_builtin(NULL, "nuage", provide) != 1)
-		return false;
-	/* The others stay what they are, loaded by themselves when first asked for. */
-	provider = OSSL_PROVIDER_try_load(NULL, "nuage", 1);
-	return provider != NULL && OPENSSL_atexit(unload) == 1 && EVP_set_default_properties(NULL, RATHER_OURS) == 1;
+	pthread_once(&once, make);
+	return with_ours == NULL ? NULL : OSSL_LIB_CTX_set0_default(with_ours);
+}
+
+void
+ssh_cipher_leave(void *before)
+{
+	if (before != NULL)
+		OSSL_LIB_CTX_set0_default(before);
 }

@@ -11,13 +11,14 @@
 #ifndef FS_SSH_CIPHER_H
 #define FS_SSH_CIPHER_H
 
-#include <stdbool.h>
-
 /*
- * Once, before the first session: from then on whoever asks libcrypto for AES
- * in counter mode, and does not say of whom, gets this.  False: all is as it
- * was, slower; so it is where only validated modules (FIPS) are wanted.
+ * From now on libssh2 gets it in this thread, by a library context of
+ * libcrypto's that is the thread's default one (OSSL_LIB_CTX(3)): what other
+ * threads use, and what the system's configuration says to them, stays as it
+ * is.  Returns what ends that; NULL, and all is slower: there is no memory,
+ * or only validated modules are wanted (FIPS).
  */
-bool	ssh_cipher_start(void);
+void	*ssh_cipher_enter(void);
+void	 ssh_cipher_leave(void *before);
 
 #endif

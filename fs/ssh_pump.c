@@ -7,7 +7,8 @@
  *
  * A libssh2 call that could send only a part of its packet must be repeated
  * before any other that sends: `stuck` says which.  It is always resolved in
- * time, for sshd reads whatever it is doing.
+ * time, for sshd reads whatever it is doing.  Until then libssh2 reads nothing,
+ * so what comes is not waited for.
  *
  * Once a second it looks whether the connection is the limit: whether this
  * thread took most of a core, or FAR_BYTES were on their way at any moment, for
@@ -30,16 +31,19 @@
 #include "fs/ssh_session.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>	/* libc's knows no least round trip */
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "fs/clock.h"
 #include "fs/delay.h"
+#include "fs/ssh_cipher.h"
 
 enum {
 	ASK_MS		= 6 * 1000,		/* of silence; a mount says by itself that it is there, a little more often */
@@ -135,6 +139,15 @@ send_up(struct pump *p, const char *at, size_t len)
 	return true;
 }
 
+/* What it brings nobody takes any more, but nothing goes up before it is done. */
+static void
+finish_read(struct pump *p)
+{
+	char waste[1024];
+
+	p->stuck = is_partial(p, libssh2_channel_read_ex(p->ssh->channel, 0, waste, sizeof waste)) ? STUCK_READ : STUCK_NOT;
+}
+
 static bool
 bring_down(struct pump *p)
 {
@@ -143,6 +156,8 @@ bring_down(struct pump *p)
 	ssize_t n;
 
 	p->full = p->closing || room == 0;
+	if (p->closing && p->stuck == STUCK_READ)
+		finish_read(p);
 	if (p->full || (p->stuck != STUCK_NOT && p->stuck != STUCK_READ))
 		return false;
 	n = libssh2_channel_read_ex(p->ssh->channel, 0, at, room);
@@ -203,6 +218,15 @@ rest_ms(const struct pump *p)
 	return until > now ? (int)(until - now) + 1 : 1;
 }
 
+/* What the peer's system, or a proxy, has not taken off the socket yet. */
+static int
+unsent(const struct pump *p)
+{
+	int n = 0;
+
+	return ioctl(p->ssh->fd, SIOCOUTQ, &n) < 0 ? 0 : n;
+}
+
 /*
  * For what this round could not do: `up` bytes that did not go, or room that
  * there was none of.  What the link does meanwhile duct_rest() sees; to look
@@ -212,9 +236,10 @@ static void
 wait(struct pump *p, size_t up)
 {
 	struct pollfd f[] = { { .fd = p->ssh->fd }, { .fd = duct_bell(p->ssh->duct), .events = POLLIN } };
+	int left = p->stuck != STUCK_NOT ? unsent(p) : 0;
 
 	/* While the duct is full only what the writing waits for is read. */
-	f[0].events = (short)((!p->full || up > 0 ? POLLIN : 0) | (p->stuck != STUCK_NOT ? POLLOUT : 0));
+	f[0].events = (short)(p->stuck != STUCK_NOT ? POLLOUT : !p->full || up > 0 ? POLLIN : 0);
 	if (f[0].events == 0)
 		f[0].fd = -1;	/* that it has ended is heard when there is room */
 	if (!duct_rest(p->ssh->duct, up == 0 && !p->closing, p->full && !p->closing))
@@ -225,8 +250,8 @@ wait(struct pump *p, size_t up)
 	if (poll(f, 2, rest_ms(p)) < 0)
 		f[0].revents = 0;
 	duct_rested(p->ssh->duct);
-	/* That nobody takes what is in the duct is no silence of the peer. */
-	if (f[0].revents != 0 || f[0].events == 0)
+	/* That nobody takes what is in the duct is no silence of the peer, nor that much is on a slow way. */
+	if (f[0].revents != 0 || f[0].events == 0 || (p->stuck != STUCK_NOT && unsent(p) != left))
 		p->heard_ms = now_ms();
 	else if (p->stuck == STUCK_NOT && now_ms() - p->heard_ms >= ASK_MS && now_ms() - p->asked_ms >= ASK_MS) {
 		p->asked_ms = now_ms();
@@ -250,12 +275,15 @@ pump_main(void *argument)
 	const char *up;
 	size_t len;
 
+	ssh_cipher_enter();	/* for keys that are agreed on anew */
 	while (len = waiting_up(p, &up), has_to_go_on(p, len)) {
-		bool moved = send_up(p, up, len);
+		bool was_stuck = p->stuck != STUCK_NOT, moved = send_up(p, up, len);
 
 		if (!p->over)
 			moved |= bring_down(p);
 		ask(p);
+		/* What had to wait for that has not been tried. */
+		moved |= was_stuck && p->stuck == STUCK_NOT;
 		if (!moved && !is_put_aside(p)) {
 			DELAY_POINT("pump-rest");
 			wait(p, len);

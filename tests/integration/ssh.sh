@@ -111,14 +111,14 @@ syncs_at_once() {
 	END
 }
 about_to_sleep() {
-	export NUAGE_DELAY=$T/delays
+	local -x NUAGE_DELAY=$T/delays NUAGE=$tools/nuage-delay
+	local fine=true
 	echo pump-rest=20 >"$NUAGE_DELAY"
-	NUAGE=$tools/nuage-delay mount_client ann box/drive || return
+	mount_client ann box/drive || return
 	random_file "$T/large" 16M
-	syncs_at_once && cp "$T/large" "$M/large" || return
-	NUAGE=$tools/nuage-delay remount_client ann box/drive && timeout 30 cmp "$T/large" "$M/large" || return
-	grep -c "delay at pump-rest" "$T/ann.log" && umount_client ann || return
-	unset NUAGE_DELAY
+	syncs_at_once && cp "$T/large" "$M/large" && remount_client ann box/drive && timeout 30 cmp "$T/large" "$M/large" &&
+		grep -c "delay at pump-rest" "$T/ann.log" || fine=false
+	umount_client ann && $fine
 }
 if [ -x "$tools/nuage-delay" ]; then
 	check_here "what is to go as its thread is about to sleep goes at once" about_to_sleep

@@ -17,7 +17,7 @@ carry() {	# BYTES [SECONDS]
 	    sum.update(data)
 	c.sendall(sum.digest())
 	END
-	wait_for 10 grep -q listens "$T/heard" || return
+	wait_for 10 grep -q listens "$T/heard" || exit 127	# that would be no answer to anything
 	( in_ns "$client_ns" timeout "${2:-60}" python3 - "$1" ) <<-'END'
 	import hashlib, random, socket, sys, time
 	data = random.Random(1).randbytes(int(sys.argv[1]))
@@ -35,7 +35,7 @@ within() {	# LEAST MOST COMMAND...: seconds that it says
 	shift 2
 	took=$("$@") || { echo "$took"; return 1; }
 	echo "$took s"
-	python3 -c 'import sys; a, b, c = map(float, sys.argv[1:]); sys.exit(not a <= b <= c)' "$least" "$took" "$((most * $(patience)))"
+	python3 -c 'import sys; a, b, c, d = map(float, sys.argv[1:]); sys.exit(not a <= b <= c * d)' "$least" "$took" "$most" "$(patience)"
 }
 
 link_down() {
@@ -48,13 +48,11 @@ link_down() {
 # 100 Mbit/s are 12.5 MB a second, less the headers.
 for option in "" -o; do
 	link_up -d 5 -r 100 $option
-	check "10 MB at 100 Mbit/s ${option:-as they are}" within 0.8 3 carry 10000000
+	check "10 MB at 100 Mbit/s ${option:-as they are}" within 0.8 1.5 carry 10000000
 	check "and a few bytes take a round trip" within 0.010 1 carry 100
-	kill -USR1 "$link_pid"
-	wait_for 5 grep -q cut "$T/link.out"
+	link_cut
 	check_not "a cut link carries nothing" carry 100 2
-	kill -USR2 "$link_pid"
-	wait_for 5 grep -q restore "$T/link.out"
+	link_restore
 	check "and again once it is restored" carry 100
 	link_down
 done

@@ -42,6 +42,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -131,17 +132,20 @@ packet_at(const struct link *l, const struct way *w, uint64_t index)
 static double
 packet_weight(const struct link *l, const struct packet *p)
 {
+	const uint8_t *ip = p->data + sizeof(struct virtio_net_hdr);
 	struct virtio_net_hdr h;
-	size_t len, frames;
+	size_t len, ip_header, headers, frames;
 
 	if (!l->offload)
 		return p->len;
 	memcpy(&h, p->data, sizeof h);
 	len = p->len - sizeof h;
-	if (h.gso_type == VIRTIO_NET_HDR_GSO_NONE || h.gso_size == 0 || len <= h.hdr_len)
+	ip_header = (ip[0] & 15) * 4;
+	if (h.gso_type == VIRTIO_NET_HDR_GSO_NONE || h.gso_size == 0 || len < ip_header + sizeof(struct tcphdr))
 		return len;
-	frames = (len - h.hdr_len + h.gso_size - 1) / h.gso_size;
-	return len + (frames - 1) * h.hdr_len;
+	headers = ip_header + (ip[ip_header + 12] >> 4) * 4;	/* h.hdr_len is but a hint */
+	frames = (len - headers + h.gso_size - 1) / h.gso_size;
+	return len + (frames - 1) * headers;
 }
 
 /* Whether a packet read at t is carried; if so its slot gets its due time. */

@@ -1,6 +1,9 @@
 /* test_ssh_cipher.c - libssh2's AES in counter mode: the standard's vectors, and whatever the pieces, what libcrypto's own makes. */
 #include <openssl/evp.h>
 #include <openssl/provider.h>
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "fs/ssh_cipher.h"
@@ -54,6 +57,16 @@ same(const char *name, const EVP_CIPHER *cipher)
 	}
 }
 
+static const char *
+provider_of(const char *name)
+{
+	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
+	const char *found = cipher != NULL ? OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(cipher)) : "none";
+
+	EVP_CIPHER_free(cipher);
+	return found;
+}
+
 /* NIST SP 800-38A, F.5.1; and the stream begins anew with each key or counter. */
 static void
 standard(void)
@@ -63,13 +76,14 @@ standard(void)
 	uint8_t k[16], counter[16], in[32], want[32], out[32];
 	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, "AES-128-CTR", NULL);
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+	uint8_t random[64] = { 0 };
 	int n = 0, end = 0;
 
 	unhex("2b7e151628aed2a6abf7158809cf4f3c", k, sizeof k);
 	unhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", counter, sizeof counter);
 	unhex(text, in, sizeof in);
 	unhex(sealed, want, sizeof want);
-	ok(strcmp(OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(cipher)), "nuage") == 0, "who asks for AES-CTR gets ours");
+	ok(strcmp(provider_of("AES-128-CTR"), "nuage") == 0, "who asks for AES-CTR gets ours");
 	ok(EVP_CIPHER_get_key_length(cipher) == 16 && EVP_CIPHER_get_iv_length(cipher) == 16 &&
 	    EVP_CIPHER_get_block_size(cipher) == 1 && EVP_CIPHER_get_mode(cipher) == EVP_CIPH_CTR_MODE, "which says what it is");
 	ok(EVP_EncryptInit_ex2(c, cipher, k, counter, NULL) == 1 && EVP_EncryptUpdate(c, out, &n, in, sizeof in) == 1 &&
@@ -79,21 +93,38 @@ standard(void)
 	    memcmp(out, in, sizeof in) == 0, "and from it the plain one, from a counter set anew");
 	EVP_CIPHER_CTX_free(c);
 	EVP_CIPHER_free(cipher);
-	cipher = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
-	ok(cipher != NULL && strcmp(OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(cipher)), "default") == 0,
-	    "all else is libcrypto's own");
-	EVP_CIPHER_free(cipher);
+	ok(strcmp(provider_of("AES-128-GCM"), "default") == 0, "all else is libcrypto's own");
+	ok(RAND_bytes(random, sizeof random) == 1 && !sodium_is_zero(random, sizeof random), "and there are random numbers");
+}
+
+static void *
+other_thread(void *argument)
+{
+	(void)argument;
+	return (void *)(uintptr_t)(strcmp(provider_of("AES-128-CTR"), "default") == 0);
 }
 
 int
 main(void)
 {
+	pthread_t thread;
+	void *before, *fine = NULL;
+
 	for (size_t i = 0; i < LEN; i++)
 		plain[i] = (uint8_t)(i * 7 + i / 251);
-	ok(ssh_cipher_start(), "it is taken");
+	if (EVP_default_properties_is_fips_enabled(NULL)) {
+		skip("FIPS", "ours is no validated one");
+		return tap_done();
+	}
+	before = ssh_cipher_enter();
+	ok(before != NULL, "it is taken");
 	standard();
 	same("AES-128-CTR", EVP_aes_128_ctr());
 	same("AES-192-CTR", EVP_aes_192_ctr());
 	same("AES-256-CTR", EVP_aes_256_ctr());
+	ok(pthread_create(&thread, NULL, other_thread, NULL) == 0 && pthread_join(thread, &fine) == 0 && fine != NULL,
+	    "another thread gets what it always did");
+	ssh_cipher_leave(before);
+	ok(strcmp(provider_of("AES-128-CTR"), "default") == 0, "and so does this one afterwards");
 	return tap_done();
 }
