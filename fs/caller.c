@@ -23,8 +23,8 @@
  * ESTALE again, and then the application sees it: better an error than a
  * rename that never was.  To make that rare, who is wounded keeps its ticket
  * (R6), needs the directory of the new name from its first look-up on, is not
- * answered under a lease that is about to go, and what it looks into is held
- * for HOLD_MS against a recall that wants all of the lease.
+ * answered while the lease of either is about to go, and what it looks into is
+ * held for HOLD_MS against a recall that wants all of the lease.
  *
  * A first name that was answered from the kernel's cache is not seen here.
  * While a directory is in demand its names are not cached (names_quiet());
@@ -208,7 +208,7 @@ caller_looks_up(struct engine *e, struct op *op)
 		if (again)
 			return -ESTALE;
 	}
-	if (c != NULL && c->wounded && (leaving(e, op, op->ino) || need_second(e, op, c) < 0))
+	if (c != NULL && c->wounded && (leaving(e, op, op->ino) || leaving(e, op, c->second) || need_second(e, op, c) < 0))
 		return -EAGAIN;
 	if (c != NULL && c->dir != 0) {
 		if (op->ino == c->child)

@@ -334,8 +334,12 @@ class ClientFaults(Faults):
             if time.monotonic() > deadline or self.round.broken.is_set():
                 raise RuntimeError("it cannot be mounted any more")
             time.sleep(0.3)
-        status = self.client.status()
-        if status is None or status["journal"] == "stranded":
+        # In a hurry, or under load, it may not answer at once; what its journal did must not be missed for that.
+        while (status := self.client.status()) is None:
+            if time.monotonic() > deadline or self.round.broken.is_set():
+                raise RuntimeError("it is mounted, but does not say how it is")
+            time.sleep(0.3)
+        if status["journal"] == "stranded":
             # The server was full: it is mounted all the same, and look() hears when that has been done.
             self.lapsed, self.good_until = True, self.since
             self.round.on_old.add(self.number)

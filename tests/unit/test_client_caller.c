@@ -22,6 +22,9 @@ static unsigned reads, releases;
 static struct msg_read last_read;
 static struct msg_want last_wants[16];
 static bool renaming, alike, untold;	/* untold: nobody says what a caller is about */
+static bool sweeping;			/* the kernel is slow to forget */
+static uint64_t a, b, x, y;
+static bool wanted_b;			/* by any READ */
 
 /* Of x to y; of x to x if they are alike. */
 static enum rename_part
@@ -48,7 +51,7 @@ collect(void)
 
 			engine_received(engine, &m);
 			commit_put(a->commit);
-		} else if (a->kind == ACTION_INVALIDATE)
+		} else if (a->kind == ACTION_INVALIDATE && !sweeping)
 			engine_invalidated(engine, a->oid, a->pages, 0);
 		else if (a->kind == ACTION_SEND && a->message.type == MSG_release)
 			releases++;
@@ -56,6 +59,8 @@ collect(void)
 			reads++;
 			last_read = a->message.read;
 			last_read_id = a->message.id;
+			for (uint32_t i = 0; i < last_read.wants.count; i++)
+				wanted_b |= last_read.wants.at[i].oid == b;
 			memcpy(last_wants, last_read.wants.at, last_read.wants.count * sizeof last_wants[0]);
 		}
 		action_free(a);
@@ -135,8 +140,6 @@ lose(uint64_t oid)
 	collect();
 }
 
-static uint64_t a, b, x, y;
-
 /* Two directories, a with the file x and b with y. */
 static void
 setup(void)
@@ -163,6 +166,7 @@ setup(void)
 	op.caller = 0;
 	run(&op);
 	reads = releases = 0;
+	wanted_b = false;
 }
 
 static bool
@@ -239,6 +243,24 @@ test_held(void)
 	op.ino2 = b;
 	op.name2 = (struct bytes){ (const uint8_t *)"z", 1 };
 	ok(run(&op) == 0 && releases == 2, "the call itself ends the hold");
+	engine_free(engine);
+}
+
+/* A recall of the new name's directory has begun before that is held. */
+static void
+test_leaving(void)
+{
+	setup();
+	look_up(a, "x");
+	recall(a, 5);
+	look_up(b, "y");
+	sweeping = true;
+	recall(b, 5);
+	ok(releases == 1 && look_up(OID_ROOT, "b") == 1, "no name is looked up while the directory of the new one is leaving");
+	sweeping = false;
+	engine_invalidated(engine, b, false, 0);
+	collect();
+	ok(releases == 2 && wanted_b, "but when it has left, and been asked for again");
 	engine_free(engine);
 }
 
@@ -362,6 +384,7 @@ main(void)
 	test_pair();
 	test_late();
 	test_held();
+	test_leaving();
 	test_gone();
 	test_others();
 	test_untold();
