@@ -23,8 +23,8 @@ static struct msg_read last_read;
 static struct msg_want last_wants[16];
 static bool renaming, alike, untold;	/* untold: nobody says what a caller is about */
 static bool sweeping;			/* the kernel is slow to forget */
-static uint64_t a, b, x, y;
-static bool wanted_b;			/* by any READ */
+static uint64_t watched;			/* has any READ wanted it? */
+static bool was_wanted;
 
 /* Of x to y; of x to x if they are alike. */
 static enum rename_part
@@ -60,7 +60,7 @@ collect(void)
 			last_read = a->message.read;
 			last_read_id = a->message.id;
 			for (uint32_t i = 0; i < last_read.wants.count; i++)
-				wanted_b |= last_read.wants.at[i].oid == b;
+				was_wanted |= last_read.wants.at[i].oid == watched;
 			memcpy(last_wants, last_read.wants.at, last_read.wants.count * sizeof last_wants[0]);
 		}
 		action_free(a);
@@ -140,6 +140,8 @@ lose(uint64_t oid)
 	collect();
 }
 
+static uint64_t a, b, x, y;
+
 /* Two directories, a with the file x and b with y. */
 static void
 setup(void)
@@ -166,7 +168,8 @@ setup(void)
 	op.caller = 0;
 	run(&op);
 	reads = releases = 0;
-	wanted_b = false;
+	watched = b;
+	was_wanted = false;
 }
 
 static bool
@@ -260,7 +263,7 @@ test_leaving(void)
 	sweeping = false;
 	engine_invalidated(engine, b, false, 0);
 	collect();
-	ok(releases == 2 && wanted_b, "but when it has left, and been asked for again");
+	ok(releases == 2 && was_wanted, "but when it has left, and been asked for again");
 	engine_free(engine);
 }
 
