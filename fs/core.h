@@ -644,6 +644,8 @@ void		 data_flush_step(struct engine *e);
 void		 data_store(struct engine *e, struct flush_state *f);
 void		 data_stored(struct engine *e, struct flush_state *f, int error);
 void		 data_drop(struct engine *e, struct object *o);		/* dirty content, all of it */
+/* The same, of a file that has no name and nobody has open; some of what else changed in it may be committed yet. */
+void		 data_moot(struct engine *e, struct object *o);
 /* This ATTR is the server's. */
 void		 data_told(struct object *o, struct bytes value);
 /* The commit that stated its size did not land. */

@@ -454,6 +454,20 @@ punch_region(struct engine *e, struct op *op, struct object *o, uint64_t from, u
 	return r;
 }
 
+/* Of one that was truncated the removal of the old content goes, so what is stated of it must not stay the old. */
+void
+data_moot(struct engine *e, struct object *o)
+{
+	bool held = o->hold;
+
+	data_drop(e, o);
+	if (!held)
+		return;
+	o->stable_size = 0;
+	o->stable_flags = o->attr.flags;
+	txn_touch_attr(e, o);
+}
+
 int
 data_punch(struct engine *e, struct op *op, struct object *o, uint64_t offset, uint64_t len)
 {

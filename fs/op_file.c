@@ -247,7 +247,7 @@ op_release(struct engine *e, struct op *op)
 		return 0;
 	/* Its records stay listed: the commit that removes its last name keeps its lease. */
 	if (o->gone && !o->pinned_elsewhere)
-		data_drop(e, o);
+		data_moot(e, o);
 	if (o->pinned) {
 		/*
 		 * Not before commits that still speak of it: the server would have freed it.  Nor is that done by what

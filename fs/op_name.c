@@ -368,7 +368,7 @@ drop_name(struct engine *e, struct object *o)
 		if (!o->pinned)
 			object_pin(e, o, true);
 	} else if (!o->pinned_elsewhere)
-		data_drop(e, o);
+		data_moot(e, o);
 	else if (data_dirty(o) || o->hold)
 		o->ordered = true;	/* who has it open elsewhere may close it: later is too late */
 }

@@ -26,7 +26,7 @@ struct letter {
 	bool		 found;		/* ... and that had been decided when its mount came back */
 };
 
-enum { SNAPSHOTS = 256 };
+enum { SNAPSHOTS = 512 };
 
 struct offsets {			/* of a directory's names in listings, as far as seen */
 	struct offsets	*next;

@@ -362,6 +362,30 @@ test_removed_elsewhere_open(void)
 	world_teardown();
 }
 
+/* It was truncated and written anew, and goes before that has arrived; others may yet see it, until our pin is off. */
+static void
+test_removed_anew(void)
+{
+	struct op cut = { .type = OP_SETATTR, .set = SET_SIZE }, op = { .type = OP_UNLINK, .ino = OID_ROOT, .name = world_text("a") };
+	uint64_t h, a;
+
+	world_setup();
+	a = cut.ino = world_create("a", &h);
+	world_write(a, h, 0, 8);
+	world_sync();
+	ok(world_at_once(&cut) == 0, "a file is truncated");
+	world_write(a, h, 5000, 20);
+	ok(world_at_once(&op) == 0, "and removed while it is open");
+	world_pass(100);
+	world_answer_all();
+	world_run(OP_RELEASE, a, h);
+	world_recall(a, 0, MODE_SHARED, 5);
+	ok(w.commit_count == 1 && world_commit_has(w.commits[0], a, KIND_INLINE) &&
+	    world_committed_size(w.commits[0], a) == 0, "with the removal of its content goes that it is empty");
+	world_answer_all();
+	world_teardown();
+}
+
 static struct msg_record
 region_record(uint8_t *value, size_t size, uint32_t length)
 {
@@ -712,6 +736,7 @@ main(void)
 	test_emptied_after_refusal(OP_SYNC);
 	test_sync_beside_writers();
 	test_removed_elsewhere_open();
+	test_removed_anew();
 	test_old_tail();
 	test_read_beside_writer();
 	test_regions_ahead();
