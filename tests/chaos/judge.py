@@ -172,8 +172,13 @@ class Case:
     def may_be_empty(self, key, read, dropped):
         """A new name may be there before its content is; not one that is put over another."""
         return any(w.floats is not None and w.value != ABSENT and w.began < read.ended and read.began < w.floats[1] and
-                   any(p.value == ABSENT for p in self.possible(key, Read(w.client, w.began, w.began, "", "r"), dropped)[0])
+                   any(p.value == ABSENT for p in self.possible(key, self.while_made(w), dropped)[0])
                    for w in key.writes)
+
+    @staticmethod
+    def while_made(w):
+        """The name may have been made at any moment of it, but not after its client was killed."""
+        return Read(w.client, w.began, min(w.ended, w.windows[0][0]), "", "r")
 
     def right(self, key, r, possible):
         if r.kind == "p" and r.value == "0":	# a name that is replaced during a listing may be missed

@@ -85,6 +85,10 @@ history("a journal that takes a name that others made again", [INCOHERENT],
 history("a new name before its content", [], [w("n0", 0, 1, 2, "a"), r("n0", 1, 12, 13, "?0:")], FLOAT)
 history("an empty file over another", [INCOHERENT],
         [w("n0", 1, 0.1, 0.2, "b"), w("n0", 0, 1, 2, "a"), r("n0", 1, 12, 13, "?0:")], FLOAT)
+history("an empty file where one was removed meanwhile", [],
+        [w("n0", 1, 1, 2, "b"), r("n0", 0, 3, 4, "b"), w("n0", 0, 5, 9, "a"), w("n0", 0, 6, 7, "-"), r("n0", 1, 12, 13, "?0:")], FLOAT)
+history("an empty file where one was removed later", [INCOHERENT],
+        [w("n0", 1, 1, 2, "b"), r("n0", 0, 3, 4, "b"), w("n0", 0, 5, 6, "a"), w("n0", 0, 7, 8, "-"), r("n0", 1, 12, 13, "?0:")], FLOAT)
 history("an empty file that stays", [INCOHERENT], [w("n0", 0, 1, 2, "a"), r("n0", 1, 21, 22, "?0:")], FLOAT)
 history("a synced write out of sight", [SYNCED],
         [w("c0", 0, 1, 2, "a"), "s\tc0\t0\t3\t4\t", r("c0", 1, 12, 13, "0.0")], FLOAT)
